@@ -1,0 +1,77 @@
+//! The three CustomResourceDefinitions, finished: bounds on everything, no defaults under spec, `status` that is never absent.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+use schemars::{Schema, SchemaGenerator, json_schema};
+use serde_json::{Map, Value, json};
+
+use super::{PlatformGroup, PlatformUser, ProviderCredential};
+
+/// Longest text where a field sets no bound of its own, in characters.
+const TEXT_LIMIT: u64 = 1024;
+/// Longest list or map where a field sets no bound of its own.
+const LIST_LIMIT: u64 = 64;
+
+/// The definitions in the order they are written to `crds/`.
+///
+/// Errors: the schema is not JSON of the expected shape, which a unit test rules out.
+pub fn definitions() -> Result<Vec<CustomResourceDefinition>, serde_json::Error> {
+    [PlatformUser::crd(), PlatformGroup::crd(), ProviderCredential::crd()].into_iter().map(finish).collect()
+}
+
+/// Schema of an open JSON object that the API server must not prune.
+pub(super) fn open_object(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true, "maxProperties": LIST_LIMIT})
+}
+
+fn finish(definition: CustomResourceDefinition) -> Result<CustomResourceDefinition, serde_json::Error> {
+    let mut definition = serde_json::to_value(definition)?;
+    if let Some(properties) = definition.pointer_mut("/spec/versions/0/schema/openAPIV3Schema/properties") {
+        bound(&mut properties["spec"]);
+        forget_defaults(&mut properties["spec"]);
+        properties["status"]["default"] = json!({"observedGeneration": -1});
+        properties["status"]["properties"]["observedGeneration"]["default"] = json!(-1);
+        properties["status"]["description"] = json!("What usher found and did; written by usher alone.");
+    }
+    serde_json::from_value(definition)
+}
+
+/// Sets a bound on every text, list and map that has none, and makes lists atomic for server-side apply.
+fn bound(schema: &mut Value) {
+    let Value::Object(object) = schema else { return };
+    match object.get("type").and_then(Value::as_str) {
+        Some("string") if !object.contains_key("enum") => limit(object, "maxLength", TEXT_LIMIT),
+        Some("array") => {
+            limit(object, "maxItems", LIST_LIMIT);
+            object.entry("x-kubernetes-list-type").or_insert_with(|| json!("atomic"));
+        }
+        Some("object") if object.contains_key("additionalProperties") => limit(object, "maxProperties", LIST_LIMIT),
+        _ => {}
+    }
+    if let Some(Value::Object(properties)) = object.get_mut("properties") {
+        properties.values_mut().for_each(bound);
+    }
+    for inner in ["items", "additionalProperties"] {
+        if let Some(schema) = object.get_mut(inner) {
+            bound(schema);
+        }
+    }
+}
+
+fn limit(schema: &mut Map<String, Value>, keyword: &str, most: u64) {
+    schema.entry(keyword).or_insert_with(|| json!(most));
+}
+
+/// Removes schema defaults: what the operator assumes is never written into a manifest.
+fn forget_defaults(schema: &mut Value) {
+    let Value::Object(object) = schema else { return };
+    object.remove("default");
+    if let Some(Value::Object(properties)) = object.get_mut("properties") {
+        properties.values_mut().for_each(forget_defaults);
+    }
+    for inner in ["items", "additionalProperties"] {
+        if let Some(schema) = object.get_mut(inner) {
+            forget_defaults(schema);
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Every string Kubernetes sees of us, in one place; it must not hold logic beyond naming.
+
+use std::fmt;
+
+/// API group of the three kinds.
+pub const API_GROUP: &str = "usher.dev";
+/// API version of the three kinds.
+pub const API_VERSION: &str = "usher.dev/v1alpha1";
+
+/// Finalizer on our own kinds.
+pub const FINALIZER: &str = "usher.dev/finalizer";
+/// Finalizer on a credential's Secret.
+pub const SECRET_FINALIZER: &str = "usher.dev/credential-in-use";
+
+/// Annotation: a new value asks for a fresh comparison now.
+pub const RECONCILE_AT: &str = "usher.dev/reconcile-at";
+/// Annotation: `"true"` pauses an object, or all objects of a credential.
+pub const PAUSED: &str = "usher.dev/paused";
+/// Annotation: the token of a batch of held removals that may go on.
+pub const RELEASE_REMOVALS: &str = "usher.dev/release-removals";
+/// Annotation that makes Velero restore our status, and so the binding.
+pub const VELERO_RESTORE_STATUS: &str = "velero.io/restore-status";
+
+/// Field manager of the identity of an account (its id and what else must survive a crash).
+pub const MANAGER_IDENTITY: &str = "usher-identity";
+/// Field manager of everything else we write.
+pub const MANAGER: &str = "usher";
+
+/// Secret in usher's own namespace that holds the key of password digests.
+pub const DIGEST_KEY_SECRET: &str = "usher-password-digest";
+
+/// The three kinds, as keys of maps and labels of metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, strum::Display, strum::IntoStaticStr)]
+pub enum Kind {
+    /// `PlatformUser`
+    #[strum(serialize = "PlatformUser")]
+    User,
+    /// `PlatformGroup`
+    #[strum(serialize = "PlatformGroup")]
+    Group,
+    /// `ProviderCredential`
+    #[strum(serialize = "ProviderCredential")]
+    Credential,
+}
+
+impl Kind {
+    /// The plural in lower case, as kubectl takes it.
+    #[must_use]
+    pub fn plural(self) -> &'static str {
+        match self {
+            Self::User => "platformusers",
+            Self::Group => "platformgroups",
+            Self::Credential => "providercredentials",
+        }
+    }
+
+    /// The short name, as kubectl takes it.
+    #[must_use]
+    pub fn short(self) -> &'static str {
+        match self {
+            Self::User => "puser",
+            Self::Group => "pgroup",
+            Self::Credential => "pcred",
+        }
+    }
+}
+
+/// Namespace and name of an object of one of our kinds.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ObjectKey {
+    /// Which kind.
+    pub kind: Kind,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl ObjectKey {
+    /// A key from its parts.
+    pub fn new(kind: Kind, namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { kind, namespace: namespace.into(), name: name.into() }
+    }
+}
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
+    }
+}

@@ -1,0 +1,125 @@
+//! What usher writes back about users and groups; people and tools read it, usher itself reads only the identity.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::user::Mode;
+use super::vendor::Vendor;
+
+/// What must survive a crash: which account is ours and what we did to it. Written by `usher-identity` alone.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct Identity {
+    /// The account's id at the vendor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub external_id: Option<String>,
+    /// Username, e-mail or name last synced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// The credential's account when the object was bound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// A create whose end is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub creating: Option<Creating>,
+    /// Whether the account was there before us.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adopted: Option<bool>,
+    /// Digests of what was sent but cannot be read back.
+    #[schemars(length(max = 16384))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sent: Option<String>,
+    /// Which version of the password was sent last; opaque.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_version: Option<String>,
+    /// Ids of the remote groups that we added.
+    #[schemars(length(max = 256))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub groups: Option<Vec<String>>,
+}
+
+/// A create whose end is not known.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Creating {
+    /// When it began.
+    pub at: Timestamp,
+    /// The natural key it was made with.
+    pub key: String,
+    /// The credential's account it was made in.
+    pub account: String,
+}
+
+/// A call that Plan mode would make.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct PendingCall {
+    /// What it does, e.g. create.
+    pub operation: String,
+    /// What it does it to.
+    pub target: String,
+    /// Names of the fields it sends.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<String>,
+}
+
+/// What people read: written by `usher`.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// Generation of the spec that the conditions speak of; -1: nobody has looked yet.
+    #[serde(default = "unseen")]
+    pub observed_generation: i64,
+    /// Ready always; Reconciling, Stalled and Paused only while true.
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+    /// The vendor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider: Option<Vendor>,
+    /// The mode in effect: the strictest of operator, credential, object and annotation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
+    /// Plan mode: the calls it would make.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pending: Option<Vec<PendingCall>>,
+    /// The last usher.dev/reconcile-at that was acted on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_handled_reconcile_at: Option<String>,
+}
+
+impl Default for Report {
+    fn default() -> Self {
+        Self {
+            observed_generation: unseen(),
+            conditions: Vec::new(),
+            provider: None,
+            mode: None,
+            pending: None,
+            last_handled_reconcile_at: None,
+        }
+    }
+}
+
+/// `observedGeneration` of an object that nobody has looked at.
+#[must_use]
+pub fn unseen() -> i64 {
+    -1
+}
+
+/// Status of a PlatformUser or PlatformGroup: two halves with one writer each.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct ObjectStatus {
+    /// Which account is ours.
+    #[serde(flatten)]
+    pub identity: Identity,
+    /// What people read.
+    #[serde(flatten)]
+    pub report: Report,
+}
+
+/// Status of a PlatformUser.
+pub type UserStatus = ObjectStatus;
+/// Status of a PlatformGroup.
+pub type GroupStatus = ObjectStatus;

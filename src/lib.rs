@@ -1,0 +1,5 @@
+//! usher keeps users and groups at five vendors as Kubernetes manifests say.
+
+pub mod api;
+pub mod plan;
+pub mod providers;

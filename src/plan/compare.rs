@@ -1,0 +1,108 @@
+//! When two values of a field mean the same; it does not decide what follows.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use super::model::{Account, Field, Key};
+
+/// How desired and observed values of a field are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compare {
+    /// The same value; nothing, null and "" are one.
+    Exact,
+    /// The same text but for ASCII case: e-mail addresses.
+    FoldCase,
+    /// A list whose order and repetitions do not matter.
+    Set,
+    /// A map of which only the named keys matter; the others stay.
+    PerKey,
+    /// A map that is the whole truth, but for keys derived from a listed parent (Pegasus scopes).
+    Scopes,
+    /// A point in time, however it is written.
+    Instant,
+    /// A text with other spellings of the same, see `Desired::synonyms`.
+    Synonym,
+    /// Never shown by the vendor: sent when its digest differs.
+    Hidden,
+}
+
+/// Whether `observed` already means `desired`.
+#[must_use]
+pub fn same(compare: Compare, desired: &Value, observed: &Value, synonyms: Option<&BTreeSet<String>>) -> bool {
+    if is_empty(desired) && is_empty(observed) {
+        return true;
+    }
+    match compare {
+        Compare::Exact | Compare::Hidden => desired == observed,
+        Compare::FoldCase => fold(desired) == fold(observed),
+        Compare::Set => as_set(desired) == as_set(observed),
+        Compare::PerKey => per_key(desired, observed),
+        Compare::Scopes => scopes(desired, observed),
+        Compare::Instant => instant(desired).is_some() && instant(desired) == instant(observed),
+        Compare::Synonym => {
+            fold(desired) == fold(observed)
+                || fold(observed).is_some_and(|text| synonyms.is_some_and(|known| known.contains(&text)))
+        }
+    }
+}
+
+/// Whether `account` carries the natural key `key`, compared as `table` says.
+#[must_use]
+pub fn matches_key(table: &[Field], account: &Account, key: &Key) -> bool {
+    let Some(text) = account.text(key.field) else { return false };
+    let folds = table.iter().any(|field| field.name == key.field && field.compare == Compare::FoldCase);
+    if folds { text.eq_ignore_ascii_case(&key.value) } else { text == key.value }
+}
+
+/// Nothing to speak of: null, "", an empty list or map.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+fn fold(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_ascii_lowercase)
+}
+
+fn instant(value: &Value) -> Option<Timestamp> {
+    value.as_str()?.parse().ok()
+}
+
+/// Elements by their JSON text, so that any kind of element can be in a set.
+fn as_set(value: &Value) -> BTreeSet<String> {
+    value.as_array().into_iter().flatten().map(Value::to_string).collect()
+}
+
+fn per_key(desired: &Value, observed: &Value) -> bool {
+    let (Value::Object(desired), observed) = (desired, observed.as_object()) else { return desired == observed };
+    desired.iter().all(|(key, value)| match observed.and_then(|map| map.get(key)) {
+        Some(there) => value == there || (value.is_object() && per_key(value, there)),
+        None => is_empty(value),
+    })
+}
+
+/// Scopes as listed; a shown scope that is not listed is tolerated when a listed parent gives at least as much.
+fn scopes(desired: &Value, observed: &Value) -> bool {
+    let empty = Map::new();
+    let desired = desired.as_object().unwrap_or(&empty);
+    let observed = observed.as_object().unwrap_or(&empty);
+    let all_there = desired.iter().all(|(scope, level)| observed.get(scope) == Some(level));
+    let wanted: BTreeMap<&str, &Value> = desired.iter().map(|(scope, level)| (scope.as_str(), level)).collect();
+    all_there && observed.iter().all(|(scope, level)| wanted.contains_key(scope.as_str()) || derived(&wanted, scope, level))
+}
+
+/// Whether a listed parent of `scope` (the part before a `.` or `:`) gives `level` or more.
+fn derived(wanted: &BTreeMap<&str, &Value>, scope: &str, level: &Value) -> bool {
+    scope
+        .char_indices()
+        .filter(|(_, letter)| matches!(letter, '.' | ':'))
+        .filter_map(|(end, _)| wanted.get(&scope[..end]))
+        .any(|parent| *parent == level || parent.as_str() == Some("w"))
+}

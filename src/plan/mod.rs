@@ -1,0 +1,16 @@
+//! Decides what has to be done: desired × observed → steps; pure, so no async, no clock, no network.
+
+mod compare;
+mod model;
+mod removal;
+mod sent;
+mod steps;
+
+pub use compare::{Compare, matches_key, same};
+pub use model::{
+    Account, Capabilities, Catalog, CatalogEntry, Changes, Desired, Field, Fields, GroupHandle, GroupSupport, Key,
+    Limits, Membership, Rejection, Subject, Switch,
+};
+pub use removal::{Removal, Wish, removal};
+pub use sent::Sent;
+pub use steps::{Known, Step, plan};

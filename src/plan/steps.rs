@@ -1,0 +1,129 @@
+//! From desired and observed to at most a few steps; the same function serves reconciles, drift checks and plans.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value};
+
+use super::compare::{Compare, same};
+use super::model::{Account, Changes, Desired, Field, Membership, Rejection};
+use super::sent::Sent;
+use crate::api::Reason;
+
+/// One thing to do at the vendor.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Make the account.
+    Create(Changes),
+    /// Change it.
+    Update(Changes),
+    /// Set rights in one application.
+    Grant {
+        /// The application's name.
+        application: String,
+        /// The rights named in the manifest; others stay.
+        rights: std::collections::BTreeMap<String, bool>,
+    },
+}
+
+/// What we know beside what the vendor shows.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// Digests of hidden fields that were sent.
+    pub sent: &'a Sent,
+    /// Groups that we added.
+    pub added: &'a BTreeSet<String>,
+    /// Whether the password's value is one that was not sent yet.
+    pub password_due: bool,
+}
+
+/// The steps from `observed` (`None`: not there) to `desired`; empty when they agree.
+///
+/// Errors: a difference in a field that the vendor never changes is `Unsupported`.
+pub fn plan(
+    table: &[Field],
+    desired: &Desired,
+    observed: Option<&Account>,
+    known: Known<'_>,
+) -> Result<Vec<Step>, Rejection> {
+    let changes = match observed {
+        None => creation(desired, known.password_due),
+        Some(account) => difference(table, desired, account, known)?,
+    };
+    let first = match observed {
+        None => Some(Step::Create(changes)),
+        Some(_) => (!changes.is_empty()).then_some(Step::Update(changes)),
+    };
+    let fresh = observed.is_none();
+    let grants = desired.grants.iter().filter(|(name, rights)| fresh || !known.sent.has_grant(name, rights));
+    let grants = grants.map(|(name, rights)| Step::Grant { application: name.clone(), rights: rights.clone() });
+    Ok(first.into_iter().chain(grants).collect())
+}
+
+fn creation(desired: &Desired, password: bool) -> Changes {
+    let mut fields = desired.at_create.clone();
+    fields.extend(desired.fields.clone());
+    let groups = desired.groups.as_ref().map(|membership| membership.wanted.clone());
+    Changes { fields, groups, password }
+}
+
+fn difference(table: &[Field], desired: &Desired, account: &Account, known: Known<'_>) -> Result<Changes, Rejection> {
+    let mut changes = Changes { password: known.password_due, ..Changes::default() };
+    for field in table {
+        let Some(wanted) = desired.fields.get(field.name) else { continue };
+        let there = account.fields.get(field.name).unwrap_or(&Value::Null);
+        let agrees = match field.compare {
+            Compare::Hidden => known.sent.has(field.name, wanted),
+            compare => same(compare, wanted, there, desired.synonyms.get(field.name)),
+        };
+        if agrees {
+            continue;
+        }
+        if field.fixed {
+            return Err(fixed(field.name, there));
+        }
+        changes.fields.insert(field.name.into(), merged(field.compare, wanted, there));
+    }
+    changes.groups = desired.groups.as_ref().and_then(|membership| regroup(membership, account, known.added));
+    Ok(changes)
+}
+
+fn fixed(field: &str, there: &Value) -> Rejection {
+    Rejection::new(
+        Reason::Unsupported,
+        format!(
+            "the vendor cannot change {field} of an existing account: set it back to {there}, or delete this object and make a new one"
+        ),
+    )
+}
+
+/// The value to send: per-key maps keep the keys that the manifest does not name.
+fn merged(compare: Compare, wanted: &Value, there: &Value) -> Value {
+    match (compare, wanted, there) {
+        (Compare::PerKey, Value::Object(wanted), Value::Object(there)) => merge(wanted, there).into(),
+        _ => wanted.clone(),
+    }
+}
+
+fn merge(wanted: &Map<String, Value>, there: &Map<String, Value>) -> Map<String, Value> {
+    let mut merged = there.clone();
+    for (key, value) in wanted {
+        let value = match (value, there.get(key)) {
+            (Value::Object(inner), Some(Value::Object(old))) => merge(inner, old).into(),
+            _ => value.clone(),
+        };
+        merged.insert(key.clone(), value);
+    }
+    merged
+}
+
+/// The new set of groups, if it differs from what is there.
+fn regroup(membership: &Membership, account: &Account, added: &BTreeSet<String>) -> Option<BTreeSet<String>> {
+    let none = BTreeSet::new();
+    let there = account.groups.as_ref().unwrap_or(&none);
+    let target: BTreeSet<String> = if membership.additive {
+        there.iter().filter(|group| !added.contains(*group)).chain(&membership.wanted).cloned().collect()
+    } else {
+        membership.wanted.clone()
+    };
+    (target != *there).then_some(target)
+}

@@ -1,0 +1,334 @@
+//! The one transport: bounded in time and size, through the gate, no redirects, no forbidden addresses; it judges no vendor's answer.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Certificate, Client, Method, Url, redirect};
+use serde_json::Value;
+
+use super::error::{ErrorKind, ProviderError};
+use super::gate::Gate;
+use super::observer::Observer;
+use crate::api::{Reason, Vendor};
+use crate::plan::Rejection;
+
+/// Largest answer that is read, in bytes: a page of 1,000 users is under 2 MiB.
+const LARGEST_BODY: usize = 16 * 1024 * 1024;
+/// How long the gate closes on a 429 that names no time.
+const UNNAMED_LIMIT: SignedDuration = SignedDuration::from_secs(30);
+/// Longest time that a 429 may close the gate for; more is taken for a broken clock.
+const LONGEST_LIMIT: SignedDuration = SignedDuration::from_hours(24);
+
+/// What a transport needs to know beside its base address.
+#[derive(Clone)]
+pub struct Settings {
+    /// For metrics and messages.
+    pub vendor: Vendor,
+    /// Bounds every call.
+    pub gate: Gate,
+    /// Is told of every call.
+    pub observer: Arc<dyn Observer>,
+    /// Longest time for one call, answer included.
+    pub timeout: Duration,
+    /// Whether http:// and loopback are allowed.
+    pub insecure: bool,
+    /// PEM of further certificate authorities.
+    pub ca_bundle: Option<Vec<u8>>,
+}
+
+/// Calls to one base address.
+#[derive(Clone)]
+pub struct Transport {
+    client: Client,
+    base: Url,
+    settings: Settings,
+}
+
+/// One call, before a vendor's authentication is added.
+#[derive(Clone, Debug)]
+pub struct Call {
+    operation: &'static str,
+    method: Method,
+    path: String,
+    query: Vec<(&'static str, String)>,
+    header: Option<(HeaderName, HeaderValue)>,
+    body: Option<Value>,
+}
+
+impl Call {
+    /// A call of `operation` (a bounded word for metrics) to `path` under the base address; ids in it must be encoded.
+    pub fn new(operation: &'static str, method: Method, path: impl Into<String>) -> Self {
+        Self { operation, method, path: path.into(), query: Vec::new(), header: None, body: None }
+    }
+
+    /// With one more query parameter.
+    #[must_use]
+    pub fn query(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.query.push((name, value.into()));
+        self
+    }
+
+    /// With a JSON body.
+    #[must_use]
+    pub fn json(mut self, body: Value) -> Self {
+        self.body = Some(body);
+        self
+    }
+
+    /// With the header that authenticates; its value is marked sensitive so that nothing prints it.
+    ///
+    /// Errors: `Invalid` when the secret cannot be a header's value.
+    pub fn header(mut self, name: HeaderName, value: &str) -> Result<Self, ProviderError> {
+        let mut value = HeaderValue::from_str(value).map_err(|_| {
+            ProviderError::refused(ErrorKind::Invalid, "the token in the Secret has characters that no HTTP header can carry")
+        })?;
+        value.set_sensitive(true);
+        self.header = Some((name, value));
+        Ok(self)
+    }
+}
+
+/// Whatever the vendor answered, read to its end.
+#[derive(Clone)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    body: Vec<u8>,
+    said: String,
+}
+
+impl Answer {
+    /// Whether the status is 2xx.
+    #[must_use]
+    pub fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// The body as JSON.
+    ///
+    /// Errors: `Unavailable` with unknown effect when it is not JSON: a server that talks HTML is not the vendor's API.
+    pub fn json(&self) -> Result<Value, ProviderError> {
+        serde_json::from_slice(&self.body)
+            .map_err(|_| ProviderError::lost(format!("{} with a body that is not JSON: is the url right?", self.said)))
+    }
+
+    /// The body as JSON, or null when it is empty or unreadable.
+    #[must_use]
+    pub fn json_or_null(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or(Value::Null)
+    }
+
+    /// Where the answer came from and its status, e.g. `GET https://…/users answered 404`.
+    #[must_use]
+    pub fn said(&self) -> &str {
+        &self.said
+    }
+}
+
+impl Transport {
+    /// A transport to `url`.
+    ///
+    /// Errors: an address that may not be used, or a CA bundle that is none, is `Invalid`.
+    pub fn new(url: &str, settings: Settings) -> Result<Self, Rejection> {
+        let base = check(url, settings.insecure)?;
+        let insecure = settings.insecure;
+        let mut builder = Client::builder()
+            .redirect(redirect::Policy::none())
+            .no_proxy()
+            .timeout(settings.timeout)
+            .connect_timeout(settings.timeout.min(Duration::from_secs(10)))
+            .user_agent(concat!("usher/", env!("CARGO_PKG_VERSION")))
+            .dns_resolver(Arc::new(GuardedDns { insecure }));
+        if let Some(pem) = &settings.ca_bundle {
+            let bundle = Certificate::from_pem_bundle(pem).map_err(|_| {
+                Rejection::new(Reason::Invalid, "spec.caBundle holds no PEM certificates: write base64 of a PEM file")
+            })?;
+            builder = builder.tls_certs_merge(bundle);
+        }
+        let client = builder.build().map_err(|error| {
+            Rejection::new(Reason::Invalid, format!("no HTTP client for {url}: {}", error.without_url()))
+        })?;
+        Ok(Self { client, base, settings })
+    }
+
+    /// Host of the base address, with the port if it is not the usual one.
+    #[must_use]
+    pub fn host(&self) -> String {
+        let host = self.base.host_str().unwrap_or_default();
+        self.base.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+    }
+
+    /// The vendor, for messages.
+    #[must_use]
+    pub fn vendor(&self) -> Vendor {
+        self.settings.vendor
+    }
+
+    /// Sends `call` and reads the answer, whatever its status but 429.
+    ///
+    /// Errors: `RateLimited` on 429 (and the gate closes) or while the gate is closed; `Unavailable` with unknown effect
+    /// when there is no complete answer, without effect when the connection never came about.
+    pub async fn send(&self, call: Call) -> Result<Answer, ProviderError> {
+        self.settings.gate.call().await?;
+        let Call { operation, method, path, query, header, body } = call;
+        let said = format!("{method} {}{path}", self.base.as_str().trim_end_matches('/'));
+        let mut request = self.client.request(method, self.address(&path)).query(&query);
+        if let Some((name, value)) = header {
+            request = request.header(name, value);
+        }
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let begun = Instant::now();
+        let outcome = exchange(request, &said).await;
+        let code = outcome.as_ref().map_or_else(|(word, _)| (*word).to_owned(), |(status, ..)| status.to_string());
+        self.settings.observer.provider_request(self.settings.vendor, operation, &code, begun.elapsed());
+        let (status, headers, body) = outcome.map_err(|(_, error)| error)?;
+        let answer = Answer { status, body, said: format!("{said} answered {status}") };
+        if status == 429 {
+            return Err(self.slow_down(&headers, &answer));
+        }
+        Ok(answer)
+    }
+
+    fn address(&self, path: &str) -> Url {
+        let mut url = self.base.clone();
+        let joined = format!("{}{path}", self.base.path().trim_end_matches('/'));
+        url.set_path(&joined);
+        url
+    }
+
+    fn slow_down(&self, headers: &HeaderMap, answer: &Answer) -> ProviderError {
+        let now = Timestamp::now();
+        let until = named_time(headers, now).unwrap_or(now + UNNAMED_LIMIT);
+        let until = until.min(now + LONGEST_LIMIT);
+        self.settings.gate.close_until(until);
+        ProviderError::rate_limited(format!("{}: too many calls; they go on at {until:.0}", answer.said), Some(until))
+    }
+}
+
+/// The time a 429 names: Retry-After in seconds, or X-RateLimit-Reset in seconds since 1970 (Pegasus).
+fn named_time(headers: &HeaderMap, now: Timestamp) -> Option<Timestamp> {
+    let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<f64>().ok().filter(|n| n.is_finite());
+    #[expect(clippy::cast_possible_truncation, reason = "seconds; a value beyond i64 saturates and is capped by the caller")]
+    let whole = |seconds: f64| seconds.ceil() as i64;
+    if let Some(seconds) = number("retry-after") {
+        return now.checked_add(SignedDuration::from_secs(whole(seconds).max(0))).ok();
+    }
+    number("x-ratelimit-reset").and_then(|seconds| Timestamp::from_second(whole(seconds)).ok()).filter(|until| *until > now)
+}
+
+type Exchange = (u16, HeaderMap, Vec<u8>);
+
+/// Sends and reads to the end; the word in the error is the metric's code.
+async fn exchange(request: reqwest::RequestBuilder, said: &str) -> Result<Exchange, (&'static str, ProviderError)> {
+    let mut response = request.send().await.map_err(|error| failed(said, error))?;
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| failed(said, error))? {
+        if body.len() + chunk.len() > LARGEST_BODY {
+            return Err(("error", ProviderError::lost(format!("{said} answered {status} with more than 16 MiB"))));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok((status, headers, body))
+}
+
+/// A failure without its address (a query may hold personal data) but with its innermost cause.
+fn failed(said: &str, error: reqwest::Error) -> (&'static str, ProviderError) {
+    let error = error.without_url();
+    if error.is_timeout() && !error.is_connect() {
+        return ("timeout", ProviderError::lost(format!("{said}: no answer in time")));
+    }
+    let mut cause: &dyn std::error::Error = &error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    let message = format!("{said}: {cause}");
+    if error.is_connect() {
+        return ("error", ProviderError::refused(ErrorKind::Unavailable, message));
+    }
+    ("error", ProviderError::lost(message))
+}
+
+/// The base address, if it may be used.
+fn check(url: &str, insecure: bool) -> Result<Url, Rejection> {
+    let invalid = |why: &str| Rejection::new(Reason::Invalid, format!("url {url}: {why}"));
+    let parsed = Url::parse(url).map_err(|error| invalid(&format!("{error}; write it as https://host[:port][/path]")))?;
+    match parsed.scheme() {
+        "https" => {}
+        "http" if insecure => {}
+        "http" => return Err(invalid("http:// would send the token in clear; use https://, or allowInsecureHttp: true for a test server")),
+        _ => return Err(invalid("only https:// is spoken")),
+    }
+    if !parsed.username().is_empty() || parsed.password().is_some() {
+        return Err(invalid("a user in the address would leak; put it in the Secret"));
+    }
+    let host = parsed.host_str().ok_or_else(|| invalid("has no host"))?;
+    let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok();
+    if let Some(why) = literal.and_then(|address| forbidden(address, insecure)) {
+        return Err(invalid(why));
+    }
+    if !insecure && (host.eq_ignore_ascii_case("localhost") || host.ends_with(".localhost")) {
+        return Err(invalid(LOOPBACK));
+    }
+    Ok(parsed)
+}
+
+const LOOPBACK: &str = "loopback addresses need allowInsecureHttp: true";
+
+/// Why an address may not be called, if it may not.
+fn forbidden(address: IpAddr, insecure: bool) -> Option<&'static str> {
+    let address = address.to_canonical();
+    let link_local = match address {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local() || v6.segments()[..2] == [0xfd00, 0x0ec2],
+    };
+    if link_local || address.is_unspecified() || address.is_multicast() {
+        return Some("link-local, metadata, multicast and unspecified addresses are never called");
+    }
+    (address.is_loopback() && !insecure).then_some(LOOPBACK)
+}
+
+/// Resolves names and refuses forbidden addresses, so that a name cannot lead where a literal may not.
+struct GuardedDns {
+    insecure: bool,
+}
+
+impl Resolve for GuardedDns {
+    fn resolve(&self, name: Name) -> Resolving {
+        let insecure = self.insecure;
+        Box::pin(async move {
+            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            if let Some(why) = found.iter().find_map(|address| forbidden(address.ip(), insecure)) {
+                return Err(format!("{} leads to a forbidden address: {why}", name.as_str()).into());
+            }
+            Ok(Box::new(found.into_iter()) as Addrs)
+        })
+    }
+}
+
+/// `text` as one segment of a path.
+#[must_use]
+pub fn segment(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~' | b'@') {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
+/// A vendor's own words for a message: known fields only, one line, at most 256 characters.
+#[must_use]
+pub fn quote(words: &str) -> String {
+    let line: String = words.split_whitespace().collect::<Vec<_>>().join(" ");
+    line.chars().take(256).collect()
+}

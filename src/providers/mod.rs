@@ -1,0 +1,159 @@
+//! The vendors' quirks end here: one trait, one match over vendors, one transport, one login cache, one limiter.
+//!
+//! Nothing outside this room looks at an HTTP status, and nothing in it knows Kubernetes.
+
+mod error;
+mod gate;
+mod http;
+mod observer;
+mod pegasus;
+mod secret;
+mod session;
+mod shape;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use secrecy::SecretString;
+
+pub use error::{Delivery, ErrorKind, ProviderError};
+pub use gate::{Gate, Lane, Permit};
+pub use observer::{Observer, Unobserved};
+pub use secret::SecretData;
+
+use crate::api::credential::CredentialProvider;
+use crate::api::{PlatformGroupSpec, PlatformUserSpec, Vendor};
+use crate::plan::{Account, Capabilities, Catalog, Changes, Desired, GroupHandle, Rejection, Subject};
+use http::{Settings, Transport};
+
+/// One credential's way to its vendor.
+#[async_trait]
+pub trait Provider: Send + Sync {
+    /// What the vendor can do.
+    fn capabilities(&self) -> &'static Capabilities;
+
+    /// The host spoken to, with the port if it is not the usual one.
+    fn host(&self) -> String;
+
+    /// The account that `spec` describes; groups are added by the caller.
+    ///
+    /// Errors: what cannot be done as written, with the field and the way out.
+    fn desire_user(&self, spec: &PlatformUserSpec, catalog: &Catalog) -> Result<Desired, Rejection>;
+
+    /// The group named `name` that `spec` describes.
+    ///
+    /// Errors: what cannot be done as written, with the field and the way out.
+    fn desire_group(&self, name: &str, spec: &PlatformGroupSpec, catalog: &Catalog) -> Result<Desired, Rejection>;
+
+    /// A group as this vendor takes it in a user: its id, or its name.
+    fn group_value(&self, group: &GroupHandle) -> String {
+        group.id.clone()
+    }
+
+    /// Who the vendor says we are (a login name or id), by its cheapest authenticated call.
+    ///
+    /// Errors: `Unauthenticated` when the credential is refused; `Unsupported` where there is no such call.
+    async fn whoami(&self) -> Result<String, ProviderError>;
+
+    /// All users or groups: complete and consistent, or an error.
+    async fn list(&self, subject: Subject) -> Result<Vec<Account>, ProviderError>;
+
+    /// What else a manifest may name: roles, projects, countries. Empty where there is nothing.
+    async fn catalog(&self) -> Result<Catalog, ProviderError> {
+        Ok(Catalog::default())
+    }
+
+    /// The accounts that carry one of the natural keys of `desired`, freshly asked; each account once.
+    async fn find(&self, subject: Subject, desired: &Desired) -> Result<Vec<Account>, ProviderError>;
+
+    /// The account with this id; `None` when the vendor answers that there is none, which is a doubt and not a proof.
+    async fn read(&self, subject: Subject, id: &str) -> Result<Option<Account>, ProviderError>;
+
+    /// Makes an account and returns what the vendor showed of it.
+    ///
+    /// Errors: `Conflict` when one with such a key is there; unknown delivery when it may have been made all the same.
+    async fn create(
+        &self,
+        subject: Subject,
+        changes: &Changes,
+        password: Option<&SecretString>,
+    ) -> Result<Account, ProviderError>;
+
+    /// Changes the account `current`, just read, by `changes` alone.
+    async fn update(
+        &self,
+        subject: Subject,
+        current: &Account,
+        changes: &Changes,
+        password: Option<&SecretString>,
+    ) -> Result<(), ProviderError>;
+
+    /// Removes an account. Already gone (`NotFound`) is for the caller to judge.
+    async fn delete(&self, subject: Subject, id: &str) -> Result<(), ProviderError>;
+
+    /// Sets rights of a user in one application; rights not named stay.
+    ///
+    /// Errors: `Unsupported` where the vendor has no such thing.
+    async fn grant(
+        &self,
+        _user: &str,
+        application: &str,
+        _rights: &std::collections::BTreeMap<String, bool>,
+    ) -> Result<(), ProviderError> {
+        Err(ProviderError::refused(ErrorKind::Unsupported, format!("this vendor has no application {application}")))
+    }
+}
+
+/// What is needed to speak to a vendor.
+pub struct Access<'a> {
+    /// The vendor and its settings.
+    pub provider: &'a CredentialProvider,
+    /// What the Secret holds.
+    pub secret: &'a SecretData,
+    /// Bounds every call.
+    pub gate: Gate,
+    /// Is told of every call.
+    pub observer: Arc<dyn Observer>,
+    /// Longest time for one call.
+    pub timeout: Duration,
+    /// Whether http:// and loopback are allowed.
+    pub insecure: bool,
+    /// PEM of further certificate authorities.
+    pub ca_bundle: Option<Vec<u8>>,
+}
+
+impl Access<'_> {
+    fn transport(&self, url: &str) -> Result<Transport, Rejection> {
+        Transport::new(
+            url,
+            Settings {
+                vendor: self.provider.vendor(),
+                gate: self.gate.clone(),
+                observer: self.observer.clone(),
+                timeout: self.timeout,
+                insecure: self.insecure,
+                ca_bundle: self.ca_bundle.clone(),
+            },
+        )
+    }
+}
+
+/// What a vendor can do, before anything is connected.
+#[must_use]
+pub fn capabilities(vendor: Vendor) -> &'static Capabilities {
+    match vendor {
+        Vendor::Pegasus => &pegasus::CAPABILITIES,
+        _ => &pegasus::CAPABILITIES,
+    }
+}
+
+/// The provider of a credential; nothing is called yet.
+///
+/// Errors: a Secret without the keys the vendor needs or an address that may not be used is `Invalid`.
+pub fn connect(access: &Access<'_>) -> Result<Arc<dyn Provider>, Rejection> {
+    match access.provider {
+        CredentialProvider::Pegasus(settings) => Ok(Arc::new(pegasus::Pegasus::connect(settings, access)?)),
+        _ => todo!(),
+    }
+}

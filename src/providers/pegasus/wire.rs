@@ -1,0 +1,235 @@
+//! Pegasus' fields and shapes, both ways; no call is made here.
+
+use std::collections::BTreeSet;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value, json};
+
+use crate::api::user::{PegasusUser, Scope, UserProvider};
+use crate::api::group::GroupProvider;
+use crate::api::{PlatformGroupSpec, PlatformUserSpec};
+use crate::plan::{Account, Compare, Desired, Field, Fields, Key, Rejection, Subject};
+use crate::providers::error::ProviderError;
+use crate::providers::http::Answer;
+use crate::providers::shape;
+
+/// Writable fields of a user (docs/user-creation); `access`, `app_url` and `logo_url` are sent but never shown.
+pub const USER: &[Field] = &[
+    Field::new("email", Compare::FoldCase),
+    Field::new("username", Compare::FoldCase),
+    Field::new("first_name", Compare::Exact),
+    Field::new("last_name", Compare::Exact),
+    Field::new("phone", Compare::Exact),
+    Field::new("is_active", Compare::Exact),
+    Field::new("is_staff", Compare::Exact),
+    Field::new("is_superuser", Compare::Exact),
+    Field::new("prefs", Compare::PerKey),
+    Field::new("roles", Compare::Set),
+    Field::new("scopes", Compare::Scopes),
+    Field::new("access", Compare::Hidden),
+    Field::new("app_url", Compare::Hidden),
+    Field::new("logo_url", Compare::Hidden),
+];
+
+/// Writable fields of a group (docs/user-creation).
+pub const GROUP: &[Field] = &[
+    Field::new("name", Compare::Exact),
+    Field::new("company_name", Compare::Exact),
+    Field::new("contact_name", Compare::Exact),
+    Field::new("contact_email", Compare::FoldCase),
+    Field::new("address_1", Compare::Exact),
+    Field::new("address_2", Compare::Exact),
+    Field::new("city", Compare::Exact),
+    Field::new("country", Compare::Exact),
+    Field::new("logo", Compare::Exact),
+];
+
+/// Operation for metrics, and path.
+pub fn route(subject: Subject, verb: &'static str) -> (&'static str, &'static str) {
+    let operation = match (subject, verb) {
+        (Subject::User, "list") => "users.list",
+        (Subject::User, "read") => "users.read",
+        (Subject::User, "create") => "users.create",
+        (Subject::User, "update") => "users.update",
+        (Subject::User, _) => "users.delete",
+        (Subject::Group, "list") => "groups.list",
+        (Subject::Group, "read") => "groups.read",
+        (Subject::Group, "create") => "groups.create",
+        (Subject::Group, "update") => "groups.update",
+        (Subject::Group, _) => "groups.delete",
+    };
+    let path = match subject {
+        Subject::User => "/users",
+        Subject::Group => "/groups",
+    };
+    (operation, path)
+}
+
+/// The user that a manifest describes.
+///
+/// Errors: none today; a value that Pegasus cannot hold would be one.
+pub fn desire_user(spec: &PlatformUserSpec) -> Result<Desired, Rejection> {
+    let block = match &spec.provider {
+        Some(UserProvider::Pegasus(block)) => block.clone(),
+        _ => PegasusUser::default(),
+    };
+    let username = spec.username.clone().unwrap_or_else(|| spec.email.clone());
+    let send_email = block.send_email;
+    let mut desired = Desired {
+        keys: vec![Key { field: "username", value: username.clone() }],
+        needs_password: send_email != Some(true),
+        privileged: privilege(&block),
+        grants: block.applications.clone().unwrap_or_default(),
+        ..Desired::default()
+    };
+    desired.fields.insert("email".into(), json!(spec.email));
+    desired.fields.insert("username".into(), json!(username));
+    put(&mut desired.fields, "first_name", spec.first_name.as_ref());
+    put(&mut desired.fields, "last_name", spec.last_name.as_ref());
+    put(&mut desired.fields, "phone", spec.phone.as_ref());
+    put(&mut desired.fields, "is_active", spec.active.as_ref());
+    if spec.active.is_none() {
+        desired.at_create.insert("is_active".into(), json!(true));
+    }
+    put(&mut desired.at_create, "send_email", send_email.as_ref());
+    put_block(&mut desired, block);
+    Ok(desired)
+}
+
+fn put_block(desired: &mut Desired, block: PegasusUser) {
+    let PegasusUser {
+        access,
+        app_url,
+        send_email: _,
+        is_staff,
+        is_superuser,
+        logo_url,
+        prefs,
+        roles,
+        scopes,
+        applications: _,
+    } = block;
+    put(&mut desired.fields, "access", access.as_ref());
+    put(&mut desired.fields, "app_url", app_url.as_ref());
+    put(&mut desired.fields, "is_staff", is_staff.as_ref());
+    put(&mut desired.fields, "is_superuser", is_superuser.as_ref());
+    put(&mut desired.fields, "logo_url", logo_url.as_ref());
+    put(&mut desired.fields, "prefs", prefs.as_ref());
+    put(&mut desired.fields, "roles", roles.as_ref());
+    // Staff hold every scope whatever is written (reference), so theirs cannot be compared.
+    let target = if is_staff == Some(true) { &mut desired.at_create } else { &mut desired.fields };
+    put(target, "scopes", scopes.as_ref());
+}
+
+fn privilege(block: &PegasusUser) -> Option<String> {
+    if block.is_staff == Some(true) {
+        return Some("isStaff".into());
+    }
+    if block.is_superuser == Some(true) {
+        return Some("isSuperuser".into());
+    }
+    let writes = |(scope, level): (&String, &Scope)| *level == Scope::W && matches!(scope.as_str(), "users" | "groups");
+    let scope = block.scopes.iter().flatten().find(|entry| writes(*entry));
+    scope.map(|(scope, _)| format!("write on scope {scope}"))
+}
+
+/// The group that a manifest describes.
+pub fn desire_group(name: &str, spec: &PlatformGroupSpec) -> Desired {
+    let mut desired =
+        Desired { keys: vec![Key { field: "name", value: name.to_owned() }], ..Desired::default() };
+    desired.fields.insert("name".into(), json!(name));
+    if let Some(GroupProvider::Pegasus(block)) = &spec.provider {
+        put(&mut desired.fields, "company_name", block.company_name.as_ref());
+        put(&mut desired.fields, "contact_name", block.contact_name.as_ref());
+        put(&mut desired.fields, "contact_email", block.contact_email.as_ref());
+        put(&mut desired.fields, "address_1", block.address_1.as_ref());
+        put(&mut desired.fields, "address_2", block.address_2.as_ref());
+        put(&mut desired.fields, "city", block.city.as_ref());
+        put(&mut desired.fields, "country", block.country.as_ref());
+        put(&mut desired.fields, "logo", block.logo_url.as_ref());
+    }
+    desired
+}
+
+fn put<T: serde::Serialize>(fields: &mut Fields, name: &str, value: Option<&T>) {
+    if let Some(value) = value {
+        fields.insert(name.into(), json!(value));
+    }
+}
+
+/// A user or group as Pegasus shows it.
+///
+/// Errors: an entry that is no object or has no id.
+pub fn account(subject: Subject, entry: &Value) -> Result<Account, ProviderError> {
+    let (said, table) = match subject {
+        Subject::User => ("/users", USER),
+        Subject::Group => ("/groups", GROUP),
+    };
+    let object = shape::object(entry, said)?;
+    let mut account = Account {
+        id: shape::id_of(object, &["id"], said)?,
+        fields: shape::fields(table, object),
+        created: shape::instant(object.get("__created")),
+        ..Account::default()
+    };
+    match subject {
+        Subject::User => {
+            account.groups = Some(ids(object.get("groups")));
+            account.privileged = privilege_of(object);
+        }
+        Subject::Group => {
+            // An unset logo is written as null and shown as false (docs/user-creation).
+            if account.fields.get("logo") == Some(&Value::Bool(false)) {
+                account.fields.insert("logo".into(), Value::Null);
+            }
+            account.in_use = in_use(object);
+        }
+    }
+    Ok(account)
+}
+
+fn ids(list: Option<&Value>) -> BTreeSet<String> {
+    list.and_then(Value::as_array).into_iter().flatten().filter_map(shape::id).collect()
+}
+
+fn privilege_of(object: &Map<String, Value>) -> Option<String> {
+    for flag in ["is_staff", "is_superuser"] {
+        if object.get(flag) == Some(&Value::Bool(true)) {
+            return Some(flag.into());
+        }
+    }
+    let scopes = object.get("scopes").and_then(Value::as_object)?;
+    let writes = |scope: &&str| scopes.get(*scope).and_then(Value::as_str) == Some("w");
+    ["users", "groups"].into_iter().find(writes).map(|scope| format!("write on scope {scope}"))
+}
+
+/// What a group still holds; Pegasus would refuse to remove it, or remove what is in it (reference: cascade).
+fn in_use(object: &Map<String, Value>) -> Option<String> {
+    let count = |name: &str| object.get(name).and_then(Value::as_array).map_or(0, Vec::len);
+    let held: Vec<String> = ["users", "vehicles", "assets"]
+        .into_iter()
+        .map(|name| (name, count(name)))
+        .filter(|(_, count)| *count > 0)
+        .map(|(name, count)| format!("{count} {name}"))
+        .collect();
+    (!held.is_empty()).then(|| held.join(", "))
+}
+
+/// The body of a POST or PUT.
+pub fn body(fields: Fields, groups: Option<&BTreeSet<String>>, password: Option<&SecretString>) -> Value {
+    let mut body: Map<String, Value> = fields.into_iter().collect();
+    if let Some(groups) = groups {
+        let ids = groups.iter().map(|id| id.parse::<i64>().map_or_else(|_| json!(id), |number| json!(number)));
+        body.insert("groups".into(), ids.collect());
+    }
+    if let Some(password) = password {
+        body.insert("password".into(), json!(password.expose_secret()));
+    }
+    body.into()
+}
+
+/// A refusal; errors carry `message` (reference: the 429 body; assumed for the others).
+pub fn refusal(answer: &Answer) -> ProviderError {
+    let json = answer.json_or_null();
+    shape::refusal(answer, json.get("message").and_then(Value::as_str).unwrap_or_default())
+}

@@ -1,0 +1,111 @@
+//! Reading vendors' JSON without trusting it, and the refusals they have in common; no vendor's field names.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use super::error::{ErrorKind, ProviderError};
+use super::http::{Answer, quote};
+use crate::plan::{Account, Compare, Field, Fields};
+
+/// The object in `value`.
+///
+/// Errors: anything else is an answer that makes no sense.
+pub fn object<'a>(value: &'a Value, said: &str) -> Result<&'a Map<String, Value>, ProviderError> {
+    value.as_object().ok_or_else(|| nonsense(said, "something that is no JSON object"))
+}
+
+/// The list under `name` of `value`.
+///
+/// Errors: anything else is an answer that makes no sense.
+pub fn list<'a>(value: &'a Value, name: &str, said: &str) -> Result<&'a [Value], ProviderError> {
+    value
+        .get(name)
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .ok_or_else(|| nonsense(said, &format!("no list under {name}")))
+}
+
+/// The whole number under `name`.
+///
+/// Errors: anything else is an answer that makes no sense.
+pub fn count(value: &Value, name: &str, said: &str) -> Result<usize, ProviderError> {
+    let number = value.get(name).and_then(Value::as_u64).and_then(|number| usize::try_from(number).ok());
+    number.ok_or_else(|| nonsense(said, &format!("no number under {name}")))
+}
+
+/// An id, which vendors write as number or text.
+#[must_use]
+pub fn id(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) if !text.is_empty() => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+/// The id under one of `names`.
+///
+/// Errors: without one an account cannot be told from others.
+pub fn id_of(object: &Map<String, Value>, names: &[&str], said: &str) -> Result<String, ProviderError> {
+    names
+        .iter()
+        .find_map(|name| object.get(*name).and_then(id))
+        .ok_or_else(|| nonsense(said, "an entry without an id"))
+}
+
+/// The writable fields that the vendor shows.
+#[must_use]
+pub fn fields(table: &[Field], object: &Map<String, Value>) -> Fields {
+    let shown = table.iter().filter(|field| field.compare != Compare::Hidden);
+    shown.filter_map(|field| Some((field.name.to_owned(), object.get(field.name)?.clone()))).collect()
+}
+
+/// A point in time: RFC 3339, or seconds since 1970.
+#[must_use]
+pub fn instant(value: Option<&Value>) -> Option<Timestamp> {
+    match value? {
+        Value::String(text) => text.parse().ok(),
+        #[expect(clippy::cast_possible_truncation, reason = "whole milliseconds of this era fit by far")]
+        Value::Number(number) => number.as_f64().and_then(|s| Timestamp::from_millisecond((s * 1000.0) as i64).ok()),
+        _ => None,
+    }
+}
+
+/// `accounts` if no id is there twice.
+///
+/// Errors: a repeated page or a listing that moved under us is no evidence.
+pub fn distinct(accounts: Vec<Account>, said: &str) -> Result<Vec<Account>, ProviderError> {
+    let ids: BTreeSet<&str> = accounts.iter().map(|account| account.id.as_str()).collect();
+    if ids.len() == accounts.len() { Ok(accounts) } else { Err(nonsense(said, "the same account twice in one listing")) }
+}
+
+/// An answer that makes no sense; what was sent may have been done all the same.
+#[must_use]
+pub fn nonsense(said: &str, what: &str) -> ProviderError {
+    ProviderError::lost(format!("{said} with {what}; is the url right?"))
+}
+
+/// The usual meaning of a status that is not 2xx; `words` are the vendor's own, from known error fields.
+#[must_use]
+pub fn refusal(answer: &Answer, words: &str) -> ProviderError {
+    let message = match quote(words) {
+        words if words.is_empty() => answer.said().to_owned(),
+        words => format!("{}: {words}", answer.said()),
+    };
+    let kind = match answer.status {
+        401 => ErrorKind::Unauthenticated,
+        403 => ErrorKind::PermissionDenied,
+        404 | 410 => ErrorKind::NotFound,
+        405 => ErrorKind::Unsupported,
+        409 => ErrorKind::Conflict,
+        400 | 413 | 415 | 422 => ErrorKind::Invalid,
+        300..400 => {
+            let message = format!("{message}: redirects are not followed; set the url to where the API really is");
+            return ProviderError::refused(ErrorKind::Unavailable, message);
+        }
+        _ => return ProviderError::lost(message),
+    };
+    ProviderError::refused(kind, message)
+}
