@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::compare::Compare;
 use super::model::{Desired, Field};
@@ -29,7 +29,10 @@ impl Sent {
         let hidden = table.iter().filter(|field| field.compare == Compare::Hidden);
         let fields = hidden.filter_map(|field| Some((field.name.to_owned(), short(desired.fields.get(field.name)?))));
         let grants = desired.grants.iter().map(|(name, rights)| (application(name), short(&rights_value(rights))));
-        Self(fields.chain(grants).collect())
+        // Where nothing is shown, not even a user's groups are.
+        let blind = table.iter().all(|field| field.compare == Compare::Hidden);
+        let groups = desired.groups.iter().filter(|_| blind).map(|groups| ("groups".to_owned(), short(&json!(groups.wanted))));
+        Self(fields.chain(grants).chain(groups).collect())
     }
 
     /// Whether `value` was sent as the field `name`.

@@ -2,11 +2,13 @@
 //!
 //! Nothing outside this room looks at an HTTP status, and nothing in it knows Kubernetes.
 
+mod amani;
 mod error;
 mod gate;
 mod http;
 mod observer;
 mod pegasus;
+mod plaspy;
 mod secret;
 mod session;
 mod shape;
@@ -144,6 +146,8 @@ impl Access<'_> {
 pub fn capabilities(vendor: Vendor) -> &'static Capabilities {
     match vendor {
         Vendor::Pegasus => &pegasus::CAPABILITIES,
+        Vendor::Amani => &amani::CAPABILITIES,
+        Vendor::Plaspy => &plaspy::CAPABILITIES,
         _ => &pegasus::CAPABILITIES,
     }
 }
@@ -154,6 +158,8 @@ pub fn capabilities(vendor: Vendor) -> &'static Capabilities {
 pub fn connect(access: &Access<'_>) -> Result<Arc<dyn Provider>, Rejection> {
     match access.provider {
         CredentialProvider::Pegasus(settings) => Ok(Arc::new(pegasus::Pegasus::connect(settings, access)?)),
+        CredentialProvider::Amani(settings) => Ok(Arc::new(amani::Amani::connect(settings, access)?)),
+        CredentialProvider::Plaspy(settings) => Ok(Arc::new(plaspy::Plaspy::connect(settings, access)?)),
         _ => todo!(),
     }
 }

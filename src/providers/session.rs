@@ -1,4 +1,4 @@
-//! One login per credential, shared by all: renewed before it expires, once on a 401, without a stampede; it knows no vendor.
+//! One login per credential, shared by all: renewed before it expires, once when it is refused, without a stampede; it knows no vendor.
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
@@ -31,6 +31,10 @@ pub trait Login: Send + Sync {
     async fn login(&self, previous: Option<&Token>) -> Option<Result<Token, ProviderError>>;
     /// `call` with the token in its header.
     fn attach(&self, call: Call, token: &SecretString) -> Result<Call, ProviderError>;
+    /// Whether `answer` says that the token is not taken, so that a fresh login may help.
+    fn refused(&self, answer: &Answer) -> bool {
+        answer.status == 401
+    }
 }
 
 /// The shared token of one credential.
@@ -45,13 +49,13 @@ impl<L: Login> Session<L> {
         Self { login, token: Mutex::new(None) }
     }
 
-    /// Sends `call` with the token; on 401 logs in again once and repeats. A second 401 is returned as an answer.
+    /// Sends `call` with the token; when it is refused logs in again once and repeats. A second refusal is returned as an answer.
     ///
     /// Errors: those of the transport and of the login.
     pub async fn send(&self, transport: &Transport, call: Call) -> Result<Answer, ProviderError> {
         let token = self.token().await?;
         let answer = transport.send(self.login.attach(call.clone(), &token.value)?).await?;
-        if answer.status != 401 {
+        if !self.login.refused(&answer) {
             return Ok(answer);
         }
         match self.renew(&token).await {

@@ -1,0 +1,217 @@
+//! What is checked before an account is touched, and the ways of vendors that cannot do everything; no writes to a vendor.
+
+use std::collections::BTreeSet;
+
+use super::apply::Case;
+use super::outcome::{Deed, Done, Stop};
+use super::password::Password;
+use super::record::{self, Shelved};
+use crate::api::Reason;
+use crate::api::conditions::Verdict;
+use crate::api::status::PendingCall;
+use crate::api::user::Mode;
+use crate::plan::{Account, Key, Sent, Step, Subject, matches_key};
+
+impl<K: Shelved> Case<'_, K> {
+    /// Errors: the account carries neither the key we know it by nor the manifest's.
+    pub(super) fn check_binding(&self, account: &Account) -> Result<(), Stop> {
+        let table = self.connection.table(K::SUBJECT);
+        let known = self.identity.key.as_ref().map(|value| {
+            self.desired.keys.iter().map(|key| Key { field: key.field, value: value.clone() }).collect::<Vec<_>>()
+        });
+        let mut keys = self.desired.keys.iter().chain(known.iter().flatten());
+        if keys.any(|key| matches_key(table, account, key)) {
+            return Ok(());
+        }
+        let message = format!(
+            "{} is no longer {} at {}: someone renamed it or the id was given away; rename it back, or delete this object with deletionPolicy: Orphan",
+            account.id,
+            self.identity.key.as_deref().unwrap_or(self.desired.key()),
+            self.connection.vendor.title()
+        );
+        Err(Stop::because(Reason::ProviderMismatch, message))
+    }
+
+    /// Errors: the account as found is protected, or has administrator rights that the credential does not allow to touch.
+    pub(super) fn check_rights(&self, account: &Account) -> Result<(), Stop> {
+        let names = ["username", "email", "name"].into_iter().filter_map(|field| account.text(field));
+        self.check_protected(names.chain([account.id.as_str()]))?;
+        let groups = account.groups.clone().unwrap_or_default();
+        self.check_privileged(account.privileged.as_deref(), &groups, "the account has")
+    }
+
+    /// Errors: what the manifest asks for cannot be made.
+    pub(super) fn check_creation(&self) -> Result<(), Stop> {
+        if let Password::Missing(verdict) = &self.password {
+            return Err(Stop::Verdict(verdict.clone()));
+        }
+        if self.desired.needs_password && self.password.due().is_none() {
+            let message = format!(
+                "{} makes no account without a password: add spec.passwordSecretRef",
+                self.connection.vendor.title()
+            );
+            return Err(Stop::because(Reason::Invalid, message));
+        }
+        Ok(())
+    }
+
+    /// Errors: the manifest is about a protected account or asks for administrator rights that are not allowed.
+    pub(super) fn check_desired(&self) -> Result<(), Stop> {
+        self.check_protected(self.desired.keys.iter().map(|key| key.value.as_str()))?;
+        let groups = self.desired.groups.as_ref().map(|membership| membership.wanted.clone()).unwrap_or_default();
+        self.check_privileged(self.desired.privileged.as_deref(), &groups, "the manifest asks for")
+    }
+
+    fn check_protected<'n>(&self, names: impl Iterator<Item = &'n str>) -> Result<(), Stop> {
+        let listed = self.connection.spec.protected.iter().flatten().map(String::as_str);
+        let own = Some(self.connection.login.as_str()).filter(|_| K::SUBJECT == Subject::User);
+        let protected: Vec<&str> = listed.chain(own).collect();
+        let hit = { names }.find(|name| protected.iter().any(|entry| entry.eq_ignore_ascii_case(name)));
+        match hit {
+            Some(name) => Err(Stop::because(
+                Reason::Protected,
+                format!(
+                    "{name} is protected by the credential {}: it is on spec.protected, or the account usher logs in with",
+                    self.connection.key.name
+                ),
+            )),
+            None => Ok(()),
+        }
+    }
+
+    fn check_privileged(&self, why: Option<&str>, groups: &BTreeSet<String>, who: &str) -> Result<(), Stop> {
+        let spec = &self.connection.spec;
+        if K::SUBJECT == Subject::Group || spec.allow_privileged == Some(true) {
+            return Ok(());
+        }
+        let why = why.map(str::to_owned).or_else(|| self.privileged_group(groups));
+        match why {
+            Some(why) => Err(Stop::because(
+                Reason::Privileged,
+                format!("{who} administrator rights ({why}): remove them, or set allowPrivileged: true on the credential {}", self.connection.key.name),
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// A group that makes its members privileged: by the vendor's own rule or the credential's list.
+    fn privileged_group(&self, groups: &BTreeSet<String>) -> Option<String> {
+        let index = self.connection.index();
+        let listed: Vec<&String> = self.connection.spec.privileged.iter().flatten().collect();
+        groups.iter().find_map(|id| {
+            let group = index.get(Subject::Group, id);
+            let name = group.and_then(|group| group.text("name"));
+            let by_rule = group.and_then(|group| group.privileged.clone());
+            let by_list = listed.iter().any(|entry| *entry == id || Some(entry.as_str()) == name);
+            by_rule.or(by_list.then(|| format!("group {}", name.unwrap_or(id))))
+        })
+    }
+
+    /// Errors: Plan mode, with the calls that would be made.
+    pub(super) fn only_if_enforced(&self, target: &str, steps: &[Step]) -> Result<(), Stop> {
+        if self.mode == Mode::Enforce || steps.is_empty() {
+            return Ok(());
+        }
+        let call = |operation: &str, fields: Vec<String>| PendingCall {
+            operation: operation.to_owned(),
+            target: target.to_owned(),
+            fields,
+        };
+        let pending = steps.iter().map(|step| match step {
+            Step::Create(changes) => call("create", changes.names()),
+            Step::Update(changes) => call("update", changes.names()),
+            Step::Grant { application, rights } => {
+                call("grant", rights.keys().map(|right| format!("{application}.{right}")).collect())
+            }
+        });
+        Err(Stop::Pending(pending.collect()))
+    }
+
+    /// A group of a vendor without a group API: the id is taken as given.
+    pub(super) async fn take_as_given(&mut self) -> Result<Done, Stop> {
+        let vendor = self.connection.vendor.title();
+        let Some(id) = self.object.external_id().map(str::to_owned) else {
+            let message = format!("{vendor} has no API for groups: set spec.externalId to the id of an existing one");
+            return Err(Stop::because(Reason::Invalid, message));
+        };
+        self.bind_found(&id).await?;
+        let verdict = Verdict::new(Reason::Unverified, format!("{id} is taken as given; {vendor} offers no way to check"));
+        Ok(Done { verdict, did: None })
+    }
+
+    /// A group that can be found but not written: by externalId or name, exactly one.
+    pub(super) async fn find_only(&mut self) -> Result<Option<Deed>, Stop> {
+        let vendor = self.connection.vendor.title();
+        let wanted = self.object.external_id().map(str::to_owned).or(self.identity.external_id.clone());
+        let found: Vec<String> = {
+            let index = self.connection.index();
+            match &wanted {
+                Some(id) => index.get(Subject::Group, id).map(|group| group.id.clone()).into_iter().collect(),
+                None => index.groups_named(self.desired.key()).iter().map(|group| group.id.clone()).collect(),
+            }
+        };
+        match found.as_slice() {
+            [id] => self.bind_found(id).await.map(|()| None),
+            [] => Err(Stop::because(
+                Reason::NotFound,
+                format!(
+                    "{vendor} lists no group {}: make it there, or correct spec.displayName or spec.externalId",
+                    wanted.as_deref().unwrap_or(self.desired.key())
+                ),
+            )),
+            several => Err(Stop::because(
+                Reason::AmbiguousMatch,
+                format!("{} groups of {vendor} are named {}: use spec.externalId", several.len(), self.desired.key()),
+            )),
+        }
+    }
+
+    /// Binds a group that is not ours to change.
+    async fn bind_found(&mut self, id: &str) -> Result<(), Stop> {
+        let before = self.identity.clone();
+        self.identity.external_id = Some(id.to_owned());
+        self.identity.key = Some(self.desired.key().to_owned());
+        self.identity.account = Some(self.connection.account.clone());
+        self.identity.adopted = Some(true);
+        if self.identity != before {
+            self.object = record::identity(self.context, &*self.object, &self.identity, false).await?;
+        }
+        Ok(())
+    }
+
+    /// A vendor that shows nothing and changes nothing: only the manifest can be compared with what was sent.
+    pub(super) fn compare_blindly(&self) -> Result<Option<Deed>, Stop> {
+        let sent = Sent::of(self.connection.table(K::SUBJECT), &self.desired).text();
+        if sent == self.identity.sent || self.identity.sent.is_none() {
+            return Ok(None);
+        }
+        let message = format!(
+            "{} cannot change a user after it was made: set the manifest back, or make the change there",
+            self.connection.vendor.title()
+        );
+        Err(Stop::because(Reason::Unsupported, message))
+    }
+
+    /// A bound account that the vendor does not show: gone if a complete listing lacks it too.
+    pub(super) async fn vanished(&mut self, id: &str) -> Result<Option<Deed>, Stop> {
+        let vendor = self.connection.vendor.title();
+        let found = self.connection.provider.find(K::SUBJECT, &self.desired).await?;
+        if found.iter().any(|account| account.id == id) {
+            let message = format!("{vendor} lists {id} but does not show it: the login may lack rights on it");
+            return Err(Stop::because(Reason::PermissionDenied, message));
+        }
+        self.connection.wrote(K::SUBJECT, id, None);
+        if self.identity.adopted == Some(true) || self.object.external_id().is_some() {
+            let message = format!("{vendor} no longer has {id}, which usher did not make and so does not make again: delete this object, or restore the account");
+            return Err(Stop::because(Reason::NotFound, message));
+        }
+        if self.mode == Mode::Plan {
+            let steps = self.steps(None)?;
+            self.only_if_enforced(self.desired.key(), &steps)?;
+        }
+        self.identity = crate::api::status::Identity::default();
+        self.object = record::identity(self.context, &*self.object, &self.identity, false).await?;
+        self.context.wake(self.object.key());
+        Err(Stop::Parked)
+    }
+}

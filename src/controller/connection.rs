@@ -1,0 +1,112 @@
+//! The live side of a credential: its provider, gate and index, shared by all objects that use it; no reconcile.
+
+use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use jiff::Timestamp;
+
+use crate::api::conditions::Verdict;
+use crate::api::user::Mode;
+use crate::api::{ObjectKey, ProviderCredentialSpec, Vendor};
+use crate::plan::{Account, Field, Subject};
+use crate::providers::{Gate, Provider};
+
+use super::index::Index;
+
+/// A credential that works.
+pub struct Connection {
+    /// The credential.
+    pub key: ObjectKey,
+    /// Its vendor.
+    pub vendor: Vendor,
+    /// The way to it.
+    pub provider: Arc<dyn Provider>,
+    /// Bounds all calls.
+    pub gate: Gate,
+    /// Vendor, host and who the vendor says we are.
+    pub account: String,
+    /// Our own login's name, which is never changed through itself.
+    pub login: String,
+    /// What the credential says about its objects.
+    pub spec: ProviderCredentialSpec,
+    /// Spec and Secret it was made from.
+    pub stamp: String,
+    /// Whether a call was refused since it was last checked.
+    pub suspect: AtomicBool,
+    /// Whether it is being deleted: it serves what is bound and starts nothing new.
+    pub closing: bool,
+    /// What the vendor has.
+    pub index: Arc<Mutex<Index>>,
+}
+
+impl Connection {
+    /// The index; never held across an await.
+    pub fn index(&self) -> MutexGuard<'_, Index> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The vendor's writable fields.
+    pub fn table(&self, subject: Subject) -> &'static [Field] {
+        self.provider.capabilities().fields(subject)
+    }
+
+    /// Notes what we wrote; `None`: removed.
+    pub fn wrote(&self, subject: Subject, id: &str, account: Option<Account>) {
+        self.index().wrote(subject, self.table(subject), id, account);
+    }
+
+    /// The credential's mode.
+    pub fn mode(&self) -> Mode {
+        self.spec.mode.unwrap_or_default()
+    }
+}
+
+/// Whether a credential works.
+#[derive(Clone)]
+pub enum Link {
+    /// It does.
+    Up(Arc<Connection>),
+    /// It does not.
+    Down(Down),
+}
+
+/// Why a credential does not work, and since which spec and Secret.
+#[derive(Clone, Debug)]
+pub struct Down {
+    /// Reason and message for its status.
+    pub verdict: Verdict,
+    /// Spec and Secret that did not work.
+    pub stamp: String,
+    /// It is not tried again before, unless spec or Secret change.
+    pub not_before: Option<Timestamp>,
+}
+
+/// All credentials that were looked at.
+#[derive(Default)]
+pub struct Connections(RwLock<HashMap<ObjectKey, Link>>);
+
+impl Connections {
+    /// The link of a credential, if it was looked at.
+    pub fn get(&self, credential: &ObjectKey) -> Option<Link> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(credential).cloned()
+    }
+
+    /// The connection of a credential, if it works.
+    pub fn up(&self, credential: &ObjectKey) -> Option<Arc<Connection>> {
+        match self.get(credential)? {
+            Link::Up(connection) => Some(connection),
+            Link::Down(_) => None,
+        }
+    }
+
+    /// Replaces the link of a credential and returns the one before.
+    pub fn set(&self, credential: &ObjectKey, link: Link) -> Option<Link> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(credential.clone(), link)
+    }
+
+    /// Forgets a credential.
+    pub fn forget(&self, credential: &ObjectKey) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(credential);
+    }
+}

@@ -1,0 +1,211 @@
+//! What a credential's status says, and when a deleted credential may go; the credential's side of report.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+use kube::api::{Patch, PatchParams};
+use kube::runtime::controller::Action;
+use serde_json::json;
+use tracing::info;
+
+use super::connection::Link;
+use super::context::Context;
+use super::credential::{key, resync, retry};
+use super::managed::Managed;
+use super::requeue;
+use crate::api::conditions::{self, Verdict};
+use crate::api::names::{API_VERSION, FINALIZER, MANAGER, RECONCILE_AT};
+use crate::api::user::{Mode, UserDeletionPolicy};
+use crate::api::{Kind, ProviderCredential, ProviderCredentialStatus, Reason};
+use crate::plan::Subject;
+use crate::providers::{ErrorKind, ProviderError};
+
+/// Says how a credential is, and when to look again.
+///
+/// Errors: Kubernetes failed us.
+pub async fn report(
+    context: &Context,
+    credential: &Arc<ProviderCredential>,
+    link: &Link,
+    sweep: Option<&ProviderError>,
+) -> Result<Action, kube::Error> {
+    let before = credential.status.clone().unwrap_or_default();
+    let verdict = verdict(context, credential, link, sweep);
+    let credential_key = key(credential);
+    let swept = match link {
+        Link::Up(connection) => [Subject::User, Subject::Group].iter().filter_map(|s| connection.index().begun(*s)).max(),
+        Link::Down(_) => None,
+    };
+    let uses = |count: usize| u32::try_from(count).ok();
+    let news = swept.is_some() && swept != before.last_sweep_time;
+    let changed = before.observed_generation != credential.metadata.generation.unwrap_or_default() || news;
+    let (users, groups) = if changed || before.users.is_none() {
+        (
+            uses(context.users.all(|user| user.credential_key() == credential_key).len()),
+            uses(context.groups.all(|group| group.credential_key() == credential_key).len()),
+        )
+    } else {
+        (before.users, before.groups)
+    };
+    let after = ProviderCredentialStatus {
+        observed_generation: credential.metadata.generation.unwrap_or_default(),
+        conditions: conditions::conditions(&before.conditions, &verdict, credential.metadata.generation.unwrap_or_default(), Timestamp::now()),
+        mode: Some(context.settings.mode.max(credential.spec.mode.unwrap_or_default())),
+        provider: Some(credential.spec.provider.vendor()),
+        account: match link {
+            Link::Up(connection) => Some(connection.account.clone()),
+            Link::Down(_) => before.account.clone(),
+        },
+        users,
+        groups,
+        last_sweep_time: swept.or(before.last_sweep_time),
+        held_removals: before.held_removals.clone(),
+        last_handled_reconcile_at: credential.annotations().get(RECONCILE_AT).cloned().or(before.last_handled_reconcile_at.clone()),
+    };
+    context.tally.object_state(&credential_key, Some(verdict.reason));
+    context.tally.credential_ready(credential.spec.provider.vendor(), &credential_key, Some(verdict.reason.is_ready()));
+    if after != before {
+        write(context, credential, &after).await?;
+        info!(credential = %credential_key, reason = %verdict.reason, message = verdict.message, "status");
+    }
+    Ok(next(context, credential, link, sweep))
+}
+
+fn verdict(context: &Context, credential: &ProviderCredential, link: &Link, sweep: Option<&ProviderError>) -> Verdict {
+    if credential.metadata.deletion_timestamp.is_some() {
+        let bound = bound(context, credential);
+        let message = format!(
+            "{bound} objects are bound through it; delete them first, or release them all: kubectl -n {} patch {} {} --type merge -p '{{\"spec\":{{\"deletionPolicy\":\"Orphan\"}}}}'",
+            credential.namespace().unwrap_or_default(),
+            Kind::Credential.short(),
+            credential.name_any()
+        );
+        return Verdict::new(Reason::DeletionBlocked, message);
+    }
+    match (link, sweep) {
+        (Link::Down(down), _) => down.verdict.clone(),
+        (Link::Up(_), Some(error)) => {
+            let reason = match error.kind {
+                ErrorKind::Unauthenticated => Reason::Unauthenticated,
+                ErrorKind::PermissionDenied => Reason::PermissionDenied,
+                ErrorKind::RateLimited => Reason::RateLimited,
+                ErrorKind::Unsupported | ErrorKind::Invalid | ErrorKind::NotFound | ErrorKind::Conflict => Reason::Invalid,
+                ErrorKind::Unavailable => Reason::ProviderUnavailable,
+            };
+            Verdict::new(reason, error.message.clone())
+        }
+        (Link::Up(connection), None) if !connection.provider.capabilities().checkable => {
+            let vendor = connection.vendor.title();
+            Verdict::new(Reason::Unverified, format!("{vendor} offers no way to check a token; the first user made will tell"))
+        }
+        (Link::Up(connection), None) => Verdict::new(Reason::Synced, format!("logged in as {}", connection.account)),
+    }
+}
+
+/// When a credential is looked at again: at the next sweep, after a failure sooner.
+fn next(context: &Context, credential: &ProviderCredential, link: &Link, sweep: Option<&ProviderError>) -> Action {
+    match (link, sweep) {
+        (Link::Down(down), _) => retry(down),
+        (Link::Up(_), Some(error)) => match error.retry_at {
+            Some(until) => requeue::at(until),
+            None => Action::requeue(context.backoff.next(&key(credential))),
+        },
+        (Link::Up(connection), None) => {
+            context.backoff.reset(&key(credential));
+            let index = connection.index();
+            let oldest = [Subject::User, Subject::Group].iter().filter_map(|s| index.begun(*s)).min();
+            let due = oldest.unwrap_or_else(Timestamp::now) + resync(&credential.spec);
+            let wait = Duration::try_from(due.duration_since(Timestamp::now())).unwrap_or_default();
+            Action::requeue(wait.max(Duration::from_secs(1)))
+        }
+    }
+}
+
+/// While paused, Ready and observedGeneration stay as they were, and nothing is called.
+pub async fn paused(context: &Context, credential: &Arc<ProviderCredential>, by: &str) -> Result<Action, kube::Error> {
+    let before = credential.status.clone().unwrap_or_default();
+    let generation = credential.metadata.generation.unwrap_or_default();
+    let after = ProviderCredentialStatus {
+        conditions: conditions::paused(&before.conditions, &format!("paused by {by}"), generation, Timestamp::now()),
+        mode: Some(Mode::Paused),
+        provider: Some(credential.spec.provider.vendor()),
+        ..before.clone()
+    };
+    if after != before {
+        write(context, credential, &after).await?;
+    }
+    Ok(Action::await_change())
+}
+
+/// Holds a live credential with our finalizer; lets a deleted one go once nothing is bound through it. Whether it went.
+///
+/// Errors: Kubernetes failed us.
+pub async fn is_released(context: &Context, credential: &Arc<ProviderCredential>) -> Result<bool, kube::Error> {
+    let held = credential.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
+    let going = credential.metadata.deletion_timestamp.is_some();
+    if !going {
+        if !held {
+            let mut finalizers = credential.finalizers().to_vec();
+            finalizers.push(FINALIZER.into());
+            set_finalizers(context, credential, &finalizers).await?;
+        }
+        return Ok(false);
+    }
+    let orphans = credential.spec.deletion_policy == Some(UserDeletionPolicy::Orphan);
+    if held && !orphans && bound(context, credential) > 0 {
+        return Ok(false);
+    }
+    if held {
+        let others: Vec<String> = credential.finalizers().iter().filter(|other| *other != FINALIZER).cloned().collect();
+        set_finalizers(context, credential, &others).await?;
+    }
+    let key = key(credential);
+    context.connections.forget(&key);
+    context.backoff.reset(&key);
+    context.tally.object_state(&key, None);
+    context.tally.credential_ready(credential.spec.provider.vendor(), &key, None);
+    info!(credential = %key, "released");
+    Ok(true)
+}
+
+/// How many objects are bound, or being created, through a credential.
+fn bound(context: &Context, credential: &ProviderCredential) -> usize {
+    let key = key(credential);
+    let users = context.users.all(|user| user.credential_key() == key && user.is_held());
+    let groups = context.groups.all(|group| group.credential_key() == key && group.is_held());
+    users.len() + groups.len()
+}
+
+async fn set_finalizers(context: &Context, credential: &ProviderCredential, finalizers: &[String]) -> Result<(), kube::Error> {
+    let metadata = json!({"finalizers": finalizers, "resourceVersion": credential.resource_version(), "uid": credential.uid()});
+    let params = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
+    let api = context.api::<ProviderCredential>(&credential.namespace().unwrap_or_default());
+    let written = api.patch(&credential.name_any(), &params, &Patch::Merge(json!({"metadata": metadata}))).await;
+    match written {
+        Ok(written) => {
+            context.credentials.note(written);
+            Ok(())
+        }
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+async fn write(
+    context: &Context,
+    credential: &ProviderCredential,
+    status: &ProviderCredentialStatus,
+) -> Result<(), kube::Error> {
+    let patch = json!({
+        "apiVersion": API_VERSION,
+        "kind": Kind::Credential.to_string(),
+        "metadata": {"name": credential.name_any(), "uid": credential.uid()},
+        "status": status,
+    });
+    let api = context.api::<ProviderCredential>(&credential.namespace().unwrap_or_default());
+    let written = api.patch_status(&credential.name_any(), &PatchParams::apply(MANAGER).force(), &Patch::Apply(patch)).await?;
+    context.credentials.note(written);
+    Ok(())
+}

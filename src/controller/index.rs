@@ -1,0 +1,158 @@
+//! What the last listing of a credential showed, kept true by our own writes; answers find-before-create and drift for all objects.
+
+use std::collections::{HashMap, HashSet};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::api::ObjectKey;
+use crate::plan::{Account, Catalog, Desired, Field, Subject, matches_key};
+
+/// A listing this young answers "is it there?" before a create.
+const FRESH: SignedDuration = SignedDuration::from_secs(10);
+
+/// Users, groups and catalogue of one credential.
+#[derive(Default)]
+pub struct Index {
+    users: Option<Listing>,
+    groups: Option<Listing>,
+    /// Roles, projects, countries.
+    pub catalog: Catalog,
+    wanted: HashSet<Subject>,
+    asked: HashMap<ObjectKey, Timestamp>,
+}
+
+/// One complete listing.
+struct Listing {
+    begun: Timestamp,
+    accounts: HashMap<String, Account>,
+    /// By lower-cased key; several accounts may share one.
+    keys: HashMap<String, Vec<String>>,
+    /// What we wrote or removed, and when: a listing says nothing about what was written after it began.
+    written: HashMap<String, (Timestamp, Option<Account>)>,
+}
+
+impl Index {
+    fn listing(&self, subject: Subject) -> Option<&Listing> {
+        match subject {
+            Subject::User => self.users.as_ref(),
+            Subject::Group => self.groups.as_ref(),
+        }
+    }
+
+    fn slot(&mut self, subject: Subject) -> &mut Option<Listing> {
+        match subject {
+            Subject::User => &mut self.users,
+            Subject::Group => &mut self.groups,
+        }
+    }
+
+    /// Whether there is a listing at all.
+    pub fn has(&self, subject: Subject) -> bool {
+        self.listing(subject).is_some()
+    }
+
+    /// Takes a complete listing that began at `begun`; newer writes of ours win over it.
+    pub fn replace(&mut self, subject: Subject, begun: Timestamp, table: &[Field], accounts: Vec<Account>) {
+        let written = self.slot(subject).take().map(|old| old.written).unwrap_or_default();
+        let mut listing = Listing { begun, accounts: HashMap::new(), keys: HashMap::new(), written: HashMap::new() };
+        for account in accounts {
+            listing.insert(table, account);
+        }
+        for (id, (at, account)) in written.into_iter().filter(|(_, (at, _))| *at >= begun) {
+            listing.write(table, &id, at, account);
+        }
+        *self.slot(subject) = Some(listing);
+        self.wanted.remove(&subject);
+    }
+
+    /// Notes what we wrote; `None`: removed.
+    pub fn wrote(&mut self, subject: Subject, table: &[Field], id: &str, account: Option<Account>) {
+        if let Some(listing) = self.slot(subject) {
+            listing.write(table, id, Timestamp::now(), account);
+        }
+    }
+
+    /// The account with this id.
+    pub fn get(&self, subject: Subject, id: &str) -> Option<&Account> {
+        self.listing(subject)?.accounts.get(id)
+    }
+
+    /// The accounts that carry one of the natural keys of `desired`.
+    pub fn matching(&self, subject: Subject, table: &[Field], desired: &Desired) -> Vec<Account> {
+        let Some(listing) = self.listing(subject) else { return Vec::new() };
+        let mut found: Vec<&Account> = Vec::new();
+        for key in &desired.keys {
+            let ids = listing.keys.get(&key.value.to_ascii_lowercase());
+            let accounts = ids.into_iter().flatten().filter_map(|id| listing.accounts.get(id));
+            found.extend(accounts.filter(|account| matches_key(table, account, key)));
+        }
+        found.sort_by(|a, b| a.id.cmp(&b.id));
+        found.dedup_by(|a, b| a.id == b.id);
+        found.into_iter().cloned().collect()
+    }
+
+    /// Ids of the groups with this name.
+    pub fn groups_named(&self, name: &str) -> Vec<&Account> {
+        let groups = self.groups.iter().flat_map(|listing| listing.accounts.values());
+        groups.filter(|group| group.text("name") == Some(name)).collect()
+    }
+
+    /// Whether the listing can tell `object` that its account is not there: young, or begun after `object` first asked.
+    pub fn is_fresh(&mut self, subject: Subject, object: &ObjectKey, now: Timestamp) -> bool {
+        let asked = *self.asked.entry(object.clone()).or_insert(now);
+        let fresh = self.listing(subject).is_some_and(|listing| listing.begun >= asked || listing.begun + FRESH > now);
+        if fresh {
+            self.asked.remove(object);
+        }
+        fresh
+    }
+
+    /// When the listing of `subject` began.
+    pub fn begun(&self, subject: Subject) -> Option<Timestamp> {
+        self.listing(subject).map(|listing| listing.begun)
+    }
+
+    /// Pages that a listing of `subject` costs, roughly.
+    pub fn pages(&self, subject: Subject) -> usize {
+        self.listing(subject).map_or(1, |listing| listing.accounts.len() / 1000 + 1)
+    }
+
+    /// Asks for a listing of `subject` with the next sweep.
+    pub fn want(&mut self, subject: Subject) {
+        self.wanted.insert(subject);
+    }
+
+    /// Whether someone waits for a listing of `subject`.
+    pub fn is_wanted(&self, subject: Subject) -> bool {
+        self.wanted.contains(&subject)
+    }
+}
+
+impl Listing {
+    fn insert(&mut self, table: &[Field], account: Account) {
+        for field in table {
+            if let Some(key) = account.text(field.name).filter(|_| is_key(field.name)) {
+                let ids = self.keys.entry(key.to_ascii_lowercase()).or_default();
+                if !ids.contains(&account.id) {
+                    ids.push(account.id.clone());
+                }
+            }
+        }
+        self.accounts.insert(account.id.clone(), account);
+    }
+
+    fn write(&mut self, table: &[Field], id: &str, at: Timestamp, account: Option<Account>) {
+        match account.clone() {
+            Some(account) => self.insert(table, account),
+            None => {
+                self.accounts.remove(id);
+            }
+        }
+        self.written.insert(id.to_owned(), (at, account));
+    }
+}
+
+/// The fields that natural keys are made of, at all vendors.
+fn is_key(field: &str) -> bool {
+    matches!(field, "username" | "email" | "name")
+}

@@ -1,0 +1,175 @@
+//! What users and groups have in common, so that one way leads through the house; no decisions.
+
+use std::fmt::Debug;
+
+use k8s_openapi::NamespaceResourceScope;
+use kube::{Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::api::group::GroupDeletionPolicy;
+use crate::api::names;
+use crate::api::status::{Identity, ObjectStatus};
+use crate::api::user::{AdoptionPolicy, CredentialRef, Mode, UserDeletionPolicy};
+use crate::api::{Kind, ObjectKey, PlatformGroup, PlatformUser, Vendor};
+use crate::plan::{Catalog, Desired, Rejection, Subject, Wish};
+use crate::providers::Provider;
+
+/// A PlatformUser or PlatformGroup.
+pub trait Managed:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + Debug
+    + DeserializeOwned
+    + Serialize
+    + Send
+    + Sync
+    + 'static
+{
+    /// Which kind.
+    const KIND: Kind;
+    /// What its calls are about.
+    const SUBJECT: Subject;
+
+    /// The credential it uses.
+    fn credential_ref(&self) -> &CredentialRef;
+    /// The existing account it wants to be bound to.
+    fn external_id(&self) -> Option<&str>;
+    /// Whether an existing account may be taken.
+    fn adoption(&self) -> Option<AdoptionPolicy>;
+    /// Its own deletion policy.
+    fn wish(&self) -> Option<Wish>;
+    /// Its own mode.
+    fn mode(&self) -> Option<Mode>;
+    /// The vendor of its provider block.
+    fn block(&self) -> Option<Vendor>;
+    /// Its status.
+    fn status(&self) -> Option<&ObjectStatus>;
+    /// The account it describes.
+    ///
+    /// Errors: what cannot be done as written.
+    fn desire(&self, provider: &dyn Provider, catalog: &Catalog) -> Result<Desired, Rejection>;
+
+    /// Its kind, namespace and name.
+    fn key(&self) -> ObjectKey {
+        ObjectKey::new(Self::KIND, self.namespace().unwrap_or_default(), self.name_any())
+    }
+
+    /// The credential's kind, namespace and name.
+    fn credential_key(&self) -> ObjectKey {
+        let CredentialRef { name, namespace } = self.credential_ref();
+        let namespace = namespace.clone().or_else(|| self.namespace()).unwrap_or_default();
+        ObjectKey::new(Kind::Credential, namespace, name)
+    }
+
+    /// What status says of its account.
+    fn identity(&self) -> Identity {
+        self.status().map(|status| status.identity.clone()).unwrap_or_default()
+    }
+
+    /// Whether it is being deleted.
+    fn is_going(&self) -> bool {
+        self.meta().deletion_timestamp.is_some()
+    }
+
+    /// Whether our finalizer holds it.
+    fn is_held(&self) -> bool {
+        self.finalizers().iter().any(|finalizer| finalizer == names::FINALIZER)
+    }
+
+    /// The generation of its spec.
+    fn generation(&self) -> i64 {
+        self.meta().generation.unwrap_or_default()
+    }
+}
+
+impl Managed for PlatformUser {
+    const KIND: Kind = Kind::User;
+    const SUBJECT: Subject = Subject::User;
+
+    fn credential_ref(&self) -> &CredentialRef {
+        &self.spec.credential_ref
+    }
+
+    fn external_id(&self) -> Option<&str> {
+        self.spec.external_id.as_deref()
+    }
+
+    fn adoption(&self) -> Option<AdoptionPolicy> {
+        self.spec.adoption_policy
+    }
+
+    fn wish(&self) -> Option<Wish> {
+        self.spec.deletion_policy.map(user_wish)
+    }
+
+    fn mode(&self) -> Option<Mode> {
+        self.spec.mode
+    }
+
+    fn block(&self) -> Option<Vendor> {
+        self.spec.provider.as_ref().map(crate::api::user::UserProvider::vendor)
+    }
+
+    fn status(&self) -> Option<&ObjectStatus> {
+        self.status.as_ref()
+    }
+
+    fn desire(&self, provider: &dyn Provider, catalog: &Catalog) -> Result<Desired, Rejection> {
+        provider.desire_user(&self.spec, catalog)
+    }
+}
+
+impl Managed for PlatformGroup {
+    const KIND: Kind = Kind::Group;
+    const SUBJECT: Subject = Subject::Group;
+
+    fn credential_ref(&self) -> &CredentialRef {
+        &self.spec.credential_ref
+    }
+
+    fn external_id(&self) -> Option<&str> {
+        self.spec.external_id.as_deref()
+    }
+
+    fn adoption(&self) -> Option<AdoptionPolicy> {
+        self.spec.adoption_policy
+    }
+
+    fn wish(&self) -> Option<Wish> {
+        self.spec.deletion_policy.map(|policy| match policy {
+            GroupDeletionPolicy::Delete => Wish::Delete,
+            GroupDeletionPolicy::Orphan => Wish::Orphan,
+        })
+    }
+
+    fn mode(&self) -> Option<Mode> {
+        self.spec.mode
+    }
+
+    fn block(&self) -> Option<Vendor> {
+        self.spec.provider.as_ref().map(crate::api::group::GroupProvider::vendor)
+    }
+
+    fn status(&self) -> Option<&ObjectStatus> {
+        self.status.as_ref()
+    }
+
+    fn desire(&self, provider: &dyn Provider, catalog: &Catalog) -> Result<Desired, Rejection> {
+        provider.desire_group(&remote_name(self), &self.spec, catalog)
+    }
+}
+
+/// The group's name at the vendor.
+pub fn remote_name(group: &PlatformGroup) -> String {
+    group.spec.display_name.clone().unwrap_or_else(|| group.name_any())
+}
+
+/// A user's or credential's deletion policy as the plan takes it.
+pub fn user_wish(policy: UserDeletionPolicy) -> Wish {
+    match policy {
+        UserDeletionPolicy::Delete => Wish::Delete,
+        UserDeletionPolicy::Disable => Wish::Disable,
+        UserDeletionPolicy::Orphan => Wish::Orphan,
+    }
+}

@@ -1,0 +1,90 @@
+//! How one look at an object ended, as a value; only surprises travel as errors of Kubernetes.
+
+use crate::api::conditions::Verdict;
+use crate::api::status::PendingCall;
+use crate::api::{ObjectKey, Reason};
+use crate::plan::Rejection;
+use crate::providers::ProviderError;
+
+/// Vendor and spec agree as far as can be known.
+#[derive(Debug)]
+pub struct Done {
+    /// Synced, Created or Unverified.
+    pub verdict: Verdict,
+    /// What was done to get there, for one event; `None` when nothing was.
+    pub did: Option<Deed>,
+}
+
+/// What was done to an account; the word is the event's reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display)]
+pub enum Deed {
+    /// Made.
+    Created,
+    /// Changed because the manifest did.
+    Updated,
+    /// Taken although it was there before.
+    Adopted,
+    /// Changed back because someone changed it at the vendor.
+    DriftRepaired,
+    /// Got a new password.
+    PasswordSent,
+    /// Blocked.
+    Disabled,
+    /// Removed.
+    Deleted,
+    /// Left alone for good.
+    Orphaned,
+}
+
+/// Why a look at an object ended before vendor and spec agree.
+#[derive(Debug)]
+pub enum Stop {
+    /// It cannot be done as written, or something it needs is not there.
+    Verdict(Verdict),
+    /// The vendor refused or could not be reached.
+    Provider(ProviderError),
+    /// Plan mode: these calls would be made.
+    Pending(Vec<PendingCall>),
+    /// Someone paused it; the text says by what.
+    Paused(String),
+    /// It waits in a queue of ours and will be woken; nothing to say about it.
+    Parked,
+    /// It was in sync when last looked at, and cannot be looked at now: that is no news.
+    Settled,
+    /// It was removed, and with it everything to say.
+    Gone(Option<Deed>),
+    /// A create with unknown end: looked at again when the call cannot be under way any more.
+    InDoubt(jiff::Timestamp),
+    /// Kubernetes failed us.
+    Kube(kube::Error),
+}
+
+impl Stop {
+    /// A verdict from its parts.
+    pub fn because(reason: Reason, message: impl Into<String>) -> Self {
+        Self::Verdict(Verdict::new(reason, message))
+    }
+
+    /// Waiting for `what`, which is absent or not ready because of `why`.
+    pub fn waiting(reason: Reason, what: &ObjectKey, why: &str) -> Self {
+        Self::because(reason, format!("waiting for {what}: {why}"))
+    }
+}
+
+impl From<Rejection> for Stop {
+    fn from(Rejection { reason, message }: Rejection) -> Self {
+        Self::because(reason, message)
+    }
+}
+
+impl From<ProviderError> for Stop {
+    fn from(error: ProviderError) -> Self {
+        Self::Provider(error)
+    }
+}
+
+impl From<kube::Error> for Stop {
+    fn from(error: kube::Error) -> Self {
+        Self::Kube(error)
+    }
+}

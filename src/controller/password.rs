@@ -1,0 +1,161 @@
+//! Whether a password has a value that was not sent yet; the value itself stays in a `SecretString`.
+
+use std::fmt::Write as _;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::hmac;
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
+use kube::api::{ObjectMeta, PostParams};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::context::Context;
+use super::outcome::Stop;
+use crate::api::conditions::Verdict;
+use crate::api::names::DIGEST_KEY_SECRET;
+use crate::api::{PlatformUser, Reason};
+
+/// Key in our own Secret.
+const ENTRY: &str = "key";
+/// Types of Secrets that passwords and logins are taken from.
+const TYPES: [&str; 2] = ["Opaque", "kubernetes.io/basic-auth"];
+
+/// What is known of a user's password.
+#[derive(Clone, Debug)]
+pub enum Password {
+    /// The manifest names none.
+    Unmanaged,
+    /// It was sent; the version to remember may be newer than the one in status.
+    Sent(String),
+    /// Its value is one that was not sent yet.
+    Due(SecretString, String),
+    /// The Secret or its key is not there, or is none that may be used.
+    Missing(Verdict),
+}
+
+impl Password {
+    /// The value, if it has to be sent.
+    pub fn due(&self) -> Option<&SecretString> {
+        match self {
+            Self::Due(value, _) => Some(value),
+            Self::Unmanaged | Self::Sent(_) | Self::Missing(_) => None,
+        }
+    }
+
+    /// The version to remember once all is done.
+    pub fn version(&self) -> Option<&str> {
+        match self {
+            Self::Sent(version) | Self::Due(_, version) => Some(version),
+            Self::Unmanaged | Self::Missing(_) => None,
+        }
+    }
+}
+
+/// The key that digests passwords, so that status tells nothing about them.
+pub struct DigestKey {
+    id: String,
+    key: hmac::Key,
+}
+
+/// What is known of the password of `user`, whose last sent version is `known`.
+///
+/// Errors: Kubernetes failed us.
+pub async fn resolve(context: &Context, user: &PlatformUser, known: Option<&str>) -> Result<Password, Stop> {
+    let Some(reference) = &user.spec.password_secret_ref else { return Ok(Password::Unmanaged) };
+    let namespace = user.namespace().unwrap_or_default();
+    let entry = reference.key.as_deref().unwrap_or("password");
+    let missing = |what: &str| {
+        let name = &reference.name;
+        let message = format!(
+            "spec.passwordSecretRef: Secret {namespace}/{name} {what}; create it: kubectl -n {namespace} create secret generic {name} --from-file={entry}=/dev/stdin"
+        );
+        Ok(Password::Missing(Verdict::new(Reason::WaitingForSecret, message)))
+    };
+    let Some(seen) = context.secret(&namespace, &reference.name) else { return missing("is not there") };
+    let key = digest_key(context).await?;
+    let stamp = |uid: Option<String>, version: Option<String>| {
+        format!("{}/{}", uid.unwrap_or_default(), version.unwrap_or_default())
+    };
+    let (known_stamp, known_digest) = known.and_then(|known| known.rsplit_once('/')).unwrap_or_default();
+    let same_stamp = known_stamp == stamp(seen.uid(), seen.resource_version());
+    if same_stamp && known_digest.split_once('.').is_some_and(|(id, _)| id == key.id) {
+        return Ok(Password::Sent(known.unwrap_or_default().to_owned()));
+    }
+    let Some(secret) = context.api::<Secret>(&namespace).get_opt(&reference.name).await? else {
+        return missing("is not there");
+    };
+    if let Some(verdict) = wrong_type(&secret, "spec.passwordSecretRef") {
+        return Ok(Password::Missing(verdict));
+    }
+    let value = secret.data.as_ref().and_then(|data| data.get(entry)).and_then(text);
+    let Some(value) = value else { return missing(&format!("has no text under the key {entry}")) };
+    let digest = format!("{}.{}", key.id, key.digest(&value));
+    let version = format!("{}/{digest}", stamp(secret.uid(), secret.resource_version()));
+    let unchanged = known_digest == digest || same_stamp;
+    Ok(if unchanged { Password::Sent(version) } else { Password::Due(value, version) })
+}
+
+/// The verdict on a Secret of a type that is never read, e.g. a service account's token.
+pub fn wrong_type(secret: &Secret, field: &str) -> Option<Verdict> {
+    let type_ = secret.type_.as_deref().unwrap_or("Opaque");
+    (!TYPES.contains(&type_)).then(|| {
+        let message = format!("{field}: Secret {} is of type {type_}; only Opaque and kubernetes.io/basic-auth are read", secret.name_any());
+        Verdict::new(Reason::Invalid, message)
+    })
+}
+
+fn text(ByteString(bytes): &ByteString) -> Option<SecretString> {
+    let text = std::str::from_utf8(bytes).ok()?.trim_end_matches(['\r', '\n']);
+    (!text.is_empty()).then(|| text.into())
+}
+
+/// The key, made on first use and kept in a Secret of our own namespace.
+async fn digest_key(context: &Context) -> Result<&DigestKey, Stop> {
+    context.digest_key.get_or_try_init(|| async { read_or_make_key(context).await }).await
+}
+
+async fn read_or_make_key(context: &Context) -> Result<DigestKey, Stop> {
+    let secrets = context.api::<Secret>(&context.settings.namespace);
+    if let Some(secret) = secrets.get_opt(DIGEST_KEY_SECRET).await? {
+        return DigestKey::from_secret(&secret);
+    }
+    let mut bytes = vec![0; 32];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| {
+        Stop::because(Reason::ProviderUnavailable, "no randomness for the key of password digests; trying again")
+    })?;
+    let fresh = Secret {
+        metadata: ObjectMeta { name: Some(DIGEST_KEY_SECRET.into()), ..ObjectMeta::default() },
+        data: Some([(ENTRY.to_owned(), ByteString(bytes))].into()),
+        ..Secret::default()
+    };
+    match secrets.create(&PostParams::default(), &fresh).await {
+        Ok(made) => DigestKey::from_secret(&made),
+        Err(kube::Error::Api(status)) if status.code == 409 => DigestKey::from_secret(&secrets.get(DIGEST_KEY_SECRET).await?),
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl DigestKey {
+    fn from_secret(secret: &Secret) -> Result<Self, Stop> {
+        let bytes = secret.data.as_ref().and_then(|data| data.get(ENTRY)).filter(|bytes| bytes.0.len() >= 32);
+        let ByteString(bytes) = bytes.ok_or_else(|| {
+            let name = secret.name_any();
+            Stop::because(Reason::Invalid, format!("usher's own Secret {name} has no usable key: delete it, it is made anew"))
+        })?;
+        let id = hex(&digest(&SHA256, bytes).as_ref()[..4]);
+        Ok(Self { id, key: hmac::Key::new(hmac::HMAC_SHA256, bytes) })
+    }
+
+    fn digest(&self, value: &SecretString) -> String {
+        hex(&hmac::sign(&self.key, value.expose_secret().as_bytes()).as_ref()[..16])
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

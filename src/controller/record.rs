@@ -1,0 +1,99 @@
+//! The two writers of a status and the finalizer; each write is answered with the object as it is now.
+
+use std::sync::Arc;
+
+use kube::ResourceExt;
+use kube::api::{Patch, PatchParams};
+use serde::Serialize;
+use serde_json::json;
+
+use super::context::{Context, Shelf};
+use super::managed::Managed;
+use crate::api::names::{API_VERSION, FINALIZER, MANAGER, MANAGER_IDENTITY, VELERO_RESTORE_STATUS};
+use crate::api::status::{Identity, Report};
+
+/// Access to the shelf of a kind, so that generic code can note what it wrote.
+pub trait Shelved: Managed {
+    /// The shelf of this kind.
+    fn shelf(context: &Context) -> &Shelf<Self>;
+}
+
+impl Shelved for crate::api::PlatformUser {
+    fn shelf(context: &Context) -> &Shelf<Self> {
+        &context.users
+    }
+}
+
+impl Shelved for crate::api::PlatformGroup {
+    fn shelf(context: &Context) -> &Shelf<Self> {
+        &context.groups
+    }
+}
+
+/// Writes the identity as a whole. With `guarded`, only if nobody wrote the object since we read it.
+///
+/// Errors: a conflict when guarded: look again.
+pub async fn identity<K: Shelved>(
+    context: &Context,
+    object: &K,
+    identity: &Identity,
+    guarded: bool,
+) -> Result<Arc<K>, kube::Error> {
+    apply_status(context, object, MANAGER_IDENTITY, identity, guarded).await
+}
+
+/// Writes everything in status but the identity.
+pub async fn report<K: Shelved>(context: &Context, object: &K, report: &Report) -> Result<Arc<K>, kube::Error> {
+    apply_status(context, object, MANAGER, report, false).await
+}
+
+async fn apply_status<K: Shelved>(
+    context: &Context,
+    object: &K,
+    manager: &str,
+    status: &(impl Serialize + Sync),
+    guarded: bool,
+) -> Result<Arc<K>, kube::Error> {
+    let mut metadata = json!({"name": object.name_any(), "uid": object.uid()});
+    if guarded {
+        metadata["resourceVersion"] = json!(object.resource_version());
+    }
+    let patch = json!({"apiVersion": API_VERSION, "kind": K::KIND.to_string(), "metadata": metadata, "status": status});
+    let api = context.api::<K>(&object.namespace().unwrap_or_default());
+    let written =
+        api.patch_status(&object.name_any(), &PatchParams::apply(manager).force(), &Patch::Apply(patch)).await?;
+    Ok(K::shelf(context).note(written))
+}
+
+/// Adds our finalizer, and what makes a backup keep the binding, unless it is there.
+pub async fn hold<K: Shelved>(context: &Context, object: Arc<K>) -> Result<Arc<K>, kube::Error> {
+    if object.is_held() {
+        return Ok(object);
+    }
+    let mut finalizers = object.finalizers().to_vec();
+    finalizers.push(FINALIZER.into());
+    patch_metadata(context, &*object, json!({"finalizers": finalizers, "annotations": {VELERO_RESTORE_STATUS: "true"}})).await
+}
+
+/// Takes our finalizer away; the object may vanish with it.
+pub async fn let_go<K: Shelved>(context: &Context, object: &K) -> Result<(), kube::Error> {
+    let finalizers: Vec<&String> = object.finalizers().iter().filter(|finalizer| *finalizer != FINALIZER).collect();
+    match patch_metadata(context, object, json!({"finalizers": finalizers})).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+async fn patch_metadata<K: Shelved>(
+    context: &Context,
+    object: &K,
+    mut metadata: serde_json::Value,
+) -> Result<Arc<K>, kube::Error> {
+    metadata["resourceVersion"] = json!(object.resource_version());
+    metadata["uid"] = json!(object.uid());
+    let api = context.api::<K>(&object.namespace().unwrap_or_default());
+    let patch = Patch::Merge(json!({"metadata": metadata}));
+    let written = api.patch(&object.name_any(), &PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() }, &patch).await?;
+    Ok(K::shelf(context).note(written))
+}

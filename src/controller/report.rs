@@ -1,0 +1,191 @@
+//! Step five: from how it ended to conditions, one status write if anything changed, an event on a transition, and when to look again.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+use kube::runtime::controller::Action;
+use kube::runtime::events::{Event, EventType};
+use tracing::{debug, info, warn};
+
+use super::context::Context;
+use super::outcome::{Deed, Done, Stop};
+use super::record::{self, Shelved};
+use super::removal;
+use super::requeue;
+use crate::api::conditions::{self, ConditionType, Verdict};
+use crate::api::names::RECONCILE_AT;
+use crate::api::status::{PendingCall, Report};
+use crate::api::user::Mode;
+use crate::api::{Reason, Vendor};
+use crate::providers::{ErrorKind, ProviderError};
+
+/// What the report says beside the verdict.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Scene {
+    /// The vendor, if the credential is known.
+    pub vendor: Option<Vendor>,
+    /// The mode in effect, if it is known.
+    pub mode: Option<Mode>,
+    /// Whether a comparison that someone asked for was made.
+    pub compared: bool,
+}
+
+/// Says of `object` how its reconcile ended, and when to look again.
+///
+/// Errors: Kubernetes failed us.
+pub async fn report<K: Shelved>(
+    context: &Context,
+    object: &Arc<K>,
+    scene: Scene,
+    result: Result<Done, Stop>,
+) -> Result<Action, kube::Error> {
+    match result {
+        Ok(Done { verdict, did }) => {
+            context.backoff.reset(&object.key());
+            say(context, object, scene, verdict, did, None).await?;
+            Ok(Action::await_change())
+        }
+        Err(Stop::Verdict(verdict)) => {
+            context.backoff.reset(&object.key());
+            say(context, object, scene, verdict, None, None).await?;
+            Ok(Action::await_change())
+        }
+        Err(Stop::Pending(calls)) => {
+            let verdict = Verdict::new(Reason::ChangesPending, format!("mode Plan: {} calls would be made; see status.pending", calls.len()));
+            say(context, object, scene, verdict, None, Some(calls)).await?;
+            Ok(Action::await_change())
+        }
+        Err(Stop::Provider(error)) => failed(context, object, scene, error).await,
+        Err(Stop::Paused(by)) => paused(context, object, scene, &by).await,
+        Err(Stop::InDoubt(until)) => Ok(requeue::at(until)),
+        Err(Stop::Parked) => Ok(Action::requeue(requeue::PARKED)),
+        Err(Stop::Settled) => Ok(Action::await_change()),
+        Err(Stop::Gone(deed)) => {
+            context.backoff.reset(&object.key());
+            context.tally.object_state(&object.key(), None);
+            if let Some(deed) = deed {
+                announce(context, object, deed, "the object was deleted").await;
+            }
+            Ok(Action::await_change())
+        }
+        Err(Stop::Kube(error)) => Err(error),
+    }
+}
+
+/// The vendor refused or could not be reached, with something to do.
+async fn failed<K: Shelved>(
+    context: &Context,
+    object: &Arc<K>,
+    scene: Scene,
+    error: ProviderError,
+) -> Result<Action, kube::Error> {
+    warn!(object = %object.key(), kind = %error.kind, "the vendor call failed: {error}");
+    let reason = reason_of(&error);
+    if error.kind == ErrorKind::Unauthenticated {
+        if let Some(connection) = context.connections.up(&object.credential_key()) {
+            connection.suspect.store(true, Ordering::Relaxed);
+        }
+        context.wake(object.credential_key());
+    }
+    let verdict = if object.is_going() && reason.companion() == Some(ConditionType::Stalled) {
+        Verdict::new(Reason::DeletionBlocked, format!("{error}; or give the account up: {}", removal::orphan_command(&object.key())))
+    } else {
+        Verdict::new(reason, error.message)
+    };
+    say(context, object, scene, verdict, None, None).await?;
+    Ok(match (error.kind, error.retry_at) {
+        (ErrorKind::RateLimited, Some(until)) => requeue::at(until),
+        (ErrorKind::RateLimited | ErrorKind::Unavailable, _) => Action::requeue(context.backoff.next(&object.key())),
+        _ if object.is_going() => Action::requeue(context.backoff.next(&object.key())),
+        _ => Action::await_change(),
+    })
+}
+
+fn reason_of(error: &ProviderError) -> Reason {
+    match error.kind {
+        ErrorKind::Unauthenticated => Reason::WaitingForCredential,
+        ErrorKind::PermissionDenied => Reason::PermissionDenied,
+        ErrorKind::NotFound => Reason::NotFound,
+        ErrorKind::Conflict => Reason::AlreadyExists,
+        ErrorKind::Invalid => Reason::Invalid,
+        ErrorKind::RateLimited => Reason::RateLimited,
+        ErrorKind::Unavailable => Reason::ProviderUnavailable,
+        ErrorKind::Unsupported => Reason::Unsupported,
+    }
+}
+
+async fn say<K: Shelved>(
+    context: &Context,
+    object: &Arc<K>,
+    scene: Scene,
+    verdict: Verdict,
+    did: Option<Deed>,
+    pending: Option<Vec<PendingCall>>,
+) -> Result<(), kube::Error> {
+    let before = object.status().map(|status| status.report.clone()).unwrap_or_default();
+    let was = conditions::find(&before.conditions, ConditionType::Ready).map(|ready| ready.reason.clone());
+    let asked = object.annotations().get(RECONCILE_AT).filter(|_| scene.compared);
+    let after = Report {
+        observed_generation: object.generation(),
+        conditions: conditions::conditions(&before.conditions, &verdict, object.generation(), Timestamp::now()),
+        provider: scene.vendor.or(before.provider),
+        mode: scene.mode.or(before.mode),
+        pending,
+        last_handled_reconcile_at: asked.cloned().or(before.last_handled_reconcile_at.clone()),
+    };
+    context.tally.object_state(&object.key(), Some(verdict.reason));
+    if after == before {
+        debug!(object = %object.key(), reason = %verdict.reason, "nothing changed");
+    } else {
+        match record::report(context, &**object, &after).await {
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            other => drop(other?),
+        }
+        info!(object = %object.key(), reason = %verdict.reason, message = verdict.message, "status");
+    }
+    match did {
+        Some(deed) => announce(context, object, deed, &verdict.message).await,
+        None if was.as_deref() != Some(verdict.reason.label()) && !verdict.reason.is_ready() => {
+            publish(context, object, EventType::Warning, verdict.reason.to_string(), verdict.message).await;
+        }
+        None => {}
+    }
+    Ok(())
+}
+
+/// While paused, Ready and observedGeneration stay as they were.
+async fn paused<K: Shelved>(context: &Context, object: &Arc<K>, scene: Scene, by: &str) -> Result<Action, kube::Error> {
+    let before = object.status().map(|status| status.report.clone()).unwrap_or_default();
+    let message = format!("paused by {by}");
+    let after = Report {
+        conditions: conditions::paused(&before.conditions, &message, object.generation(), Timestamp::now()),
+        provider: scene.vendor.or(before.provider),
+        mode: Some(Mode::Paused),
+        ..before.clone()
+    };
+    if after != before {
+        record::report(context, &**object, &after).await?;
+        info!(object = %object.key(), "{message}");
+    }
+    Ok(Action::await_change())
+}
+
+async fn announce<K: Shelved>(context: &Context, object: &Arc<K>, deed: Deed, note: &str) {
+    publish(context, object, EventType::Normal, deed.to_string(), note.to_owned()).await;
+}
+
+/// Events are a courtesy: one that cannot be published is logged, and nothing waits long for it.
+async fn publish<K: Shelved>(context: &Context, object: &Arc<K>, type_: EventType, reason: String, note: String) {
+    let note: String = note.chars().take(1024).collect();
+    let event = Event { type_, reason: reason.clone(), note: Some(note), action: reason, secondary: None };
+    let reference = object.object_ref(&());
+    let sending = context.recorder.publish(&event, &reference);
+    match tokio::time::timeout(Duration::from_secs(5), sending).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => debug!(object = %object.key(), "the event was not published: {error}"),
+        Err(_) => debug!(object = %object.key(), "the event was not published in time"),
+    }
+}

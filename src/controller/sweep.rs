@@ -1,0 +1,73 @@
+//! One listing of all accounts of a credential, which answers find-before-create and drift for all its objects; a bad listing is dropped whole.
+
+use jiff::{SignedDuration, Timestamp};
+use tracing::{info, warn};
+
+use super::connection::Connection;
+use super::context::Context;
+use super::credential::resync;
+use super::managed::Managed;
+use crate::api::user::GroupEntry;
+use crate::plan::{GroupSupport, Subject};
+use crate::providers::{Lane, ProviderError};
+
+/// Sweeps what is due or asked for; whether there is news for the objects.
+///
+/// Errors: a listing failed or made no sense; the index stays as it was.
+pub async fn sweep(context: &Context, connection: &Connection, forced: bool) -> Result<bool, ProviderError> {
+    let due: Vec<Subject> = [Subject::Group, Subject::User]
+        .into_iter()
+        .filter(|subject| is_due(context, connection, *subject, forced))
+        .collect();
+    if due.is_empty() {
+        return Ok(false);
+    }
+    let swept = list(connection, &due).await;
+    if let Err(error) = &swept {
+        warn!(credential = %connection.key, "the sweep failed and is dropped: {error}");
+    }
+    swept.map(|()| true)
+}
+
+async fn list(connection: &Connection, due: &[Subject]) -> Result<(), ProviderError> {
+    let Some(_place) = connection.gate.enter(Lane::Background).await else { return Ok(()) };
+    let catalog = connection.provider.catalog().await?;
+    connection.index().catalog = catalog;
+    for subject in due {
+        let begun = Timestamp::now();
+        let accounts = connection.provider.list(*subject).await?;
+        info!(credential = %connection.key, %subject, count = accounts.len(), "swept");
+        connection.index().replace(*subject, begun, connection.table(*subject), accounts);
+    }
+    Ok(())
+}
+
+/// Whether a listing is needed by anyone, and asked for, or older than the credential's interval.
+fn is_due(context: &Context, connection: &Connection, subject: Subject, forced: bool) -> bool {
+    let capabilities = connection.provider.capabilities();
+    let can = capabilities.readable && (subject == Subject::User || capabilities.groups != GroupSupport::Given);
+    if !can {
+        return false;
+    }
+    let index = connection.index();
+    let wanted = index.is_wanted(subject);
+    let interval = resync(&connection.spec);
+    let old = index.begun(subject).is_none_or(|begun| begun + interval <= Timestamp::now() + SignedDuration::from_secs(1));
+    drop(index);
+    wanted || ((old || forced) && is_used(context, connection, subject))
+}
+
+fn is_used(context: &Context, connection: &Connection, subject: Subject) -> bool {
+    let key = &connection.key;
+    match subject {
+        Subject::User => !context.users.all(|user| user.credential_key() == *key).is_empty(),
+        Subject::Group => {
+            let by_id_or_name = |entry: &GroupEntry| !matches!(entry, GroupEntry::GroupRef(_));
+            !context.groups.all(|group| group.credential_key() == *key).is_empty()
+                || !context
+                    .users
+                    .all(|user| user.credential_key() == *key && user.spec.groups.iter().flatten().any(by_id_or_name))
+                    .is_empty()
+        }
+    }
+}

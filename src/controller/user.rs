@@ -1,0 +1,66 @@
+//! The reconcile of a PlatformUser: resolve → validate → plan → apply → report.
+
+use std::sync::Arc;
+
+use kube::runtime::controller::Action;
+
+use super::apply::Case;
+use super::context::Context;
+use super::managed::Managed;
+use super::outcome::{Done, Stop};
+use super::password::{self, Password};
+use super::report::{self, Scene};
+use super::{removal, resolve};
+use crate::api::PlatformUser;
+use crate::plan::Subject;
+
+/// Brings one user and its account together, and says how that went.
+///
+/// Errors: Kubernetes failed us.
+pub async fn reconcile(user: Arc<PlatformUser>, context: &Context) -> Result<Action, kube::Error> {
+    let mut user = context.users.newest(user);
+    let mut scene = Scene::default();
+    let result = attempt(&mut user, &mut scene, context).await;
+    let user = context.users.newest(user);
+    report::report(context, &user, scene, result).await
+}
+
+async fn attempt(user: &mut Arc<PlatformUser>, scene: &mut Scene, context: &Context) -> Result<Done, Stop> {
+    if user.is_going() {
+        removal::remove(context, user).await?;
+    }
+    // resolve (client required)
+    resolve::not_paused(context, &**user)?;
+    let connection = resolve::connection(context, &**user)?;
+    scene.vendor = Some(connection.vendor);
+    scene.mode = Some(resolve::mode(context, &connection, &**user));
+    resolve::listed(context, &connection, Subject::User)?;
+    let identity = user.identity();
+    let is_bound = identity.external_id.is_some();
+    let membership = resolve::membership(context, user, &connection);
+    let password = password::resolve(context, user, identity.password_version.as_deref()).await?;
+
+    // validate (no client required)
+    let catalog = connection.index().catalog.clone();
+    let mut desired = user.desire(&*connection.provider, &catalog)?;
+    // Someone who is bound already never waits for a group or a Secret to lose what else he shall lose.
+    let mut late = None;
+    match membership {
+        Ok(groups) => desired.groups = groups,
+        Err(stop) if is_bound && !matches!(stop, Stop::Parked) => late = Some(stop),
+        Err(stop) => return Err(stop),
+    }
+    if let (Password::Missing(verdict), true, None) = (&password, is_bound, &identity.password_version) {
+        late = late.or(Some(Stop::Verdict(verdict.clone())));
+    }
+
+    // plan and apply (client required)
+    let mode = resolve::mode(context, &connection, &**user);
+    let forced = resolve::is_forced(&**user);
+    let mut case = Case { context, object: user.clone(), connection, desired, password, mode, forced, identity };
+    case.check_desired()?;
+    let done = case.converge().await;
+    *user = case.object;
+    scene.compared = done.is_ok();
+    late.map_or(done, Err)
+}

@@ -1,0 +1,240 @@
+//! Streams of what happens in the cluster: our kinds through a guard against broken objects, Secrets by metadata only.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt};
+use jiff::Timestamp;
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{Patch, PatchParams};
+use kube::core::{DeserializeGuard, PartialObjectMeta};
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::watcher::{self, Event};
+use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates, reflector, watcher as watch};
+use kube::{Api, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use tracing::warn;
+
+use super::context::{Context, Shelf};
+use super::credential;
+use super::group::names_group;
+use super::managed::Managed;
+use crate::api::conditions::{self, Verdict};
+use crate::api::names::{API_VERSION, MANAGER};
+use crate::api::{Kind, ObjectKey, PlatformGroup, PlatformUser, ProviderCredential, Reason, Vendor};
+
+/// One of our kinds, as the watch sees it.
+pub trait Watched:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + Debug
+    + DeserializeOwned
+    + Serialize
+    + Send
+    + Sync
+    + 'static
+{
+    /// Which kind.
+    const KIND: Kind;
+    /// The watch shows it.
+    fn seen(&self, context: &Context);
+    /// It is gone: wakes who waited for that.
+    fn gone(&self, context: &Context);
+    /// All objects of this kind.
+    fn shelf(context: &Context) -> &Shelf<Self>;
+    /// Its key.
+    fn object_key(&self) -> ObjectKey {
+        ObjectKey::new(Self::KIND, self.namespace().unwrap_or_default(), self.name_any())
+    }
+    /// Its vendor as far as it is known, for the span of its reconcile.
+    fn vendor_label(&self) -> &'static str;
+}
+
+impl Watched for PlatformUser {
+    const KIND: Kind = Kind::User;
+
+    fn seen(&self, context: &Context) {
+        context.users.seen(self);
+    }
+
+    fn shelf(context: &Context) -> &Shelf<Self> {
+        &context.users
+    }
+
+    fn vendor_label(&self) -> &'static str {
+        self.status.as_ref().and_then(|status| status.report.provider).map_or("", Vendor::label)
+    }
+
+    fn gone(&self, context: &Context) {
+        context.users.gone(self);
+        forget(context, &self.key());
+        context.wake(self.credential_key());
+        let namespace = self.namespace();
+        let named = context.groups.all(|group| group.namespace() == namespace && names_group(self, &group.name_any()));
+        named.iter().for_each(|group| context.wake(group.key()));
+    }
+}
+
+impl Watched for PlatformGroup {
+    const KIND: Kind = Kind::Group;
+
+    fn seen(&self, context: &Context) {
+        context.groups.seen(self);
+    }
+
+    fn shelf(context: &Context) -> &Shelf<Self> {
+        &context.groups
+    }
+
+    fn vendor_label(&self) -> &'static str {
+        self.status.as_ref().and_then(|status| status.report.provider).map_or("", Vendor::label)
+    }
+
+    fn gone(&self, context: &Context) {
+        context.groups.gone(self);
+        forget(context, &self.key());
+        context.wake(self.credential_key());
+    }
+}
+
+impl Watched for ProviderCredential {
+    const KIND: Kind = Kind::Credential;
+
+    fn seen(&self, context: &Context) {
+        context.credentials.seen(self);
+    }
+
+    fn shelf(context: &Context) -> &Shelf<Self> {
+        &context.credentials
+    }
+
+    fn vendor_label(&self) -> &'static str {
+        self.spec.provider.vendor().label()
+    }
+
+    fn gone(&self, context: &Context) {
+        context.credentials.gone(self);
+        let key = credential::key(self);
+        context.connections.forget(&key);
+        context.tally.credential_ready(self.spec.provider.vendor(), &key, None);
+        forget(context, &key);
+        context.wake_users_of(&key);
+    }
+}
+
+fn forget(context: &Context, key: &ObjectKey) {
+    context.backoff.reset(key);
+    context.tally.object_state(key, None);
+}
+
+/// Keeps the store true and wakes objects whose spec, annotations or deletion changed; status writes, ours among them, wake
+/// nobody.
+pub async fn changes<K: Watched>(context: Arc<Context>, api: Api<DeserializeGuard<K>>, writer: Writer<K>) {
+    let events = watch(api, watcher::Config::default())
+        .default_backoff()
+        .inspect_err(|error| warn!(kind = %K::KIND, "the watch failed and is tried again: {error}"))
+        .filter_map(|event| async {
+            match event {
+                Ok(event) => valid(&context, event).await.map(Ok),
+                Err(error) => Some(Err(error)),
+            }
+        })
+        .modify(|object: &mut K| object.managed_fields_mut().clear());
+    reflector(writer, events)
+        .inspect_ok(|event| note(&context, event))
+        .touched_objects()
+        .predicate_filter(
+            predicates::generation.combine(predicates::annotations).combine(deletion),
+            PredicateConfig::default(),
+        )
+        .for_each(|object| async {
+            if let Ok(object) = object {
+                context.wake(object.object_key());
+            }
+        })
+        .await;
+}
+
+fn note<K: Watched>(context: &Context, event: &Event<K>) {
+    match event {
+        Event::Apply(object) | Event::InitApply(object) => object.seen(context),
+        Event::Delete(object) => object.gone(context),
+        Event::Init | Event::InitDone => {}
+    }
+}
+
+fn deletion<K: Resource>(object: &K) -> Option<u64> {
+    Some(u64::from(object.meta().deletion_timestamp.is_some()))
+}
+
+/// The event if its object can be read; one that cannot is reported and does not stop the others.
+async fn valid<K: Watched>(context: &Context, event: Event<DeserializeGuard<K>>) -> Option<Event<K>> {
+    let (guard, wrap): (_, fn(K) -> Event<K>) = match event {
+        Event::Init => return Some(Event::Init),
+        Event::InitDone => return Some(Event::InitDone),
+        Event::Apply(guard) => (guard, Event::Apply),
+        Event::InitApply(guard) => (guard, Event::InitApply),
+        Event::Delete(guard) => (guard, Event::Delete),
+    };
+    match guard.0 {
+        Ok(object) => Some(wrap(object)),
+        Err(invalid) => {
+            report_broken::<K>(context, &invalid).await;
+            None
+        }
+    }
+}
+
+async fn report_broken<K: Watched>(context: &Context, invalid: &kube::core::error_boundary::InvalidObject) {
+    let name = invalid.metadata.name.clone().unwrap_or_default();
+    let namespace = invalid.metadata.namespace.clone().unwrap_or_default();
+    let key = ObjectKey::new(K::KIND, namespace.clone(), name.clone());
+    warn!(object = %key, "cannot be read: {}", invalid.error);
+    context.tally.object_state(&key, Some(Reason::Invalid));
+    let message = format!("the stored object does not fit its schema: {}; correct it and apply it again", invalid.error);
+    let generation = invalid.metadata.generation.unwrap_or_default();
+    let conditions = conditions::conditions(&[], &Verdict::new(Reason::Invalid, message), generation, Timestamp::now());
+    let patch = json!({
+        "apiVersion": API_VERSION,
+        "kind": K::KIND.to_string(),
+        "metadata": {"name": name},
+        "status": {"observedGeneration": generation, "conditions": conditions},
+    });
+    let api = Api::<PartialObjectMeta<K>>::namespaced(context.client.clone(), &namespace);
+    let written = api.patch_status(&name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(patch)).await;
+    if let Err(error) = written {
+        warn!(object = %key, "its status could not be written: {error}");
+    }
+}
+
+/// Wakes who uses a Secret whenever it changes; its data is never read here.
+pub async fn secrets(context: Arc<Context>, api: Api<PartialObjectMeta<Secret>>, writer: Writer<PartialObjectMeta<Secret>>) {
+    let events = watch(api, watcher::Config::default())
+        .default_backoff()
+        .inspect_err(|error| warn!("the watch of Secrets failed and is tried again: {error}"))
+        .modify(|secret| {
+            secret.managed_fields_mut().clear();
+            secret.annotations_mut().clear();
+        });
+    reflector(writer, events)
+        .touched_objects()
+        .for_each(|secret| async {
+            if let Ok(secret) = secret {
+                wake_users_of_secret(&context, &secret.namespace().unwrap_or_default(), &secret.name_any());
+            }
+        })
+        .await;
+}
+
+fn wake_users_of_secret(context: &Context, namespace: &str, name: &str) {
+    let here = |object: Option<String>| object.as_deref() == Some(namespace);
+    let credentials = context.credentials.all(|credential| here(credential.namespace()) && credential.spec.secret_ref.name == name);
+    credentials.iter().for_each(|credential| context.wake(credential::key(credential)));
+    let users = context.users.all(|user| {
+        here(user.namespace()) && user.spec.password_secret_ref.as_ref().is_some_and(|reference| reference.name == name)
+    });
+    users.iter().for_each(|user| context.wake(user.key()));
+}

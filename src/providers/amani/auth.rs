@@ -1,0 +1,186 @@
+//! Amani's log-in, its refresh, and the `Authorization: Bearer` header; nothing else.
+
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+use reqwest::Method;
+use reqwest::header::AUTHORIZATION;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+use tokio::sync::Mutex;
+
+use super::wire;
+use crate::plan::Rejection;
+use crate::providers::error::{ErrorKind, ProviderError};
+use crate::providers::http::{Answer, Call, Transport};
+use crate::providers::secret::SecretData;
+use crate::providers::session::{Login, Token};
+use crate::providers::shape;
+
+/// Log-in, without the slash that the Web SDK page writes (documents/api against documents/websdk).
+const LOGIN: &str = "/api/v2/user/login";
+/// Refresh, with the slash (documents/api).
+const REFRESH: &str = "/api/v2/token/refresh/";
+/// A token that ends sooner than this says that our clocks disagree; then only a 401 tells.
+const SHORTEST_LIFE: SignedDuration = SignedDuration::from_mins(1);
+
+/// A token, or username and password, or both: then the token first.
+pub struct AmaniLogin {
+    transport: Transport,
+    token: Option<SecretString>,
+    user: Option<(SecretString, SecretString)>,
+    refresh: Mutex<Option<SecretString>>,
+}
+
+impl AmaniLogin {
+    /// Errors: a Secret with neither.
+    pub fn new(transport: Transport, secret: &SecretData) -> Result<Self, Rejection> {
+        let (token, user) = (secret.get("token"), secret.pair("username", "password"));
+        if token.is_none() && user.is_none() {
+            return Err(secret.lacks("username and password, and no token"));
+        }
+        Ok(Self { transport, token, user, refresh: Mutex::new(None) })
+    }
+
+    /// Whom the credential speaks for: no documented call tells, so the Secret does, or the token's own claim.
+    pub fn name(&self) -> String {
+        if let Some((username, _)) = &self.user {
+            return username.expose_secret().to_owned();
+        }
+        let claims = self.token.as_ref().and_then(|token| claims(token.expose_secret()));
+        claims.as_ref().and_then(|claims| claims.get("user_id")).and_then(shape::id).unwrap_or_else(|| "token".into())
+    }
+}
+
+#[async_trait]
+impl Login for AmaniLogin {
+    fn given(&self) -> Option<SecretString> {
+        self.token.clone()
+    }
+
+    /// Each refresh token is used once: if the token it buys is refused too, the next attempt is a real log-in.
+    async fn login(&self, _: Option<&Token>) -> Option<Result<Token, ProviderError>> {
+        let (username, password) = self.user.as_ref()?;
+        let held = self.refresh.lock().await.take();
+        if let Some(refresh) = held
+            && let Ok(token) = self.renew(&refresh).await
+        {
+            return Some(Ok(token));
+        }
+        Some(self.log_in(json!({"username": username.expose_secret(), "password": password.expose_secret()})).await)
+    }
+
+    fn attach(&self, call: Call, token: &SecretString) -> Result<Call, ProviderError> {
+        call.header(AUTHORIZATION, &format!("Bearer {}", token.expose_secret()))
+    }
+}
+
+impl AmaniLogin {
+    async fn renew(&self, refresh: &SecretString) -> Result<Token, ProviderError> {
+        let body = json!({"refresh": refresh.expose_secret()});
+        let answer = self.transport.send(Call::new("refresh", Method::POST, REFRESH).json(body)).await?;
+        self.keep(&answer).await
+    }
+
+    async fn log_in(&self, body: Value) -> Result<Token, ProviderError> {
+        let login = |path: String| Call::new("login", Method::POST, path).json(body.clone());
+        let mut answer = self.transport.send(login(LOGIN.into())).await?;
+        if matches!(answer.status, 301 | 308 | 404) {
+            answer = self.transport.send(login(format!("{LOGIN}/"))).await?;
+        }
+        self.keep(&answer).await.map_err(unauthenticated)
+    }
+
+    /// The token in `answer`; a refresh token beside it is kept for the next time.
+    async fn keep(&self, answer: &Answer) -> Result<Token, ProviderError> {
+        if !answer.is_success() {
+            return Err(wire::refusal(answer));
+        }
+        let json = answer.json()?;
+        let text = |name: &str| json.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+        let access = text("access").ok_or_else(|| shape::nonsense(answer.said(), "no token under access"))?;
+        if let Some(refresh) = text("refresh") {
+            *self.refresh.lock().await = Some(refresh.into());
+        }
+        Ok(Token { value: access.into(), expires: end(access, Timestamp::now()) })
+    }
+}
+
+/// A log-in that is answered with 400 is refused, be it for the password or for what no machine can answer
+/// (documents/studio/studio-login: "OTP Required", "Biometric login required").
+fn unauthenticated(mut error: ProviderError) -> ProviderError {
+    if !matches!(error.kind, ErrorKind::Invalid | ErrorKind::PermissionDenied | ErrorKind::Unauthenticated) {
+        return error;
+    }
+    error.kind = ErrorKind::Unauthenticated;
+    let words = error.message.to_ascii_lowercase();
+    if ["otp", "2fa", "two-factor", "two factor", "biometric"].iter().any(|hurdle| words.contains(hurdle)) {
+        error.message += ": switch two-factor and biometric log-in off for this service account in Amani Studio";
+    }
+    error
+}
+
+/// When a token ends by its own `exp` claim, if it has one that makes sense.
+fn end(token: &str, now: Timestamp) -> Option<Timestamp> {
+    let seconds = claims(token)?.get("exp")?.as_i64()?;
+    Timestamp::from_second(seconds).ok().filter(|end| *end > now + SHORTEST_LIFE)
+}
+
+/// The claims of a JWT, not verified: they only say when to renew. `None` for any other token.
+fn claims(token: &str) -> Option<Value> {
+    let mut parts = token.split('.');
+    let (_, payload, _) = (parts.next()?, parts.next()?, parts.next()?);
+    serde_json::from_slice(&base64url(payload)?).ok()
+}
+
+/// The bytes that `text` stands for in URL-safe base64 without padding (RFC 4648, section 5).
+fn base64url(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let (mut held, mut bits) = (0_u32, 0_u32);
+    for letter in text.bytes() {
+        let six = match letter {
+            b'A'..=b'Z' => letter - b'A',
+            b'a'..=b'z' => letter - b'a' + 26,
+            b'0'..=b'9' => letter - b'0' + 52,
+            b'-' => 62,
+            b'_' => 63,
+            _ => return None,
+        };
+        held = (held << 6) | u32::from(six);
+        bits += 6;
+        if bits >= 8 {
+            bits -= 8;
+            bytes.push((held >> bits).to_le_bytes()[0]);
+        }
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    /// `{"exp": 1900000000, "user_id": "u-1"}`
+    const JWT: &str = "fake.eyJleHAiOiAxOTAwMDAwMDAwLCAidXNlcl9pZCI6ICJ1LTEifQ.fake";
+
+    #[rstest]
+    #[case::in_time(JWT, 1_800_000_000, Some(1_900_000_000))]
+    #[case::clocks_disagree(JWT, 1_900_000_001, None)]
+    #[case::opaque("fake-token", 1_800_000_000, None)]
+    #[case::not_base64("fake.%%%.fake", 1_800_000_000, None)]
+    #[case::not_json("fake.AAAA.fake", 1_800_000_000, None)]
+    fn a_token_ends_when_its_claim_says_so(#[case] token: &str, #[case] now: i64, #[case] expected: Option<i64>) {
+        let now = Timestamp::from_second(now).unwrap();
+        assert_eq!(end(token, now).map(Timestamp::as_second), expected);
+    }
+
+    #[rstest]
+    #[case::one_time_password("OTP Required", true)]
+    #[case::face("Biometric login required", true)]
+    #[case::wrong_password("Unable to log in with provided credentials.", false)]
+    fn a_refused_login_names_the_way_out(#[case] words: &str, #[case] hurdle: bool) {
+        let error = unauthenticated(ProviderError::refused(ErrorKind::Invalid, words));
+        assert_eq!(error.kind, ErrorKind::Unauthenticated);
+        assert_eq!(error.message.contains("switch two-factor"), hurdle);
+    }
+}

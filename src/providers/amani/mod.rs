@@ -1,0 +1,231 @@
+//! Amani identity verification: URLs and calls; shapes are in `wire`, the login in `auth`.
+//!
+//! Sources: documentation.amani.ai, pages `documents/api` and `documents/api/create_new_user`; reading single users and
+//! listing them is not documented there, so both are asked for leniently. What else is open is in `vendors.md`.
+
+mod auth;
+mod wire;
+
+use async_trait::async_trait;
+use reqwest::Method;
+use secrecy::SecretString;
+use serde_json::Value;
+
+use super::error::{ErrorKind, ProviderError};
+use super::http::{Call, Transport, segment};
+use super::session::Session;
+use super::shape;
+use super::{Access, Provider};
+use crate::api::credential::AmaniAccess;
+use crate::api::{PlatformGroupSpec, PlatformUserSpec};
+use crate::plan::{
+    Account, Capabilities, Catalog, Changes, Desired, GroupSupport, Limits, Rejection, Subject, Switch, matches_key,
+};
+use auth::AmaniLogin;
+
+/// Users (seed 001): no slash at the end.
+const USERS: &str = "/api/v2/user";
+/// The way out where a PATCH needs a password and there is none.
+const NO_PASSWORD: &str = "this Amani takes no change without the user's password: set spec.passwordSecretRef, \
+    or remove patchRequiresCredentials from the ProviderCredential";
+/// The way out for every write to a role.
+const READ_ONLY: &str = "Amani's roles are read only: make or change the role in Amani Studio";
+
+/// What Amani can do.
+pub const CAPABILITIES: Capabilities = Capabilities {
+    user_fields: wire::USER,
+    group_fields: wire::GROUP,
+    readable: true,
+    filter: false,
+    updates: true,
+    deletes: false,
+    switch: Some(Switch { field: "is_active", blocked: false }),
+    groups: GroupSupport::ReadOnly,
+    checkable: true,
+    default_limits: Limits { per_minute: 120, burst: 20, concurrency: 4 },
+};
+
+/// One credential's way to Amani.
+pub struct Amani {
+    transport: Transport,
+    session: Session<AmaniLogin>,
+    name: String,
+    patch_requires_credentials: bool,
+}
+
+impl Amani {
+    /// Errors: a Secret without `username` + `password` or `token`, or an address that may not be used.
+    pub fn connect(settings: &AmaniAccess, access: &Access<'_>) -> Result<Self, Rejection> {
+        let transport = access.transport(&settings.url)?;
+        let login = AmaniLogin::new(transport.clone(), access.secret)?;
+        Ok(Self {
+            transport,
+            name: login.name(),
+            session: Session::new(login),
+            patch_requires_credentials: settings.patch_requires_credentials.unwrap_or(false),
+        })
+    }
+
+    /// The JSON of a successful answer.
+    async fn call(&self, call: Call) -> Result<Value, ProviderError> {
+        let answer = self.session.send(&self.transport, call).await?;
+        match answer.status {
+            204 => Ok(Value::Null),
+            200..300 => answer.json(),
+            _ => Err(wire::refusal(&answer)),
+        }
+    }
+
+    async fn page(&self, subject: Subject, number: usize) -> Result<wire::Page, ProviderError> {
+        let (operation, path) = wire::listing(subject);
+        let mut call = Call::new(operation, Method::GET, path);
+        if number > 1 {
+            call = call.query("page", number.to_string());
+        }
+        let answer = self.call(call).await.map_err(|error| no_page(subject, number, error))?;
+        wire::page(subject, number, &answer)
+    }
+
+    /// The entry with this id, out of the whole listing.
+    async fn pick(&self, subject: Subject, id: &str) -> Result<Option<Account>, ProviderError> {
+        Ok(self.list(subject).await?.into_iter().find(|account| account.id == id))
+    }
+
+    /// The e-mail address and password that this server insists on in every PATCH (seed 001).
+    fn with_credentials(
+        &self,
+        current: &Account,
+        changes: &Changes,
+        password: Option<&SecretString>,
+    ) -> Result<Changes, ProviderError> {
+        let mut changes = changes.clone();
+        if !self.patch_requires_credentials {
+            return Ok(changes);
+        }
+        if password.is_none() {
+            return Err(ProviderError::refused(ErrorKind::Invalid, NO_PASSWORD));
+        }
+        if let Some(email) = current.fields.get("email") {
+            changes.fields.entry("email".into()).or_insert_with(|| email.clone());
+        }
+        Ok(changes)
+    }
+}
+
+fn unsupported(message: &str) -> ProviderError {
+    ProviderError::refused(ErrorKind::Unsupported, message)
+}
+
+/// What "not found" means for page `number`: the first is a call that this server lacks, a later one a listing that moved.
+fn no_page(subject: Subject, number: usize, mut error: ProviderError) -> ProviderError {
+    if error.kind == ErrorKind::NotFound && number > 1 {
+        error.kind = ErrorKind::Unavailable;
+    } else if error.kind == ErrorKind::NotFound && subject == Subject::User {
+        error.kind = ErrorKind::Unsupported;
+        error.message += ": this server lists no users, so none can be looked up; or the url is wrong";
+    }
+    error
+}
+
+#[async_trait]
+impl Provider for Amani {
+    fn capabilities(&self) -> &'static Capabilities {
+        &CAPABILITIES
+    }
+
+    fn host(&self) -> String {
+        self.transport.host()
+    }
+
+    fn desire_user(&self, spec: &PlatformUserSpec, _: &Catalog) -> Result<Desired, Rejection> {
+        Ok(wire::desire_user(spec))
+    }
+
+    fn desire_group(&self, name: &str, spec: &PlatformGroupSpec, _: &Catalog) -> Result<Desired, Rejection> {
+        Ok(wire::desire_group(name, spec))
+    }
+
+    /// The roles are the cheapest documented call; they prove the login but do not say whose it is.
+    async fn whoami(&self) -> Result<String, ProviderError> {
+        self.page(Subject::Group, 1).await?;
+        Ok(self.name.clone())
+    }
+
+    async fn list(&self, subject: Subject) -> Result<Vec<Account>, ProviderError> {
+        let (_, path) = wire::listing(subject);
+        let mut accounts = Vec::new();
+        let mut number = 1;
+        loop {
+            let page = self.page(subject, number).await?;
+            accounts.extend(page.accounts);
+            let Some(next) = page.next else {
+                return match page.count {
+                    Some(count) if count != accounts.len() => {
+                        Err(shape::nonsense(path, &format!("{} entries of {count}: a short listing", accounts.len())))
+                    }
+                    _ => shape::distinct(accounts, path),
+                };
+            };
+            number = next;
+        }
+    }
+
+    /// No filter is documented: the whole listing answers.
+    async fn find(&self, subject: Subject, desired: &Desired) -> Result<Vec<Account>, ProviderError> {
+        let table = CAPABILITIES.fields(subject);
+        let mut accounts = self.list(subject).await?;
+        accounts.retain(|account| desired.keys.iter().any(|key| matches_key(table, account, key)));
+        Ok(accounts)
+    }
+
+    /// One role has no address of its own; nor has a user, where the server knows that address for PATCH only.
+    async fn read(&self, subject: Subject, id: &str) -> Result<Option<Account>, ProviderError> {
+        if subject == Subject::Group {
+            return self.pick(subject, id).await;
+        }
+        match self.call(Call::new("users.read", Method::GET, format!("{USERS}/{}", segment(id)))).await {
+            Ok(entry) => wire::account(subject, &entry).map(Some),
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind == ErrorKind::Unsupported => self.pick(subject, id).await,
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn create(
+        &self,
+        subject: Subject,
+        changes: &Changes,
+        password: Option<&SecretString>,
+    ) -> Result<Account, ProviderError> {
+        if subject == Subject::Group {
+            return Err(unsupported(READ_ONLY));
+        }
+        let body = wire::create_body(&changes.fields, changes.groups.as_ref(), password);
+        let made = self.call(Call::new("users.create", Method::POST, USERS).json(body)).await?;
+        wire::account(subject, &made)
+    }
+
+    async fn update(
+        &self,
+        subject: Subject,
+        current: &Account,
+        changes: &Changes,
+        password: Option<&SecretString>,
+    ) -> Result<(), ProviderError> {
+        if subject == Subject::Group {
+            return Err(unsupported(READ_ONLY));
+        }
+        let changes = self.with_credentials(current, changes, password)?;
+        let body = wire::body(changes.fields, changes.groups.as_ref(), password);
+        let path = format!("{USERS}/{}", segment(&current.id));
+        self.call(Call::new("users.update", Method::PATCH, path).json(body)).await?;
+        Ok(())
+    }
+
+    async fn delete(&self, subject: Subject, _: &str) -> Result<(), ProviderError> {
+        Err(unsupported(match subject {
+            Subject::User => "Amani cannot remove users: set spec.deletionPolicy to Disable or Orphan",
+            Subject::Group => READ_ONLY,
+        }))
+    }
+}

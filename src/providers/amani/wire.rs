@@ -1,0 +1,297 @@
+//! Amani's fields and shapes, both ways; no call is made here.
+
+use std::collections::BTreeSet;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value, json};
+
+use crate::api::{PlatformGroupSpec, PlatformUserSpec};
+use crate::plan::{Account, Compare, Desired, Field, Fields, Key, Subject};
+use crate::providers::error::{ErrorKind, ProviderError};
+use crate::providers::http::Answer;
+use crate::providers::shape;
+
+/// Writable fields of a user (seed 001; that `is_active` can be written is assumed, as Studio's Block does it).
+pub const USER: &[Field] = &[
+    Field::new("email", Compare::FoldCase),
+    Field::new("first_name", Compare::Exact),
+    Field::new("last_name", Compare::Exact),
+    Field::new("phone", Compare::Exact),
+    Field::new("is_active", Compare::Exact),
+];
+
+/// What is looked at in a role; roles are never written.
+pub const GROUP: &[Field] = &[Field::new("name", Compare::Exact)];
+
+/// The permission that makes an administrator: its holder may make users (documents/studio).
+const ADD_USER: &str = "add_user";
+/// The role that makes an administrator whatever it holds (documents/websdk).
+const ADMINISTRATOR: &str = "Company Admin";
+/// Fields of an error body that are quoted (Django REST Framework's habits).
+const QUOTED: &[&str] = &[
+    "detail",
+    "non_field_errors",
+    "message",
+    "error",
+    "email",
+    "username",
+    "password",
+    "first_name",
+    "last_name",
+    "phone",
+    "groups",
+    "is_active",
+];
+
+/// Operation for metrics of a listing, and path.
+pub fn listing(subject: Subject) -> (&'static str, &'static str) {
+    match subject {
+        Subject::User => ("users.list", "/api/v2/user"),
+        Subject::Group => ("groups.list", "/api/v2/group"),
+    }
+}
+
+/// The user that a manifest describes. Amani makes the username from the e-mail address and has no display name.
+pub fn desire_user(spec: &PlatformUserSpec) -> Desired {
+    let mut desired = Desired {
+        keys: vec![Key { field: "email", value: spec.email.clone() }],
+        needs_password: true,
+        ..Desired::default()
+    };
+    desired.fields.insert("email".into(), json!(spec.email));
+    put(&mut desired.fields, "first_name", spec.first_name.as_ref());
+    put(&mut desired.fields, "last_name", spec.last_name.as_ref());
+    put(&mut desired.fields, "phone", spec.phone.as_ref());
+    put(&mut desired.fields, "is_active", spec.active.as_ref());
+    desired
+}
+
+/// The role that a manifest names.
+pub fn desire_group(name: &str, _: &PlatformGroupSpec) -> Desired {
+    Desired {
+        keys: vec![Key { field: "name", value: name.to_owned() }],
+        fields: Fields::from([("name".to_owned(), json!(name))]),
+        ..Desired::default()
+    }
+}
+
+fn put<T: serde::Serialize>(fields: &mut Fields, name: &str, value: Option<&T>) {
+    if let Some(value) = value {
+        fields.insert(name.into(), json!(value));
+    }
+}
+
+/// A user or role as Amani shows it.
+///
+/// Errors: an entry that is no object or has no id.
+pub fn account(subject: Subject, entry: &Value) -> Result<Account, ProviderError> {
+    let (_, said) = listing(subject);
+    let object = shape::object(entry, said)?;
+    let id = shape::id_of(object, &["id"], said)?;
+    Ok(match subject {
+        Subject::User => Account {
+            id,
+            fields: shape::fields(USER, object),
+            groups: Some(elements(object.get("groups")).filter_map(role_id).collect()),
+            privileged: privilege_of(object),
+            ..Account::default()
+        },
+        Subject::Group => Account {
+            id,
+            fields: shape::fields(GROUP, object),
+            privileged: role_privilege(object),
+            ..Account::default()
+        },
+    })
+}
+
+fn elements(list: Option<&Value>) -> impl Iterator<Item = &Value> {
+    list.and_then(Value::as_array).into_iter().flatten()
+}
+
+/// A user's role is written as its id and shown as an object (seed 001).
+fn role_id(role: &Value) -> Option<String> {
+    shape::id(role.get("id").unwrap_or(role))
+}
+
+/// Through one of the roles shown, or through the flat list of what the user may do.
+fn privilege_of(user: &Map<String, Value>) -> Option<String> {
+    let by_role = elements(user.get("groups")).filter_map(Value::as_object).find_map(role_privilege);
+    by_role.or_else(|| adds_users(user).then(|| format!("permission {ADD_USER}")))
+}
+
+fn role_privilege(role: &Map<String, Value>) -> Option<String> {
+    let name = role.get("name").and_then(Value::as_str).unwrap_or_default();
+    if name.eq_ignore_ascii_case(ADMINISTRATOR) {
+        return Some(format!("role {name}"));
+    }
+    adds_users(role).then(|| format!("role {name} with permission {ADD_USER}"))
+}
+
+/// Whether `holder` has the permission, written alone or after the application's name, as Django does.
+fn adds_users(holder: &Map<String, Value>) -> bool {
+    let names = elements(holder.get("permissions")).filter_map(Value::as_str);
+    names.filter_map(|name| name.rsplit('.').next()).any(|name| name == ADD_USER)
+}
+
+/// One page of a listing.
+#[derive(Debug)]
+pub struct Page {
+    /// What is on it.
+    pub accounts: Vec<Account>,
+    /// Entries on all pages, where the server says so.
+    pub count: Option<usize>,
+    /// The page after this one, if there is one.
+    pub next: Option<usize>,
+}
+
+/// A bare array (seed 001, roles), or a page `{count, next, previous, results}` (Django REST Framework; assumed for users).
+///
+/// Errors: anything else, and a `next` that does not lead on.
+pub fn page(subject: Subject, number: usize, answer: &Value) -> Result<Page, ProviderError> {
+    let (_, said) = listing(subject);
+    let (entries, count, next) = match answer.as_array() {
+        Some(entries) => (entries.as_slice(), None, None),
+        None => (
+            shape::list(answer, "results", said)?,
+            Some(shape::count(answer, "count", said)?),
+            answer.get("next").filter(|next| !next.is_null()),
+        ),
+    };
+    let next = next.map(|next| {
+        let after = next.as_str().and_then(page_number).filter(|after| *after > number);
+        after.ok_or_else(|| shape::nonsense(said, "a next page that does not follow this one"))
+    });
+    let accounts = entries.iter().map(|entry| account(subject, entry)).collect::<Result<_, _>>()?;
+    Ok(Page { accounts, count, next: next.transpose()? })
+}
+
+/// The `page` of the address of a next page; where that address leads is not followed.
+fn page_number(next: &str) -> Option<usize> {
+    let (_, query) = next.split_once('?')?;
+    query.split('&').find_map(|pair| pair.strip_prefix("page="))?.parse().ok()
+}
+
+/// The body of a POST. `is_active` is not in the table of a create (seed 001): users are made active.
+pub fn create_body(fields: &Fields, groups: Option<&BTreeSet<String>>, password: Option<&SecretString>) -> Value {
+    let mut fields = fields.clone();
+    fields.remove("is_active");
+    body(fields, groups, password)
+}
+
+/// The body of a PATCH: what changes, and nothing else.
+pub fn body(fields: Fields, groups: Option<&BTreeSet<String>>, password: Option<&SecretString>) -> Value {
+    let mut body: Map<String, Value> = fields.into_iter().collect();
+    if let Some(groups) = groups {
+        let ids = groups.iter().map(|id| id.parse::<i64>().map_or_else(|_| json!(id), |number| json!(number)));
+        body.insert("groups".into(), ids.collect());
+    }
+    if let Some(password) = password {
+        body.insert("password".into(), json!(password.expose_secret()));
+    }
+    body.into()
+}
+
+/// A refusal in Django REST Framework's words: `{detail}`, `{field: [messages]}` or `[messages]`. A taken address is a
+/// 400 there.
+pub fn refusal(answer: &Answer) -> ProviderError {
+    let json = answer.json_or_null();
+    let mut error = shape::refusal(answer, &words(&json));
+    if error.kind == ErrorKind::Invalid && is_taken(&json) {
+        error.kind = ErrorKind::Conflict;
+    }
+    error
+}
+
+fn words(json: &Value) -> String {
+    if json.is_array() {
+        return messages(json);
+    }
+    let known = QUOTED.iter().filter_map(|name| Some((*name, json.get(*name)?)));
+    let said = known.map(|(name, value)| match name {
+        "detail" | "non_field_errors" | "message" | "error" => messages(value),
+        field => format!("{field}: {}", messages(value)),
+    });
+    said.collect::<Vec<_>>().join("; ")
+}
+
+fn messages(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(list) => list.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "),
+        _ => String::new(),
+    }
+}
+
+fn is_taken(json: &Value) -> bool {
+    let keys = ["email", "username", "non_field_errors", "detail"];
+    keys.iter().filter_map(|key| json.get(*key)).map(|value| messages(value).to_ascii_lowercase()).any(|words| {
+        ["already", "unique", "taken"].iter().any(|sign| words.contains(sign))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[test]
+    fn roles_are_read_as_objects_and_written_as_integers() {
+        let entry = json!({
+            "id": "b6d1", "email": "ada@example.com", "is_active": true, "company": "c1", "username": "ada@example.com",
+            "groups": [{"id": 2, "name": "Viewer", "permissions": ["view_group"]}, {"id": 10, "name": "Clerk", "permissions": []}],
+        });
+        let account = account(Subject::User, &entry).unwrap();
+        let groups = account.groups.unwrap();
+        assert_eq!(groups, BTreeSet::from(["10".to_owned(), "2".to_owned()]));
+        assert_eq!(account.privileged, None);
+        assert!(!account.fields.contains_key("company"));
+        assert_eq!(body(Fields::new(), Some(&groups), None), json!({"groups": [10, 2]}));
+    }
+
+    #[test]
+    fn a_create_does_not_carry_is_active() {
+        let fields = Fields::from([("email".into(), json!("ada@example.com")), ("is_active".into(), json!(false))]);
+        let body = create_body(&fields, None, Some(&"fake-password".into()));
+        assert_eq!(body, json!({"email": "ada@example.com", "password": "fake-password"}));
+    }
+
+    #[rstest]
+    #[case::by_permission(json!({"id": 1, "name": "Office", "permissions": ["view_group", "add_user"]}), true)]
+    #[case::by_qualified_permission(json!({"id": 1, "name": "Office", "permissions": ["users.add_user"]}), true)]
+    #[case::by_name(json!({"id": 2, "name": "Company Admin", "permissions": []}), true)]
+    #[case::another_permission(json!({"id": 3, "name": "Clerk", "permissions": ["add_userprofile"]}), false)]
+    fn a_role_that_makes_users_is_privileged(#[case] role: Value, #[case] privileged: bool) {
+        assert_eq!(account(Subject::Group, &role).unwrap().privileged.is_some(), privileged);
+        let user = json!({"id": "b6d1", "groups": [role]});
+        assert_eq!(account(Subject::User, &user).unwrap().privileged.is_some(), privileged);
+    }
+
+    #[rstest]
+    #[case::array(json!([{"id": 1}]), Ok((None, None)))]
+    #[case::last_page(json!({"count": 1, "next": null, "previous": null, "results": [{"id": 1}]}), Ok((Some(1), None)))]
+    #[case::more(json!({"count": 9, "next": "http://inner:80/api/v2/user?size=1&page=2", "results": [{"id": 1}]}), Ok((Some(9), Some(2))))]
+    #[case::loop_(json!({"count": 9, "next": "https://host/api/v2/user?page=1", "results": [{"id": 1}]}), Err(()))]
+    #[case::cursor(json!({"count": 9, "next": "https://host/api/v2/user?cursor=x", "results": [{"id": 1}]}), Err(()))]
+    #[case::no_count(json!({"next": null, "results": []}), Err(()))]
+    #[case::error(json!({"detail": "Not found."}), Err(()))]
+    fn a_listing_is_an_array_or_a_page(#[case] answer: Value, #[case] expected: Result<(Option<usize>, Option<usize>), ()>) {
+        let page = page(Subject::User, 1, &answer).map(|page| (page.count, page.next));
+        assert_eq!(page.map_err(|_| ()), expected);
+    }
+
+    #[rstest]
+    #[case::duplicate(json!({"email": ["user with this email already exists."]}), true)]
+    #[case::unique(json!({"username": ["This field must be unique."]}), true)]
+    #[case::bad_role(json!({"groups": ["Invalid pk \"9\" - object does not exist."]}), false)]
+    #[case::bad_address(json!({"email": ["Enter a valid email address."]}), false)]
+    fn a_taken_address_is_told_from_a_bad_one(#[case] body: Value, #[case] taken: bool) {
+        assert_eq!(is_taken(&body), taken);
+    }
+
+    #[test]
+    fn only_known_fields_are_quoted() {
+        let body = json!({"phone": ["Too long.", "Digits only."], "token": ["fake-token"], "detail": "No."});
+        assert_eq!(words(&body), "No.; phone: Too long. Digits only.");
+    }
+}

@@ -1,0 +1,172 @@
+//! Plaspy GPS tracking: URLs and calls; shapes are in `wire`, JSON Patches in `patch`, the login in `auth`.
+//!
+//! Sources: repository plaspy-dev/docs, `docs/developers/rest_api`; what it leaves open is in `vendors.md`.
+//! A group here is a set of devices that its users see, and a user is in one at most.
+
+mod auth;
+mod patch;
+mod wire;
+
+use async_trait::async_trait;
+use reqwest::Method;
+use secrecy::SecretString;
+use serde_json::Value;
+
+use super::error::{ErrorKind, ProviderError};
+use super::http::{Call, Transport, segment};
+use super::session::Session;
+use super::shape;
+use super::{Access, Provider};
+use crate::api::credential::{GroupBy, PlaspyAccess};
+use crate::api::{PlatformGroupSpec, PlatformUserSpec};
+use crate::plan::{
+    Account, Capabilities, Catalog, Changes, Desired, GroupHandle, GroupSupport, Limits, Rejection, Subject, Switch,
+    matches_key,
+};
+use auth::PlaspyLogin;
+
+/// Where the API is unless the credential says otherwise (`rest_api/index.md`).
+const DEFAULT_URL: &str = "https://api.plaspy.com";
+/// Code and name of every country (`rest_api/index.md`).
+const COUNTRIES: &str = "/api/users/countries";
+
+/// What Plaspy can do.
+pub const CAPABILITIES: Capabilities = Capabilities {
+    user_fields: wire::USER,
+    group_fields: wire::GROUP,
+    readable: true,
+    filter: false,
+    updates: true,
+    deletes: true,
+    switch: Some(Switch { field: "disabled", blocked: true }),
+    groups: GroupSupport::Managed,
+    checkable: true,
+    default_limits: Limits { per_minute: 120, burst: 20, concurrency: 4 },
+};
+
+/// One credential's way to Plaspy.
+pub struct Plaspy {
+    transport: Transport,
+    session: Session<PlaspyLogin>,
+    name: String,
+    group_by: GroupBy,
+}
+
+impl Plaspy {
+    /// Errors: a Secret without `username` + `apiKey`, or an address that may not be used.
+    pub fn connect(settings: &PlaspyAccess, access: &Access<'_>) -> Result<Self, Rejection> {
+        let transport = access.transport(settings.url.as_deref().unwrap_or(DEFAULT_URL))?;
+        let login = PlaspyLogin::new(transport.clone(), access.secret)?;
+        Ok(Self {
+            transport,
+            name: login.name(),
+            session: Session::new(login),
+            group_by: settings.group_by.unwrap_or_default(),
+        })
+    }
+
+    /// The JSON of an answer that says success by status and by body.
+    async fn call(&self, call: Call) -> Result<Value, ProviderError> {
+        wire::judge(&self.session.send(&self.transport, call).await?)
+    }
+}
+
+#[async_trait]
+impl Provider for Plaspy {
+    fn capabilities(&self) -> &'static Capabilities {
+        &CAPABILITIES
+    }
+
+    fn host(&self) -> String {
+        self.transport.host()
+    }
+
+    fn desire_user(&self, spec: &PlatformUserSpec, catalog: &Catalog) -> Result<Desired, Rejection> {
+        wire::desire_user(spec, catalog)
+    }
+
+    fn desire_group(&self, name: &str, spec: &PlatformGroupSpec, _: &Catalog) -> Result<Desired, Rejection> {
+        Ok(wire::desire_group(name, spec))
+    }
+
+    /// Examples of a user's `group` hold a name; whether an id is taken is not documented, so the credential says.
+    fn group_value(&self, group: &GroupHandle) -> String {
+        match (self.group_by, &group.name) {
+            (GroupBy::Name, Some(name)) => name.clone(),
+            (GroupBy::Name, None) | (GroupBy::Id, _) => group.id.clone(),
+        }
+    }
+
+    /// No call says who we are: the countries, the smallest answer there is, prove the login.
+    async fn whoami(&self) -> Result<String, ProviderError> {
+        self.call(Call::new("whoami", Method::GET, COUNTRIES)).await?;
+        Ok(self.name.clone())
+    }
+
+    /// There are no pages (`rest_api`): one answer holds all.
+    async fn list(&self, subject: Subject) -> Result<Vec<Account>, ProviderError> {
+        let (operation, path) = wire::route(subject, "list");
+        let answer = self.call(Call::new(operation, Method::GET, path)).await?;
+        let entries = shape::list(&answer, wire::plural(subject), path)?;
+        let accounts = entries.iter().map(|entry| wire::account(subject, entry)).collect::<Result<_, _>>()?;
+        shape::distinct(accounts, path)
+    }
+
+    async fn catalog(&self) -> Result<Catalog, ProviderError> {
+        let answer = self.call(Call::new("countries.list", Method::GET, COUNTRIES)).await?;
+        wire::countries(&answer, COUNTRIES)
+    }
+
+    /// No filter is documented: the whole listing answers.
+    async fn find(&self, subject: Subject, desired: &Desired) -> Result<Vec<Account>, ProviderError> {
+        let table = CAPABILITIES.fields(subject);
+        let mut accounts = self.list(subject).await?;
+        accounts.retain(|account| desired.keys.iter().any(|key| matches_key(table, account, key)));
+        Ok(accounts)
+    }
+
+    async fn read(&self, subject: Subject, id: &str) -> Result<Option<Account>, ProviderError> {
+        let (operation, path) = wire::route(subject, "read");
+        match self.call(Call::new(operation, Method::GET, format!("{path}/{}", segment(id)))).await {
+            Ok(entry) => wire::account(subject, &entry).map(Some),
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn create(
+        &self,
+        subject: Subject,
+        changes: &Changes,
+        password: Option<&SecretString>,
+    ) -> Result<Account, ProviderError> {
+        let (operation, path) = wire::route(subject, "create");
+        let body = wire::body(subject, changes, password)?;
+        let made = self.call(Call::new(operation, Method::POST, path).json(body)).await?;
+        wire::account(subject, &made)
+    }
+
+    /// By PATCH: a PUT replaces the whole account and may clear what it leaves out (`rest_api`, put).
+    async fn update(
+        &self,
+        subject: Subject,
+        current: &Account,
+        changes: &Changes,
+        password: Option<&SecretString>,
+    ) -> Result<(), ProviderError> {
+        let operations = patch::operations(current, changes, password)?;
+        if operations.is_empty() {
+            return Ok(());
+        }
+        let (operation, path) = wire::route(subject, "update");
+        let path = format!("{path}/{}", segment(&current.id));
+        self.call(Call::new(operation, Method::PATCH, path).json(operations.into())).await?;
+        Ok(())
+    }
+
+    async fn delete(&self, subject: Subject, id: &str) -> Result<(), ProviderError> {
+        let (operation, path) = wire::route(subject, "delete");
+        self.call(Call::new(operation, Method::DELETE, format!("{path}/{}", segment(id)))).await?;
+        Ok(())
+    }
+}

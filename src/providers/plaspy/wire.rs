@@ -1,0 +1,384 @@
+//! Plaspy's fields, shapes and refusals, both ways; no call is made here.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value, json};
+
+use crate::api::group::{GroupProvider, PlaspyGroup};
+use crate::api::user::{PlaspyUser, UserProvider};
+use crate::api::{PlatformGroupSpec, PlatformUserSpec, Reason};
+use crate::plan::{
+    Account, Catalog, CatalogEntry, Changes, Compare, Desired, Field, Fields, Key, Rejection, Subject,
+};
+use crate::providers::error::{ErrorKind, ProviderError};
+use crate::providers::http::Answer;
+use crate::providers::shape;
+
+/// Writable fields of a user (seed 002). `creation`, `modification` and `lastLogin` are the system's and never sent.
+pub const USER: &[Field] = &[
+    Field::new("email", Compare::FoldCase),
+    Field::new("name", Compare::Exact),
+    Field::new("country", Compare::Synonym),
+    Field::new("timeZone", Compare::Exact),
+    Field::new("description", Compare::Exact),
+    Field::new("message", Compare::Exact),
+    Field::new("disabled", Compare::Exact),
+    Field::new("disabledMessage", Compare::Exact),
+    Field::new("tags", Compare::PerKey),
+    Field::new("privileges", Compare::Set),
+    Field::new("deviceId", Compare::Exact),
+    Field::new("adminDevices", Compare::Exact),
+    Field::new("from", Compare::Instant),
+    Field::new("expires", Compare::Instant),
+];
+
+/// Writable fields of a group of devices (`rest_api/groups_api`).
+pub const GROUP: &[Field] = &[
+    Field::new("name", Compare::Exact),
+    Field::new("description", Compare::Exact),
+    Field::new("devices", Compare::Set),
+];
+
+/// The catalogue of countries.
+const COUNTRY: &str = "country";
+/// What a user cannot be made without (seed 002).
+const REQUIRED: &[&str] = &["country", "timeZone"];
+
+/// Operation for metrics, and path.
+pub fn route(subject: Subject, verb: &'static str) -> (&'static str, &'static str) {
+    let operation = match (subject, verb) {
+        (Subject::User, "list") => "users.list",
+        (Subject::User, "read") => "users.read",
+        (Subject::User, "create") => "users.create",
+        (Subject::User, "update") => "users.update",
+        (Subject::User, _) => "users.delete",
+        (Subject::Group, "list") => "groups.list",
+        (Subject::Group, "read") => "groups.read",
+        (Subject::Group, "create") => "groups.create",
+        (Subject::Group, "update") => "groups.update",
+        (Subject::Group, _) => "groups.delete",
+    };
+    let path = match subject {
+        Subject::User => "/api/users",
+        Subject::Group => "/api/groups",
+    };
+    (operation, path)
+}
+
+/// The name of the list in a listing.
+pub fn plural(subject: Subject) -> &'static str {
+    match subject {
+        Subject::User => "users",
+        Subject::Group => "groups",
+    }
+}
+
+/// The user that a manifest describes.
+///
+/// Errors: a phone number, which Plaspy does not have, and more than one group.
+pub fn desire_user(spec: &PlatformUserSpec, catalog: &Catalog) -> Result<Desired, Rejection> {
+    if spec.phone.is_some() {
+        return Err(Rejection::new(Reason::Unsupported, "Plaspy has no telephone number: remove spec.phone"));
+    }
+    if spec.groups.as_ref().is_some_and(|groups| groups.len() > 1) {
+        return Err(Rejection::new(Reason::Invalid, "a Plaspy user is in at most one group: keep one entry of spec.groups"));
+    }
+    let mut desired =
+        Desired { keys: vec![Key { field: "email", value: spec.email.clone() }], ..Desired::default() };
+    desired.fields.insert("email".into(), json!(spec.email));
+    desired.fields.insert("name".into(), json!(name(spec)));
+    put(&mut desired.fields, "disabled", spec.active.map(|active| !active));
+    if spec.active.is_none() {
+        desired.at_create.insert("disabled".into(), json!(false));
+    }
+    if let Some(UserProvider::Plaspy(block)) = &spec.provider {
+        desired.synonyms.insert("country", spellings(&block.country, catalog));
+        put_block(&mut desired.fields, block.clone());
+    }
+    Ok(desired)
+}
+
+/// The display name, or the names, or the e-mail address: Plaspy requires one.
+fn name(spec: &PlatformUserSpec) -> String {
+    if let Some(name) = &spec.display_name {
+        return name.clone();
+    }
+    let parts = [&spec.first_name, &spec.last_name].into_iter().flatten();
+    let name = parts.map(String::as_str).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
+    if name.is_empty() { spec.email.clone() } else { name }
+}
+
+fn put_block(fields: &mut Fields, block: PlaspyUser) {
+    let PlaspyUser {
+        country,
+        time_zone,
+        description,
+        message,
+        disabled_message,
+        tags,
+        privileges,
+        device_id,
+        admin_devices,
+        from,
+        expires,
+    } = block;
+    put(fields, "country", Some(country));
+    put(fields, "timeZone", Some(time_zone));
+    put(fields, "description", description);
+    put(fields, "message", message);
+    put(fields, "disabledMessage", disabled_message);
+    put(fields, "tags", tags);
+    put(fields, "privileges", privileges);
+    put(fields, "deviceId", device_id);
+    put(fields, "adminDevices", admin_devices);
+    // A time is cleared with null: "" is none.
+    put(fields, "from", from.map(|time| Some(time).filter(|time| !time.is_empty())));
+    put(fields, "expires", expires.map(|time| Some(time).filter(|time| !time.is_empty())));
+}
+
+/// Code and name, in lower case, of the country that `country` is the code or the name of (`rest_api`: users show either).
+fn spellings(country: &str, catalog: &Catalog) -> BTreeSet<String> {
+    let countries = catalog.entries.iter().filter(|entry| entry.catalog == COUNTRY);
+    let same = countries
+        .filter(|entry| [&entry.id, &entry.name].into_iter().any(|spelling| spelling.eq_ignore_ascii_case(country)));
+    same.flat_map(|entry| [entry.id.to_ascii_lowercase(), entry.name.to_ascii_lowercase()]).collect()
+}
+
+/// The group that a manifest describes.
+pub fn desire_group(name: &str, spec: &PlatformGroupSpec) -> Desired {
+    let mut desired = Desired { keys: vec![Key { field: "name", value: name.to_owned() }], ..Desired::default() };
+    desired.fields.insert("name".into(), json!(name));
+    if let Some(GroupProvider::Plaspy(PlaspyGroup { description, devices })) = &spec.provider {
+        put(&mut desired.fields, "description", description.as_ref());
+        put(&mut desired.fields, "devices", devices.as_ref());
+    }
+    desired
+}
+
+fn put<T: serde::Serialize>(fields: &mut Fields, name: &str, value: Option<T>) {
+    if let Some(value) = value {
+        fields.insert(name.into(), json!(value));
+    }
+}
+
+/// A user or group as Plaspy shows it.
+///
+/// Errors: an entry that is no object or has no id.
+pub fn account(subject: Subject, entry: &Value) -> Result<Account, ProviderError> {
+    let (_, said) = route(subject, "read");
+    let object = shape::object(entry, said)?;
+    let table = match subject {
+        Subject::User => USER,
+        Subject::Group => GROUP,
+    };
+    let mut account = Account {
+        id: shape::id_of(object, &["id"], said)?,
+        fields: shape::fields(table, object),
+        created: instant(object.get("creation")),
+        ..Account::default()
+    };
+    if subject == Subject::User {
+        account.groups = Some(object.get("group").and_then(shape::id).into_iter().collect());
+        tidy(&mut account.fields);
+    }
+    Ok(account)
+}
+
+/// `disabled` may be left out where it is false (seed 002, reply), and times may lack their offset.
+fn tidy(fields: &mut Fields) {
+    let disabled = fields.entry("disabled".into()).or_default();
+    if disabled.is_null() {
+        *disabled = json!(false);
+    }
+    for name in ["from", "expires"] {
+        if let Some(time) = instant(fields.get(name)) {
+            fields.insert(name.into(), json!(time.to_string()));
+        }
+    }
+}
+
+/// A point in time; without an offset it is taken for UTC (assumed).
+pub fn instant(value: Option<&Value>) -> Option<Timestamp> {
+    shape::instant(value).or_else(|| {
+        let local: DateTime = value?.as_str()?.parse().ok()?;
+        local.to_zoned(TimeZone::UTC).ok().map(|time| time.timestamp())
+    })
+}
+
+/// The countries, which Plaspy lists as a map of two-letter code to name.
+///
+/// Errors: an answer without that map.
+pub fn countries(answer: &Value, said: &str) -> Result<Catalog, ProviderError> {
+    let countries = answer.get("countries").and_then(Value::as_object);
+    let countries = countries.ok_or_else(|| shape::nonsense(said, "no map under countries"))?;
+    let named = countries.iter().filter_map(|(code, name)| Some((code, name.as_str()?)));
+    let entry = |(id, name): (&String, &str)| CatalogEntry { catalog: COUNTRY, id: id.clone(), name: name.into() };
+    Ok(Catalog { entries: named.map(entry).collect() })
+}
+
+/// The body of a POST; empty times are left out.
+///
+/// Errors: a user without country and time zone, or with more than one group, is `Invalid`.
+pub fn body(subject: Subject, changes: &Changes, password: Option<&SecretString>) -> Result<Value, ProviderError> {
+    let Changes { fields, groups, password: _ } = changes;
+    if subject == Subject::User && REQUIRED.iter().any(|name| !fields.contains_key(*name)) {
+        let message = "Plaspy makes no user without country and time zone: \
+            set spec.provider.plaspy.country and spec.provider.plaspy.timeZone";
+        return Err(ProviderError::refused(ErrorKind::Invalid, message));
+    }
+    let mut body: Map<String, Value> = fields.clone().into_iter().filter(|(_, value)| !value.is_null()).collect();
+    if let Some(groups) = groups {
+        body.insert("group".into(), json!(one_group(groups)?));
+    }
+    if let Some(password) = password {
+        body.insert("password".into(), json!(password.expose_secret()));
+    }
+    Ok(body.into())
+}
+
+/// The one group of a user, or "" for none.
+///
+/// Errors: more than one is `Invalid`.
+pub fn one_group(groups: &BTreeSet<String>) -> Result<&str, ProviderError> {
+    if groups.len() > 1 {
+        let message = "a Plaspy user is in at most one group and this one is in another already: \
+            set spec.membership to Exclusive, or leave the group out";
+        return Err(ProviderError::refused(ErrorKind::Invalid, message));
+    }
+    Ok(groups.first().map_or("", String::as_str))
+}
+
+/// The JSON of `answer` if its status and its body both say success: which status goes with `success: false` is not
+/// documented, so the body wins.
+///
+/// Errors: what the refusal means.
+pub fn judge(answer: &Answer) -> Result<Value, ProviderError> {
+    let json = answer.json_or_null();
+    let denied = json.get("success") == Some(&Value::Bool(false));
+    match answer.status {
+        204 => Ok(Value::Null),
+        200..300 if !denied && json.is_null() => answer.json(),
+        200..300 if !denied => Ok(json),
+        status => Err(refusal(answer, meaning(status, denied, words(&json)), words(&json))),
+    }
+}
+
+fn words(json: &Value) -> &str {
+    json.get("error").and_then(Value::as_str).unwrap_or_default()
+}
+
+fn refusal(answer: &Answer, meaning: Option<ErrorKind>, words: &str) -> ProviderError {
+    let error = shape::refusal(answer, words);
+    match meaning {
+        Some(kind) => ProviderError::refused(kind, error.message),
+        None => error,
+    }
+}
+
+/// What a refusal means by its words, matched loosely; `None` where the status alone speaks. The words are those of
+/// `rest_api` and guesses beside them; a limit of the plan ("User limit reached") is no limit of calls.
+fn meaning(status: u16, denied: bool, words: &str) -> Option<ErrorKind> {
+    if !denied || matches!(status, 401 | 403 | 409) {
+        return None;
+    }
+    let words = words.to_ascii_lowercase();
+    let has = |signs: &[&str]| signs.iter().any(|sign| words.contains(sign));
+    Some(if has(&["authentication", "invalid token", "token expired", "expired token", "unauthorized"]) {
+        ErrorKind::Unauthenticated
+    } else if has(&["not found", "not exist", "doesn't exist"]) {
+        ErrorKind::NotFound
+    } else if has(&["already", "exist", "duplicate"]) {
+        ErrorKind::Conflict
+    } else if has(&["too many"]) || (has(&["limit"]) && has(&["request", "rate", "usage", "api", "daily"])) {
+        ErrorKind::RateLimited
+    } else if status < 300 {
+        ErrorKind::Invalid
+    } else {
+        return None;
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case::token(200, "Authentication failed. Invalid token.", Some(ErrorKind::Unauthenticated))]
+    #[case::no_token(200, "Unauthorized access", Some(ErrorKind::Unauthenticated))]
+    #[case::no_right(403, "Unauthorized access", None)]
+    #[case::gone(200, "User not found.", Some(ErrorKind::NotFound))]
+    #[case::gone_as_400(400, "user NOT FOUND", Some(ErrorKind::NotFound))]
+    #[case::no_such(200, "The user does not exist", Some(ErrorKind::NotFound))]
+    #[case::taken(200, "Email already exists.", Some(ErrorKind::Conflict))]
+    #[case::taken_as_500(500, "Duplicate email", Some(ErrorKind::Conflict))]
+    #[case::too_fast(200, "Too many requests", Some(ErrorKind::RateLimited))]
+    #[case::used_up(200, "Daily limit reached", Some(ErrorKind::RateLimited))]
+    #[case::plan_is_full(200, "User limit reached", Some(ErrorKind::Invalid))]
+    #[case::bad(200, "Invalid email address.", Some(ErrorKind::Invalid))]
+    #[case::broken(500, "Something went wrong", None)]
+    fn a_refusal_means_what_its_words_say(#[case] status: u16, #[case] words: &str, #[case] expected: Option<ErrorKind>) {
+        assert_eq!(meaning(status, true, words), expected);
+    }
+
+    fn spec() -> PlatformUserSpec {
+        let block = PlaspyUser { country: "us".into(), time_zone: "America/Bogota".into(), ..PlaspyUser::default() };
+        PlatformUserSpec {
+            email: "ada@example.com".into(),
+            provider: Some(UserProvider::Plaspy(block)),
+            ..PlatformUserSpec::default()
+        }
+    }
+
+    #[rstest]
+    #[case(Some("Countess"), Some("Ada"), Some("Lovelace"), "Countess")]
+    #[case(None, Some("Ada"), Some("Lovelace"), "Ada Lovelace")]
+    #[case(None, Some("Ada"), None, "Ada")]
+    #[case(None, None, None, "ada@example.com")]
+    fn the_name_is_what_comes_first(
+        #[case] display: Option<&str>,
+        #[case] first: Option<&str>,
+        #[case] last: Option<&str>,
+        #[case] expected: &str,
+    ) {
+        let owned = |text: Option<&str>| text.map(str::to_owned);
+        let spec =
+            PlatformUserSpec { display_name: owned(display), first_name: owned(first), last_name: owned(last), ..spec() };
+        assert_eq!(name(&spec), expected);
+    }
+
+    #[test]
+    fn a_country_is_known_by_code_and_by_name() {
+        let answer = json!({"success": true, "countries": {"US": "United States", "CO": "Colombia"}});
+        let desired = desire_user(&spec(), &countries(&answer, "/countries").unwrap()).unwrap();
+        assert_eq!(desired.synonyms["country"], BTreeSet::from(["us".to_owned(), "united states".to_owned()]));
+    }
+
+    #[test]
+    fn what_a_manifest_leaves_out_is_not_sent() {
+        let desired = desire_user(&spec(), &Catalog::default()).unwrap();
+        let names: Vec<&str> = desired.fields.keys().map(String::as_str).collect();
+        assert_eq!(names, ["country", "email", "name", "timeZone"]);
+    }
+
+    #[test]
+    fn a_reply_that_says_little_is_an_active_user_without_a_group() {
+        let entry = json!({"success": true, "id": "usr-1", "email": "ada@example.com", "expires": "2027-01-01T00:00:00"});
+        let account = account(Subject::User, &entry).unwrap();
+        assert_eq!(account.groups, Some(BTreeSet::new()));
+        assert_eq!(account.fields["disabled"], json!(false));
+        assert_eq!(account.fields["expires"], json!("2027-01-01T00:00:00Z"));
+    }
+
+    #[test]
+    fn no_user_is_made_without_country_and_time_zone() {
+        let changes = Changes { fields: Fields::from([("email".into(), json!("ada@example.com"))]), ..Changes::default() };
+        let error = body(Subject::User, &changes, None).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Invalid);
+        assert!(error.message.contains("spec.provider.plaspy.timeZone"));
+    }
+}
