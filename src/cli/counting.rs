@@ -1,0 +1,39 @@
+//! Tells the metrics what controllers and providers report; it counts nothing itself.
+
+use std::time::Duration;
+
+use crate::api::{ObjectKey, Reason, Vendor};
+use crate::controller::Tally;
+use crate::providers::Observer;
+use crate::runtime::metrics::Metrics;
+
+/// Metrics as the other rooms see them.
+pub struct Counting(pub Metrics);
+
+impl Observer for Counting {
+    fn provider_request(&self, vendor: Vendor, operation: &'static str, code: &str, elapsed: Duration) {
+        self.0.provider_request(vendor.label(), operation, code, elapsed);
+    }
+
+    fn gate_waited(&self, vendor: Vendor, lane: &'static str, waited: Duration) {
+        self.0.gate_waited(vendor.label(), lane, waited);
+    }
+}
+
+impl Tally for Counting {
+    fn reconciled(&self, kind: &'static str, result: &'static str, elapsed: Duration) {
+        self.0.reconciled(kind, result, elapsed);
+    }
+
+    fn object_state(&self, key: &ObjectKey, reason: Option<Reason>) {
+        self.0.object_state(key.kind.into(), &key.to_string(), reason.map(Reason::label));
+    }
+
+    fn drift_repaired(&self, kind: &'static str, vendor: Vendor) {
+        self.0.drift_repaired(kind, vendor.label());
+    }
+
+    fn credential_ready(&self, vendor: Vendor, key: &ObjectKey, ready: Option<bool>) {
+        self.0.credential_ready(vendor.label(), &key.namespace, &key.name, ready);
+    }
+}

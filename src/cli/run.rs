@@ -1,0 +1,214 @@
+//! `usher run`: wires the rooms together and ends them in order; it decides nothing about objects.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args as ClapArgs;
+use kube::api::ListParams;
+use kube::{Api, Client, Config};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::counting::Counting;
+use crate::api::ProviderCredential;
+use crate::api::user::Mode;
+use crate::controller::{self, Settings};
+use crate::runtime::admin::{self, Readiness};
+use crate::runtime::leader::Lease;
+use crate::runtime::metrics::Metrics;
+use crate::runtime::shutdown;
+use crate::runtime::telemetry::{self, LogFormat};
+
+/// How often a cluster without our CRDs, or without an answer, is asked again.
+const RETRY: Duration = Duration::from_secs(5);
+/// Longest time for one call to Kubernetes that is no watch.
+const KUBERNETES_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How the operator runs. Every flag has an environment variable.
+#[derive(Debug, ClapArgs)]
+pub struct Args {
+    /// The most the operator does: Enforce, Plan (read and show) or Paused (no vendor call). Credentials, objects and
+    /// annotations can only be stricter.
+    #[arg(long, env = "USHER_MODE", value_name = "MODE", default_value = "Enforce", value_parser = mode)]
+    mode: Mode,
+    /// Namespace of the operator itself: for its lease and the key of password digests.
+    #[arg(long, env = "POD_NAMESPACE", value_name = "NAMESPACE", default_value = "usher-system")]
+    namespace: String,
+    /// Address of the admin server: /livez, /readyz, /metrics.
+    #[arg(long, env = "USHER_ADMIN_ADDRESS", value_name = "IP:PORT", default_value = "0.0.0.0:8080")]
+    admin_address: SocketAddr,
+    /// Work only while holding the lease "usher", so that several replicas can run.
+    #[arg(long, env = "USHER_LEADER_ELECT")]
+    leader_elect: bool,
+    /// Name under which the lease is held.
+    #[arg(long, env = "POD_NAME", value_name = "NAME", default_value_t = format!("usher-{}", std::process::id()))]
+    identity: String,
+    /// Longest time for one call to a vendor, answer included, in seconds. A create whose answer was lost is looked for
+    /// again 10 s after that.
+    #[arg(long, env = "USHER_CALL_TIMEOUT", value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    call_timeout: Duration,
+    /// Longest time for one reconcile, in seconds.
+    #[arg(long, env = "USHER_RECONCILE_TIMEOUT", value_name = "SECONDS", default_value = "180", value_parser = seconds)]
+    reconcile_timeout: Duration,
+    /// Most objects of one kind worked on at a time. Vendors are protected by each credential's own bounds.
+    #[arg(long, env = "USHER_CONCURRENCY", value_name = "NUMBER", default_value_t = 64)]
+    concurrency: u16,
+    /// How long work under way may take to end after SIGTERM, in seconds.
+    #[arg(long, env = "USHER_DRAIN_TIMEOUT", value_name = "SECONDS", default_value = "35", value_parser = seconds)]
+    drain_timeout: Duration,
+    /// Log lines as JSON or text.
+    #[arg(long, env = "USHER_LOG_FORMAT", value_name = "FORMAT", default_value = "json")]
+    log_format: LogFormat,
+    /// What is logged, e.g. info, or usher=debug,kube=info.
+    #[arg(long, env = "USHER_LOG", value_name = "FILTER", default_value = "info")]
+    log: String,
+}
+
+/// Why the operator could not run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The log filter is not one.
+    #[error("failed to set up logging")]
+    Telemetry(#[from] telemetry::Error),
+    /// No kubeconfig and not in a cluster.
+    #[error("failed to find a cluster: set KUBECONFIG or run inside one")]
+    Config(#[from] kube::config::InferConfigError),
+    /// The kubeconfig leads to no client.
+    #[error("failed to build a Kubernetes client")]
+    Client(#[source] kube::Error),
+    /// The admin server could not listen.
+    #[error("failed to listen on {address}: choose another --admin-address")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Signals cannot be caught.
+    #[error("failed to listen for signals")]
+    Signals(#[source] std::io::Error),
+    /// The lease could not be taken.
+    #[error("failed to take the lease")]
+    Lease(#[from] crate::runtime::leader::Error),
+    /// The lease was lost; someone else writes now.
+    #[error("the lease was lost: stopped writing")]
+    Deposed,
+}
+
+/// Runs until SIGTERM, or until the lease is lost.
+pub async fn run(args: Args) -> Result<(), Error> {
+    telemetry::init(args.log_format, &args.log)?;
+    let stop = shutdown::on_signals().map_err(Error::Signals)?;
+    let metrics = Metrics::new();
+    let readiness = Readiness::new(&["crds", "platformusers", "platformgroups", "providercredentials"]);
+    let (address, serving) = admin::serve(args.admin_address, metrics.clone(), readiness.clone(), CancellationToken::new())
+        .await
+        .map_err(|source| Error::Listen { address: args.admin_address, source })?;
+    tokio::spawn(serving);
+    info!(%address, mode = %args.mode, version = env!("CARGO_PKG_VERSION"), "usher starts");
+    let client = client().await?;
+    wait_for_crds(&client, &stop).await;
+    readiness.done("crds");
+    let result = lead(&args, client, metrics, readiness, &stop).await;
+    match &result {
+        Ok(()) => info!("usher ends"),
+        Err(failure) => error!("usher ends: {failure}"),
+    }
+    result
+}
+
+async fn client() -> Result<Client, Error> {
+    let mut config = Config::infer().await?;
+    // Retries inside the client hide an outage for minutes; reconciles and watches have their own.
+    config.default_retry = false;
+    config.connect_timeout = Some(KUBERNETES_TIMEOUT);
+    Client::try_from(config).map_err(Error::Client)
+}
+
+/// Ends once the kinds are served, or on `stop`; until then says every few seconds what is missing.
+async fn wait_for_crds(client: &Client, stop: &CancellationToken) {
+    let credentials: Api<ProviderCredential> = Api::all(client.clone());
+    while !stop.is_cancelled() {
+        let one = ListParams::default().limit(1);
+        match tokio::time::timeout(KUBERNETES_TIMEOUT, credentials.list_metadata(&one)).await {
+            Ok(Ok(_)) => return,
+            Ok(Err(kube::Error::Api(status))) if status.code == 404 => {
+                warn!("waiting for the CustomResourceDefinitions: kubectl apply -k crds");
+            }
+            Ok(Err(kube::Error::Api(status))) if status.code == 403 => {
+                warn!("waiting for permissions: {}; kubectl apply -k deploy", status.message);
+            }
+            Ok(Err(failure)) => warn!("waiting for Kubernetes: {failure}"),
+            Err(_) => warn!("waiting for Kubernetes: no answer"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(RETRY) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+}
+
+/// Works while holding the lease, if there is to be one.
+async fn lead(args: &Args, client: Client, metrics: Metrics, readiness: Readiness, stop: &CancellationToken) -> Result<(), Error> {
+    if stop.is_cancelled() {
+        return Ok(());
+    }
+    if !args.leader_elect {
+        metrics.leader(true);
+        work(args, client, metrics, readiness, stop).await;
+        return Ok(());
+    }
+    // A replica that waits for its turn is ready to take over.
+    ["platformusers", "platformgroups", "providercredentials"].into_iter().for_each(|kind| readiness.done(kind));
+    let lease = Lease::new(client.clone(), &args.namespace, "usher", &args.identity);
+    let Some(mut held) = lease.acquire(stop).await? else { return Ok(()) };
+    metrics.leader(true);
+    let deposed = tokio::select! {
+        () = work(args, client, metrics.clone(), readiness, stop) => false,
+        () = held.lost() => true,
+    };
+    metrics.leader(false);
+    if deposed {
+        return Err(Error::Deposed);
+    }
+    held.release().await;
+    Ok(())
+}
+
+/// Runs the controllers; after `stop` what is under way has `drain_timeout` to end.
+async fn work(args: &Args, client: Client, metrics: Metrics, readiness: Readiness, stop: &CancellationToken) {
+    let settings = Settings {
+        call_timeout: args.call_timeout,
+        reconcile_timeout: args.reconcile_timeout,
+        mode: args.mode,
+        namespace: args.namespace.clone(),
+        concurrency: args.concurrency,
+    };
+    let controllers =
+        controller::run(client, settings, Arc::new(Counting(metrics)), stop.clone(), move |kind| readiness.done(kind));
+    let too_long = async {
+        stop.cancelled().await;
+        tokio::time::sleep(args.drain_timeout).await;
+    };
+    tokio::select! {
+        () = controllers => {}
+        () = too_long => warn!("work under way did not end in time"),
+    }
+}
+
+fn mode(text: &str) -> Result<Mode, String> {
+    match text {
+        "Enforce" => Ok(Mode::Enforce),
+        "Plan" => Ok(Mode::Plan),
+        "Paused" => Ok(Mode::Paused),
+        _ => Err("write Enforce, Plan or Paused".into()),
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse::<u64>() {
+        Ok(number @ 1..=3600) => Ok(Duration::from_secs(number)),
+        _ => Err("write whole seconds from 1 to 3600".into()),
+    }
+}

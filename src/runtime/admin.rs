@@ -1,0 +1,93 @@
+//! `/livez`, `/readyz` and `/metrics`; it decides nothing about health beyond what it is told.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::metrics::Metrics;
+
+/// What is still missing before the process is ready; cheap to clone.
+#[derive(Clone)]
+pub struct Readiness(Arc<Mutex<Vec<&'static str>>>);
+
+impl Readiness {
+    /// Ready once each of `names` is done.
+    #[must_use]
+    pub fn new(names: &[&'static str]) -> Self {
+        Self(Arc::new(Mutex::new(names.to_vec())))
+    }
+
+    /// `name` is done.
+    pub fn done(&self, name: &'static str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|missing| *missing != name);
+    }
+
+    /// What is not done yet.
+    #[must_use]
+    pub fn missing(&self) -> Vec<&'static str> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Listens on `address` (port 0: any) and returns the address and the server, which runs until `stop`.
+///
+/// Errors: the address is taken or not ours.
+pub async fn serve(
+    address: SocketAddr,
+    metrics: Metrics,
+    readiness: Readiness,
+    stop: CancellationToken,
+) -> io::Result<(SocketAddr, impl Future<Output = ()> + Send + 'static)> {
+    let listener = TcpListener::bind(address).await?;
+    let address = listener.local_addr()?;
+    let router = Router::new()
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready).with_state(readiness))
+        .route("/metrics", get(render).with_state(metrics));
+    let serving = async move {
+        let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
+        if let Err(error) = served {
+            tracing::error!("the admin server ended: {error}");
+        }
+    };
+    Ok((address, serving))
+}
+
+async fn ready(State(readiness): State<Readiness>) -> impl IntoResponse {
+    match readiness.missing().as_slice() {
+        [] => (StatusCode::OK, "ok\n".to_owned()),
+        missing => (StatusCode::SERVICE_UNAVAILABLE, format!("waiting for: {}\n", missing.join(", "))),
+    }
+}
+
+async fn render(State(metrics): State<Metrics>) -> impl IntoResponse {
+    match metrics.render() {
+        Ok(text) => {
+            let type_ = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            ([(header::CONTENT_TYPE, type_)], text).into_response()
+        }
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ready_once_everything_is_done() {
+        let readiness = Readiness::new(&["a", "b"]);
+        readiness.done("b");
+        assert_eq!(readiness.missing(), ["a"]);
+        readiness.done("a");
+        assert!(readiness.missing().is_empty());
+    }
+}

@@ -1,0 +1,232 @@
+//! The metrics and their names; labels are bounded by the caller, never an object's name but a credential's.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+type Label = &'static str;
+type Timings<L> = Family<L, Histogram, fn() -> Histogram>;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Request {
+    provider: Label,
+    operation: Label,
+    code: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Operation {
+    provider: Label,
+    operation: Label,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    kind: Label,
+    result: Label,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfKind {
+    kind: Label,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct State {
+    kind: Label,
+    reason: Label,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Drift {
+    kind: Label,
+    provider: Label,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Lane {
+    provider: Label,
+    lane: Label,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Credential {
+    provider: Label,
+    namespace: String,
+    name: String,
+}
+
+/// All metrics of the process; cheap to clone.
+#[derive(Clone)]
+pub struct Metrics(Arc<Families>);
+
+struct Families {
+    registry: Registry,
+    requests: Family<Request, Counter>,
+    request_seconds: Timings<Operation>,
+    reconciles: Family<Outcome, Counter>,
+    reconcile_seconds: Timings<OfKind>,
+    objects: Family<State, Gauge>,
+    states: Mutex<HashMap<String, State>>,
+    drift: Family<Drift, Counter>,
+    gate_seconds: Timings<Lane>,
+    credential_ready: Family<Credential, Gauge>,
+    leader: Gauge,
+}
+
+/// From a millisecond to about half a minute.
+fn seconds() -> Histogram {
+    Histogram::new(exponential_buckets(0.001, 2.0, 16))
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// Metrics that counted nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut families = Families {
+            registry: Registry::default(),
+            requests: Family::default(),
+            request_seconds: Family::new_with_constructor(seconds),
+            reconciles: Family::default(),
+            reconcile_seconds: Family::new_with_constructor(seconds),
+            objects: Family::default(),
+            states: Mutex::default(),
+            drift: Family::default(),
+            gate_seconds: Family::new_with_constructor(seconds),
+            credential_ready: Family::default(),
+            leader: Gauge::default(),
+        };
+        families.register();
+        Self(Arc::new(families))
+    }
+
+    /// A vendor call ended with an HTTP status, or with `error` or `timeout`.
+    pub fn provider_request(&self, provider: Label, operation: Label, code: &str, elapsed: Duration) {
+        self.0.requests.get_or_create(&Request { provider, operation, code: code.to_owned() }).inc();
+        self.0.request_seconds.get_or_create(&Operation { provider, operation }).observe(elapsed.as_secs_f64());
+    }
+
+    /// A reconcile ended.
+    pub fn reconciled(&self, kind: Label, result: Label, elapsed: Duration) {
+        self.0.reconciles.get_or_create(&Outcome { kind, result }).inc();
+        self.0.reconcile_seconds.get_or_create(&OfKind { kind }).observe(elapsed.as_secs_f64());
+    }
+
+    /// The object `key` has this reason now; `None`: it is gone.
+    pub fn object_state(&self, kind: Label, key: &str, reason: Option<Label>) {
+        let mut states = self.0.states.lock().unwrap_or_else(PoisonError::into_inner);
+        let after = reason.map(|reason| State { kind, reason });
+        let before = match &after {
+            Some(state) => states.insert(key.to_owned(), state.clone()),
+            None => states.remove(key),
+        };
+        if before == after {
+            return;
+        }
+        before.into_iter().for_each(|state| drop(self.0.objects.get_or_create(&state).dec()));
+        after.into_iter().for_each(|state| drop(self.0.objects.get_or_create(&state).inc()));
+    }
+
+    /// Someone's change at the vendor was undone.
+    pub fn drift_repaired(&self, kind: Label, provider: Label) {
+        self.0.drift.get_or_create(&Drift { kind, provider }).inc();
+    }
+
+    /// Someone waited for a place at the gate.
+    pub fn gate_waited(&self, provider: Label, lane: Label, waited: Duration) {
+        self.0.gate_seconds.get_or_create(&Lane { provider, lane }).observe(waited.as_secs_f64());
+    }
+
+    /// A credential is ready or not; `None`: it is gone.
+    pub fn credential_ready(&self, provider: Label, namespace: &str, name: &str, ready: Option<bool>) {
+        let labels = Credential { provider, namespace: namespace.to_owned(), name: name.to_owned() };
+        match ready {
+            Some(ready) => drop(self.0.credential_ready.get_or_create(&labels).set(ready.into())),
+            None => drop(self.0.credential_ready.remove(&labels)),
+        }
+    }
+
+    /// Whether this process leads.
+    pub fn leader(&self, leads: bool) {
+        self.0.leader.set(leads.into());
+    }
+
+    /// The metrics in OpenMetrics text.
+    ///
+    /// Errors: none in practice; writing to a `String` does not fail.
+    pub fn render(&self) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.0.registry)?;
+        Ok(text)
+    }
+}
+
+impl Families {
+    /// Counters get `_total` from the encoder.
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        registry.register("usher_provider_requests", "Calls to vendors by operation and answer", self.requests.clone());
+        registry.register(
+            "usher_provider_request_duration_seconds",
+            "How long calls to vendors took",
+            self.request_seconds.clone(),
+        );
+        registry.register("usher_reconciles", "Reconciles by how they ended", self.reconciles.clone());
+        registry.register("usher_reconcile_duration_seconds", "How long reconciles took", self.reconcile_seconds.clone());
+        registry.register("usher_objects", "Objects by the reason of their Ready condition", self.objects.clone());
+        registry.register("usher_drift_repaired", "Changes at vendors that were undone", self.drift.clone());
+        registry.register("usher_gate_wait_seconds", "How long work waited at a credential's gate", self.gate_seconds.clone());
+        registry.register("usher_credential_ready", "Whether a credential is ready", self.credential_ready.clone());
+        registry.register("usher_leader", "Whether this process leads", self.leader.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_labels_are_the_documented_ones() {
+        let metrics = Metrics::new();
+        metrics.provider_request("pegasus", "users.list", "200", Duration::from_millis(3));
+        metrics.reconciled("PlatformUser", "ok", Duration::from_millis(3));
+        metrics.object_state("PlatformUser", "a/b", Some("Synced"));
+        metrics.object_state("PlatformUser", "a/b", Some("Invalid"));
+        metrics.drift_repaired("PlatformUser", "pegasus");
+        metrics.gate_waited("pegasus", "edit", Duration::ZERO);
+        metrics.credential_ready("pegasus", "identity", "main", Some(true));
+        metrics.leader(true);
+        let text = metrics.render().unwrap();
+        for line in [
+            r#"usher_provider_requests_total{provider="pegasus",operation="users.list",code="200"} 1"#,
+            r#"usher_provider_request_duration_seconds_count{provider="pegasus",operation="users.list"} 1"#,
+            r#"usher_reconciles_total{kind="PlatformUser",result="ok"} 1"#,
+            r#"usher_reconcile_duration_seconds_count{kind="PlatformUser"} 1"#,
+            r#"usher_objects{kind="PlatformUser",reason="Synced"} 0"#,
+            r#"usher_objects{kind="PlatformUser",reason="Invalid"} 1"#,
+            r#"usher_drift_repaired_total{kind="PlatformUser",provider="pegasus"} 1"#,
+            r#"usher_gate_wait_seconds_count{provider="pegasus",lane="edit"} 1"#,
+            r#"usher_credential_ready{provider="pegasus",namespace="identity",name="main"} 1"#,
+            "usher_leader 1",
+        ] {
+            assert!(text.contains(line), "{line} is missing in\n{text}");
+        }
+        metrics.credential_ready("pegasus", "identity", "main", None);
+        assert!(!metrics.render().unwrap().contains("usher_credential_ready{"));
+    }
+}

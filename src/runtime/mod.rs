@@ -1,0 +1,7 @@
+//! What any operator has: telemetry, metrics, an admin server, a lease, a shutdown. It must not know what this operator is for.
+
+pub mod admin;
+pub mod leader;
+pub mod metrics;
+pub mod shutdown;
+pub mod telemetry;
