@@ -1,1 +1,3 @@
-//! sandbox.
+//! The workshop of usher: a real control plane, simulated vendors, the demo and the scale benchmark.
+
+pub mod controlplane;

@@ -161,8 +161,7 @@ pub fn conditions(before: &[Condition], verdict: &Verdict, generation: i64, now:
 #[must_use]
 pub fn paused(before: &[Condition], by: &str, generation: i64, now: Timestamp) -> Vec<Condition> {
     let paused = ConditionType::Paused.to_string();
-    let mut conditions: Vec<Condition> =
-        before.iter().filter(|condition| condition.type_ != paused).cloned().collect();
+    let mut conditions: Vec<Condition> = before.iter().filter(|condition| condition.type_ != paused).cloned().collect();
     let verdict = Verdict::new(Reason::Synced, by);
     let mut condition = build(before, ConditionType::Paused, "True", &verdict, generation, now);
     condition.reason = "Paused".into();

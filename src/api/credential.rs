@@ -31,7 +31,12 @@ use super::vendor::Vendor;
     printcolumn(name = "Groups", type_ = "integer", json_path = ".status.groups"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Mode", type_ = "string", json_path = ".status.mode", priority = 1),
-    printcolumn(name = "Message", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].message"#, priority = 1)
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].message"#,
+        priority = 1
+    )
 )]
 #[x_kube(validation = Rule::new("(has(self.allowInsecureHttp) && self.allowInsecureHttp) || [has(self.provider.pegasus) && has(self.provider.pegasus.url) ? self.provider.pegasus.url : 'https://', has(self.provider.pegasus) && has(self.provider.pegasus.loginUrl) ? self.provider.pegasus.loginUrl : 'https://', has(self.provider.amani) ? self.provider.amani.url : 'https://', has(self.provider.plaspy) && has(self.provider.plaspy.url) ? self.provider.plaspy.url : 'https://', has(self.provider.industrility) ? self.provider.industrility.url : 'https://', has(self.provider.ozmap) ? self.provider.ozmap.url : 'https://'].all(address, address.startsWith('https://'))")
     .message("url and loginUrl must begin with https://; for a test server set spec.allowInsecureHttp: true"))]

@@ -102,9 +102,10 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let stop = shutdown::on_signals().map_err(Error::Signals)?;
     let metrics = Metrics::new();
     let readiness = Readiness::new(&["crds", "platformusers", "platformgroups", "providercredentials"]);
-    let (address, serving) = admin::serve(args.admin_address, metrics.clone(), readiness.clone(), CancellationToken::new())
-        .await
-        .map_err(|source| Error::Listen { address: args.admin_address, source })?;
+    let (address, serving) =
+        admin::serve(args.admin_address, metrics.clone(), readiness.clone(), CancellationToken::new())
+            .await
+            .map_err(|source| Error::Listen { address: args.admin_address, source })?;
     tokio::spawn(serving);
     info!(%address, mode = %args.mode, version = env!("CARGO_PKG_VERSION"), "usher starts");
     let client = client().await?;
@@ -150,7 +151,13 @@ async fn wait_for_crds(client: &Client, stop: &CancellationToken) {
 }
 
 /// Works while holding the lease, if there is to be one.
-async fn lead(args: &Args, client: Client, metrics: Metrics, readiness: Readiness, stop: &CancellationToken) -> Result<(), Error> {
+async fn lead(
+    args: &Args,
+    client: Client,
+    metrics: Metrics,
+    readiness: Readiness,
+    stop: &CancellationToken,
+) -> Result<(), Error> {
     if stop.is_cancelled() {
         return Ok(());
     }

@@ -11,10 +11,10 @@ use super::context::Context;
 use super::outcome::{Deed, Done, Stop};
 use super::password::Password;
 use super::record::{self, Shelved};
+use crate::api::Reason;
 use crate::api::conditions::Verdict;
 use crate::api::status::{Creating, Identity};
 use crate::api::user::{AdoptionPolicy, Mode};
-use crate::api::Reason;
 use crate::plan::{Account, Changes, Desired, GroupSupport, Known, Sent, Step, Subject, matches_key, plan};
 use crate::providers::{Delivery, ErrorKind, Lane, Permit, ProviderError};
 
@@ -50,13 +50,11 @@ impl<K: Shelved> Case<'_, K> {
         let did = match (K::SUBJECT, capabilities.groups) {
             (Subject::Group, GroupSupport::Given) => return self.take_as_given().await,
             (Subject::Group, GroupSupport::ReadOnly) => self.find_only().await?,
-            (Subject::User, _) | (Subject::Group, GroupSupport::Managed) => {
-                match self.identity.external_id.clone() {
-                    Some(id) if capabilities.readable => self.keep(id).await?,
-                    Some(_) => self.compare_blindly()?,
-                    None => Some(self.make().await?),
-                }
-            }
+            (Subject::User, _) | (Subject::Group, GroupSupport::Managed) => match self.identity.external_id.clone() {
+                Some(id) if capabilities.readable => self.keep(id).await?,
+                Some(_) => self.compare_blindly()?,
+                None => Some(self.make().await?),
+            },
         };
         let reason = if capabilities.readable { Reason::Synced } else { Reason::Created };
         Ok(Done { verdict: Verdict::new(reason, self.summary()), did })
@@ -151,7 +149,12 @@ impl<K: Shelved> Case<'_, K> {
         Ok(())
     }
 
-    async fn grant(&self, id: &str, application: &str, rights: &std::collections::BTreeMap<String, bool>) -> Result<(), Stop> {
+    async fn grant(
+        &self,
+        id: &str,
+        application: &str,
+        rights: &std::collections::BTreeMap<String, bool>,
+    ) -> Result<(), Stop> {
         self.connection.provider.grant(id, application, rights).await?;
         self.log("grant", id, &[application.to_owned()]);
         Ok(())
@@ -293,12 +296,18 @@ impl<K: Shelved> Case<'_, K> {
     async fn bind_existing(&mut self, id: &str) -> Result<Deed, Stop> {
         let vendor = self.connection.vendor.title();
         let Some(account) = self.connection.provider.read(K::SUBJECT, id).await? else {
-            return Err(Stop::because(Reason::NotFound, format!("spec.externalId: {vendor} has no {id}; correct the id")));
+            return Err(Stop::because(
+                Reason::NotFound,
+                format!("spec.externalId: {vendor} has no {id}; correct the id"),
+            ));
         };
         let table = self.connection.table(K::SUBJECT);
         if K::SUBJECT == Subject::User && !self.desired.keys.iter().any(|key| matches_key(table, &account, key)) {
             let found = account.text("username").or(account.text("email")).unwrap_or("another account");
-            let message = format!("spec.externalId: {id} is {found} at {vendor}, not {}; correct the id or the e-mail", self.desired.key());
+            let message = format!(
+                "spec.externalId: {id} is {found} at {vendor}, not {}; correct the id or the e-mail",
+                self.desired.key()
+            );
             return Err(Stop::because(Reason::Invalid, message));
         }
         self.take(account).await
@@ -306,7 +315,10 @@ impl<K: Shelved> Case<'_, K> {
 
     async fn take(&mut self, account: Account) -> Result<Deed, Stop> {
         if self.connection.spec.allow_existing == Some(crate::api::credential::AllowExisting::None) {
-            let message = format!("the credential {} lets nobody take existing accounts: see its spec.allowExisting", self.connection.key.name);
+            let message = format!(
+                "the credential {} lets nobody take existing accounts: see its spec.allowExisting",
+                self.connection.key.name
+            );
             return Err(Stop::because(Reason::AlreadyExists, message));
         }
         self.check_rights(&account)?;

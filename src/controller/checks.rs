@@ -88,7 +88,10 @@ impl<K: Shelved> Case<'_, K> {
         match why {
             Some(why) => Err(Stop::because(
                 Reason::Privileged,
-                format!("{who} administrator rights ({why}): remove them, or set allowPrivileged: true on the credential {}", self.connection.key.name),
+                format!(
+                    "{who} administrator rights ({why}): remove them, or set allowPrivileged: true on the credential {}",
+                    self.connection.key.name
+                ),
             )),
             None => Ok(()),
         }
@@ -135,7 +138,8 @@ impl<K: Shelved> Case<'_, K> {
             return Err(Stop::because(Reason::Invalid, message));
         };
         self.bind_found(&id).await?;
-        let verdict = Verdict::new(Reason::Unverified, format!("{id} is taken as given; {vendor} offers no way to check"));
+        let verdict =
+            Verdict::new(Reason::Unverified, format!("{id} is taken as given; {vendor} offers no way to check"));
         Ok(Done { verdict, did: None })
     }
 
@@ -202,7 +206,9 @@ impl<K: Shelved> Case<'_, K> {
         }
         self.connection.wrote(K::SUBJECT, id, None);
         if self.identity.adopted == Some(true) || self.object.external_id().is_some() {
-            let message = format!("{vendor} no longer has {id}, which usher did not make and so does not make again: delete this object, or restore the account");
+            let message = format!(
+                "{vendor} no longer has {id}, which usher did not make and so does not make again: delete this object, or restore the account"
+            );
             return Err(Stop::because(Reason::NotFound, message));
         }
         if self.mode == Mode::Plan {

@@ -130,8 +130,13 @@ fn without_secret(credential: &ProviderCredential, before: Option<Link>, namespa
         return Link::Up(connection);
     }
     let name = &credential.spec.secret_ref.name;
-    let message = format!("spec.secretRef: Secret {namespace}/{name} is not there; create it, and work goes on by itself");
-    Link::Down(Down { verdict: Verdict::new(Reason::WaitingForSecret, message), stamp: String::new(), not_before: None })
+    let message =
+        format!("spec.secretRef: Secret {namespace}/{name} is not there; create it, and work goes on by itself");
+    Link::Down(Down {
+        verdict: Verdict::new(Reason::WaitingForSecret, message),
+        stamp: String::new(),
+        not_before: None,
+    })
 }
 
 /// What this version does not do yet fails closed.
@@ -139,7 +144,8 @@ fn unsupported(credential: &ProviderCredential) -> Option<Verdict> {
     let spec = &credential.spec;
     let shared = spec.allowed_namespaces.as_ref().is_some_and(|allowed| allowed.from != NamespacesFrom::Same);
     if shared {
-        let message = "spec.allowedNamespaces: credentials serve their own namespace only in this version; set from: Same";
+        let message =
+            "spec.allowedNamespaces: credentials serve their own namespace only in this version; set from: Same";
         return Some(Verdict::new(Reason::Unsupported, message));
     }
     spec.removals.as_ref().map(|_| {
@@ -251,7 +257,9 @@ fn refused(credential: &ProviderCredential, context: &Context, error: &ProviderE
         ErrorKind::Unauthenticated => (Reason::Unauthenticated, (backoff * 60).clamp(PROBE.0, PROBE.1)),
         ErrorKind::PermissionDenied => (Reason::PermissionDenied, resync(&credential.spec)),
         ErrorKind::RateLimited => (Reason::RateLimited, backoff),
-        ErrorKind::Invalid | ErrorKind::NotFound | ErrorKind::Unsupported | ErrorKind::Conflict => (Reason::Invalid, resync(&credential.spec)),
+        ErrorKind::Invalid | ErrorKind::NotFound | ErrorKind::Unsupported | ErrorKind::Conflict => {
+            (Reason::Invalid, resync(&credential.spec))
+        }
         ErrorKind::Unavailable => (Reason::ProviderUnavailable, backoff),
     };
     let not_before = error.retry_at.unwrap_or(Timestamp::now() + wait);

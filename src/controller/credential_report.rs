@@ -35,7 +35,9 @@ pub async fn report(
     let verdict = verdict(context, credential, link, sweep);
     let credential_key = key(credential);
     let swept = match link {
-        Link::Up(connection) => [Subject::User, Subject::Group].iter().filter_map(|s| connection.index().begun(*s)).max(),
+        Link::Up(connection) => {
+            [Subject::User, Subject::Group].iter().filter_map(|s| connection.index().begun(*s)).max()
+        }
         Link::Down(_) => None,
     };
     let uses = |count: usize| u32::try_from(count).ok();
@@ -51,7 +53,12 @@ pub async fn report(
     };
     let after = ProviderCredentialStatus {
         observed_generation: credential.metadata.generation.unwrap_or_default(),
-        conditions: conditions::conditions(&before.conditions, &verdict, credential.metadata.generation.unwrap_or_default(), Timestamp::now()),
+        conditions: conditions::conditions(
+            &before.conditions,
+            &verdict,
+            credential.metadata.generation.unwrap_or_default(),
+            Timestamp::now(),
+        ),
         mode: Some(context.settings.mode.max(credential.spec.mode.unwrap_or_default())),
         provider: Some(credential.spec.provider.vendor()),
         account: match link {
@@ -62,7 +69,11 @@ pub async fn report(
         groups,
         last_sweep_time: swept.or(before.last_sweep_time),
         held_removals: before.held_removals.clone(),
-        last_handled_reconcile_at: credential.annotations().get(RECONCILE_AT).cloned().or(before.last_handled_reconcile_at.clone()),
+        last_handled_reconcile_at: credential
+            .annotations()
+            .get(RECONCILE_AT)
+            .cloned()
+            .or(before.last_handled_reconcile_at.clone()),
     };
     context.tally.object_state(&credential_key, Some(verdict.reason));
     context.tally.credential_ready(credential.spec.provider.vendor(), &credential_key, Some(verdict.reason.is_ready()));
@@ -91,14 +102,19 @@ fn verdict(context: &Context, credential: &ProviderCredential, link: &Link, swee
                 ErrorKind::Unauthenticated => Reason::Unauthenticated,
                 ErrorKind::PermissionDenied => Reason::PermissionDenied,
                 ErrorKind::RateLimited => Reason::RateLimited,
-                ErrorKind::Unsupported | ErrorKind::Invalid | ErrorKind::NotFound | ErrorKind::Conflict => Reason::Invalid,
+                ErrorKind::Unsupported | ErrorKind::Invalid | ErrorKind::NotFound | ErrorKind::Conflict => {
+                    Reason::Invalid
+                }
                 ErrorKind::Unavailable => Reason::ProviderUnavailable,
             };
             Verdict::new(reason, error.message.clone())
         }
         (Link::Up(connection), None) if !connection.provider.capabilities().checkable => {
             let vendor = connection.vendor.title();
-            Verdict::new(Reason::Unverified, format!("{vendor} offers no way to check a token; the first user made will tell"))
+            Verdict::new(
+                Reason::Unverified,
+                format!("{vendor} offers no way to check a token; the first user made will tell"),
+            )
         }
         (Link::Up(connection), None) => Verdict::new(Reason::Synced, format!("logged in as {}", connection.account)),
     }
@@ -178,8 +194,13 @@ fn bound(context: &Context, credential: &ProviderCredential) -> usize {
     users.len() + groups.len()
 }
 
-async fn set_finalizers(context: &Context, credential: &ProviderCredential, finalizers: &[String]) -> Result<(), kube::Error> {
-    let metadata = json!({"finalizers": finalizers, "resourceVersion": credential.resource_version(), "uid": credential.uid()});
+async fn set_finalizers(
+    context: &Context,
+    credential: &ProviderCredential,
+    finalizers: &[String],
+) -> Result<(), kube::Error> {
+    let metadata =
+        json!({"finalizers": finalizers, "resourceVersion": credential.resource_version(), "uid": credential.uid()});
     let params = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
     let api = context.api::<ProviderCredential>(&credential.namespace().unwrap_or_default());
     let written = api.patch(&credential.name_any(), &params, &Patch::Merge(json!({"metadata": metadata}))).await;
@@ -205,7 +226,8 @@ async fn write(
         "status": status,
     });
     let api = context.api::<ProviderCredential>(&credential.namespace().unwrap_or_default());
-    let written = api.patch_status(&credential.name_any(), &PatchParams::apply(MANAGER).force(), &Patch::Apply(patch)).await?;
+    let written =
+        api.patch_status(&credential.name_any(), &PatchParams::apply(MANAGER).force(), &Patch::Apply(patch)).await?;
     context.credentials.note(written);
     Ok(())
 }

@@ -101,7 +101,10 @@ pub async fn resolve(context: &Context, user: &PlatformUser, known: Option<&str>
 pub fn wrong_type(secret: &Secret, field: &str) -> Option<Verdict> {
     let type_ = secret.type_.as_deref().unwrap_or("Opaque");
     (!TYPES.contains(&type_)).then(|| {
-        let message = format!("{field}: Secret {} is of type {type_}; only Opaque and kubernetes.io/basic-auth are read", secret.name_any());
+        let message = format!(
+            "{field}: Secret {} is of type {type_}; only Opaque and kubernetes.io/basic-auth are read",
+            secret.name_any()
+        );
         Verdict::new(Reason::Invalid, message)
     })
 }
@@ -132,7 +135,9 @@ async fn read_or_make_key(context: &Context) -> Result<DigestKey, Stop> {
     };
     match secrets.create(&PostParams::default(), &fresh).await {
         Ok(made) => DigestKey::from_secret(&made),
-        Err(kube::Error::Api(status)) if status.code == 409 => DigestKey::from_secret(&secrets.get(DIGEST_KEY_SECRET).await?),
+        Err(kube::Error::Api(status)) if status.code == 409 => {
+            DigestKey::from_secret(&secrets.get(DIGEST_KEY_SECRET).await?)
+        }
         Err(error) => Err(error.into()),
     }
 }
@@ -142,7 +147,10 @@ impl DigestKey {
         let bytes = secret.data.as_ref().and_then(|data| data.get(ENTRY)).filter(|bytes| bytes.0.len() >= 32);
         let ByteString(bytes) = bytes.ok_or_else(|| {
             let name = secret.name_any();
-            Stop::because(Reason::Invalid, format!("usher's own Secret {name} has no usable key: delete it, it is made anew"))
+            Stop::because(
+                Reason::Invalid,
+                format!("usher's own Secret {name} has no usable key: delete it, it is made anew"),
+            )
         })?;
         let id = hex(&digest(&SHA256, bytes).as_ref()[..4]);
         Ok(Self { id, key: hmac::Key::new(hmac::HMAC_SHA256, bytes) })

@@ -72,7 +72,8 @@ pub async fn hold<K: Shelved>(context: &Context, object: Arc<K>) -> Result<Arc<K
     }
     let mut finalizers = object.finalizers().to_vec();
     finalizers.push(FINALIZER.into());
-    patch_metadata(context, &*object, json!({"finalizers": finalizers, "annotations": {VELERO_RESTORE_STATUS: "true"}})).await
+    patch_metadata(context, &*object, json!({"finalizers": finalizers, "annotations": {VELERO_RESTORE_STATUS: "true"}}))
+        .await
 }
 
 /// Takes our finalizer away; the object may vanish with it.
@@ -94,6 +95,12 @@ async fn patch_metadata<K: Shelved>(
     metadata["uid"] = json!(object.uid());
     let api = context.api::<K>(&object.namespace().unwrap_or_default());
     let patch = Patch::Merge(json!({"metadata": metadata}));
-    let written = api.patch(&object.name_any(), &PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() }, &patch).await?;
+    let written = api
+        .patch(
+            &object.name_any(),
+            &PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() },
+            &patch,
+        )
+        .await?;
     Ok(K::shelf(context).note(written))
 }

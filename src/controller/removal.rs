@@ -92,7 +92,10 @@ fn reachable<K: Shelved>(context: &Context, object: &Arc<K>) -> Result<Arc<Conne
         Some(Link::Up(connection)) => {
             let bound = object.identity().account;
             match bound.filter(|account| *account != connection.account) {
-                Some(account) => Err(blocked(object, &format!("bound through {account}, but {credential} now leads to {}", connection.account))),
+                Some(account) => Err(blocked(
+                    object,
+                    &format!("bound through {account}, but {credential} now leads to {}", connection.account),
+                )),
                 None => Ok(connection),
             }
         }
@@ -114,7 +117,10 @@ fn not_awaited<K: Shelved>(context: &Context, object: &Arc<K>) -> Result<(), Sto
             && user.finalizers().iter().any(|finalizer| finalizer == crate::api::names::FINALIZER)
     });
     match going.first() {
-        Some(user) => Err(Stop::because(Reason::Deleting, format!("waiting for {} users that are being deleted, e.g. {}", going.len(), user.name_any()))),
+        Some(user) => Err(Stop::because(
+            Reason::Deleting,
+            format!("waiting for {} users that are being deleted, e.g. {}", going.len(), user.name_any()),
+        )),
         None => Ok(()),
     }
 }
@@ -136,7 +142,9 @@ async fn look<K: Shelved>(
             return Err(Stop::InDoubt(until));
         }
         let found = connection.provider.find(K::SUBJECT, &desired?).await?;
-        let ours = |account: &Account| account.created.is_none_or(|created| created >= creating.at - SignedDuration::from_secs(5));
+        let ours = |account: &Account| {
+            account.created.is_none_or(|created| created >= creating.at - SignedDuration::from_secs(5))
+        };
         return Ok(found.into_iter().find(ours));
     };
     if let Some(account) = connection.provider.read(K::SUBJECT, id).await? {
@@ -145,26 +153,49 @@ async fn look<K: Shelved>(
     // A 404 alone may mask missing rights; together with a listing that lacks the account it is proof.
     let listed = connection.provider.list(K::SUBJECT).await?;
     match listed.iter().any(|account| account.id == *id) {
-        true => Err(blocked(object, &format!("the vendor lists {id} but does not show it; the login may lack rights on it"))),
+        true => Err(blocked(
+            object,
+            &format!("the vendor lists {id} but does not show it; the login may lack rights on it"),
+        )),
         false => Ok(None),
     }
 }
 
-fn check<K: Shelved>(object: &Arc<K>, connection: &Connection, account: &Account, identity: &Identity) -> Result<(), Stop> {
+fn check<K: Shelved>(
+    object: &Arc<K>,
+    connection: &Connection,
+    account: &Account,
+    identity: &Identity,
+) -> Result<(), Stop> {
     let names: Vec<&str> = ["username", "email", "name"].iter().filter_map(|field| account.text(field)).collect();
     let known = |name: &&str| identity.key.as_ref().is_some_and(|key| key.eq_ignore_ascii_case(name));
     if identity.key.is_some() && !names.iter().any(known) {
-        let message = format!("{} is {} at the vendor now, not {}", account.id, names.first().unwrap_or(&"someone else"), identity.key.as_deref().unwrap_or_default());
+        let message = format!(
+            "{} is {} at the vendor now, not {}",
+            account.id,
+            names.first().unwrap_or(&"someone else"),
+            identity.key.as_deref().unwrap_or_default()
+        );
         return Err(blocked(object, &message));
     }
     let spec = &connection.spec;
     let own = (K::SUBJECT == Subject::User).then_some(connection.login.as_str());
     let mut protected = spec.protected.iter().flatten().map(String::as_str).chain(own);
-    if let Some(entry) = protected.find(|entry| *entry == account.id || names.iter().any(|name| name.eq_ignore_ascii_case(entry))) {
+    if let Some(entry) =
+        protected.find(|entry| *entry == account.id || names.iter().any(|name| name.eq_ignore_ascii_case(entry)))
+    {
         return Err(blocked(object, &format!("{entry} is protected by the credential {}", connection.key.name)));
     }
-    if let Some(why) = account.privileged.as_ref().filter(|_| K::SUBJECT == Subject::User && spec.allow_privileged != Some(true)) {
-        return Err(blocked(object, &format!("the account has administrator rights ({why}); set allowPrivileged: true on the credential {}", connection.key.name)));
+    if let Some(why) =
+        account.privileged.as_ref().filter(|_| K::SUBJECT == Subject::User && spec.allow_privileged != Some(true))
+    {
+        return Err(blocked(
+            object,
+            &format!(
+                "the account has administrator rights ({why}); set allowPrivileged: true on the credential {}",
+                connection.key.name
+            ),
+        ));
     }
     Ok(())
 }
@@ -219,4 +250,3 @@ pub fn orphan_command(key: &ObjectKey) -> String {
         kind.short()
     )
 }
-

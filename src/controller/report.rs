@@ -54,7 +54,10 @@ pub async fn report<K: Shelved>(
             Ok(Action::await_change())
         }
         Err(Stop::Pending(calls)) => {
-            let verdict = Verdict::new(Reason::ChangesPending, format!("mode Plan: {} calls would be made; see status.pending", calls.len()));
+            let verdict = Verdict::new(
+                Reason::ChangesPending,
+                format!("mode Plan: {} calls would be made; see status.pending", calls.len()),
+            );
             say(context, object, scene, verdict, None, Some(calls)).await?;
             Ok(Action::await_change())
         }
@@ -91,7 +94,10 @@ async fn failed<K: Shelved>(
         context.wake(object.credential_key());
     }
     let verdict = if object.is_going() && reason.companion() == Some(ConditionType::Stalled) {
-        Verdict::new(Reason::DeletionBlocked, format!("{error}; or give the account up: {}", removal::orphan_command(&object.key())))
+        Verdict::new(
+            Reason::DeletionBlocked,
+            format!("{error}; or give the account up: {}", removal::orphan_command(&object.key())),
+        )
     } else {
         Verdict::new(reason, error.message)
     };

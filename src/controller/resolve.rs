@@ -60,16 +60,25 @@ pub fn connection<K: Managed>(context: &Context, object: &K) -> Result<Arc<Conne
     let why = match context.connections.get(&credential) {
         Some(Link::Up(connection)) => return fits(object, connection),
         Some(Link::Down(down)) => down.verdict.message,
-        None if context.credentials.get(&credential.namespace, &credential.name).is_some() => "not looked at yet".into(),
+        None if context.credentials.get(&credential.namespace, &credential.name).is_some() => {
+            "not looked at yet".into()
+        }
         None => "there is none; create it or correct spec.credentialRef".into(),
     };
-    if is_settled(object) { Err(Stop::Settled) } else { Err(Stop::waiting(Reason::WaitingForCredential, &credential, &why)) }
+    if is_settled(object) {
+        Err(Stop::Settled)
+    } else {
+        Err(Stop::waiting(Reason::WaitingForCredential, &credential, &why))
+    }
 }
 
 fn fits<K: Managed>(object: &K, connection: Arc<Connection>) -> Result<Arc<Connection>, Stop> {
     let vendor = connection.vendor;
     if let Some(block) = object.block().filter(|block| *block != vendor) {
-        let message = format!("spec.provider.{block}: the credential {} is for {vendor}; use spec.provider.{vendor} or another credential", connection.key.name);
+        let message = format!(
+            "spec.provider.{block}: the credential {} is for {vendor}; use spec.provider.{vendor} or another credential",
+            connection.key.name
+        );
         return Err(Stop::because(Reason::ProviderMismatch, message));
     }
     let identity = object.identity();
@@ -102,7 +111,8 @@ pub fn is_forced<K: Managed>(object: &K) -> bool {
 /// Errors: no listing of `subject` yet; one is asked for, and its end wakes the object.
 pub fn listed(context: &Context, connection: &Connection, subject: Subject) -> Result<(), Stop> {
     let capabilities = connection.provider.capabilities();
-    let none_to_have = !capabilities.readable || (subject == Subject::Group && capabilities.groups == GroupSupport::Given);
+    let none_to_have =
+        !capabilities.readable || (subject == Subject::Group && capabilities.groups == GroupSupport::Given);
     if none_to_have || connection.index().has(subject) {
         return Ok(());
     }
@@ -136,13 +146,14 @@ fn referenced(context: &Context, user: &PlatformUser, name: &str, position: usiz
         return Err(Stop::waiting(Reason::WaitingForGroup, &key, "there is none; create it or correct spec.groups"));
     };
     if group.credential_key() != user.credential_key() {
-        let message = format!("spec.groups[{position}].groupRef: {key} uses another credential; name a group of {}", user.credential_key());
+        let message = format!(
+            "spec.groups[{position}].groupRef: {key} uses another credential; name a group of {}",
+            user.credential_key()
+        );
         return Err(Stop::because(Reason::Invalid, message));
     }
     match group.identity().external_id {
-        Some(id) if !group.is_going() && is_usable(&group) => {
-            Ok(GroupHandle { id, name: group.identity().key })
-        }
+        Some(id) if !group.is_going() && is_usable(&group) => Ok(GroupHandle { id, name: group.identity().key }),
         _ => Err(Stop::waiting(Reason::WaitingForGroup, &key, "not ready; see its conditions")),
     }
 }
@@ -150,9 +161,8 @@ fn referenced(context: &Context, user: &PlatformUser, name: &str, position: usiz
 /// Whether a group is there, though perhaps not as its manifest says now.
 fn is_usable(group: &PlatformGroup) -> bool {
     group.status.as_ref().is_some_and(|status| {
-        conditions::find(&status.report.conditions, ConditionType::Ready).is_some_and(|ready| {
-            ready.status == "True" || group.generation() != status.report.observed_generation
-        })
+        conditions::find(&status.report.conditions, ConditionType::Ready)
+            .is_some_and(|ready| ready.status == "True" || group.generation() != status.report.observed_generation)
     })
 }
 
@@ -163,7 +173,10 @@ fn by_id(context: &Context, connection: &Connection, id: &str, position: usize) 
     listed(context, connection, Subject::Group)?;
     let index = connection.index();
     let group = index.get(Subject::Group, id).ok_or_else(|| {
-        let message = format!("spec.groups[{position}].externalId: {} lists no group {id}; correct the id", connection.vendor.title());
+        let message = format!(
+            "spec.groups[{position}].externalId: {} lists no group {id}; correct the id",
+            connection.vendor.title()
+        );
         Stop::because(Reason::NotFound, message)
     })?;
     Ok(handle(group))
@@ -185,7 +198,10 @@ fn by_name(context: &Context, connection: &Connection, name: &str, position: usi
         )),
         several => Err(Stop::because(
             Reason::AmbiguousMatch,
-            format!("spec.groups[{position}].externalName: {} groups of {vendor} are named {name}; use externalId", several.len()),
+            format!(
+                "spec.groups[{position}].externalName: {} groups of {vendor} are named {name}; use externalId",
+                several.len()
+            ),
         )),
     }
 }

@@ -52,7 +52,8 @@ fn is_due(context: &Context, connection: &Connection, subject: Subject, forced: 
     let index = connection.index();
     let wanted = index.is_wanted(subject);
     let interval = resync(&connection.spec);
-    let old = index.begun(subject).is_none_or(|begun| begun + interval <= Timestamp::now() + SignedDuration::from_secs(1));
+    let old =
+        index.begun(subject).is_none_or(|begun| begun + interval <= Timestamp::now() + SignedDuration::from_secs(1));
     drop(index);
     wanted || ((old || forced) && is_used(context, connection, subject))
 }

@@ -194,7 +194,8 @@ async fn report_broken<K: Watched>(context: &Context, invalid: &kube::core::erro
     let key = ObjectKey::new(K::KIND, namespace.clone(), name.clone());
     warn!(object = %key, "cannot be read: {}", invalid.error);
     context.tally.object_state(&key, Some(Reason::Invalid));
-    let message = format!("the stored object does not fit its schema: {}; correct it and apply it again", invalid.error);
+    let message =
+        format!("the stored object does not fit its schema: {}; correct it and apply it again", invalid.error);
     let generation = invalid.metadata.generation.unwrap_or_default();
     let conditions = conditions::conditions(&[], &Verdict::new(Reason::Invalid, message), generation, Timestamp::now());
     let patch = json!({
@@ -211,7 +212,11 @@ async fn report_broken<K: Watched>(context: &Context, invalid: &kube::core::erro
 }
 
 /// Wakes who uses a Secret whenever it changes; its data is never read here.
-pub async fn secrets(context: Arc<Context>, api: Api<PartialObjectMeta<Secret>>, writer: Writer<PartialObjectMeta<Secret>>) {
+pub async fn secrets(
+    context: Arc<Context>,
+    api: Api<PartialObjectMeta<Secret>>,
+    writer: Writer<PartialObjectMeta<Secret>>,
+) {
     let events = watch(api, watcher::Config::default())
         .default_backoff()
         .inspect_err(|error| warn!("the watch of Secrets failed and is tried again: {error}"))
@@ -231,7 +236,8 @@ pub async fn secrets(context: Arc<Context>, api: Api<PartialObjectMeta<Secret>>,
 
 fn wake_users_of_secret(context: &Context, namespace: &str, name: &str) {
     let here = |object: Option<String>| object.as_deref() == Some(namespace);
-    let credentials = context.credentials.all(|credential| here(credential.namespace()) && credential.spec.secret_ref.name == name);
+    let credentials =
+        context.credentials.all(|credential| here(credential.namespace()) && credential.spec.secret_ref.name == name);
     credentials.iter().for_each(|credential| context.wake(credential::key(credential)));
     let users = context.users.all(|user| {
         here(user.namespace()) && user.spec.password_secret_ref.as_ref().is_some_and(|reference| reference.name == name)

@@ -95,7 +95,8 @@ fn scopes(desired: &Value, observed: &Value) -> bool {
     let observed = observed.as_object().unwrap_or(&empty);
     let all_there = desired.iter().all(|(scope, level)| observed.get(scope) == Some(level));
     let wanted: BTreeMap<&str, &Value> = desired.iter().map(|(scope, level)| (scope.as_str(), level)).collect();
-    all_there && observed.iter().all(|(scope, level)| wanted.contains_key(scope.as_str()) || derived(&wanted, scope, level))
+    all_there
+        && observed.iter().all(|(scope, level)| wanted.contains_key(scope.as_str()) || derived(&wanted, scope, level))
 }
 
 /// Whether a listed parent of `scope` (the part before a `.` or `:`) gives `level` or more.

@@ -31,7 +31,8 @@ impl Sent {
         let grants = desired.grants.iter().map(|(name, rights)| (application(name), short(&rights_value(rights))));
         // Where nothing is shown, not even a user's groups are.
         let blind = table.iter().all(|field| field.compare == Compare::Hidden);
-        let groups = desired.groups.iter().filter(|_| blind).map(|groups| ("groups".to_owned(), short(&json!(groups.wanted))));
+        let groups =
+            desired.groups.iter().filter(|_| blind).map(|groups| ("groups".to_owned(), short(&json!(groups.wanted))));
         Self(fields.chain(grants).chain(groups).collect())
     }
 
@@ -60,7 +61,11 @@ fn application(name: &str) -> String {
 }
 
 fn rights_value(rights: &BTreeMap<String, bool>) -> Value {
-    rights.iter().map(|(right, granted)| (right.clone(), Value::Bool(*granted))).collect::<serde_json::Map<_, _>>().into()
+    rights
+        .iter()
+        .map(|(right, granted)| (right.clone(), Value::Bool(*granted)))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
 }
 
 fn short(value: &Value) -> String {

@@ -84,7 +84,10 @@ impl Call {
     /// Errors: `Invalid` when the secret cannot be a header's value.
     pub fn header(mut self, name: HeaderName, value: &str) -> Result<Self, ProviderError> {
         let mut value = HeaderValue::from_str(value).map_err(|_| {
-            ProviderError::refused(ErrorKind::Invalid, "the token in the Secret has characters that no HTTP header can carry")
+            ProviderError::refused(
+                ErrorKind::Invalid,
+                "the token in the Secret has characters that no HTTP header can carry",
+            )
         })?;
         value.set_sensitive(true);
         self.header = Some((name, value));
@@ -214,12 +217,17 @@ impl Transport {
 /// The time a 429 names: Retry-After in seconds, or X-RateLimit-Reset in seconds since 1970 (Pegasus).
 fn named_time(headers: &HeaderMap, now: Timestamp) -> Option<Timestamp> {
     let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<f64>().ok().filter(|n| n.is_finite());
-    #[expect(clippy::cast_possible_truncation, reason = "seconds; a value beyond i64 saturates and is capped by the caller")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "seconds; a value beyond i64 saturates and is capped by the caller"
+    )]
     let whole = |seconds: f64| seconds.ceil() as i64;
     if let Some(seconds) = number("retry-after") {
         return now.checked_add(SignedDuration::from_secs(whole(seconds).max(0))).ok();
     }
-    number("x-ratelimit-reset").and_then(|seconds| Timestamp::from_second(whole(seconds)).ok()).filter(|until| *until > now)
+    number("x-ratelimit-reset")
+        .and_then(|seconds| Timestamp::from_second(whole(seconds)).ok())
+        .filter(|until| *until > now)
 }
 
 type Exchange = (u16, HeaderMap, Vec<u8>);
@@ -258,11 +266,16 @@ fn failed(said: &str, error: reqwest::Error) -> (&'static str, ProviderError) {
 /// The base address, if it may be used.
 fn check(url: &str, insecure: bool) -> Result<Url, Rejection> {
     let invalid = |why: &str| Rejection::new(Reason::Invalid, format!("url {url}: {why}"));
-    let parsed = Url::parse(url).map_err(|error| invalid(&format!("{error}; write it as https://host[:port][/path]")))?;
+    let parsed =
+        Url::parse(url).map_err(|error| invalid(&format!("{error}; write it as https://host[:port][/path]")))?;
     match parsed.scheme() {
         "https" => {}
         "http" if insecure => {}
-        "http" => return Err(invalid("http:// would send the token in clear; use https://, or allowInsecureHttp: true for a test server")),
+        "http" => {
+            return Err(invalid(
+                "http:// would send the token in clear; use https://, or allowInsecureHttp: true for a test server",
+            ));
+        }
         _ => return Err(invalid("only https:// is spoken")),
     }
     if !parsed.username().is_empty() || parsed.password().is_some() {

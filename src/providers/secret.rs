@@ -17,7 +17,8 @@ pub struct SecretData {
 impl SecretData {
     /// The entries of the Secret `name` that are UTF-8; trailing line breaks, which editors add, are cut.
     pub fn new(name: impl Into<String>, entries: impl IntoIterator<Item = (String, Vec<u8>)>) -> Self {
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).ok().map(|text| text.trim_end_matches(['\r', '\n']).to_owned());
+        let text =
+            |bytes: Vec<u8>| String::from_utf8(bytes).ok().map(|text| text.trim_end_matches(['\r', '\n']).to_owned());
         let entries = entries.into_iter().filter_map(|(key, bytes)| Some((key, text(bytes)?.into()))).collect();
         Self { name: name.into(), entries }
     }

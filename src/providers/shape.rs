@@ -49,10 +49,7 @@ pub fn id(value: &Value) -> Option<String> {
 ///
 /// Errors: without one an account cannot be told from others.
 pub fn id_of(object: &Map<String, Value>, names: &[&str], said: &str) -> Result<String, ProviderError> {
-    names
-        .iter()
-        .find_map(|name| object.get(*name).and_then(id))
-        .ok_or_else(|| nonsense(said, "an entry without an id"))
+    names.iter().find_map(|name| object.get(*name).and_then(id)).ok_or_else(|| nonsense(said, "an entry without an id"))
 }
 
 /// The writable fields that the vendor shows.
@@ -78,7 +75,11 @@ pub fn instant(value: Option<&Value>) -> Option<Timestamp> {
 /// Errors: a repeated page or a listing that moved under us is no evidence.
 pub fn distinct(accounts: Vec<Account>, said: &str) -> Result<Vec<Account>, ProviderError> {
     let ids: BTreeSet<&str> = accounts.iter().map(|account| account.id.as_str()).collect();
-    if ids.len() == accounts.len() { Ok(accounts) } else { Err(nonsense(said, "the same account twice in one listing")) }
+    if ids.len() == accounts.len() {
+        Ok(accounts)
+    } else {
+        Err(nonsense(said, "the same account twice in one listing"))
+    }
 }
 
 /// An answer that makes no sense; what was sent may have been done all the same.

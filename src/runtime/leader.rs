@@ -194,7 +194,11 @@ mod tests {
     #[case::ours(Some(held_by(Some("me"))), 0, true)]
     #[case::fresh(Some(held_by(Some("other"))), 14, false)]
     #[case::stale(Some(held_by(Some("other"))), 15, true)]
-    fn a_lease_is_taken_only_when_it_is_free(#[case] lease: Option<LeaseSpec>, #[case] unchanged: u64, #[case] free: bool) {
+    fn a_lease_is_taken_only_when_it_is_free(
+        #[case] lease: Option<LeaseSpec>,
+        #[case] unchanged: u64,
+        #[case] free: bool,
+    ) {
         assert_eq!(may_take(lease.as_ref(), "me", Duration::from_secs(unchanged)), free);
     }
 }

@@ -138,8 +138,12 @@ impl Metrics {
         if before == after {
             return;
         }
-        before.into_iter().for_each(|state| drop(self.0.objects.get_or_create(&state).dec()));
-        after.into_iter().for_each(|state| drop(self.0.objects.get_or_create(&state).inc()));
+        if let Some(state) = before {
+            self.0.objects.get_or_create(&state).dec();
+        }
+        if let Some(state) = after {
+            self.0.objects.get_or_create(&state).inc();
+        }
     }
 
     /// Someone's change at the vendor was undone.
@@ -156,8 +160,12 @@ impl Metrics {
     pub fn credential_ready(&self, provider: Label, namespace: &str, name: &str, ready: Option<bool>) {
         let labels = Credential { provider, namespace: namespace.to_owned(), name: name.to_owned() };
         match ready {
-            Some(ready) => drop(self.0.credential_ready.get_or_create(&labels).set(ready.into())),
-            None => drop(self.0.credential_ready.remove(&labels)),
+            Some(ready) => {
+                self.0.credential_ready.get_or_create(&labels).set(ready.into());
+            }
+            None => {
+                self.0.credential_ready.remove(&labels);
+            }
         }
     }
 
@@ -187,10 +195,18 @@ impl Families {
             self.request_seconds.clone(),
         );
         registry.register("usher_reconciles", "Reconciles by how they ended", self.reconciles.clone());
-        registry.register("usher_reconcile_duration_seconds", "How long reconciles took", self.reconcile_seconds.clone());
+        registry.register(
+            "usher_reconcile_duration_seconds",
+            "How long reconciles took",
+            self.reconcile_seconds.clone(),
+        );
         registry.register("usher_objects", "Objects by the reason of their Ready condition", self.objects.clone());
         registry.register("usher_drift_repaired", "Changes at vendors that were undone", self.drift.clone());
-        registry.register("usher_gate_wait_seconds", "How long work waited at a credential's gate", self.gate_seconds.clone());
+        registry.register(
+            "usher_gate_wait_seconds",
+            "How long work waited at a credential's gate",
+            self.gate_seconds.clone(),
+        );
         registry.register("usher_credential_ready", "Whether a credential is ready", self.credential_ready.clone());
         registry.register("usher_leader", "Whether this process leads", self.leader.clone());
     }

@@ -225,9 +225,10 @@ fn messages(value: &Value) -> String {
 
 fn is_taken(json: &Value) -> bool {
     let keys = ["email", "username", "non_field_errors", "detail"];
-    keys.iter().filter_map(|key| json.get(*key)).map(|value| messages(value).to_ascii_lowercase()).any(|words| {
-        ["already", "unique", "taken"].iter().any(|sign| words.contains(sign))
-    })
+    keys.iter()
+        .filter_map(|key| json.get(*key))
+        .map(|value| messages(value).to_ascii_lowercase())
+        .any(|words| ["already", "unique", "taken"].iter().any(|sign| words.contains(sign)))
 }
 
 #[cfg(test)]
@@ -275,7 +276,10 @@ mod tests {
     #[case::cursor(json!({"count": 9, "next": "https://host/api/v2/user?cursor=x", "results": [{"id": 1}]}), Err(()))]
     #[case::no_count(json!({"next": null, "results": []}), Err(()))]
     #[case::error(json!({"detail": "Not found."}), Err(()))]
-    fn a_listing_is_an_array_or_a_page(#[case] answer: Value, #[case] expected: Result<(Option<usize>, Option<usize>), ()>) {
+    fn a_listing_is_an_array_or_a_page(
+        #[case] answer: Value,
+        #[case] expected: Result<(Option<usize>, Option<usize>), ()>,
+    ) {
         let page = page(Subject::User, 1, &answer).map(|page| (page.count, page.next));
         assert_eq!(page.map_err(|_| ()), expected);
     }

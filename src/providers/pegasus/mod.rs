@@ -92,7 +92,11 @@ impl Pegasus {
         error
     }
 
-    async fn pages(&self, subject: Subject, search: Option<(&'static str, &str)>) -> Result<Vec<Account>, ProviderError> {
+    async fn pages(
+        &self,
+        subject: Subject,
+        search: Option<(&'static str, &str)>,
+    ) -> Result<Vec<Account>, ProviderError> {
         let (operation, path) = wire::route(subject, "list");
         let mut accounts = Vec::new();
         let mut page = 1_usize;
@@ -123,7 +127,10 @@ impl Pegasus {
         let Ok(Err(full)) = self.apps.check_n(two) else { return Ok(()) };
         let wait = full.wait_time_from(DefaultClock::default().now());
         let until = Timestamp::now() + SignedDuration::try_from(wait).unwrap_or_default();
-        Err(ProviderError::rate_limited("Pegasus takes 20 calls a minute to /apps; the next goes out soon", Some(until)))
+        Err(ProviderError::rate_limited(
+            "Pegasus takes 20 calls a minute to /apps; the next goes out soon",
+            Some(until),
+        ))
     }
 }
 

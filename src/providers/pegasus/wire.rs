@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
-use crate::api::user::{PegasusUser, Scope, UserProvider};
 use crate::api::group::GroupProvider;
+use crate::api::user::{PegasusUser, Scope, UserProvider};
 use crate::api::{PlatformGroupSpec, PlatformUserSpec};
 use crate::plan::{Account, Compare, Desired, Field, Fields, Key, Rejection, Subject};
 use crate::providers::error::ProviderError;
@@ -135,8 +135,7 @@ fn privilege(block: &PegasusUser) -> Option<String> {
 
 /// The group that a manifest describes.
 pub fn desire_group(name: &str, spec: &PlatformGroupSpec) -> Desired {
-    let mut desired =
-        Desired { keys: vec![Key { field: "name", value: name.to_owned() }], ..Desired::default() };
+    let mut desired = Desired { keys: vec![Key { field: "name", value: name.to_owned() }], ..Desired::default() };
     desired.fields.insert("name".into(), json!(name));
     if let Some(GroupProvider::Pegasus(block)) = &spec.provider {
         put(&mut desired.fields, "company_name", block.company_name.as_ref());

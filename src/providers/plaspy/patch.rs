@@ -75,7 +75,11 @@ mod tests {
         json!({"tags": {"a/b": "2", "c~d": "3", "kept": "yes"}}),
         json!([{"op": "replace", "path": "/tags/a~1b", "value": "2"}, {"op": "add", "path": "/tags/c~0d", "value": "3"}])
     )]
-    fn what_is_there_is_replaced_and_the_rest_is_added(#[case] there: Value, #[case] wanted: Value, #[case] expected: Value) {
+    fn what_is_there_is_replaced_and_the_rest_is_added(
+        #[case] there: Value,
+        #[case] wanted: Value,
+        #[case] expected: Value,
+    ) {
         let current = Account { fields: fields(there), ..Account::default() };
         let changes = Changes { fields: fields(wanted), ..Changes::default() };
         assert_eq!(Value::Array(operations(&current, &changes, None).unwrap()), expected);

@@ -11,9 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::api::group::{GroupProvider, PlaspyGroup};
 use crate::api::user::{PlaspyUser, UserProvider};
 use crate::api::{PlatformGroupSpec, PlatformUserSpec, Reason};
-use crate::plan::{
-    Account, Catalog, CatalogEntry, Changes, Compare, Desired, Field, Fields, Key, Rejection, Subject,
-};
+use crate::plan::{Account, Catalog, CatalogEntry, Changes, Compare, Desired, Field, Fields, Key, Rejection, Subject};
 use crate::providers::error::{ErrorKind, ProviderError};
 use crate::providers::http::Answer;
 use crate::providers::shape;
@@ -85,10 +83,12 @@ pub fn desire_user(spec: &PlatformUserSpec, catalog: &Catalog) -> Result<Desired
         return Err(Rejection::new(Reason::Unsupported, "Plaspy has no telephone number: remove spec.phone"));
     }
     if spec.groups.as_ref().is_some_and(|groups| groups.len() > 1) {
-        return Err(Rejection::new(Reason::Invalid, "a Plaspy user is in at most one group: keep one entry of spec.groups"));
+        return Err(Rejection::new(
+            Reason::Invalid,
+            "a Plaspy user is in at most one group: keep one entry of spec.groups",
+        ));
     }
-    let mut desired =
-        Desired { keys: vec![Key { field: "email", value: spec.email.clone() }], ..Desired::default() };
+    let mut desired = Desired { keys: vec![Key { field: "email", value: spec.email.clone() }], ..Desired::default() };
     desired.fields.insert("email".into(), json!(spec.email));
     desired.fields.insert("name".into(), json!(name(spec)));
     put(&mut desired.fields, "disabled", spec.active.map(|active| !active));
@@ -321,7 +321,11 @@ mod tests {
     #[case::plan_is_full(200, "User limit reached", Some(ErrorKind::Invalid))]
     #[case::bad(200, "Invalid email address.", Some(ErrorKind::Invalid))]
     #[case::broken(500, "Something went wrong", None)]
-    fn a_refusal_means_what_its_words_say(#[case] status: u16, #[case] words: &str, #[case] expected: Option<ErrorKind>) {
+    fn a_refusal_means_what_its_words_say(
+        #[case] status: u16,
+        #[case] words: &str,
+        #[case] expected: Option<ErrorKind>,
+    ) {
         assert_eq!(meaning(status, true, words), expected);
     }
 
@@ -346,8 +350,12 @@ mod tests {
         #[case] expected: &str,
     ) {
         let owned = |text: Option<&str>| text.map(str::to_owned);
-        let spec =
-            PlatformUserSpec { display_name: owned(display), first_name: owned(first), last_name: owned(last), ..spec() };
+        let spec = PlatformUserSpec {
+            display_name: owned(display),
+            first_name: owned(first),
+            last_name: owned(last),
+            ..spec()
+        };
         assert_eq!(name(&spec), expected);
     }
 
@@ -367,7 +375,8 @@ mod tests {
 
     #[test]
     fn a_reply_that_says_little_is_an_active_user_without_a_group() {
-        let entry = json!({"success": true, "id": "usr-1", "email": "ada@example.com", "expires": "2027-01-01T00:00:00"});
+        let entry =
+            json!({"success": true, "id": "usr-1", "email": "ada@example.com", "expires": "2027-01-01T00:00:00"});
         let account = account(Subject::User, &entry).unwrap();
         assert_eq!(account.groups, Some(BTreeSet::new()));
         assert_eq!(account.fields["disabled"], json!(false));
@@ -376,7 +385,8 @@ mod tests {
 
     #[test]
     fn no_user_is_made_without_country_and_time_zone() {
-        let changes = Changes { fields: Fields::from([("email".into(), json!("ada@example.com"))]), ..Changes::default() };
+        let changes =
+            Changes { fields: Fields::from([("email".into(), json!("ada@example.com"))]), ..Changes::default() };
         let error = body(Subject::User, &changes, None).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Invalid);
         assert!(error.message.contains("spec.provider.plaspy.timeZone"));

@@ -1,0 +1,235 @@
+//! Faults that can be switched on in front of a vendor. It must not know any vendor.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::http::Response;
+use super::operation;
+
+/// Something that goes wrong with calls.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fault {
+    /// The operation it strikes; `*` is any, `users.*` any of the users'.
+    pub on: String,
+    /// How many calls it strikes; none is all until healed.
+    pub times: Option<u32>,
+    /// What goes wrong.
+    pub kind: FaultKind,
+}
+
+/// What goes wrong with a call.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FaultKind {
+    /// Nothing is done; this status, with this body or the vendor's own error body.
+    Status(u16, Option<Value>),
+    /// Nothing is done; 429, telling the time to wait if given: `X-RateLimit-Reset` (Pegasus), `Retry-After` (Amani), nothing elsewhere.
+    RateLimited(Option<Duration>),
+    /// Nothing is done; the connection is closed without an answer.
+    LostBeforeCommit,
+    /// It is done; the connection is closed without an answer.
+    LostAfterCommit,
+    /// Nothing is done; no answer ever comes.
+    Hang,
+    /// It is done; the answer comes at ten bytes a second.
+    SlowDrip,
+    /// Nothing is done; 200 with a web page.
+    Html,
+    /// It is done; the answer stops in the middle, as if it were complete.
+    TruncatedJson,
+    /// It is done; every value in the answer is of another type.
+    WrongTypes,
+    /// It is done; 64 MiB of blanks precede the answer.
+    HugeBody,
+    /// Nothing is done; 307 to this address.
+    Redirect(String),
+    /// Lists: the later half of the rows is missing, the counts are as ever.
+    ShortList,
+    /// Lists: there is nothing, and the counts agree.
+    EmptyList,
+    /// Lists: the first page, whichever is asked for.
+    RepeatedPage,
+}
+
+impl Fault {
+    /// A fault that strikes once.
+    #[must_use]
+    pub fn once(on: &str, kind: FaultKind) -> Self {
+        Self {
+            on: on.to_owned(),
+            times: Some(1),
+            kind,
+        }
+    }
+
+    /// A fault that strikes until healed.
+    #[must_use]
+    pub fn always(on: &str, kind: FaultKind) -> Self {
+        Self {
+            on: on.to_owned(),
+            times: None,
+            kind,
+        }
+    }
+
+    fn strikes(&self, operation: &str) -> bool {
+        let meant = match self.on.strip_suffix('*') {
+            Some(start) => operation.starts_with(start),
+            None => self.on == operation,
+        };
+        let lists_only = matches!(
+            self.kind,
+            FaultKind::ShortList | FaultKind::EmptyList | FaultKind::RepeatedPage
+        );
+        meant && (!lists_only || operation::is_list(operation))
+    }
+
+    /// Reads what the control endpoint is sent: `on`, `times`, `kind`, and by kind `status`, `body`, `seconds`, `location`.
+    pub(super) fn from_json(given: &Value) -> Result<Self, String> {
+        let times = match &given["times"] {
+            Value::Null => None,
+            times => Some(
+                times
+                    .as_u64()
+                    .and_then(|times| u32::try_from(times).ok())
+                    .ok_or("times: expected a number")?,
+            ),
+        };
+        Ok(Self {
+            on: given["on"].as_str().unwrap_or("*").to_owned(),
+            times,
+            kind: FaultKind::from_json(given)?,
+        })
+    }
+
+    /// What the control endpoint shows.
+    pub(super) fn to_json(&self) -> Value {
+        json!({"on": self.on, "times": self.times, "kind": format!("{:?}", self.kind)})
+    }
+}
+
+impl FaultKind {
+    fn from_json(given: &Value) -> Result<Self, String> {
+        let kind = given["kind"].as_str().ok_or("kind: expected a string")?;
+        Ok(match kind {
+            "Status" => {
+                let status = given["status"]
+                    .as_u64()
+                    .and_then(|status| u16::try_from(status).ok())
+                    .filter(|status| (200..600).contains(status))
+                    .ok_or("status: expected 200 to 599")?;
+                Self::Status(status, given.get("body").cloned())
+            }
+            "RateLimited" => Self::RateLimited(given["seconds"].as_u64().map(Duration::from_secs)),
+            "LostBeforeCommit" => Self::LostBeforeCommit,
+            "LostAfterCommit" => Self::LostAfterCommit,
+            "Hang" => Self::Hang,
+            "SlowDrip" => Self::SlowDrip,
+            "Html" => Self::Html,
+            "TruncatedJson" => Self::TruncatedJson,
+            "WrongTypes" => Self::WrongTypes,
+            "HugeBody" => Self::HugeBody,
+            "Redirect" => {
+                let location = given["location"].as_str();
+                Self::Redirect(location.ok_or("location: expected a string")?.to_owned())
+            }
+            "ShortList" => Self::ShortList,
+            "EmptyList" => Self::EmptyList,
+            "RepeatedPage" => Self::RepeatedPage,
+            other => return Err(format!("kind: {other} is unknown")),
+        })
+    }
+}
+
+/// Takes the first fault that strikes this operation, counting it down.
+pub(super) fn take(faults: &mut Vec<Fault>, operation: &str) -> Option<FaultKind> {
+    faults.retain(|fault| fault.times != Some(0));
+    let fault = faults.iter_mut().find(|fault| fault.strikes(operation))?;
+    fault.times = fault.times.map(|times| times - 1);
+    Some(fault.kind.clone())
+}
+
+/// The answer with every value of another type.
+pub(super) fn with_wrong_types(mut answer: Response) -> Response {
+    fn distort(value: &mut Value) {
+        match value {
+            Value::Object(fields) => fields.values_mut().for_each(distort),
+            Value::Array(items) => items.iter_mut().for_each(distort),
+            leaf => *leaf = json!({"unexpected": leaf.take()}),
+        }
+    }
+    if let Some(body) = &mut answer.body {
+        distort(body);
+    }
+    answer
+}
+
+/// A list's answer without the later half of its rows.
+pub(super) fn with_half_the_rows(mut answer: Response) -> Response {
+    if let Some(rows) = answer.body.as_mut().and_then(rows_of) {
+        rows.truncate(rows.len() / 2);
+    }
+    answer
+}
+
+/// A list's answer that says there is nothing.
+pub(super) fn without_rows(mut answer: Response) -> Response {
+    let Some(body) = &mut answer.body else {
+        return answer;
+    };
+    if let Some(rows) = rows_of(body) {
+        rows.clear();
+    }
+    for (counter, nothing) in [
+        ("total", json!(0)),
+        ("count", json!(0)),
+        ("set", json!(0)),
+        ("pages", json!(1)),
+        ("hasNextPage", json!(false)),
+        ("nextUrl", Value::Null),
+        ("next", Value::Null),
+    ] {
+        if let Some(shown) = body.get_mut(counter) {
+            *shown = nothing;
+        }
+    }
+    answer
+}
+
+fn rows_of(body: &mut Value) -> Option<&mut Vec<Value>> {
+    match body {
+        Value::Array(rows) => Some(rows),
+        Value::Object(fields) => fields.values_mut().find_map(Value::as_array_mut),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_strikes_as_often_as_told_and_only_what_it_is_told() {
+        let mut faults = vec![Fault::once("users.*", FaultKind::Hang)];
+        assert_eq!(take(&mut faults, operation::GROUPS_LIST), None);
+        assert_eq!(
+            take(&mut faults, operation::USERS_READ),
+            Some(FaultKind::Hang)
+        );
+        assert_eq!(take(&mut faults, operation::USERS_READ), None);
+    }
+
+    #[test]
+    fn list_faults_leave_other_calls_alone() {
+        let mut faults = vec![Fault::always("*", FaultKind::ShortList)];
+        assert_eq!(take(&mut faults, operation::USERS_CREATE), None);
+        assert!(take(&mut faults, operation::USERS_LIST).is_some());
+    }
+
+    #[test]
+    fn a_short_list_keeps_its_counts() {
+        let answer = Response::new(200, json!({"total": 3, "data": [1, 2, 3]}));
+        let body = with_half_the_rows(answer).body;
+        assert_eq!(body, Some(json!({"total": 3, "data": [1]})));
+    }
+}

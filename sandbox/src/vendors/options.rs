@@ -1,0 +1,114 @@
+//! What a simulator can be told to do differently. It must not hold state.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+/// How a simulator is started.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Time every call takes, beside the work itself.
+    pub latency: Duration,
+    /// Where to listen; port 0 takes a free one.
+    pub address: SocketAddr,
+    /// Life of a session: from its last use at Pegasus, from its login elsewhere.
+    pub token_life: Duration,
+    /// Switches of Pegasus.
+    pub pegasus: PegasusOptions,
+    /// Switches of Amani.
+    pub amani: AmaniOptions,
+    /// Switches of Plaspy.
+    pub plaspy: PlaspyOptions,
+    /// Switches of Industrility.
+    pub industrility: IndustrilityOptions,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            latency: Duration::ZERO,
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            token_life: Duration::from_hours(1),
+            pegasus: PegasusOptions::default(),
+            amani: AmaniOptions::default(),
+            plaspy: PlaspyOptions::default(),
+            industrility: IndustrilityOptions::default(),
+        }
+    }
+}
+
+/// Switches of Pegasus.
+#[derive(Clone, Debug)]
+pub struct PegasusOptions {
+    /// Enforce the limits of `/apps` (release notes 7.2.1): 5 calls a second and 20 a minute for the caller. Off by default.
+    pub apps_limits: bool,
+    /// Whether `search.` works on users; the documents contradict each other. When off it is ignored. On by default.
+    pub search_users: bool,
+    /// Show the scopes inherited from a listed parent (release notes 7.0.0). On by default.
+    pub inherited_scopes: bool,
+}
+
+impl Default for PegasusOptions {
+    fn default() -> Self {
+        Self {
+            apps_limits: false,
+            search_users: true,
+            inherited_scopes: true,
+        }
+    }
+}
+
+/// Switches of Amani.
+#[derive(Clone, Debug)]
+pub struct AmaniOptions {
+    /// Size of a page in the users' list; none answers a bare array, the default.
+    pub page_size: Option<usize>,
+    /// Whether users can be listed at all (no document says so); when off the answer is 405. On by default.
+    pub listing: bool,
+    /// Insist on e-mail and password in every PATCH, as the page "Creating a new user" says. Off by default.
+    pub patch_requires_credentials: bool,
+}
+
+impl Default for AmaniOptions {
+    fn default() -> Self {
+        Self {
+            page_size: None,
+            listing: true,
+            patch_requires_credentials: false,
+        }
+    }
+}
+
+/// Switches of Plaspy, all off by default.
+#[derive(Clone, Debug, Default)]
+pub struct PlaspyOptions {
+    /// Answer errors with status 200 and `success: false`.
+    pub errors_with_200: bool,
+    /// A user's `group` holds a group's id instead of its name.
+    pub group_by_id: bool,
+    /// Show a user's country by its name, however it was written.
+    pub country_as_name: bool,
+}
+
+/// Switches of Industrility.
+#[derive(Clone, Debug)]
+pub struct IndustrilityOptions {
+    /// Path of the only call, `/CreateNewUser` by default.
+    pub create_path: String,
+    /// Header that carries the token, `Authorization` by default.
+    pub auth_header: String,
+    /// Word before the token, `Bearer` by default; empty takes the bare token.
+    pub auth_scheme: String,
+    /// Refuse security groups that are not there. Off by default.
+    pub check_security_groups: bool,
+}
+
+impl Default for IndustrilityOptions {
+    fn default() -> Self {
+        Self {
+            create_path: "/CreateNewUser".to_owned(),
+            auth_header: "Authorization".to_owned(),
+            auth_scheme: "Bearer".to_owned(),
+            check_security_groups: false,
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! What one simulated vendor holds. It must not know HTTP.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::time::{Duration, SystemTime};
+
+use serde_json::{Map, Value};
+
+use super::options::Options;
+use super::table::Table;
+
+/// Everything a vendor remembers.
+#[derive(Debug)]
+pub struct State {
+    /// How it was started.
+    pub options: Options,
+    /// The credentials it accepts, keyed as the Kubernetes Secret.
+    pub secret: BTreeMap<String, String>,
+    /// Users, with all that the vendor never shows.
+    pub users: Table,
+    /// Groups, in the vendor's sense of the word.
+    pub groups: Table,
+    /// Roles, where they are neither users nor groups.
+    pub roles: Table,
+    /// Projects (`OZmap`).
+    pub projects: Table,
+    /// Tokens given out.
+    pub sessions: Sessions,
+    /// When `/apps` was called (Pegasus).
+    pub apps_calls: VecDeque<SystemTime>,
+    /// Calls so far (Plaspy).
+    pub usage: u64,
+    counter: u64,
+}
+
+impl State {
+    /// A vendor without content.
+    pub fn new(
+        options: Options,
+        secret: BTreeMap<String, String>,
+        user_keys: &'static [&'static str],
+    ) -> Self {
+        Self {
+            options,
+            secret,
+            users: Table::new(user_keys),
+            groups: Table::new(&["name"]),
+            roles: Table::new(&["name"]),
+            projects: Table::new(&["name"]),
+            sessions: Sessions::default(),
+            apps_calls: VecDeque::new(),
+            usage: 0,
+            counter: 0,
+        }
+    }
+
+    /// The next number, never given out before.
+    pub fn next(&mut self) -> u64 {
+        self.counter += 1;
+        self.counter
+    }
+
+    /// Whether these are the account's username and password, or whatever the two keys are called.
+    pub fn accepts(&self, (user_key, user): (&str, &Value), (key, secret): (&str, &Value)) -> bool {
+        let is = |name: &str, given: &Value| {
+            self.secret
+                .get(name)
+                .is_some_and(|known| given.as_str() == Some(known))
+        };
+        is(user_key, user) && is(key, secret)
+    }
+
+    /// Whether a token may be used: one given out by a login, or the ready one of the Secret.
+    pub fn knows_token(&self, token: &str) -> bool {
+        let ready = self.secret.get("token").is_some_and(|known| known == token);
+        (ready && !self.sessions.revoked.contains(token))
+            || self.sessions.holds(Kind::Access, token)
+    }
+}
+
+/// What a token is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Calling.
+    Access,
+    /// Getting a new access token.
+    Refresh,
+}
+
+/// Tokens given out and taken back.
+#[derive(Debug, Default)]
+pub struct Sessions {
+    live: HashMap<String, (Kind, SystemTime)>,
+    revoked: HashSet<String>,
+}
+
+impl Sessions {
+    /// Gives a token out.
+    pub fn open(&mut self, kind: Kind, token: &str, life: Duration) {
+        self.live
+            .insert(token.to_owned(), (kind, SystemTime::now() + life));
+    }
+
+    /// Whether the token was given out and has not run out.
+    pub fn holds(&self, kind: Kind, token: &str) -> bool {
+        self.live
+            .get(token)
+            .is_some_and(|(each, until)| *each == kind && SystemTime::now() < *until)
+    }
+
+    /// Lets a token live on from now.
+    pub fn prolong(&mut self, token: &str, life: Duration) {
+        if let Some((_, until)) = self.live.get_mut(token) {
+            *until = SystemTime::now() + life;
+        }
+    }
+
+    /// Takes back every token, also a ready one.
+    pub fn revoke(&mut self, ready: Option<&String>) {
+        self.live.clear();
+        self.revoked.extend(ready.cloned());
+    }
+
+    /// Takes back the access tokens, leaving what renews them.
+    pub fn expire_access(&mut self) {
+        self.live.retain(|_, (kind, _)| *kind == Kind::Refresh);
+    }
+
+    /// Accepts a ready token again.
+    pub fn reinstate(&mut self, token: &str) {
+        self.revoked.remove(token);
+    }
+}
+
+/// Lays `patch` over `target`: objects key by key, everything else replaced, null included.
+pub fn merge(target: &mut Value, patch: &Value) {
+    match (target, patch) {
+        (Value::Object(target), Value::Object(patch)) => {
+            for (name, value) in patch {
+                merge(target.entry(name.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (target, patch) => *target = patch.clone(),
+    }
+}
+
+/// Lays the keys of `given` over `base`, each value whole.
+pub fn overlay(mut base: Value, given: Map<String, Value>) -> Value {
+    if let Value::Object(fields) = &mut base {
+        fields.extend(given);
+    }
+    base
+}
+
+/// The object without these keys.
+pub fn without(row: &Value, hidden: &[&str]) -> Value {
+    let mut row = row.clone();
+    if let Value::Object(fields) = &mut row {
+        fields.retain(|name, _| !hidden.contains(&name.as_str()));
+    }
+    row
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn merge_goes_into_objects_and_keeps_null() {
+        let mut row = json!({"prefs": {"language": "es", "volume": "liter"}, "phone": "1"});
+        merge(&mut row, &json!({"prefs": {"language": "en"}, "phone": null}));
+        assert_eq!(
+            row,
+            json!({"prefs": {"language": "en", "volume": "liter"}, "phone": null})
+        );
+    }
+
+    #[test]
+    fn a_revoked_ready_token_is_refused_until_reinstated() {
+        let secret = BTreeMap::from([("token".to_owned(), "fake".to_owned())]);
+        let mut state = State::new(Options::default(), secret, &[]);
+        assert!(state.knows_token("fake"));
+        state.sessions.revoke(Some(&"fake".to_owned()));
+        assert!(!state.knows_token("fake"));
+        state.sessions.reinstate("fake");
+        assert!(state.knows_token("fake"));
+    }
+}
