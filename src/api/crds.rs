@@ -27,8 +27,16 @@ pub(super) fn open_object(_: &mut SchemaGenerator) -> Schema {
 fn finish(definition: CustomResourceDefinition) -> Result<CustomResourceDefinition, serde_json::Error> {
     let mut definition = serde_json::to_value(definition)?;
     if let Some(properties) = definition.pointer_mut("/spec/versions/0/schema/openAPIV3Schema/properties") {
-        bound(&mut properties["spec"]);
-        forget_defaults(&mut properties["spec"]);
+        walk(&mut properties["spec"], &mut |schema| {
+            bound(schema);
+            schema.remove("default");
+        });
+        // The API server warns of formats it does not know.
+        for half in ["spec", "status"] {
+            walk(&mut properties[half], &mut |schema| {
+                schema.remove("format").filter(known).and_then(|format| schema.insert("format".into(), format));
+            });
+        }
         properties["status"]["default"] = json!({"observedGeneration": -1});
         properties["status"]["properties"]["observedGeneration"]["default"] = json!(-1);
         properties["status"]["description"] = json!("What usher found and did; written by usher alone.");
@@ -36,25 +44,30 @@ fn finish(definition: CustomResourceDefinition) -> Result<CustomResourceDefiniti
     serde_json::from_value(definition)
 }
 
-/// Sets a bound on every text, list and map that has none, and makes lists atomic for server-side apply.
-fn bound(schema: &mut Value) {
+/// Calls `change` on a schema and every schema inside it.
+fn walk(schema: &mut Value, change: &mut impl FnMut(&mut Map<String, Value>)) {
     let Value::Object(object) = schema else { return };
-    match object.get("type").and_then(Value::as_str) {
-        Some("string") if !object.contains_key("enum") => limit(object, "maxLength", TEXT_LIMIT),
-        Some("array") => {
-            limit(object, "maxItems", LIST_LIMIT);
-            object.entry("x-kubernetes-list-type").or_insert_with(|| json!("atomic"));
-        }
-        Some("object") if object.contains_key("additionalProperties") => limit(object, "maxProperties", LIST_LIMIT),
-        _ => {}
-    }
+    change(object);
     if let Some(Value::Object(properties)) = object.get_mut("properties") {
-        properties.values_mut().for_each(bound);
+        properties.values_mut().for_each(|property| walk(property, change));
     }
     for inner in ["items", "additionalProperties"] {
         if let Some(schema) = object.get_mut(inner) {
-            bound(schema);
+            walk(schema, change);
         }
+    }
+}
+
+/// Sets a bound on a text, list or map that has none, and makes a list atomic for server-side apply.
+fn bound(schema: &mut Map<String, Value>) {
+    match schema.get("type").and_then(Value::as_str) {
+        Some("string") if !schema.contains_key("enum") => limit(schema, "maxLength", TEXT_LIMIT),
+        Some("array") => {
+            limit(schema, "maxItems", LIST_LIMIT);
+            schema.entry("x-kubernetes-list-type").or_insert_with(|| json!("atomic"));
+        }
+        Some("object") if schema.contains_key("additionalProperties") => limit(schema, "maxProperties", LIST_LIMIT),
+        _ => {}
     }
 }
 
@@ -62,16 +75,6 @@ fn limit(schema: &mut Map<String, Value>, keyword: &str, most: u64) {
     schema.entry(keyword).or_insert_with(|| json!(most));
 }
 
-/// Removes schema defaults: what the operator assumes is never written into a manifest.
-fn forget_defaults(schema: &mut Value) {
-    let Value::Object(object) = schema else { return };
-    object.remove("default");
-    if let Some(Value::Object(properties)) = object.get_mut("properties") {
-        properties.values_mut().for_each(forget_defaults);
-    }
-    for inner in ["items", "additionalProperties"] {
-        if let Some(schema) = object.get_mut(inner) {
-            forget_defaults(schema);
-        }
-    }
+fn known(format: &Value) -> bool {
+    matches!(format.as_str(), Some("int32" | "int64" | "double" | "date-time"))
 }

@@ -256,7 +256,7 @@ pub struct PegasusUser {
     pub logo_url: Option<String>,
     /// Preferences, per key: a key not named is left alone.
     #[schemars(schema_with = "super::crds::open_object")]
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prefs: Option<Map<String, Value>>,
     /// Role ids; what is not listed is taken away.
     #[x_kube(validation = rules::no_duplicates())]

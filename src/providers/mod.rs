@@ -6,7 +6,9 @@ mod amani;
 mod error;
 mod gate;
 mod http;
+mod industrility;
 mod observer;
+mod ozmap;
 mod pegasus;
 mod plaspy;
 mod secret;
@@ -148,7 +150,8 @@ pub fn capabilities(vendor: Vendor) -> &'static Capabilities {
         Vendor::Pegasus => &pegasus::CAPABILITIES,
         Vendor::Amani => &amani::CAPABILITIES,
         Vendor::Plaspy => &plaspy::CAPABILITIES,
-        _ => &pegasus::CAPABILITIES,
+        Vendor::Industrility => &industrility::CAPABILITIES,
+        Vendor::Ozmap => &ozmap::CAPABILITIES,
     }
 }
 
@@ -160,6 +163,9 @@ pub fn connect(access: &Access<'_>) -> Result<Arc<dyn Provider>, Rejection> {
         CredentialProvider::Pegasus(settings) => Ok(Arc::new(pegasus::Pegasus::connect(settings, access)?)),
         CredentialProvider::Amani(settings) => Ok(Arc::new(amani::Amani::connect(settings, access)?)),
         CredentialProvider::Plaspy(settings) => Ok(Arc::new(plaspy::Plaspy::connect(settings, access)?)),
-        _ => todo!(),
+        CredentialProvider::Industrility(settings) => {
+            Ok(Arc::new(industrility::Industrility::connect(settings, access)?))
+        }
+        CredentialProvider::Ozmap(settings) => Ok(Arc::new(ozmap::Ozmap::connect(settings, access)?)),
     }
 }

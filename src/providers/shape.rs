@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use serde_json::{Map, Value};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
 
 use super::error::{ErrorKind, ProviderError};
 use super::http::{Answer, quote};
-use crate::plan::{Account, Compare, Field, Fields};
+use crate::api::PlatformUserSpec;
+use crate::plan::{Account, Compare, Field, Fields, Subject};
 
 /// The object in `value`.
 ///
@@ -109,4 +111,58 @@ pub fn refusal(answer: &Answer, words: &str) -> ProviderError {
         _ => return ProviderError::lost(message),
     };
     ProviderError::refused(kind, message)
+}
+
+/// What a call does to a user or group, as metrics name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// All of them.
+    List,
+    /// Some of them, by a filter.
+    Find,
+    /// One.
+    Read,
+    /// Make one.
+    Create,
+    /// Change one.
+    Update,
+    /// Remove one.
+    Delete,
+}
+
+/// The bounded word for metrics.
+#[must_use]
+pub fn operation(subject: Subject, verb: Verb) -> &'static str {
+    match (subject, verb) {
+        (Subject::User, Verb::List) => "users.list",
+        (Subject::User, Verb::Find) => "users.find",
+        (Subject::User, Verb::Read) => "users.read",
+        (Subject::User, Verb::Create) => "users.create",
+        (Subject::User, Verb::Update) => "users.update",
+        (Subject::User, Verb::Delete) => "users.delete",
+        (Subject::Group, Verb::List) => "groups.list",
+        (Subject::Group, Verb::Find) => "groups.find",
+        (Subject::Group, Verb::Read) => "groups.read",
+        (Subject::Group, Verb::Create) => "groups.create",
+        (Subject::Group, Verb::Update) => "groups.update",
+        (Subject::Group, Verb::Delete) => "groups.delete",
+    }
+}
+
+/// Adds a field if the manifest manages it.
+pub fn put<T: Serialize>(fields: &mut Fields, name: &str, value: Option<T>) {
+    if let Some(value) = value {
+        fields.insert(name.into(), json!(value));
+    }
+}
+
+/// The display name, or the names, or the e-mail address.
+#[must_use]
+pub fn display_name(spec: &PlatformUserSpec) -> String {
+    if let Some(name) = &spec.display_name {
+        return name.clone();
+    }
+    let parts = [&spec.first_name, &spec.last_name].into_iter().flatten();
+    let name = parts.map(String::as_str).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
+    if name.is_empty() { spec.email.clone() } else { name }
 }

@@ -21,10 +21,7 @@ fn since_epoch(time: SystemTime) -> Duration {
 
 /// A time in ISO 8601 with milliseconds.
 pub fn iso(time: SystemTime) -> String {
-    Timestamp::try_from(time)
-        .unwrap_or_default()
-        .strftime("%Y-%m-%dT%H:%M:%S%.3fZ")
-        .to_string()
+    Timestamp::try_from(time).unwrap_or_default().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
 }
 
 /// The present in ISO 8601 with milliseconds.

@@ -55,21 +55,13 @@ impl Fault {
     /// A fault that strikes once.
     #[must_use]
     pub fn once(on: &str, kind: FaultKind) -> Self {
-        Self {
-            on: on.to_owned(),
-            times: Some(1),
-            kind,
-        }
+        Self { on: on.to_owned(), times: Some(1), kind }
     }
 
     /// A fault that strikes until healed.
     #[must_use]
     pub fn always(on: &str, kind: FaultKind) -> Self {
-        Self {
-            on: on.to_owned(),
-            times: None,
-            kind,
-        }
+        Self { on: on.to_owned(), times: None, kind }
     }
 
     fn strikes(&self, operation: &str) -> bool {
@@ -77,10 +69,7 @@ impl Fault {
             Some(start) => operation.starts_with(start),
             None => self.on == operation,
         };
-        let lists_only = matches!(
-            self.kind,
-            FaultKind::ShortList | FaultKind::EmptyList | FaultKind::RepeatedPage
-        );
+        let lists_only = matches!(self.kind, FaultKind::ShortList | FaultKind::EmptyList | FaultKind::RepeatedPage);
         meant && (!lists_only || operation::is_list(operation))
     }
 
@@ -88,18 +77,11 @@ impl Fault {
     pub(super) fn from_json(given: &Value) -> Result<Self, String> {
         let times = match &given["times"] {
             Value::Null => None,
-            times => Some(
-                times
-                    .as_u64()
-                    .and_then(|times| u32::try_from(times).ok())
-                    .ok_or("times: expected a number")?,
-            ),
+            times => {
+                Some(times.as_u64().and_then(|times| u32::try_from(times).ok()).ok_or("times: expected a number")?)
+            }
         };
-        Ok(Self {
-            on: given["on"].as_str().unwrap_or("*").to_owned(),
-            times,
-            kind: FaultKind::from_json(given)?,
-        })
+        Ok(Self { on: given["on"].as_str().unwrap_or("*").to_owned(), times, kind: FaultKind::from_json(given)? })
     }
 
     /// What the control endpoint shows.
@@ -212,10 +194,7 @@ mod tests {
     fn a_fault_strikes_as_often_as_told_and_only_what_it_is_told() {
         let mut faults = vec![Fault::once("users.*", FaultKind::Hang)];
         assert_eq!(take(&mut faults, operation::GROUPS_LIST), None);
-        assert_eq!(
-            take(&mut faults, operation::USERS_READ),
-            Some(FaultKind::Hang)
-        );
+        assert_eq!(take(&mut faults, operation::USERS_READ), Some(FaultKind::Hang));
         assert_eq!(take(&mut faults, operation::USERS_READ), None);
     }
 

@@ -34,9 +34,7 @@ impl Request {
 
     /// A header's value.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .get(&name.to_ascii_lowercase())
-            .map(String::as_str)
+        self.headers.get(&name.to_ascii_lowercase()).map(String::as_str)
     }
 
     /// The token behind `Authorization: Bearer`.
@@ -70,20 +68,14 @@ impl Request {
         };
         match text.parse() {
             Ok(number) if number > 0 => Ok(number),
-            _ => Err(Refusal::malformed_as(
-                400,
-                format!("query parameter {name}: expected a positive integer"),
-            )),
+            _ => Err(Refusal::malformed_as(400, format!("query parameter {name}: expected a positive integer"))),
         }
     }
 
     /// Refuses query parameters the vendor does not know.
     pub fn allow_query(&self, known: impl Fn(&str) -> bool) -> Result<(), Refusal> {
         match self.query.keys().find(|name| !known(name)) {
-            Some(name) => Err(Refusal::malformed_as(
-                400,
-                format!("unknown query parameter {name}"),
-            )),
+            Some(name) => Err(Refusal::malformed_as(400, format!("unknown query parameter {name}"))),
             None => Ok(()),
         }
     }
@@ -111,25 +103,17 @@ pub struct Response {
 impl Response {
     /// An answer with a body.
     pub fn new(status: u16, body: Value) -> Self {
-        Self {
-            status,
-            headers: Vec::new(),
-            body: Some(body),
-        }
+        Self { status, headers: Vec::new(), body: Some(body) }
     }
 
     /// 204.
     pub fn no_content() -> Self {
-        Self {
-            status: 204,
-            headers: Vec::new(),
-            body: None,
-        }
+        Self { status: 204, headers: Vec::new(), body: None }
     }
 
     /// The same answer with one more header.
-    pub fn with_header(mut self, name: &'static str, value: impl ToString) -> Self {
-        self.headers.push((name, value.to_string()));
+    pub fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
         self
     }
 }
@@ -159,12 +143,7 @@ pub struct Refusal {
 impl Refusal {
     /// A well-made request that cannot be fulfilled.
     pub fn new(status: u16, message: impl Into<String>) -> Self {
-        Self {
-            status,
-            message: message.into(),
-            fields: Vec::new(),
-            malformed: false,
-        }
+        Self { status, message: message.into(), fields: Vec::new(), malformed: false }
     }
 
     /// A well-made request with an unacceptable value.
@@ -173,33 +152,20 @@ impl Refusal {
         Self {
             status,
             message: message.clone(),
-            fields: vec![Problem {
-                field: field.to_owned(),
-                message,
-            }],
+            fields: vec![Problem { field: field.to_owned(), message }],
             malformed: false,
         }
     }
 
     /// A request no well-made client sends.
     pub fn malformed_as(status: u16, message: impl Into<String>) -> Self {
-        Self {
-            malformed: true,
-            ..Self::new(status, message)
-        }
+        Self { malformed: true, ..Self::new(status, message) }
     }
 
     /// A body whose fields are wrong.
     pub fn malformed(fields: Vec<Problem>) -> Self {
-        let told: Vec<String> = fields
-            .iter()
-            .map(|problem| format!("{}: {}", problem.field, problem.message))
-            .collect();
-        Self {
-            status: 400,
-            message: told.join("; "),
-            fields,
-            malformed: true,
-        }
+        let told: Vec<String> =
+            fields.iter().map(|problem| format!("{}: {}", problem.field, problem.message)).collect();
+        Self { status: 400, message: told.join("; "), fields, malformed: true }
     }
 }

@@ -41,19 +41,13 @@ pub enum Vendor {
     Industrility,
     /// Plaspy: users and groups of devices.
     Plaspy,
-    /// OZmap: users, roles, projects and project groups.
+    /// `OZmap`: users, roles, projects and project groups.
     Ozmap,
 }
 
 impl Vendor {
     /// All five.
-    pub const ALL: [Self; 5] = [
-        Self::Pegasus,
-        Self::Amani,
-        Self::Plaspy,
-        Self::Industrility,
-        Self::Ozmap,
-    ];
+    pub const ALL: [Self; 5] = [Self::Pegasus, Self::Amani, Self::Plaspy, Self::Industrility, Self::Ozmap];
 
     /// The vendor's name as a `ProviderCredential` writes it.
     #[must_use]
@@ -130,22 +124,13 @@ pub mod operation {
     pub fn is_write(operation: &str) -> bool {
         matches!(
             operation,
-            USERS_CREATE
-                | USERS_UPDATE
-                | USERS_DELETE
-                | GROUPS_CREATE
-                | GROUPS_UPDATE
-                | GROUPS_DELETE
-                | APPS_WRITE
+            USERS_CREATE | USERS_UPDATE | USERS_DELETE | GROUPS_CREATE | GROUPS_UPDATE | GROUPS_DELETE | APPS_WRITE
         )
     }
 
     /// Whether the operation answers with a list.
     #[must_use]
     pub fn is_list(operation: &str) -> bool {
-        matches!(
-            operation,
-            USERS_LIST | USERS_FIND | GROUPS_LIST | GROUPS_FIND | ROLES_LIST | PROJECTS_LIST
-        )
+        matches!(operation, USERS_LIST | USERS_FIND | GROUPS_LIST | GROUPS_FIND | ROLES_LIST | PROJECTS_LIST)
     }
 }

@@ -49,11 +49,7 @@ pub struct PegasusOptions {
 
 impl Default for PegasusOptions {
     fn default() -> Self {
-        Self {
-            apps_limits: false,
-            search_users: true,
-            inherited_scopes: true,
-        }
+        Self { apps_limits: false, search_users: true, inherited_scopes: true }
     }
 }
 
@@ -70,11 +66,7 @@ pub struct AmaniOptions {
 
 impl Default for AmaniOptions {
     fn default() -> Self {
-        Self {
-            page_size: None,
-            listing: true,
-            patch_requires_credentials: false,
-        }
+        Self { page_size: None, listing: true, patch_requires_credentials: false }
     }
 }
 

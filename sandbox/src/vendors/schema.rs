@@ -44,20 +44,12 @@ pub struct Field {
 
 /// A field that creating needs.
 pub const fn required(name: &'static str, shape: Shape) -> Field {
-    Field {
-        name,
-        shape,
-        required: true,
-    }
+    Field { name, shape, required: true }
 }
 
 /// A field that may be left out.
 pub const fn optional(name: &'static str, shape: Shape) -> Field {
-    Field {
-        name,
-        shape,
-        required: false,
-    }
+    Field { name, shape, required: false }
 }
 
 /// The fields of a body.
@@ -107,11 +99,7 @@ impl Schema {
 }
 
 fn settle(problems: Vec<Problem>) -> Result<(), Refusal> {
-    if problems.is_empty() {
-        Ok(())
-    } else {
-        Err(Refusal::malformed(problems))
-    }
+    if problems.is_empty() { Ok(()) } else { Err(Refusal::malformed(problems)) }
 }
 
 fn fits(path: &str, value: &Value, shape: Shape, problems: &mut Vec<Problem>) {
@@ -158,18 +146,11 @@ fn describe(shape: Shape) -> String {
 }
 
 fn join(at: &str, name: &str) -> String {
-    if at.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{at}.{name}")
-    }
+    if at.is_empty() { name.to_owned() } else { format!("{at}.{name}") }
 }
 
 fn problem(field: String, message: &str) -> Problem {
-    Problem {
-        field,
-        message: message.to_owned(),
-    }
+    Problem { field, message: message.to_owned() }
 }
 
 #[cfg(test)]
@@ -179,10 +160,7 @@ mod tests {
     use super::*;
 
     const SCHEMA: Schema = Schema {
-        fields: &[
-            required("name", Shape::SomeText),
-            optional("groups", Shape::List(&Shape::Integer)),
-        ],
+        fields: &[required("name", Shape::SomeText), optional("groups", Shape::List(&Shape::Integer))],
         server_made: &["id"],
     };
 

@@ -34,11 +34,7 @@ pub struct State {
 
 impl State {
     /// A vendor without content.
-    pub fn new(
-        options: Options,
-        secret: BTreeMap<String, String>,
-        user_keys: &'static [&'static str],
-    ) -> Self {
+    pub fn new(options: Options, secret: BTreeMap<String, String>, user_keys: &'static [&'static str]) -> Self {
         Self {
             options,
             secret,
@@ -61,19 +57,14 @@ impl State {
 
     /// Whether these are the account's username and password, or whatever the two keys are called.
     pub fn accepts(&self, (user_key, user): (&str, &Value), (key, secret): (&str, &Value)) -> bool {
-        let is = |name: &str, given: &Value| {
-            self.secret
-                .get(name)
-                .is_some_and(|known| given.as_str() == Some(known))
-        };
+        let is = |name: &str, given: &Value| self.secret.get(name).is_some_and(|known| given.as_str() == Some(known));
         is(user_key, user) && is(key, secret)
     }
 
     /// Whether a token may be used: one given out by a login, or the ready one of the Secret.
     pub fn knows_token(&self, token: &str) -> bool {
         let ready = self.secret.get("token").is_some_and(|known| known == token);
-        (ready && !self.sessions.revoked.contains(token))
-            || self.sessions.holds(Kind::Access, token)
+        (ready && !self.sessions.revoked.contains(token)) || self.sessions.holds(Kind::Access, token)
     }
 }
 
@@ -96,15 +87,12 @@ pub struct Sessions {
 impl Sessions {
     /// Gives a token out.
     pub fn open(&mut self, kind: Kind, token: &str, life: Duration) {
-        self.live
-            .insert(token.to_owned(), (kind, SystemTime::now() + life));
+        self.live.insert(token.to_owned(), (kind, SystemTime::now() + life));
     }
 
     /// Whether the token was given out and has not run out.
     pub fn holds(&self, kind: Kind, token: &str) -> bool {
-        self.live
-            .get(token)
-            .is_some_and(|(each, until)| *each == kind && SystemTime::now() < *until)
+        self.live.get(token).is_some_and(|(each, until)| *each == kind && SystemTime::now() < *until)
     }
 
     /// Lets a token live on from now.
@@ -132,14 +120,14 @@ impl Sessions {
 }
 
 /// Lays `patch` over `target`: objects key by key, everything else replaced, null included.
-pub fn merge(target: &mut Value, patch: &Value) {
+pub fn merge(target: &mut Value, patch: Value) {
     match (target, patch) {
         (Value::Object(target), Value::Object(patch)) => {
             for (name, value) in patch {
-                merge(target.entry(name.clone()).or_insert(Value::Null), value);
+                merge(target.entry(name).or_insert(Value::Null), value);
             }
         }
-        (target, patch) => *target = patch.clone(),
+        (target, patch) => *target = patch,
     }
 }
 
@@ -169,11 +157,8 @@ mod tests {
     #[test]
     fn merge_goes_into_objects_and_keeps_null() {
         let mut row = json!({"prefs": {"language": "es", "volume": "liter"}, "phone": "1"});
-        merge(&mut row, &json!({"prefs": {"language": "en"}, "phone": null}));
-        assert_eq!(
-            row,
-            json!({"prefs": {"language": "en", "volume": "liter"}, "phone": null})
-        );
+        merge(&mut row, json!({"prefs": {"language": "en"}, "phone": null}));
+        assert_eq!(row, json!({"prefs": {"language": "en", "volume": "liter"}, "phone": null}));
     }
 
     #[test]

@@ -17,13 +17,7 @@ pub struct Table {
 impl Table {
     /// An empty table whose rows are also found by these fields, ignoring ASCII case.
     pub fn new(keys: &'static [&'static str]) -> Self {
-        Self {
-            keys,
-            rows: BTreeMap::new(),
-            by_id: HashMap::new(),
-            by_key: HashMap::new(),
-            next: 0,
-        }
+        Self { keys, rows: BTreeMap::new(), by_id: HashMap::new(), by_key: HashMap::new(), next: 0 }
     }
 
     /// Stores a row under its `id`, in the place of one that has the same.
@@ -63,17 +57,12 @@ impl Table {
 
     /// The rows with this natural key.
     pub fn with_key(&self, key: &str) -> impl Iterator<Item = &Value> {
-        self.by_key
-            .get(&key.to_ascii_lowercase())
-            .into_iter()
-            .flatten()
-            .filter_map(|place| self.rows.get(place))
+        self.by_key.get(&key.to_ascii_lowercase()).into_iter().flatten().filter_map(|place| self.rows.get(place))
     }
 
     /// The row with this id, or the first with this natural key.
     pub fn find(&self, key_or_id: &str) -> Option<&Value> {
-        self.get(key_or_id)
-            .or_else(|| self.with_key(key_or_id).next())
+        self.get(key_or_id).or_else(|| self.with_key(key_or_id).next())
     }
 
     /// Whether another row than `id` has this natural key.
@@ -94,11 +83,8 @@ impl Table {
 }
 
 fn keys_of(keys: &[&str], row: &Value) -> Vec<String> {
-    let mut found: Vec<String> = keys
-        .iter()
-        .filter_map(|key| row[*key].as_str())
-        .map(str::to_ascii_lowercase)
-        .collect();
+    let mut found: Vec<String> =
+        keys.iter().filter_map(|key| row[*key].as_str()).map(str::to_ascii_lowercase).collect();
     found.sort_unstable();
     found.dedup();
     found

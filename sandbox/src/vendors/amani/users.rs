@@ -1,0 +1,187 @@
+//! Users of Amani: groups kept as ids, shown as objects; blocked by `is_active`, never removed.
+
+use serde_json::{Map, Value, json};
+
+use super::COMPANY;
+use crate::vendors::fake;
+use crate::vendors::http::{Problem, Refusal, Request, Response};
+use crate::vendors::schema::{Schema, Shape, optional, required};
+use crate::vendors::state::{State, overlay, without};
+use crate::vendors::table::text;
+
+const SCHEMA: Schema = Schema {
+    fields: &[
+        required("email", Shape::SomeText),
+        required("password", Shape::SomeText),
+        optional("first_name", Shape::Text),
+        optional("last_name", Shape::Text),
+        optional("phone", Shape::Text),
+        optional("groups", Shape::List(&Shape::Integer)),
+        optional("is_active", Shape::Bool),
+    ],
+    server_made: &[
+        "id",
+        "username",
+        "company",
+        "mfa",
+        "reset_pw",
+        "reset_2fa",
+        "permissions",
+    ],
+};
+
+/// A user with everything a fresh one has.
+pub fn make(state: &mut State, given: Map<String, Value>) -> Value {
+    let base = json!({
+        "id": fake::uuid(state.next()),
+        "email": "",
+        "username": given.get("email"),
+        "password": null,
+        "first_name": "",
+        "last_name": "",
+        "phone": "",
+        "company": COMPANY,
+        "groups": [],
+        "mfa": false,
+        "reset_pw": false,
+        "reset_2fa": false,
+        "is_active": true,
+    });
+    overlay(base, given)
+}
+
+/// A user as the API shows it: roles as objects, and their permissions once more for the user.
+fn view(state: &State, user: &Value) -> Value {
+    let mut shown = without(user, &["password"]);
+    let roles: Vec<Value> = user["groups"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|id| state.groups.get(&text(id)).cloned())
+        .collect();
+    let mut permissions: Vec<String> = roles
+        .iter()
+        .filter_map(|role| role["permissions"].as_array())
+        .flatten()
+        .map(text)
+        .collect();
+    permissions.sort_unstable();
+    permissions.dedup();
+    shown["permissions"] = json!(permissions);
+    shown["groups"] = Value::Array(roles);
+    shown
+}
+
+/// A bare array, or a page of Django REST Framework.
+pub fn list(state: &State, request: &Request) -> Result<Response, Refusal> {
+    if !state.options.amani.listing {
+        return Err(Refusal::new(405, "Method \"GET\" not allowed."));
+    }
+    let view = |user| view(state, user);
+    let Some(size) = state.options.amani.page_size else {
+        return Ok(Response::new(200, state.users.iter().map(view).collect()));
+    };
+    let size = size.max(1);
+    let total = state.users.iter().count();
+    let last = total.div_ceil(size).max(1);
+    let page = request.positive("page", 1)?;
+    if page > last {
+        return Err(Refusal::new(404, "Invalid page."));
+    }
+    let host = request.header("host").unwrap_or_default();
+    let link = |page: usize| {
+        (1..=last)
+            .contains(&page)
+            .then(|| format!("http://{host}{}?page={page}", request.path))
+    };
+    let rows = state.users.iter().skip(size * (page - 1)).take(size);
+    let body = json!({
+        "count": total,
+        "next": link(page + 1),
+        "previous": link(page - 1),
+        "results": rows.map(view).collect::<Vec<_>>(),
+    });
+    Ok(Response::new(200, body))
+}
+
+pub fn read(state: &State, request: &Request) -> Result<Response, Refusal> {
+    let user = find(state, request.last())?;
+    Ok(Response::new(200, view(state, user)))
+}
+
+pub fn create(state: &mut State, request: &Request) -> Result<Response, Refusal> {
+    let body = request.object()?;
+    SCHEMA.whole(&body)?;
+    check(state, &body, "")?;
+    let user = make(state, body);
+    let shown = view(state, &user);
+    state.users.put(user);
+    Ok(Response::new(201, shown))
+}
+
+/// A merge; by option with e-mail and password in every call, as the page's table says.
+pub fn update(state: &mut State, request: &Request) -> Result<Response, Refusal> {
+    let body = request.object()?;
+    SCHEMA.part(&body)?;
+    if state.options.amani.patch_requires_credentials {
+        credentials(&body)?;
+    }
+    let mut user = find(state, request.last())?.clone();
+    check(state, &body, request.last())?;
+    if let Some(email) = body.get("email") {
+        user["username"] = email.clone();
+    }
+    let user = overlay(user, body);
+    let shown = view(state, &user);
+    state.users.put(user);
+    Ok(Response::new(200, shown))
+}
+
+fn credentials(body: &Map<String, Value>) -> Result<(), Refusal> {
+    let missing: Vec<Problem> = ["email", "password"]
+        .into_iter()
+        .filter(|name| !body.contains_key(*name))
+        .map(|name| Problem {
+            field: name.to_owned(),
+            message: "This field is required.".to_owned(),
+        })
+        .collect();
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(Refusal::malformed(missing))
+    }
+}
+
+fn find<'a>(state: &'a State, id: &str) -> Result<&'a Value, Refusal> {
+    state
+        .users
+        .get(id)
+        .ok_or_else(|| Refusal::new(404, "Not found."))
+}
+
+/// Valid and unused e-mail, password of six characters (page "Studio user management"), roles that exist.
+fn check(state: &State, body: &Map<String, Value>, id: &str) -> Result<(), Refusal> {
+    let given = |name: &str| body.get(name).and_then(Value::as_str);
+    if let Some(email) = given("email") {
+        if !email.contains('@') {
+            let message = "Enter a valid email address.";
+            return Err(Refusal::value(400, "email", message));
+        }
+        if state.users.taken(email, id) {
+            let message = "user with this email already exists.";
+            return Err(Refusal::value(400, "email", message));
+        }
+    }
+    if given("password").is_some_and(|password| password.chars().count() < 6) {
+        let message = "Ensure this field has at least 6 characters.";
+        return Err(Refusal::value(400, "password", message));
+    }
+    for role in body.get("groups").and_then(Value::as_array).into_iter().flatten() {
+        if state.groups.get(&text(role)).is_none() {
+            let message = format!("Invalid pk \"{role}\" - object does not exist.");
+            return Err(Refusal::value(400, "groups", message));
+        }
+    }
+    Ok(())
+}

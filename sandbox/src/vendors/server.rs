@@ -1,0 +1,226 @@
+//! Serves one vendor over HTTP and writes down every call. It must not know which vendor it is.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::to_bytes;
+use axum::extract::{ConnectInfo, Query, Request as HttpRequest, State as Shelf};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response as HttpResponse};
+use jiff::Timestamp;
+use serde_json::Value;
+use std::sync::Arc;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::api::Api;
+use super::delivery::Delivery;
+use super::fault::{self, Fault, FaultKind};
+use super::http::{Refusal, Request, Response};
+use super::listener::{CutListener, Switch};
+use super::state::State;
+use super::{Vendor, control, operation};
+
+const LARGEST_BODY: usize = 4 << 20;
+
+/// One call a client made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Call {
+    /// When it came.
+    pub at: Timestamp,
+    /// Verb in capitals.
+    pub method: String,
+    /// Path without the query.
+    pub path: String,
+    /// Query parameters, decoded.
+    pub query: BTreeMap<String, String>,
+    /// Which of [`super::operation`] it is.
+    pub operation: &'static str,
+    /// Status that was answered; 0 when there was no answer.
+    pub status: u16,
+    /// The body, if it was JSON.
+    pub body: Option<Value>,
+}
+
+/// One vendor with its faults and the record of its calls.
+pub struct Desk {
+    /// The vendor's state.
+    pub state: State,
+    /// Calls made.
+    pub calls: Vec<Call>,
+    /// What well-made clients would not have sent.
+    pub violations: Vec<String>,
+    /// What goes wrong.
+    pub faults: Vec<Fault>,
+}
+
+impl Desk {
+    fn serve(&mut self, api: &dyn Api, mut request: Request) -> Delivery {
+        let operation = api.operation(&self.state, &request).unwrap_or(operation::UNKNOWN);
+        request.operation = operation;
+        let delivery = match fault::take(&mut self.faults, operation) {
+            None => Delivery::Plain(self.work(api, &request)),
+            Some(fault) => self.suffer(api, request.clone(), fault),
+        };
+        self.calls.push(Call {
+            at: Timestamp::now(),
+            operation,
+            status: delivery.status(),
+            body: serde_json::from_slice(&request.body).ok(),
+            method: request.method,
+            path: request.path,
+            query: request.query,
+        });
+        delivery
+    }
+
+    fn work(&mut self, api: &dyn Api, request: &Request) -> Response {
+        let answered = if request.operation == operation::UNKNOWN {
+            Err(Refusal::malformed_as(404, "no such route"))
+        } else if matches!(request.method.as_str(), "GET" | "DELETE") && !request.body.is_empty() {
+            Err(Refusal::malformed_as(400, "this call takes no body"))
+        } else {
+            api.answer(&mut self.state, request)
+        };
+        answered.unwrap_or_else(|refusal| {
+            if refusal.malformed {
+                self.violations.push(format!("{} {}: {}", request.method, request.path, refusal.message));
+            }
+            api.refuse(&self.state, &refusal)
+        })
+    }
+
+    fn suffer(&mut self, api: &dyn Api, mut request: Request, fault: FaultKind) -> Delivery {
+        match fault {
+            FaultKind::Status(status, Some(body)) => Delivery::Plain(Response::new(status, body)),
+            FaultKind::Status(status, None) => {
+                let refusal = Refusal::new(status, "simulated failure");
+                Delivery::Plain(api.refuse(&self.state, &refusal))
+            }
+            FaultKind::RateLimited(after) => Delivery::Plain(api.throttle(&self.state, after)),
+            FaultKind::LostBeforeCommit => Delivery::Cut,
+            FaultKind::LostAfterCommit => {
+                self.work(api, &request);
+                Delivery::Cut
+            }
+            FaultKind::Hang => Delivery::Silence,
+            FaultKind::SlowDrip => Delivery::Dripping(self.work(api, &request)),
+            FaultKind::Html => Delivery::Html,
+            FaultKind::TruncatedJson => Delivery::Torn(self.work(api, &request)),
+            FaultKind::WrongTypes => Delivery::Plain(fault::with_wrong_types(self.work(api, &request))),
+            FaultKind::HugeBody => Delivery::Huge(self.work(api, &request)),
+            FaultKind::Redirect(location) => {
+                let moved = Response { status: 307, headers: vec![("location", location)], body: None };
+                Delivery::Plain(moved)
+            }
+            FaultKind::ShortList => Delivery::Plain(fault::with_half_the_rows(self.work(api, &request))),
+            FaultKind::EmptyList => Delivery::Plain(fault::without_rows(self.work(api, &request))),
+            FaultKind::RepeatedPage => {
+                request.query.remove("page");
+                Delivery::Plain(self.work(api, &request))
+            }
+        }
+    }
+}
+
+/// What the server's tasks and the handles share.
+pub struct Shared {
+    /// Which vendor it is.
+    pub vendor: Vendor,
+    /// Where it listens.
+    pub address: std::net::SocketAddr,
+    /// Cancelled when it is to stop.
+    pub stop: CancellationToken,
+    latency: Duration,
+    desk: Mutex<Desk>,
+    changes: watch::Sender<u64>,
+}
+
+impl Shared {
+    /// A vendor that is about to be served.
+    pub fn new(vendor: Vendor, address: std::net::SocketAddr, state: State) -> Self {
+        Self {
+            vendor,
+            address,
+            stop: CancellationToken::new(),
+            latency: state.options.latency,
+            desk: Mutex::new(Desk { state, calls: Vec::new(), violations: Vec::new(), faults: Vec::new() }),
+            changes: watch::Sender::new(0),
+        }
+    }
+
+    /// The vendor's interface.
+    pub fn api(&self) -> &'static dyn Api {
+        self.vendor.api()
+    }
+
+    /// The desk, to look at.
+    pub fn look(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the desk and tells those who wait.
+    pub fn change<T>(&self, change: impl FnOnce(&mut Desk) -> T) -> T {
+        let result = change(&mut self.look());
+        self.changes.send_modify(|number| *number += 1);
+        result
+    }
+
+    /// Sees every change from now on.
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+}
+
+/// Serves until told to stop; open connections end with it.
+pub async fn run(listener: CutListener, shared: Arc<Shared>) {
+    let stop = shared.stop.clone();
+    let app = Router::new().fallback(handle).with_state(shared);
+    let service = app.into_make_service_with_connect_info::<Switch>();
+    // Serving only ends by the signal; accepting retries by itself.
+    let _ = axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned()).await;
+}
+
+async fn handle(
+    Shelf(shared): Shelf<Arc<Shared>>,
+    ConnectInfo(switch): ConnectInfo<Switch>,
+    request: HttpRequest,
+) -> HttpResponse {
+    let Some(request) = read(request).await else {
+        return StatusCode::BAD_REQUEST.into_response();
+    };
+    if request.path.starts_with(control::PREFIX) {
+        let answer = control::answer(&shared, &request);
+        return Delivery::Plain(answer).send(&switch).await;
+    }
+    let work = async {
+        tokio::time::sleep(shared.latency).await;
+        let delivery = shared.change(|desk| desk.serve(shared.api(), request));
+        delivery.send(&switch).await
+    };
+    tokio::select! {
+        response = work => response,
+        () = shared.stop.cancelled() => Delivery::Cut.send(&switch).await,
+    }
+}
+
+async fn read(request: HttpRequest) -> Option<Request> {
+    let (parts, body) = request.into_parts();
+    let body = to_bytes(body, LARGEST_BODY).await.ok()?;
+    let Query(query) = Query::try_from_uri(&parts.uri).ok()?;
+    let headers = parts
+        .headers
+        .iter()
+        .filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())))
+        .collect();
+    Some(Request {
+        method: parts.method.to_string(),
+        path: parts.uri.path().to_owned(),
+        query,
+        headers,
+        body: body.to_vec(),
+        operation: operation::UNKNOWN,
+    })
+}

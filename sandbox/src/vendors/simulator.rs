@@ -1,0 +1,323 @@
+//! The handle on a simulated vendor: tests ask it what happened and act behind the operator's back.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use tokio::net::TcpListener;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::fault::Fault;
+use super::listener::CutListener;
+use super::server::{self, Call, Shared};
+use super::state::{State, merge};
+use super::table::{Table, text};
+use super::{Options, Vendor, operation};
+
+/// A running vendor. It stops when the last clone of its handle is dropped.
+#[derive(Clone)]
+pub struct Simulator {
+    shared: Arc<Shared>,
+    finished: CancellationToken,
+    _stop: Arc<DropGuard>,
+}
+
+impl fmt::Debug for Simulator {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Simulator")
+            .field("vendor", &self.vendor())
+            .field("url", &self.url())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Simulator {
+    /// Starts a vendor on a free port.
+    pub async fn start(vendor: Vendor) -> io::Result<Self> {
+        Self::start_with(vendor, Options::default()).await
+    }
+
+    /// Starts a vendor as told; fails when the address cannot be listened on.
+    pub async fn start_with(vendor: Vendor, options: Options) -> io::Result<Self> {
+        let listener = TcpListener::bind(options.address).await?;
+        let address = listener.local_addr()?;
+        let api = vendor.api();
+        let secret = api.secret().iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let mut state = State::new(options, secret, api.user_keys());
+        api.seed(&mut state);
+        let shared = Arc::new(Shared::new(vendor, address, state));
+        let finished = CancellationToken::new();
+        let (served, done) = (shared.clone(), finished.clone());
+        tokio::spawn(async move {
+            server::run(CutListener(listener), served).await;
+            done.cancel();
+        });
+        Ok(Self { _stop: Arc::new(shared.stop.clone().drop_guard()), shared, finished })
+    }
+
+    /// Closes the port and every connection; what happened can still be asked.
+    pub async fn stop(&self) {
+        self.shared.stop.cancel();
+        self.finished.cancelled().await;
+    }
+
+    /// Which vendor it is.
+    #[must_use]
+    pub fn vendor(&self) -> Vendor {
+        self.shared.vendor
+    }
+
+    /// The address as a `ProviderCredential` writes it.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}{}", self.shared.address, self.shared.api().base())
+    }
+
+    /// The credentials the vendor accepts, keyed as the Kubernetes Secret. Visibly fake.
+    #[must_use]
+    pub fn secret(&self) -> BTreeMap<String, String> {
+        self.shared.look().state.secret.clone()
+    }
+
+    /// Changes what the vendor accepts from now on; sessions already open stay.
+    pub fn set_secret(&self, key: &str, value: &str) {
+        self.shared.change(|desk| {
+            desk.state.sessions.reinstate(value);
+            desk.state.secret.insert(key.to_owned(), value.to_owned());
+        });
+    }
+
+    /// Refuses every token known so far: those given out, and the ready one until [`Self::set_secret`].
+    pub fn revoke_tokens(&self) {
+        self.shared.change(|desk| {
+            let ready = desk.state.secret.get("token");
+            desk.state.sessions.revoke(ready);
+        });
+    }
+
+    /// Lets the access tokens given out run out now; what renews them stays.
+    pub fn expire_access_tokens(&self) {
+        self.shared.change(|desk| desk.state.sessions.expire_access());
+    }
+
+    /// Every call so far, in the order of their answers.
+    #[must_use]
+    pub fn calls(&self) -> Vec<Call> {
+        self.shared.look().calls.clone()
+    }
+
+    /// How many calls were of this operation.
+    #[must_use]
+    pub fn count(&self, operation: &str) -> usize {
+        let desk = self.shared.look();
+        desk.calls.iter().filter(|call| call.operation == operation).count()
+    }
+
+    /// The calls that change users, groups or applications, or try to.
+    #[must_use]
+    pub fn writes(&self) -> Vec<Call> {
+        let mut calls = self.calls();
+        calls.retain(|call| operation::is_write(call.operation));
+        calls
+    }
+
+    /// Forgets the calls so far.
+    pub fn clear_calls(&self) {
+        self.shared.change(|desk| desk.calls.clear());
+    }
+
+    /// What a well-made client would not have sent.
+    #[must_use]
+    pub fn violations(&self) -> Vec<String> {
+        self.shared.look().violations.clone()
+    }
+
+    /// Switches a fault on. Of several that strike an operation the oldest goes first.
+    pub fn fault(&self, fault: Fault) {
+        self.shared.change(|desk| desk.faults.push(fault));
+    }
+
+    /// Switches every fault off.
+    pub fn heal(&self) {
+        self.shared.change(|desk| desk.faults.clear());
+    }
+
+    /// All users with what the vendor never shows.
+    #[must_use]
+    pub fn users(&self) -> Vec<Value> {
+        Rows::Users.all(&self.shared)
+    }
+
+    /// All groups with what the vendor never shows.
+    #[must_use]
+    pub fn groups(&self) -> Vec<Value> {
+        Rows::Groups.all(&self.shared)
+    }
+
+    /// The vendor's roles, where they are neither users nor groups (`OZmap`, Industrility).
+    #[must_use]
+    pub fn roles(&self) -> Vec<Value> {
+        self.shared.look().state.roles.iter().cloned().collect()
+    }
+
+    /// The vendor's projects (`OZmap`).
+    #[must_use]
+    pub fn projects(&self) -> Vec<Value> {
+        self.shared.look().state.projects.iter().cloned().collect()
+    }
+
+    /// One user, by id, username or e-mail.
+    #[must_use]
+    pub fn user(&self, key_or_id: &str) -> Option<Value> {
+        Rows::Users.one(&self.shared, key_or_id)
+    }
+
+    /// One group, by id or name.
+    #[must_use]
+    pub fn group(&self, name_or_id: &str) -> Option<Value> {
+        Rows::Groups.one(&self.shared, name_or_id)
+    }
+
+    /// Resolves at the next change of state or call after this was called, whenever it is awaited.
+    pub fn changed(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut changes = self.shared.subscribe();
+        async move {
+            // The sender lives as long as the simulator; without it nothing changes any more.
+            let _ = changes.changed().await;
+        }
+    }
+
+    /// Waits until the condition holds. False if it did not within the time.
+    pub async fn wait_until(&self, within: Duration, mut condition: impl FnMut(&Self) -> bool) -> bool {
+        let waiting = async {
+            loop {
+                let changed = self.changed();
+                if condition(self) {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        tokio::time::timeout(within, waiting).await.is_ok()
+    }
+}
+
+/// Acts by hand at the vendor, behind the operator's back.
+#[expect(clippy::must_use_candidate, reason = "acts, whose result a test may well ignore")]
+impl Simulator {
+    /// Makes a user by hand at the vendor and tells its id. Nothing is checked; what is left out is filled in.
+    pub fn put_user(&self, user: Value) -> String {
+        Rows::Users.put(&self.shared, user)
+    }
+
+    /// Makes a group by hand at the vendor and tells its id. Nothing is checked; what is left out is filled in.
+    pub fn put_group(&self, group: Value) -> String {
+        Rows::Groups.put(&self.shared, group)
+    }
+
+    /// Changes a user by hand: objects key by key, everything else replaced. False if there is none.
+    pub fn edit_user(&self, key_or_id: &str, patch: Value) -> bool {
+        Rows::Users.edit(&self.shared, key_or_id, patch)
+    }
+
+    /// Changes a group by hand, likewise.
+    pub fn edit_group(&self, name_or_id: &str, patch: Value) -> bool {
+        Rows::Groups.edit(&self.shared, name_or_id, patch)
+    }
+
+    /// Removes a user by hand. False if there is none.
+    pub fn remove_user(&self, key_or_id: &str) -> bool {
+        Rows::Users.remove(&self.shared, key_or_id)
+    }
+
+    /// Removes a group by hand, likewise.
+    pub fn remove_group(&self, name_or_id: &str) -> bool {
+        Rows::Groups.remove(&self.shared, name_or_id)
+    }
+}
+
+/// Users or groups, as they are changed by hand.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Rows {
+    Users,
+    Groups,
+}
+
+impl Rows {
+    fn table(self, state: &mut State) -> &mut Table {
+        match self {
+            Self::Users => &mut state.users,
+            Self::Groups => &mut state.groups,
+        }
+    }
+
+    fn whole(self, shared: &Shared, state: &State, row: &Value) -> Value {
+        match self {
+            Self::Users => row.clone(),
+            Self::Groups => shared.api().whole_group(state, row),
+        }
+    }
+
+    pub(super) fn all(self, shared: &Shared) -> Vec<Value> {
+        let mut desk = shared.look();
+        let rows: Vec<Value> = self.table(&mut desk.state).iter().cloned().collect();
+        rows.iter().map(|row| self.whole(shared, &desk.state, row)).collect()
+    }
+
+    fn one(self, shared: &Shared, key_or_id: &str) -> Option<Value> {
+        let mut desk = shared.look();
+        let row = self.table(&mut desk.state).find(key_or_id)?.clone();
+        Some(self.whole(shared, &desk.state, &row))
+    }
+
+    pub(super) fn put(self, shared: &Shared, given: Value) -> String {
+        let given = match given {
+            Value::Object(fields) => fields,
+            _ => Map::new(),
+        };
+        shared.change(|desk| {
+            let state = &mut desk.state;
+            let row = match self {
+                Self::Users => shared.api().new_user(state, given),
+                Self::Groups => shared.api().new_group(state, given),
+            };
+            self.table(state).put(row)
+        })
+    }
+
+    pub(super) fn edit(self, shared: &Shared, key_or_id: &str, patch: Value) -> bool {
+        shared.change(|desk| {
+            let table = self.table(&mut desk.state);
+            let Some(before) = table.find(key_or_id).cloned() else {
+                return false;
+            };
+            let mut after = before.clone();
+            merge(&mut after, patch);
+            shared.api().touch(&mut after);
+            table.put(after.clone());
+            if matches!(self, Self::Groups) {
+                let state = &mut desk.state;
+                shared.api().group_changed(state, &before, Some(&after));
+            }
+            true
+        })
+    }
+
+    pub(super) fn remove(self, shared: &Shared, key_or_id: &str) -> bool {
+        shared.change(|desk| {
+            let table = self.table(&mut desk.state);
+            let Some(id) = table.find(key_or_id).map(|row| text(&row["id"])) else {
+                return false;
+            };
+            let removed = table.remove(&id);
+            if let (Self::Groups, Some(before)) = (self, removed) {
+                shared.api().group_changed(&mut desk.state, &before, None);
+            }
+            true
+        })
+    }
+}

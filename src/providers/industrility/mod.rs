@@ -1,0 +1,139 @@
+//! Industrility: one call that creates a user, and nothing else; whatever cannot be checked is not pretended to be.
+//!
+//! Source: docs.industrility.com, `CreateNewUserRequest` (seed 003). Base address and authentication are not documented and
+//! so configurable.
+
+mod wire;
+
+use async_trait::async_trait;
+use reqwest::Method;
+use reqwest::header::HeaderName;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+
+use super::error::{ErrorKind, ProviderError};
+use super::http::{Call, Transport};
+use super::{Access, Provider};
+use crate::api::credential::IndustrilityAccess;
+use crate::api::{PlatformGroupSpec, PlatformUserSpec, Reason};
+use crate::plan::{Account, Capabilities, Catalog, Changes, Desired, GroupSupport, Limits, Rejection, Subject};
+
+/// What Industrility can do.
+pub const CAPABILITIES: Capabilities = Capabilities {
+    user_fields: wire::USER,
+    group_fields: &[],
+    readable: false,
+    filter: false,
+    updates: false,
+    deletes: false,
+    switch: None,
+    groups: GroupSupport::Given,
+    checkable: false,
+    default_limits: Limits { per_minute: 60, burst: 5, concurrency: 2 },
+};
+
+/// One credential's way to Industrility.
+pub struct Industrility {
+    transport: Transport,
+    path: String,
+    header: HeaderName,
+    scheme: String,
+    token: SecretString,
+}
+
+impl Industrility {
+    /// Errors: a Secret without `token`, a header name that is none, or an address that may not be used.
+    pub fn connect(settings: &IndustrilityAccess, access: &Access<'_>) -> Result<Self, Rejection> {
+        let IndustrilityAccess { url, create_path, auth_header, auth_scheme } = settings;
+        let header = auth_header.as_deref().unwrap_or("Authorization");
+        Ok(Self {
+            transport: access.transport(url)?,
+            path: create_path.clone().unwrap_or_else(|| "/CreateNewUser".into()),
+            header: HeaderName::try_from(header).map_err(|_| {
+                Rejection::new(
+                    Reason::Invalid,
+                    format!("spec.provider.industrility.authHeader: {header} is no header name"),
+                )
+            })?,
+            scheme: auth_scheme.clone().unwrap_or_else(|| "Bearer".into()),
+            token: access.secret.get("token").ok_or_else(|| access.secret.lacks("token"))?,
+        })
+    }
+
+    fn bearer(&self) -> String {
+        format!("{} {}", self.scheme, self.token.expose_secret()).trim_start().to_owned()
+    }
+}
+
+fn unsupported(what: &str) -> ProviderError {
+    ProviderError::refused(ErrorKind::Unsupported, format!("Industrility's API cannot {what}"))
+}
+
+#[async_trait]
+impl Provider for Industrility {
+    fn capabilities(&self) -> &'static Capabilities {
+        &CAPABILITIES
+    }
+
+    fn host(&self) -> String {
+        self.transport.host()
+    }
+
+    fn desire_user(&self, spec: &PlatformUserSpec, _: &Catalog) -> Result<Desired, Rejection> {
+        wire::desire_user(spec)
+    }
+
+    fn desire_group(&self, name: &str, _: &PlatformGroupSpec, _: &Catalog) -> Result<Desired, Rejection> {
+        Ok(wire::desire_group(name))
+    }
+
+    async fn whoami(&self) -> Result<String, ProviderError> {
+        Err(unsupported("check a token"))
+    }
+
+    async fn list(&self, _: Subject) -> Result<Vec<Account>, ProviderError> {
+        Err(unsupported("list"))
+    }
+
+    async fn find(&self, _: Subject, _: &Desired) -> Result<Vec<Account>, ProviderError> {
+        Err(unsupported("search"))
+    }
+
+    async fn read(&self, _: Subject, _: &str) -> Result<Option<Account>, ProviderError> {
+        Err(unsupported("read"))
+    }
+
+    /// The answer's shape is not documented: a 2xx is a success even if its body cannot be read.
+    async fn create(
+        &self,
+        subject: Subject,
+        changes: &Changes,
+        _: Option<&SecretString>,
+    ) -> Result<Account, ProviderError> {
+        if subject == Subject::Group {
+            return Err(unsupported("make security groups; name an existing one by externalId"));
+        }
+        let body = wire::body(changes);
+        let call = Call::new("users.create", Method::POST, self.path.clone()).json(body);
+        let answer = self.transport.send(call.header(self.header.clone(), &self.bearer())?).await?;
+        if !answer.is_success() {
+            return Err(wire::refusal(&answer));
+        }
+        let email = changes.fields.get("email").and_then(Value::as_str).unwrap_or_default();
+        Ok(Account { id: wire::id(&answer.json_or_null(), email), ..Account::default() })
+    }
+
+    async fn update(
+        &self,
+        _: Subject,
+        _: &Account,
+        _: &Changes,
+        _: Option<&SecretString>,
+    ) -> Result<(), ProviderError> {
+        Err(unsupported("change anything"))
+    }
+
+    async fn delete(&self, _: Subject, _: &str) -> Result<(), ProviderError> {
+        Err(unsupported("remove anything"))
+    }
+}

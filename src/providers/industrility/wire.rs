@@ -1,0 +1,182 @@
+//! Industrility's request (seed 003) and what can be told from its answers; no call is made here.
+
+use serde_json::{Map, Value, json};
+
+use crate::api::user::{IndustrilityPermission, IndustrilityRole, IndustrilityUser, UserProvider};
+use crate::api::{PlatformUserSpec, Reason};
+use crate::plan::{Changes, Compare, Desired, Field, Key, Rejection};
+use crate::providers::error::{ErrorKind, ProviderError};
+use crate::providers::http::Answer;
+use crate::providers::shape::{self, put};
+
+/// Fields of a user. None is ever shown, so all are known by what was sent.
+pub const USER: &[Field] = &[
+    Field::fixed("email", Compare::Hidden),
+    Field::fixed("firstName", Compare::Hidden),
+    Field::fixed("lastName", Compare::Hidden),
+    Field::fixed("orgName", Compare::Hidden),
+    Field::fixed("userType", Compare::Hidden),
+    Field::fixed("userLoginType", Compare::Hidden),
+    Field::fixed("parentUser", Compare::Hidden),
+    Field::fixed("toggleButtonValue", Compare::Hidden),
+    Field::fixed("selectedRole", Compare::Hidden),
+    Field::fixed("newRoleName", Compare::Hidden),
+    Field::fixed("newRoleDescription", Compare::Hidden),
+    Field::fixed("newRoles", Compare::Hidden),
+    Field::fixed("installedAppsData", Compare::Hidden),
+    Field::fixed("discountClasses", Compare::Hidden),
+    Field::fixed("fileInfo", Compare::Hidden),
+];
+
+/// The user that a manifest describes.
+///
+/// Errors: a field that is missing, or that Industrility does not have.
+pub fn desire_user(spec: &PlatformUserSpec) -> Result<Desired, Rejection> {
+    let Some(UserProvider::Industrility(block)) = &spec.provider else {
+        return Err(invalid(
+            "spec.provider.industrility with orgName, userType, userLoginType, parentUser and a role is needed",
+        ));
+    };
+    let (Some(first), Some(last)) = (&spec.first_name, &spec.last_name) else {
+        return Err(invalid("Industrility needs spec.firstName and spec.lastName: add both"));
+    };
+    if spec.password_secret_ref.is_some() {
+        return Err(invalid("Industrility has no passwords in its API: remove spec.passwordSecretRef"));
+    }
+    for (field, set) in [("phone", spec.phone.is_some()), ("active", spec.active.is_some())] {
+        if set {
+            let message = format!("Industrility has no field for spec.{field}: remove it");
+            return Err(Rejection::new(Reason::Unsupported, message));
+        }
+    }
+    let mut desired = Desired { keys: vec![Key { field: "email", value: spec.email.clone() }], ..Desired::default() };
+    desired.privileged = block.new_role.as_ref().map(|role| format!("the new role {}", role.name));
+    put(&mut desired.fields, "email", Some(&spec.email));
+    put(&mut desired.fields, "firstName", Some(first));
+    put(&mut desired.fields, "lastName", Some(last));
+    put_block(&mut desired, block);
+    Ok(desired)
+}
+
+fn put_block(desired: &mut Desired, block: &IndustrilityUser) {
+    let IndustrilityUser {
+        org_name,
+        user_type,
+        user_login_type,
+        parent_user,
+        role,
+        new_role,
+        installed_apps,
+        discount_classes,
+        logo_url,
+    } = block;
+    let fields = &mut desired.fields;
+    put(fields, "orgName", Some(org_name));
+    put(fields, "userType", Some(user_type));
+    put(fields, "userLoginType", Some(user_login_type));
+    put(fields, "parentUser", Some(parent_user));
+    put(fields, "installedAppsData", Some(installed_apps.clone().unwrap_or_default()));
+    // A JSON object written into a text; "" when there is none.
+    put(
+        fields,
+        "discountClasses",
+        Some(discount_classes.as_ref().map_or_else(String::new, |classes| json!(classes).to_string())),
+    );
+    put(fields, "fileInfo", logo_url.as_ref().map(|url| json!({"cdnUrl": url})));
+    put(fields, "selectedRole", Some(role.as_deref().unwrap_or_default()));
+    put(fields, "toggleButtonValue", Some(if new_role.is_some() { "create" } else { "select" }));
+    if let Some(IndustrilityRole { name, description, permissions }) = new_role {
+        put(fields, "newRoleName", Some(name));
+        put(fields, "newRoleDescription", Some(description.as_deref().unwrap_or_default()));
+        let roles: Map<String, Value> =
+            permissions.iter().map(|(app, rights)| (app.clone(), permission(*rights))).collect();
+        put(fields, "newRoles", Some(roles));
+    }
+}
+
+fn permission(rights: IndustrilityPermission) -> Value {
+    let IndustrilityPermission { read, create, update, delete } = rights;
+    json!({"read": read, "create": create, "update": update, "delete": delete})
+}
+
+/// A security group: there is nothing to write.
+pub fn desire_group(name: &str) -> Desired {
+    Desired { keys: vec![Key { field: "name", value: name.to_owned() }], ..Desired::default() }
+}
+
+/// The body of the create call; security groups are required there, if only as an empty list.
+pub fn body(changes: &Changes) -> Value {
+    let mut body: Map<String, Value> = changes.fields.clone().into_iter().collect();
+    body.insert("selectedSecurityGroup".into(), json!(changes.groups.clone().unwrap_or_default()));
+    body.into()
+}
+
+/// The id of the user that was made: the answer's, if it shows one, else `US-<e-mail>` as in the sample of `parentUser`.
+pub fn id(answer: &Value, email: &str) -> String {
+    let shown = ["userId", "id"].iter().find_map(|name| answer.get(*name).and_then(shape::id));
+    shown.unwrap_or_else(|| format!("US-{email}"))
+}
+
+/// A refusal. The words are not documented: "user … exists" in any dress is a conflict, "role … exists" is a bad request.
+pub fn refusal(answer: &Answer) -> ProviderError {
+    let json = answer.json_or_null();
+    let words =
+        ["message", "error"].iter().find_map(|name| json.get(*name).and_then(Value::as_str)).unwrap_or_default();
+    let mut error = shape::refusal(answer, words);
+    let lower = words.to_ascii_lowercase();
+    let exists = lower.contains("exist") || lower.contains("duplicate") || error.kind == ErrorKind::Conflict;
+    match error.kind {
+        ErrorKind::Invalid | ErrorKind::Conflict if exists && lower.contains("role") => error.kind = ErrorKind::Invalid,
+        ErrorKind::Invalid if exists && !lower.contains("not exist") => error.kind = ErrorKind::Conflict,
+        _ => {}
+    }
+    error
+}
+
+fn invalid(message: &str) -> Rejection {
+    Rejection::new(Reason::Invalid, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(block: Value) -> PlatformUserSpec {
+        serde_json::from_value(json!({
+            "credentialRef": {"name": "main"}, "email": "ada@example.com", "firstName": "Ada", "lastName": "Lovelace",
+            "provider": {"industrility": block},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_user_with_a_role_has_every_required_field() {
+        let block = json!({"orgName": "Example", "userType": "Customer", "userLoginType": "COGNITO", "parentUser": "US-root@example.com", "role": "UR-customer"});
+        let desired = desire_user(&spec(block)).unwrap();
+        let body = body(&Changes { fields: desired.fields, ..Changes::default() });
+        assert_eq!(
+            body,
+            json!({
+                "email": "ada@example.com", "firstName": "Ada", "lastName": "Lovelace", "orgName": "Example",
+                "userType": "Customer", "userLoginType": "COGNITO", "parentUser": "US-root@example.com",
+                "selectedRole": "UR-customer", "toggleButtonValue": "select", "installedAppsData": {},
+                "discountClasses": "", "selectedSecurityGroup": [],
+            })
+        );
+    }
+
+    #[test]
+    fn a_new_role_is_privileged_and_leaves_the_selected_one_empty() {
+        let block = json!({"orgName": "Example", "userType": "Customer", "userLoginType": "SSO", "parentUser": "US-root@example.com",
+            "newRole": {"name": "Reader", "permissions": {"Maps": {"read": true}}}, "discountClasses": {"ClassA": "18"}});
+        let desired = desire_user(&spec(block)).unwrap();
+        assert_eq!(desired.privileged.as_deref(), Some("the new role Reader"));
+        assert_eq!(desired.fields["selectedRole"], "");
+        assert_eq!(desired.fields["toggleButtonValue"], "create");
+        assert_eq!(
+            desired.fields["newRoles"],
+            json!({"Maps": {"read": true, "create": false, "update": false, "delete": false}})
+        );
+        assert_eq!(desired.fields["discountClasses"], r#"{"ClassA":"18"}"#);
+    }
+}

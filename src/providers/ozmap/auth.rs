@@ -1,0 +1,72 @@
+//! OZmap's log-in and its raw token; nothing else.
+
+use async_trait::async_trait;
+use reqwest::Method;
+use reqwest::header::AUTHORIZATION;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+
+use super::wire;
+use crate::plan::Rejection;
+use crate::providers::error::{ErrorKind, ProviderError};
+use crate::providers::http::{Call, Transport};
+use crate::providers::secret::SecretData;
+use crate::providers::session::{Login, Token};
+use crate::providers::shape;
+
+/// A token, or username and password, or both: then the token first.
+pub struct OzmapLogin {
+    transport: Transport,
+    token: Option<SecretString>,
+    user: Option<(SecretString, SecretString)>,
+}
+
+impl OzmapLogin {
+    /// Errors: a Secret with neither.
+    pub fn new(transport: Transport, secret: &SecretData) -> Result<Self, Rejection> {
+        let (token, user) = (secret.get("token"), secret.pair("username", "password"));
+        if token.is_none() && user.is_none() {
+            return Err(secret.lacks("token, and no username and password"));
+        }
+        Ok(Self { transport, token, user })
+    }
+
+    /// Whom the Secret names, if it does.
+    pub fn username(&self) -> Option<&str> {
+        self.user.as_ref().map(|(username, _)| username.expose_secret())
+    }
+
+    async fn exchange(&self, username: &SecretString, password: &SecretString) -> Result<Token, ProviderError> {
+        let body = json!({"login": username.expose_secret(), "password": password.expose_secret()});
+        let call = Call::new("login", Method::POST, "/users/login").query("type", "API").json(body);
+        let answer = self.transport.send(call).await?;
+        if !answer.is_success() {
+            let mut error = wire::refusal(&answer);
+            if matches!(error.kind, ErrorKind::Invalid | ErrorKind::PermissionDenied | ErrorKind::NotFound) {
+                error.kind = ErrorKind::Unauthenticated;
+            }
+            return Err(error);
+        }
+        let json = answer.json()?;
+        let token = json.get("authorization").and_then(Value::as_str).filter(|token| !token.is_empty());
+        let token = token.ok_or_else(|| shape::nonsense(answer.said(), "no token under authorization"))?;
+        Ok(Token { value: token.into(), expires: None })
+    }
+}
+
+#[async_trait]
+impl Login for OzmapLogin {
+    fn given(&self) -> Option<SecretString> {
+        self.token.clone()
+    }
+
+    async fn login(&self, _: Option<&Token>) -> Option<Result<Token, ProviderError>> {
+        let (username, password) = self.user.as_ref()?;
+        Some(self.exchange(username, password).await)
+    }
+
+    /// The token as it is, without a scheme word (seed 004).
+    fn attach(&self, call: Call, token: &SecretString) -> Result<Call, ProviderError> {
+        call.header(AUTHORIZATION, token.expose_secret())
+    }
+}

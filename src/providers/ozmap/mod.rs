@@ -1,0 +1,235 @@
+//! OZmap (DevOZ): URLs and calls; shapes are in `wire`, the login in `auth`.
+//!
+//! Sources: the wiki page "User creation" (seed 004) and the vendor's own SDK, @ozmap/ozmap-sdk 1.1.8.
+
+mod auth;
+mod wire;
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
+use async_trait::async_trait;
+use reqwest::Method;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+
+use super::error::{ErrorKind, ProviderError};
+use super::http::{Call, Transport, segment};
+use super::session::Session;
+use super::shape::{self, Verb, operation};
+use super::{Access, Provider};
+use crate::api::credential::{OzmapAccess, PasswordEncoding};
+use crate::api::{PlatformGroupSpec, PlatformUserSpec};
+use crate::plan::{
+    Account, Capabilities, Catalog, CatalogEntry, Changes, Desired, GroupSupport, Key, Limits, Rejection, Subject,
+    matches_key,
+};
+use auth::OzmapLogin;
+
+/// Entries asked for per page; the default of 25 would cost a call per 25 users (wiki, "User creation").
+const PAGE: usize = 500;
+
+/// What OZmap can do.
+pub const CAPABILITIES: Capabilities = Capabilities {
+    user_fields: wire::USER,
+    group_fields: wire::GROUP,
+    readable: true,
+    filter: true,
+    updates: true,
+    deletes: true,
+    switch: None,
+    groups: GroupSupport::Managed,
+    checkable: true,
+    default_limits: Limits { per_minute: 120, burst: 20, concurrency: 4 },
+};
+
+/// One credential's way to OZmap.
+pub struct Ozmap {
+    transport: Transport,
+    session: Session<OzmapLogin>,
+    username: Option<String>,
+    encoding: PasswordEncoding,
+    /// Ids of roles named Administrator, learned with the catalogue: users show their role by id only.
+    administrators: Mutex<BTreeSet<String>>,
+}
+
+impl Ozmap {
+    /// Errors: a Secret without `token` or `username` + `password`, or an address that may not be used.
+    pub fn connect(settings: &OzmapAccess, access: &Access<'_>) -> Result<Self, Rejection> {
+        let OzmapAccess { url, password_encoding } = settings;
+        let transport = access.transport(url)?;
+        let login = OzmapLogin::new(transport.clone(), access.secret)?;
+        Ok(Self {
+            transport,
+            username: login.username().map(str::to_owned),
+            session: Session::new(login),
+            encoding: password_encoding.unwrap_or_default(),
+            administrators: Mutex::default(),
+        })
+    }
+
+    async fn call(&self, call: Call) -> Result<Value, ProviderError> {
+        let answer = self.session.send(&self.transport, call).await?;
+        match answer.status {
+            204 => Ok(Value::Null),
+            200..300 => answer.json(),
+            _ => Err(wire::refusal(&answer)),
+        }
+    }
+
+    /// All rows of a collection, or those that `filter` lets through.
+    async fn rows(&self, name: &'static str, path: &str, filter: Option<&Value>) -> Result<Vec<Value>, ProviderError> {
+        let mut rows = Vec::new();
+        for page in 1_usize.. {
+            let mut call = Call::new(name, Method::GET, path).query("page", page.to_string());
+            call = call.query("limit", PAGE.to_string());
+            if let Some(filter) = filter {
+                call = call.query("filter", filter.to_string());
+            }
+            let answer = self.call(call).await?;
+            let (found, total) = (shape::list(&answer, "rows", path)?, shape::count(&answer, "total", path)?);
+            rows.extend(found.iter().cloned());
+            if rows.len() == total {
+                break;
+            }
+            if found.is_empty() || rows.len() > total {
+                return Err(shape::nonsense(
+                    path,
+                    &format!("{} rows of {total}: a listing that is not whole", rows.len()),
+                ));
+            }
+        }
+        Ok(rows)
+    }
+
+    async fn accounts(&self, subject: Subject, filter: Option<&Value>) -> Result<Vec<Account>, ProviderError> {
+        let verb = if filter.is_some() { Verb::Find } else { Verb::List };
+        let path = wire::path(subject);
+        let rows = self.rows(operation(subject, verb), path, filter).await?;
+        let accounts: Result<Vec<_>, _> = rows.iter().map(|row| self.account(subject, row)).collect();
+        shape::distinct(accounts?, path)
+    }
+
+    fn account(&self, subject: Subject, row: &Value) -> Result<Account, ProviderError> {
+        let administrators = self.administrators.lock().unwrap_or_else(PoisonError::into_inner);
+        wire::account(subject, row, &administrators)
+    }
+
+    /// The accounts that carry `key`; rows that do not match show that the filter was ignored, and the listing answers.
+    async fn with_key(&self, subject: Subject, key: &Key) -> Result<Vec<Account>, ProviderError> {
+        let table = CAPABILITIES.fields(subject);
+        let filter = json!([{"property": key.field, "operator": "=", "value": key.value}]);
+        let found = self.accounts(subject, Some(&filter)).await?;
+        if found.iter().all(|account| matches_key(table, account, key)) {
+            return Ok(found);
+        }
+        let all = self.accounts(subject, None).await?;
+        Ok(all.into_iter().filter(|account| matches_key(table, account, key)).collect())
+    }
+
+    fn one(subject: Subject, id: &str) -> String {
+        format!("{}/{}", wire::path(subject), segment(id))
+    }
+}
+
+#[async_trait]
+impl Provider for Ozmap {
+    fn capabilities(&self) -> &'static Capabilities {
+        &CAPABILITIES
+    }
+
+    fn host(&self) -> String {
+        self.transport.host()
+    }
+
+    fn desire_user(&self, spec: &PlatformUserSpec, catalog: &Catalog) -> Result<Desired, Rejection> {
+        wire::desire_user(spec, catalog)
+    }
+
+    fn desire_group(&self, name: &str, spec: &PlatformGroupSpec, catalog: &Catalog) -> Result<Desired, Rejection> {
+        wire::desire_group(name, spec, catalog)
+    }
+
+    /// The answer's shape is not documented: what looks like a name is taken, else what the Secret says.
+    async fn whoami(&self) -> Result<String, ProviderError> {
+        let me = self.call(Call::new("whoami", Method::GET, "/authenticated")).await?;
+        let user = me.get("user").filter(|user| user.is_object()).unwrap_or(&me);
+        let shown = ["username", "email"].iter().find_map(|name| user.get(*name).and_then(shape::id));
+        Ok(shown.or_else(|| self.username.clone()).unwrap_or_else(|| "token".into()))
+    }
+
+    async fn list(&self, subject: Subject) -> Result<Vec<Account>, ProviderError> {
+        self.accounts(subject, None).await
+    }
+
+    /// Roles and projects, by id and name only.
+    async fn catalog(&self) -> Result<Catalog, ProviderError> {
+        let mut entries = Vec::new();
+        for (catalog, name, path) in
+            [(wire::ROLE, "roles.list", "/roles"), (wire::PROJECT, "projects.list", "/projects")]
+        {
+            for row in self.rows(name, path, None).await? {
+                let object = shape::object(&row, path)?;
+                let id = shape::id_of(object, wire::ID, path)?;
+                let name = object.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+                entries.push(CatalogEntry { catalog, id, name });
+            }
+        }
+        let named = |entry: &&CatalogEntry| entry.catalog == wire::ROLE && entry.name == wire::ADMINISTRATOR;
+        *self.administrators.lock().unwrap_or_else(PoisonError::into_inner) =
+            entries.iter().filter(named).map(|entry| entry.id.clone()).collect();
+        Ok(Catalog { entries })
+    }
+
+    async fn find(&self, subject: Subject, desired: &Desired) -> Result<Vec<Account>, ProviderError> {
+        let mut found: Vec<Account> = Vec::new();
+        for key in &desired.keys {
+            for account in self.with_key(subject, key).await? {
+                if found.iter().all(|known| known.id != account.id) {
+                    found.push(account);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    async fn read(&self, subject: Subject, id: &str) -> Result<Option<Account>, ProviderError> {
+        match self.call(Call::new(operation(subject, Verb::Read), Method::GET, Self::one(subject, id))).await {
+            Ok(row) => self.account(subject, &row).map(Some),
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn create(
+        &self,
+        subject: Subject,
+        changes: &Changes,
+        password: Option<&SecretString>,
+    ) -> Result<Account, ProviderError> {
+        let body = wire::creation(subject, changes, password, self.encoding);
+        let call = Call::new(operation(subject, Verb::Create), Method::POST, wire::path(subject)).json(body);
+        self.account(subject, &self.call(call).await?)
+    }
+
+    async fn update(
+        &self,
+        subject: Subject,
+        current: &Account,
+        changes: &Changes,
+        password: Option<&SecretString>,
+    ) -> Result<(), ProviderError> {
+        let body = wire::body(changes, password, self.encoding);
+        let call =
+            Call::new(operation(subject, Verb::Update), Method::PATCH, Self::one(subject, &current.id)).json(body);
+        let answer = self.session.send(&self.transport, call).await?;
+        // The SDK ignores the body of this answer; so do we.
+        if answer.is_success() { Ok(()) } else { Err(wire::refusal(&answer)) }
+    }
+
+    async fn delete(&self, subject: Subject, id: &str) -> Result<(), ProviderError> {
+        let call = Call::new(operation(subject, Verb::Delete), Method::DELETE, Self::one(subject, id));
+        let answer = self.session.send(&self.transport, call).await?;
+        if answer.is_success() { Ok(()) } else { Err(wire::refusal(&answer)) }
+    }
+}

@@ -1,0 +1,267 @@
+//! OZmap's fields and shapes, both ways; no call is made here.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value, json};
+
+use crate::api::credential::PasswordEncoding;
+use crate::api::group::GroupProvider;
+use crate::api::user::{OzmapProjectRole, OzmapResource, OzmapUser, Reference, UserProvider};
+use crate::api::{PlatformGroupSpec, PlatformUserSpec, Reason};
+use crate::plan::{Account, Catalog, Changes, Compare, Desired, Field, Key, Rejection, Subject};
+use crate::providers::error::{ErrorKind, ProviderError};
+use crate::providers::http::Answer;
+use crate::providers::shape::{self, put};
+
+/// Writable fields of a user (seed 004). That `username` never changes is assumed; nothing says that it may.
+pub const USER: &[Field] = &[
+    Field::fixed("username", Compare::Exact),
+    Field::new("email", Compare::FoldCase),
+    Field::new("name", Compare::Exact),
+    Field::new("phone", Compare::Exact),
+    Field::new("resources", Compare::Set),
+    Field::new("role", Compare::Exact),
+    Field::new("projects", Compare::Set),
+    Field::new("observation", Compare::Exact),
+    Field::new("locale", Compare::Exact),
+];
+
+/// Writable fields of a project group (SDK, docs/PROJECTGROUP.md).
+pub const GROUP: &[Field] = &[Field::new("name", Compare::Exact), Field::new("projects", Compare::Set)];
+
+/// The catalogue of roles.
+pub const ROLE: &str = "role";
+/// The catalogue of projects.
+pub const PROJECT: &str = "project";
+/// The role that may do everything (help centre, 44001786995).
+pub const ADMINISTRATOR: &str = "Administrator";
+/// Both are there, with the same value (seed 004).
+pub const ID: &[&str] = &["id", "_id"];
+
+/// The collection's path.
+pub fn path(subject: Subject) -> &'static str {
+    match subject {
+        Subject::User => "/users",
+        Subject::Group => "/project-groups",
+    }
+}
+
+/// The user that a manifest describes.
+///
+/// Errors: the block is missing, a role or project that matches nothing or several, a field OZmap does not have.
+pub fn desire_user(spec: &PlatformUserSpec, catalog: &Catalog) -> Result<Desired, Rejection> {
+    let Some(UserProvider::Ozmap(block)) = &spec.provider else {
+        let message = "OZmap needs spec.provider.ozmap with resources and role: add it";
+        return Err(Rejection::new(Reason::Invalid, message));
+    };
+    if spec.active.is_some() {
+        let message = "OZmap cannot block a user: remove spec.active, and delete the object to take access away";
+        return Err(Rejection::new(Reason::Unsupported, message));
+    }
+    let username = spec.username.clone().unwrap_or_else(|| spec.email.clone());
+    let mut desired = Desired {
+        keys: vec![
+            Key { field: "username", value: username.clone() },
+            Key { field: "email", value: spec.email.clone() },
+        ],
+        needs_password: true,
+        ..Desired::default()
+    };
+    put(&mut desired.fields, "username", Some(username));
+    put(&mut desired.fields, "email", Some(&spec.email));
+    put(&mut desired.fields, "name", Some(shape::display_name(spec)));
+    put(&mut desired.fields, "phone", spec.phone.as_ref());
+    put_block(&mut desired, block, catalog)?;
+    Ok(desired)
+}
+
+fn put_block(desired: &mut Desired, block: &OzmapUser, catalog: &Catalog) -> Result<(), Rejection> {
+    let OzmapUser { resources, role, projects, observation, locale } = block;
+    let role = resolve(catalog, ROLE, role, "spec.provider.ozmap.role")?;
+    let access = projects.as_ref().map(|projects| project_roles(catalog, projects)).transpose()?;
+    let administrator = catalog.ids(ROLE, ADMINISTRATOR);
+    let used = access.iter().flatten().filter_map(|entry| entry["role"].as_str());
+    let rules = [role.as_str()].into_iter().chain(used).any(|role| administrator.contains(&role));
+    desired.privileged = if resources.contains(&OzmapResource::Api) {
+        Some("resource API".into())
+    } else {
+        rules.then(|| "role Administrator".into())
+    };
+    put(&mut desired.fields, "resources", Some(resources));
+    put(&mut desired.fields, "role", Some(role));
+    put(&mut desired.fields, "projects", access);
+    put(&mut desired.fields, "observation", observation.as_ref());
+    put(&mut desired.fields, "locale", locale.as_ref());
+    Ok(())
+}
+
+fn project_roles(catalog: &Catalog, projects: &[OzmapProjectRole]) -> Result<Vec<Value>, Rejection> {
+    let entry = |(position, entry): (usize, &OzmapProjectRole)| {
+        let field = format!("spec.provider.ozmap.projects[{position}]");
+        let project = resolve(catalog, PROJECT, &entry.project, &format!("{field}.project"))?;
+        let role = resolve(catalog, ROLE, &entry.role, &format!("{field}.role"))?;
+        Ok(json!({"project": project, "role": role}))
+    };
+    projects.iter().enumerate().map(entry).collect()
+}
+
+/// The id of a role or project.
+fn resolve(catalog: &Catalog, of: &str, reference: &Reference, field: &str) -> Result<String, Rejection> {
+    match reference {
+        Reference::Id(id) if catalog.has(of, id) => Ok(id.clone()),
+        Reference::Id(id) => {
+            Err(Rejection::new(Reason::NotFound, format!("{field}: OZmap lists no {of} with the id {id}; correct it")))
+        }
+        Reference::Name(name) => match catalog.ids(of, name).as_slice() {
+            [id] => Ok((*id).to_owned()),
+            [] => {
+                Err(Rejection::new(Reason::NotFound, format!("{field}: OZmap lists no {of} named {name}; correct it")))
+            }
+            several => Err(Rejection::new(
+                Reason::AmbiguousMatch,
+                format!("{field}: {} {of}s of OZmap are named {name}; name one by id", several.len()),
+            )),
+        },
+    }
+}
+
+/// The project group that a manifest describes.
+///
+/// Errors: a project that matches nothing or several.
+pub fn desire_group(name: &str, spec: &PlatformGroupSpec, catalog: &Catalog) -> Result<Desired, Rejection> {
+    let mut desired = Desired { keys: vec![Key { field: "name", value: name.to_owned() }], ..Desired::default() };
+    put(&mut desired.fields, "name", Some(name));
+    if let Some(GroupProvider::Ozmap(block)) = &spec.provider
+        && let Some(projects) = &block.projects
+    {
+        let entry = |(position, project): (usize, &Reference)| {
+            let field = format!("spec.provider.ozmap.projects[{position}]");
+            Ok(json!({"project": resolve(catalog, PROJECT, project, &field)?}))
+        };
+        let projects: Result<Vec<Value>, Rejection> = projects.iter().enumerate().map(entry).collect();
+        put(&mut desired.fields, "projects", Some(projects?));
+    }
+    Ok(desired)
+}
+
+/// A user or project group as OZmap shows it. Another user's `apiKey`, which listings may hold, is not kept.
+///
+/// Errors: a row that is no object or has no id.
+pub fn account(subject: Subject, row: &Value, administrators: &BTreeSet<String>) -> Result<Account, ProviderError> {
+    let table = match subject {
+        Subject::User => USER,
+        Subject::Group => GROUP,
+    };
+    let object = shape::object(row, path(subject))?;
+    let mut account = Account {
+        id: shape::id_of(object, ID, path(subject))?,
+        fields: shape::fields(table, object),
+        created: shape::instant(object.get("createdAt")),
+        creator: object.get("creatorData").and_then(|creator| creator.get("username")).and_then(shape::id),
+        ..Account::default()
+    };
+    let projects = projects(object.get("projects"));
+    account.fields.insert("projects".into(), projects.into());
+    if subject == Subject::User {
+        if let Some(role) = object.get("role").and_then(reference) {
+            account.fields.insert("role".into(), json!(role));
+        }
+        let groups = object.get("projectGroups").and_then(Value::as_array).into_iter().flatten();
+        account.groups = Some(groups.filter_map(|entry| reference(entry.get("group").unwrap_or(entry))).collect());
+        account.privileged = privilege(&account, administrators);
+    }
+    Ok(account)
+}
+
+/// An id, or the id of an object that was filled in.
+fn reference(value: &Value) -> Option<String> {
+    shape::id(value).or_else(|| ID.iter().find_map(|name| value.get(*name).and_then(shape::id)))
+}
+
+/// Projects that were given directly; those that come with a group (`fromGroup`) are not ours to send.
+fn projects(list: Option<&Value>) -> Vec<Value> {
+    let entries = list.and_then(Value::as_array).into_iter().flatten();
+    entries
+        .filter(|entry| entry.get("fromGroup") != Some(&Value::Bool(true)))
+        .filter_map(|entry| {
+            let project = reference(entry.get("project").unwrap_or(entry))?;
+            Some(match entry.get("role").and_then(reference) {
+                Some(role) => json!({"project": project, "role": role}),
+                None => json!({"project": project}),
+            })
+        })
+        .collect()
+}
+
+fn privilege(account: &Account, administrators: &BTreeSet<String>) -> Option<String> {
+    let resources = account.fields.get("resources").and_then(Value::as_array);
+    if resources.is_some_and(|resources| resources.contains(&json!("API"))) {
+        return Some("resource API".into());
+    }
+    let projects = account.fields.get("projects").and_then(Value::as_array);
+    let given = projects.into_iter().flatten().filter_map(|entry| entry["role"].as_str());
+    let mut roles = account.text("role").into_iter().chain(given);
+    roles.any(|role| administrators.contains(role)).then(|| "role Administrator".into())
+}
+
+/// The body of a POST: what the SDK's type requires is there, if only empty.
+pub fn creation(
+    subject: Subject,
+    changes: &Changes,
+    password: Option<&SecretString>,
+    encoding: PasswordEncoding,
+) -> Value {
+    let mut body = body(changes, password, encoding);
+    let required: &[&str] = match subject {
+        Subject::User => &["projects", "projectGroups"],
+        Subject::Group => &["projects"],
+    };
+    for name in required {
+        if body.get(name).is_none() {
+            body[*name] = json!([]);
+        }
+    }
+    body
+}
+
+/// The body of a PATCH: changed fields only, never `external_id`, which OZmap refuses when unchanged (SDK, UpdatableProxy).
+pub fn body(changes: &Changes, password: Option<&SecretString>, encoding: PasswordEncoding) -> Value {
+    let mut body: Map<String, Value> = changes.fields.clone().into_iter().collect();
+    if let Some(groups) = &changes.groups {
+        body.insert("projectGroups".into(), groups.iter().map(|group| json!({"group": group})).collect());
+    }
+    if let Some(password) = password {
+        body.insert("password".into(), json!(encoded(password, encoding)));
+    }
+    body.into()
+}
+
+fn encoded(password: &SecretString, encoding: PasswordEncoding) -> String {
+    let plain = password.expose_secret();
+    match encoding {
+        PasswordEncoding::Plain => plain.to_owned(),
+        PasswordEncoding::Sha256Hex => {
+            digest(&SHA256, plain.as_bytes()).as_ref().iter().fold(String::new(), |mut text, byte| {
+                let _ = write!(text, "{byte:02x}");
+                text
+            })
+        }
+    }
+}
+
+/// A refusal; error bodies are not documented, `message` and `error` are read.
+pub fn refusal(answer: &Answer) -> ProviderError {
+    let json = answer.json_or_null();
+    let words =
+        ["message", "error"].iter().find_map(|name| json.get(*name).and_then(Value::as_str)).unwrap_or_default();
+    let mut error = shape::refusal(answer, words);
+    let lower = words.to_ascii_lowercase();
+    let taken = ["already", "in use", "duplicate"].iter().any(|word| lower.contains(word));
+    if error.kind == ErrorKind::Invalid && taken {
+        error.kind = ErrorKind::Conflict;
+    }
+    error
+}

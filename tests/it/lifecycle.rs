@@ -1,0 +1,79 @@
+//! The main job: group → user → application access, from apply to ids and conditions, and back out again.
+
+use serde_json::json;
+use usher::api::{PlatformGroup, PlatformUser};
+use usher_sandbox::vendors::Vendor;
+
+use crate::scene::Scene;
+
+#[tokio::test]
+async fn a_group_a_user_and_his_applications_are_made_in_order() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    scene.secret("ada-login", &json!({"password": "Fake-Passw0rd"})).await;
+    scene
+        .user(
+            "ada",
+            json!({
+                "email": "ada@example.com",
+                "firstName": "Ada",
+                "passwordSecretRef": {"name": "ada-login"},
+                "groups": [{"groupRef": {"name": "north"}}],
+                "provider": {"pegasus": {"access": "basic", "applications": {"pegasus2.0": {"tracking": true}}}},
+            }),
+        )
+        .await;
+    scene.user_says("ada", "WaitingForGroup").await;
+    scene.group("north", json!({"displayName": "Fleet North", "provider": {"pegasus": {"city": "Merida"}}})).await;
+    let ada = scene.user_ready("ada").await;
+    let group = scene.group_says("north", "Synced").await;
+
+    let account = scene.vendor.user("ada@example.com").unwrap();
+    assert_eq!(account["first_name"], "Ada");
+    assert_eq!(account["password"], "Fake-Passw0rd");
+    assert_eq!(account["is_active"], true);
+    let id = ada.status.unwrap().identity.external_id.unwrap();
+    assert_eq!(account["id"].to_string(), id);
+    let group_id = group.status.unwrap().identity.external_id.unwrap();
+    assert_eq!(account["groups"].to_string(), format!("[{group_id}]"));
+    assert_eq!(
+        scene.vendor.writes().iter().map(|call| call.operation).collect::<Vec<_>>(),
+        ["groups.create", "users.create", "apps.write"]
+    );
+    assert_eq!(scene.vendor.violations(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_edit_is_one_update_and_a_deletion_removes_the_account() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    scene.secret("ada-login", &json!({"password": "Fake-Passw0rd"})).await;
+    let spec =
+        |phone: &str| json!({"email": "ada@example.com", "phone": phone, "passwordSecretRef": {"name": "ada-login"}});
+    scene.user("ada", spec("1")).await;
+    scene.user_ready("ada").await;
+    scene.user("ada", spec("2")).await;
+    scene.user_ready("ada").await;
+    assert_eq!(scene.vendor.user("ada@example.com").unwrap()["phone"], "2");
+    assert_eq!(scene.vendor.count("users.update"), 1);
+
+    scene.delete::<PlatformUser>("ada").await;
+    scene.until_gone::<PlatformUser>("ada").await;
+    assert!(scene.vendor.user("ada@example.com").is_none());
+    assert_eq!(scene.vendor.violations(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn drift_is_repaired_and_an_unchanged_group_costs_no_write() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    scene.group("north", json!({"provider": {"pegasus": {"city": "Merida"}}})).await;
+    let before = scene.group_says("north", "Synced").await;
+    scene.annotate::<PlatformGroup>("north", "usher.dev/reconcile-at", "1").await;
+    scene.group_handled("north", "1").await;
+    assert_eq!(scene.vendor.writes().len(), 1, "only the create: {:#?}", scene.vendor.writes());
+
+    scene.vendor.edit_group("north", json!({"city": "Bogota"}));
+    scene.annotate::<PlatformGroup>("north", "usher.dev/reconcile-at", "2").await;
+    let after = scene.group_handled("north", "2").await;
+    assert_eq!(scene.vendor.group("north").unwrap()["city"], "Merida");
+    assert_eq!(scene.vendor.count("groups.update"), 1);
+    assert_eq!(before.metadata.generation, after.metadata.generation);
+}

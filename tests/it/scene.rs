@@ -1,0 +1,258 @@
+//! One test's namespace, vendor and credential, and the words to describe what users do and see there.
+
+use std::fmt::Debug;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use k8s_openapi::NamespaceResourceScope;
+use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams};
+use kube::runtime::wait::await_condition;
+use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use usher::api::{PlatformGroup, PlatformUser, ProviderCredential};
+use usher_sandbox::controlplane;
+use usher_sandbox::vendors::{Options, Simulator, Vendor};
+
+use crate::world::world;
+
+/// Longest time until a condition comes true.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// One test's corner of the world.
+pub struct Scene {
+    /// As the administrator.
+    pub client: Client,
+    /// The test's own namespace.
+    pub namespace: String,
+    /// The vendor.
+    pub vendor: Simulator,
+}
+
+impl Scene {
+    /// A namespace with a running vendor, its Secret and its credential, all named `main`.
+    pub async fn new(vendor: Vendor) -> Self {
+        Self::with(vendor, Options::default(), json!({})).await
+    }
+
+    /// The same with vendor options and further fields of the credential's spec.
+    pub async fn with(vendor: Vendor, options: Options, spec: Value) -> Self {
+        let scene = Self::without_credential(vendor, options).await;
+        scene.apply_secret("main").await;
+        scene.apply_credential(spec).await;
+        scene
+    }
+
+    /// A namespace with a running vendor and nothing else.
+    pub async fn without_credential(vendor: Vendor, options: Options) -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let client = world().plane.client().unwrap();
+        let namespace = format!("t{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let vendor = Simulator::start_with(vendor, options).await.unwrap();
+        let scene = Self { client, namespace, vendor };
+        scene.apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": scene.namespace}})).await;
+        scene
+    }
+
+    /// The Secret of the vendor's credentials.
+    pub async fn apply_secret(&self, name: &str) {
+        self.secret(name, &json!(self.vendor.secret())).await;
+    }
+
+    /// A Secret with these entries.
+    pub async fn secret(&self, name: &str, entries: &Value) {
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": self.namespace}, "stringData": entries});
+        self.apply(&secret).await;
+    }
+
+    /// The credential `main`, with further fields of its spec.
+    pub async fn apply_credential(&self, further: Value) {
+        let vendor = self.vendor.vendor().name();
+        let mut spec = json!({
+            "provider": {vendor: {"url": self.vendor.url()}},
+            "secretRef": {"name": "main"},
+            "allowInsecureHttp": true,
+            "requests": {"perMinute": 60_000, "burst": 1000, "concurrency": 8},
+        });
+        merge(&mut spec, further);
+        self.apply(&self.manifest("ProviderCredential", "main", spec)).await;
+    }
+
+    fn manifest(&self, kind: &str, name: &str, spec: Value) -> Value {
+        json!({"apiVersion": "usher.dev/v1alpha1", "kind": kind, "metadata": {"name": name, "namespace": self.namespace}, "spec": spec})
+    }
+
+    /// `kubectl apply --server-side`.
+    pub async fn apply(&self, document: &Value) {
+        controlplane::apply(&self.client, &document.to_string()).await.unwrap();
+    }
+
+    /// A user through the credential `main`.
+    pub async fn user(&self, name: &str, spec: Value) {
+        self.apply(&self.manifest("PlatformUser", name, with_credential(spec))).await;
+    }
+
+    /// A group through the credential `main`.
+    pub async fn group(&self, name: &str, spec: Value) {
+        self.apply(&self.manifest("PlatformGroup", name, with_credential(spec))).await;
+    }
+
+    /// The API of a kind here.
+    pub fn api<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(&self) -> Api<K> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// Waits until the object satisfies `wanted` and returns it; says what it was like if that does not come.
+    pub async fn until<K>(&self, name: &str, wanted: impl Fn(&K) -> bool + Clone) -> K
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Send
+            + 'static,
+    {
+        let api = self.api::<K>();
+        let condition = |object: Option<&K>| object.is_some_and(wanted.clone());
+        match tokio::time::timeout(PATIENCE, await_condition(api.clone(), name, condition)).await {
+            Ok(found) => found.unwrap().unwrap(),
+            Err(_) => panic!("{name} never came to be as wanted: {:#?}", api.get(name).await),
+        }
+    }
+
+    /// Waits until the user is Ready for its present spec.
+    pub async fn user_ready(&self, name: &str) -> PlatformUser {
+        self.user_says(name, "Synced").await
+    }
+
+    /// Waits until the user's Ready condition has this reason for its present spec.
+    pub async fn user_says(&self, name: &str, reason: &'static str) -> PlatformUser {
+        self.until(name, move |user: &PlatformUser| {
+            let status = user.status.as_ref().map(|status| &status.report);
+            status.is_some_and(|status| {
+                status.observed_generation == user.metadata.generation.unwrap_or(0) && says(&status.conditions, reason)
+            })
+        })
+        .await
+    }
+
+    /// Waits until the group's Ready condition has this reason for its present spec.
+    pub async fn group_says(&self, name: &str, reason: &'static str) -> PlatformGroup {
+        self.until(name, move |group: &PlatformGroup| {
+            let status = group.status.as_ref().map(|status| &status.report);
+            status.is_some_and(|status| {
+                status.observed_generation == group.metadata.generation.unwrap_or(0) && says(&status.conditions, reason)
+            })
+        })
+        .await
+    }
+
+    /// Waits until the comparison of a group that was asked for with `value` is made.
+    pub async fn group_handled(&self, name: &str, value: &str) -> PlatformGroup {
+        let value = value.to_owned();
+        self.until(name, move |group: &PlatformGroup| {
+            let status = group.status.as_ref().map(|status| &status.report);
+            status.is_some_and(|status| status.last_handled_reconcile_at.as_ref() == Some(&value))
+        })
+        .await
+    }
+
+    /// Waits until the credential's Ready condition has this reason.
+    pub async fn credential_says(&self, reason: &'static str) -> ProviderCredential {
+        self.until("main", move |credential: &ProviderCredential| {
+            credential.status.as_ref().is_some_and(|status| says(&status.conditions, reason))
+        })
+        .await
+    }
+
+    /// Waits until the vendor's state satisfies `wanted`.
+    pub async fn vendor_until(&self, what: &str, wanted: impl Fn(&Simulator) -> bool) {
+        let waiting = async {
+            while !wanted(&self.vendor) {
+                tokio::select! {
+                    () = self.vendor.changed() => {}
+                    () = tokio::time::sleep(Duration::from_millis(100)) => {}
+                }
+            }
+        };
+        if tokio::time::timeout(PATIENCE, waiting).await.is_err() {
+            panic!(
+                "{what} never came; the vendor holds {:#?} and was called {:#?}",
+                self.vendor.users(),
+                self.vendor.calls()
+            );
+        }
+    }
+
+    /// `kubectl delete`, without waiting.
+    pub async fn delete<K>(&self, name: &str)
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+    {
+        self.api::<K>().delete(name, &DeleteParams::background()).await.unwrap();
+    }
+
+    /// Waits until the object is gone.
+    pub async fn until_gone<K>(&self, name: &str)
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Send
+            + 'static,
+    {
+        let gone = await_condition(self.api::<K>(), name, |object: Option<&K>| object.is_none());
+        if tokio::time::timeout(PATIENCE, gone).await.is_err() {
+            panic!("{name} never went: {:#?}", self.api::<K>().get(name).await);
+        }
+    }
+
+    /// Asks for a fresh comparison and returns the value to wait for.
+    pub async fn annotate<K>(&self, name: &str, annotation: &str, value: &str)
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+    {
+        let patch = json!({"metadata": {"annotations": {annotation: value}}});
+        self.api::<K>().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+    }
+
+    /// A fresh comparison of a user, done.
+    pub async fn compare_user(&self, name: &str) {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let value = COUNT.fetch_add(1, Ordering::Relaxed).to_string();
+        self.annotate::<PlatformUser>(name, "usher.dev/reconcile-at", &value).await;
+        self.until(name, move |user: &PlatformUser| {
+            let status = user.status.as_ref().map(|status| &status.report);
+            status.is_some_and(|status| status.last_handled_reconcile_at.as_ref() == Some(&value))
+        })
+        .await;
+    }
+}
+
+/// Whether the Ready condition has this reason, and the companions that go with it.
+fn says(conditions: &[k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition], reason: &str) -> bool {
+    conditions.iter().any(|condition| condition.type_ == "Ready" && condition.reason == reason)
+}
+
+fn with_credential(mut spec: Value) -> Value {
+    merge(&mut spec, json!({"credentialRef": {"name": "main"}}));
+    spec
+}
+
+/// Merges `further` into `value`, key by key.
+pub fn merge(value: &mut Value, further: Value) {
+    match (value, further) {
+        (Value::Object(value), Value::Object(further)) => {
+            for (key, inner) in further {
+                merge(value.entry(key).or_insert(Value::Null), inner);
+            }
+        }
+        (value, further) => *value = further,
+    }
+}
+
+/// The resource version of an object, which any write moves.
+pub fn version(metadata: &ObjectMeta) -> String {
+    metadata.resource_version.clone().unwrap_or_default()
+}

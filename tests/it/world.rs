@@ -1,0 +1,84 @@
+//! One control plane and one operator for all tests of this binary.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use usher::api::user::Mode;
+use usher::api::{ObjectKey, Reason, Vendor};
+use usher::controller::{Settings, Tally};
+use usher::providers::Observer;
+use usher_sandbox::controlplane::{self, ControlPlane, Options};
+
+/// Longest time for one vendor call in tests.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What all tests share.
+pub struct World {
+    /// The API server.
+    pub plane: ControlPlane,
+    /// The operator's token, with deploy/'s permissions.
+    pub operator_token: String,
+    /// Reasons that any object ever had.
+    pub reasons: Arc<Reasons>,
+}
+
+/// Counts nothing but the reasons that objects had.
+#[derive(Default)]
+pub struct Reasons(pub Mutex<BTreeSet<(String, Reason)>>);
+
+impl Observer for Reasons {
+    fn provider_request(&self, _: Vendor, _: &'static str, _: &str, _: Duration) {}
+    fn gate_waited(&self, _: Vendor, _: &'static str, _: Duration) {}
+}
+
+impl Tally for Reasons {
+    fn reconciled(&self, _: &'static str, _: &'static str, _: Duration) {}
+    fn object_state(&self, key: &ObjectKey, reason: Option<Reason>) {
+        if let Some(reason) = reason {
+            self.0.lock().unwrap().insert((key.to_string(), reason));
+        }
+    }
+    fn drift_repaired(&self, _: &'static str, _: Vendor) {}
+    fn credential_ready(&self, _: Vendor, _: &ObjectKey, _: Option<bool>) {}
+}
+
+/// The world, made by the first test that asks. It lives in a thread of its own, because each test has its own runtime.
+pub fn world() -> &'static World {
+    static WORLD: OnceLock<World> = OnceLock::new();
+    WORLD.get_or_init(|| {
+        let (made, making) = mpsc::channel();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+            runtime.block_on(async {
+                made.send(make().await).ok().unwrap();
+                std::future::pending::<()>().await;
+            });
+        });
+        making.recv().expect("the control plane starts")
+    })
+}
+
+async fn make() -> World {
+    let _ = usher::runtime::telemetry::init(
+        usher::runtime::telemetry::LogFormat::Text,
+        &std::env::var("USHER_LOG").unwrap_or_else(|_| "off".into()),
+    );
+    let plane = ControlPlane::start(Options::default()).await.unwrap();
+    let admin = plane.client().unwrap();
+    controlplane::apply(&admin, &controlplane::crds().unwrap()).await.unwrap();
+    controlplane::apply(&admin, &controlplane::operator_manifests().unwrap()).await.unwrap();
+    let operator_token = plane.service_account_token("usher-system", "usher").await.unwrap();
+    let client = kube::Client::try_from(plane.config(&operator_token).unwrap()).unwrap();
+    let settings = Settings {
+        call_timeout: CALL_TIMEOUT,
+        reconcile_timeout: Duration::from_secs(60),
+        mode: Mode::Enforce,
+        namespace: "usher-system".into(),
+        concurrency: 64,
+    };
+    let reasons = Arc::new(Reasons::default());
+    tokio::spawn(usher::controller::run(client, settings, reasons.clone(), CancellationToken::new(), |_| {}));
+    World { plane, operator_token, reasons }
+}
