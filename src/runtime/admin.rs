@@ -14,6 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::metrics::Metrics;
 
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
 /// What is still missing before the process is ready; cheap to clone.
 #[derive(Clone)]
 pub struct Readiness(Arc<Mutex<Vec<&'static str>>>);
@@ -70,10 +72,7 @@ async fn ready(State(readiness): State<Readiness>) -> impl IntoResponse {
 
 async fn render(State(metrics): State<Metrics>) -> impl IntoResponse {
     match metrics.render() {
-        Ok(text) => {
-            let type_ = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-            ([(header::CONTENT_TYPE, type_)], text).into_response()
-        }
+        Ok(text) => ([(header::CONTENT_TYPE, OPENMETRICS)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }
@@ -89,5 +88,28 @@ mod tests {
         assert_eq!(readiness.missing(), ["a"]);
         readiness.done("a");
         assert!(readiness.missing().is_empty());
+    }
+
+    #[tokio::test]
+    async fn health_and_metrics_are_served_until_stopped() {
+        let (readiness, stop) = (Readiness::new(&["crds", "users"]), CancellationToken::new());
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let (address, serving) = serve(any, Metrics::new(), readiness.clone(), stop.clone()).await.unwrap();
+        let server = tokio::spawn(serving);
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let get = async |path: &str| client.get(format!("http://{address}{path}")).send().await.unwrap();
+
+        assert_eq!(get("/livez").await.status(), 200);
+        let unready = get("/readyz").await;
+        assert_eq!(unready.status(), 503);
+        assert_eq!(unready.text().await.unwrap(), "waiting for: crds, users\n");
+        ["crds", "users"].into_iter().for_each(|name| readiness.done(name));
+        assert_eq!(get("/readyz").await.status(), 200);
+        let metrics = get("/metrics").await;
+        assert_eq!(metrics.headers()["content-type"], OPENMETRICS);
+        assert!(metrics.text().await.unwrap().ends_with("# EOF\n"));
+
+        stop.cancel();
+        server.await.unwrap();
     }
 }

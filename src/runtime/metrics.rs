@@ -76,16 +76,22 @@ struct Families {
     reconciles: Family<Outcome, Counter>,
     reconcile_seconds: Timings<OfKind>,
     objects: Family<State, Gauge>,
-    states: Mutex<HashMap<String, State>>,
+    /// The reason of each object by kind and key, so that a new one can take the place of the old in `objects`.
+    states: Mutex<HashMap<(Label, String), Label>>,
     drift: Family<Drift, Counter>,
     gate_seconds: Timings<Lane>,
     credential_ready: Family<Credential, Gauge>,
     leader: Gauge,
 }
 
-/// From a millisecond to about half a minute.
-fn seconds() -> Histogram {
-    Histogram::new(exponential_buckets(0.001, 2.0, 16))
+/// For one call, in seconds: from 4 ms to about a minute.
+fn short() -> Histogram {
+    Histogram::new(exponential_buckets(0.004, 2.0, 15))
+}
+
+/// For work that may wait for vendors, in seconds: from 10 ms to about 5 minutes.
+fn long() -> Histogram {
+    Histogram::new(exponential_buckets(0.01, 2.0, 16))
 }
 
 impl Default for Metrics {
@@ -101,13 +107,13 @@ impl Metrics {
         let mut families = Families {
             registry: Registry::default(),
             requests: Family::default(),
-            request_seconds: Family::new_with_constructor(seconds),
+            request_seconds: Family::new_with_constructor(short),
             reconciles: Family::default(),
-            reconcile_seconds: Family::new_with_constructor(seconds),
+            reconcile_seconds: Family::new_with_constructor(long),
             objects: Family::default(),
             states: Mutex::default(),
             drift: Family::default(),
-            gate_seconds: Family::new_with_constructor(seconds),
+            gate_seconds: Family::new_with_constructor(long),
             credential_ready: Family::default(),
             leader: Gauge::default(),
         };
@@ -130,19 +136,16 @@ impl Metrics {
     /// The object `key` has this reason now; `None`: it is gone.
     pub fn object_state(&self, kind: Label, key: &str, reason: Option<Label>) {
         let mut states = self.0.states.lock().unwrap_or_else(PoisonError::into_inner);
-        let after = reason.map(|reason| State { kind, reason });
-        let before = match &after {
-            Some(state) => states.insert(key.to_owned(), state.clone()),
-            None => states.remove(key),
+        let object = (kind, key.to_owned());
+        let before = match reason {
+            Some(reason) => states.insert(object, reason),
+            None => states.remove(&object),
         };
-        if before == after {
-            return;
+        if let Some(reason) = before {
+            self.0.objects.get_or_create(&State { kind, reason }).dec();
         }
-        if let Some(state) = before {
-            self.0.objects.get_or_create(&state).dec();
-        }
-        if let Some(state) = after {
-            self.0.objects.get_or_create(&state).inc();
+        if let Some(reason) = reason {
+            self.0.objects.get_or_create(&State { kind, reason }).inc();
         }
     }
 
@@ -174,7 +177,7 @@ impl Metrics {
         self.0.leader.set(leads.into());
     }
 
-    /// The metrics in OpenMetrics text.
+    /// The metrics in `OpenMetrics` text.
     ///
     /// Errors: none in practice; writing to a `String` does not fail.
     pub fn render(&self) -> Result<String, fmt::Error> {
@@ -185,30 +188,22 @@ impl Metrics {
 }
 
 impl Families {
-    /// Counters get `_total` from the encoder.
+    /// Names without `_total`, which the encoder appends to counters.
     fn register(&mut self) {
-        let registry = &mut self.registry;
-        registry.register("usher_provider_requests", "Calls to vendors by operation and answer", self.requests.clone());
-        registry.register(
+        let all = &mut self.registry;
+        all.register("usher_provider_requests", "Calls to vendors by operation and answer", self.requests.clone());
+        all.register(
             "usher_provider_request_duration_seconds",
-            "How long calls to vendors took",
+            "Duration of calls to vendors",
             self.request_seconds.clone(),
         );
-        registry.register("usher_reconciles", "Reconciles by how they ended", self.reconciles.clone());
-        registry.register(
-            "usher_reconcile_duration_seconds",
-            "How long reconciles took",
-            self.reconcile_seconds.clone(),
-        );
-        registry.register("usher_objects", "Objects by the reason of their Ready condition", self.objects.clone());
-        registry.register("usher_drift_repaired", "Changes at vendors that were undone", self.drift.clone());
-        registry.register(
-            "usher_gate_wait_seconds",
-            "How long work waited at a credential's gate",
-            self.gate_seconds.clone(),
-        );
-        registry.register("usher_credential_ready", "Whether a credential is ready", self.credential_ready.clone());
-        registry.register("usher_leader", "Whether this process leads", self.leader.clone());
+        all.register("usher_reconciles", "Reconciles by how they ended", self.reconciles.clone());
+        all.register("usher_reconcile_duration_seconds", "Duration of reconciles", self.reconcile_seconds.clone());
+        all.register("usher_objects", "Objects by the reason of their Ready condition", self.objects.clone());
+        all.register("usher_drift_repaired", "Changes at vendors that were undone", self.drift.clone());
+        all.register("usher_gate_wait_seconds", "Waits at credentials' gates", self.gate_seconds.clone());
+        all.register("usher_credential_ready", "Whether a credential is ready", self.credential_ready.clone());
+        all.register("usher_leader", "Whether this process leads", self.leader.clone());
     }
 }
 

@@ -1,4 +1,5 @@
-//! What any operator has: telemetry, metrics, an admin server, a lease, a shutdown. It must not know what this operator is for.
+//! What any operator has: telemetry, metrics, an admin server, a lease, a shutdown.
+//! It must not know what this operator is for, beyond the names of its metrics.
 
 pub mod admin;
 pub mod leader;

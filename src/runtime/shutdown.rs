@@ -2,33 +2,42 @@
 
 use std::io;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-/// Exit code of an aborted process, as shells report a process ended by SIGINT.
+/// Exit code of an aborted process, as shells report one that SIGINT ended.
 const ABORTED: i32 = 130;
 
-/// A token that the first signal cancels; the second ends the process at once.
+/// A token that the first signal cancels; the second ends the process at once, with exit code 130.
 ///
-/// Errors: the signals cannot be listened for.
+/// Errors: the signals cannot be listened for. Panics outside a tokio runtime.
 pub fn on_signals() -> io::Result<CancellationToken> {
     let token = CancellationToken::new();
     let drain = token.clone();
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut signals =
+        Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? };
     tokio::spawn(async move {
-        for second in [false, true] {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-            if second {
-                warn!("second signal: ending at once");
-                std::process::exit(ABORTED);
-            }
-            info!("signal: finishing what is under way; a second signal ends at once");
-            drain.cancel();
-        }
+        signals.next().await;
+        info!("signal: finishing what is under way; a second signal ends at once");
+        drain.cancel();
+        signals.next().await;
+        warn!("second signal: ending at once");
+        std::process::exit(ABORTED);
     });
     Ok(token)
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }

@@ -217,6 +217,17 @@ impl Scene {
         self.api::<K>().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
     }
 
+    /// A sweep of the credential, done.
+    pub async fn sweep(&self, value: &str) {
+        self.annotate::<ProviderCredential>("main", "usher.dev/reconcile-at", value).await;
+        let value = value.to_owned();
+        self.until("main", move |credential: &ProviderCredential| {
+            let handled = credential.status.as_ref().and_then(|status| status.last_handled_reconcile_at.as_ref());
+            handled == Some(&value)
+        })
+        .await;
+    }
+
     /// A fresh comparison of a user, done.
     pub async fn compare_user(&self, name: &str) {
         static COUNT: AtomicUsize = AtomicUsize::new(0);

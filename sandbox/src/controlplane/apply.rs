@@ -1,10 +1,10 @@
-//! `kubectl apply --server-side` for whole files, without kubectl; it knows no kind.
+//! `kubectl apply --server-side` for whole files, without kubectl; it knows no kind but that of kinds.
 
 use std::time::Duration;
 
-use kube::api::{DynamicObject, Patch, PatchParams};
+use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::core::{GroupVersionKind, TypeMeta};
-use kube::discovery::{Scope, pinned_kind};
+use kube::discovery::{ApiCapabilities, Scope, pinned_kind};
 use kube::{Api, Client, ResourceExt};
 use serde_json::Value;
 
@@ -12,6 +12,12 @@ use super::Error;
 
 /// Field manager of what the workshop applies.
 const MANAGER: &str = "workshop";
+/// The one kind that is waited for.
+const DEFINITION: &str = "CustomResourceDefinition";
+/// Longest wait for a new kind to be served; named in `Error::NotServed`.
+const SERVED: Duration = Duration::from_secs(30);
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// The documents of a YAML file.
 ///
@@ -21,7 +27,7 @@ pub fn documents(yaml: &str) -> Result<Vec<Value>, Error> {
     Ok(parsed.into_iter().filter(|document| !document.is_null()).collect())
 }
 
-/// Applies every document in turn and waits for CustomResourceDefinitions to be served.
+/// Applies every document in turn; new kinds are waited for until they are served.
 ///
 /// Errors: the API server's own words.
 pub async fn apply(client: &Client, yaml: &str) -> Result<(), Error> {
@@ -33,26 +39,61 @@ pub async fn apply(client: &Client, yaml: &str) -> Result<(), Error> {
 
 async fn apply_one(client: &Client, document: Value) -> Result<(), Error> {
     let object: DynamicObject = serde_json::from_value(document).map_err(|error| Error::Manifest(error.to_string()))?;
-    let TypeMeta { api_version, kind } = object.types.clone().ok_or_else(|| Error::Manifest("no kind".into()))?;
-    let (group, version) = api_version.rsplit_once('/').unwrap_or(("", &api_version));
-    let (resource, capabilities) = pinned_kind(client, &GroupVersionKind::gvk(group, version, &kind)).await?;
+    let types = object.types.as_ref().ok_or_else(|| Error::Manifest("an object without a kind".into()))?;
     let name = object.name_any();
+    let refused = |source| Error::Apply { object: format!("{} {name}", types.kind), source };
+    let (resource, capabilities) = discover(client, types).await.map_err(refused)?;
     let api: Api<DynamicObject> = match (capabilities.scope, object.namespace()) {
         (Scope::Cluster, _) => Api::all_with(client.clone(), &resource),
         (Scope::Namespaced, Some(namespace)) => Api::namespaced_with(client.clone(), &namespace, &resource),
         (Scope::Namespaced, None) => Api::default_namespaced_with(client.clone(), &resource),
     };
-    api.patch(&name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&object)).await?;
-    while kind == "CustomResourceDefinition" && !is_established(&api.get(&name).await?) {
-        tokio::time::sleep(Duration::from_millis(50)).await;
+    api.patch(&name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&object)).await.map_err(refused)?;
+    if types.kind == DEFINITION {
+        let served = tokio::time::timeout(SERVED, wait_until_served(client, &object));
+        served.await.map_err(|_| Error::NotServed(name))?;
     }
     Ok(())
 }
 
-fn is_established(definition: &DynamicObject) -> bool {
-    let conditions = definition.data.pointer("/status/conditions").and_then(Value::as_array);
-    conditions
-        .into_iter()
-        .flatten()
-        .any(|condition| condition["type"] == "Established" && condition["status"] == "True")
+async fn discover(client: &Client, types: &TypeMeta) -> kube::Result<(ApiResource, ApiCapabilities)> {
+    let (group, version) = types.api_version.rsplit_once('/').unwrap_or(("", &types.api_version));
+    pinned_kind(client, &GroupVersionKind::gvk(group, version, &types.kind)).await
+}
+
+/// Ends when every version of the new kind can be listed: it is established a moment before that.
+async fn wait_until_served(client: &Client, definition: &DynamicObject) {
+    let spec = &definition.data["spec"];
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    for version in spec["versions"].as_array().into_iter().flatten().filter(|version| version["served"] == true) {
+        let types = TypeMeta {
+            api_version: format!("{}/{}", text(&spec["group"]), text(&version["name"])),
+            kind: text(&spec["names"]["kind"]),
+        };
+        while !is_served(client, &types).await {
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+async fn is_served(client: &Client, types: &TypeMeta) -> bool {
+    let Ok((resource, _)) = discover(client, types).await else { return false };
+    let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
+    api.list_metadata(&kube::api::ListParams::default().limit(1)).await.is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn empty_documents_are_left_out() {
+        let found = documents("---\n# nothing\n---\nkind: A\n---\n---\nkind: B\n").unwrap();
+        assert_eq!(found, [serde_json::json!({"kind": "A"}), serde_json::json!({"kind": "B"})]);
+    }
+
+    #[test]
+    fn what_is_no_yaml_is_an_error() {
+        assert!(matches!(documents("kind: [A"), Err(Error::Manifest(_))));
+    }
 }

@@ -1,22 +1,31 @@
 //! A process that ends with us, however we end: a small shell holds the other end of a pipe and kills it when that closes.
+//! It knows nothing of what it runs.
+//!
+//! Linux's "die with the parent" signal would need `unsafe` here, and follows the thread that started the child: it strikes when
+//! an async runtime retires that thread. A pipe closes exactly when the process is gone.
 
 use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
-use super::{Error, io};
+use super::Error;
+use super::error::io;
 
-/// Starts the program in the background, waits for the pipe on standard input to close or the program to end, then kills it
-/// and removes the folder that is its first argument.
+/// Arguments: a folder, a file to be made when the program has ended, the program and its arguments. Standard input is the pipe.
+/// When that closes the program is killed and the folder removed; a program that ended by itself leaves the folder, with its log,
+/// until then.
 const GUARD: &str = r#"
-dir=$1; shift
-"$@" </dev/null &
+dir=$1 ended=$2; shift 2
+exec 3<&0 </dev/null
+"$@" 3<&- &
 child=$!
-( while kill -0 $child 2>/dev/null; do sleep 1; done; kill $$ 2>/dev/null ) </dev/null &
-watcher=$!
-trap 'kill -9 $child $watcher 2>/dev/null; exit 0' TERM
-read -r _
-kill -9 $child $watcher 2>/dev/null
+( read -r _ <&3; [ -e "$ended" ] || kill -9 "$child" ) &
+reader=$!
+wait "$child"
+echo "ended with exit code $?"
+: >"$ended"
+wait "$reader"
 rm -rf "$dir"
 "#;
 
@@ -28,6 +37,7 @@ pub struct Guarded {
     guard: Child,
     pipe: Option<ChildStdin>,
     log: PathBuf,
+    ended: PathBuf,
 }
 
 impl Guarded {
@@ -36,25 +46,27 @@ impl Guarded {
     /// Errors: no shell, or the log cannot be written.
     pub fn start(name: &str, program: &Path, arguments: &[String], dir: &Path) -> Result<Self, Error> {
         let log = dir.join(format!("{name}.log"));
+        let ended = dir.join(format!("{name}.ended"));
         let output = File::create(&log).map_err(io(format!("write {}", log.display())))?;
         let errors = output.try_clone().map_err(io(format!("write {}", log.display())))?;
         let mut guard = Command::new("sh")
             .args(["-c", GUARD, "guard"])
-            .arg(dir)
-            .arg(program)
+            .args([dir, &ended, program])
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(output)
             .stderr(errors)
+            // A group of its own, so that Ctrl-C reaches us alone and the guard outlives us.
+            .process_group(0)
             .spawn()
             .map_err(io(format!("start {name}")))?;
         let pipe = guard.stdin.take();
-        Ok(Self { guard, pipe, log })
+        Ok(Self { guard, pipe, log, ended })
     }
 
-    /// Whether the process ended by itself.
+    /// Whether the program ended by itself.
     pub fn has_ended(&mut self) -> bool {
-        !matches!(self.guard.try_wait(), Ok(None))
+        self.ended.exists() || !matches!(self.guard.try_wait(), Ok(None))
     }
 
     /// The end of its log.
@@ -70,5 +82,48 @@ impl Drop for Guarded {
         drop(self.pipe.take());
         // The guard ends on its own once the pipe is closed; nothing is left to do if waiting fails.
         let _ = self.guard.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn shell(dir: &TempDir, script: &str) -> Guarded {
+        Guarded::start("shell", Path::new("sh"), &["-c".into(), script.into()], dir.path()).unwrap()
+    }
+
+    fn within_ten_seconds(mut condition: impl FnMut() -> bool) -> bool {
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(10) {
+            if condition() {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        false
+    }
+
+    #[test]
+    fn a_program_that_ends_is_noticed_and_its_log_is_kept() {
+        let dir = TempDir::new().unwrap();
+        let mut program = shell(&dir, "echo port is taken; exit 3");
+        assert!(within_ten_seconds(|| program.has_ended()));
+        assert_eq!(program.log(), "port is taken\nended with exit code 3");
+    }
+
+    #[test]
+    fn a_dropped_program_is_killed_and_its_folder_removed_even_if_it_ignores_signals() {
+        let dir = TempDir::new().unwrap();
+        let mut program = shell(&dir, "trap '' TERM INT HUP; echo $$; while :; do sleep 1; done");
+        assert!(within_ten_seconds(|| !program.log().is_empty()));
+        let process = Path::new("/proc").join(program.log());
+        assert!(!program.has_ended() && process.exists());
+        drop(program);
+        assert!(!process.exists() && !dir.path().exists());
     }
 }

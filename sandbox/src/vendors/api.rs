@@ -14,6 +14,11 @@ pub trait Api: Send + Sync {
         ""
     }
 
+    /// Whether paths may end with a slash.
+    fn slash_may_end(&self) -> bool {
+        false
+    }
+
     /// The credentials it accepts at first, keyed as the Kubernetes Secret.
     fn secret(&self) -> &'static [(&'static str, &'static str)];
 

@@ -77,7 +77,7 @@ fn edit(shared: &Shared, request: &Request, rows: Rows, id: &str) -> Response {
 fn with_json(request: &Request, act: impl FnOnce(Value) -> Result<Response, String>) -> Response {
     serde_json::from_slice(&request.body)
         .map_err(|error| error.to_string())
-        .and_then(|given| act(given))
+        .and_then(act)
         .unwrap_or_else(|message| Response::new(400, json!({"message": message})))
 }
 

@@ -22,14 +22,15 @@ pub struct Request {
 }
 
 impl Request {
-    /// The path's parts, without empty ones at either end.
+    /// The path's parts; a slash at the end makes one more, empty.
     pub fn segments(&self) -> Vec<&str> {
         segments(&self.path)
     }
 
-    /// The last part of the path.
+    /// The last part of the path that is not empty.
     pub fn last(&self) -> &str {
-        self.segments().last().copied().unwrap_or_default()
+        let parts = self.segments().into_iter();
+        parts.rev().find(|part| !part.is_empty()).unwrap_or_default()
     }
 
     /// A header's value.
@@ -81,9 +82,9 @@ impl Request {
     }
 }
 
-/// A path's parts, without empty ones at either end.
+/// A path's parts; a slash at the end makes one more, empty.
 pub fn segments(path: &str) -> Vec<&str> {
-    match path.trim_matches('/') {
+    match path.strip_prefix('/').unwrap_or(path) {
         "" => Vec::new(),
         inner => inner.split('/').collect(),
     }

@@ -1,6 +1,6 @@
 //! Five simulated vendors, as strict as their documents allow.
 //!
-//! Each vendor is a synchronous answer to a request over its own state ([`api::Api`]); one server per
+//! Each vendor is a synchronous answer to a request over its own state (`api::Api`); one server per
 //! [`Simulator`] puts a fault layer and a control endpoint in front of it. What the vendors do is taken from
 //! their public documents; what those leave open is an option or the less forgiving reading.
 //!
@@ -24,6 +24,8 @@ mod server;
 mod simulator;
 mod state;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use fault::{Fault, FaultKind};
 pub use options::{AmaniOptions, IndustrilityOptions, Options, PegasusOptions, PlaspyOptions};
@@ -37,10 +39,10 @@ pub enum Vendor {
     Pegasus,
     /// Amani: users and read-only roles.
     Amani,
-    /// Industrility: creating users, nothing else.
-    Industrility,
     /// Plaspy: users and groups of devices.
     Plaspy,
+    /// Industrility: creating users, nothing else.
+    Industrility,
     /// `OZmap`: users, roles, projects and project groups.
     Ozmap,
 }
@@ -55,8 +57,8 @@ impl Vendor {
         match self {
             Self::Pegasus => "pegasus",
             Self::Amani => "amani",
-            Self::Industrility => "industrility",
             Self::Plaspy => "plaspy",
+            Self::Industrility => "industrility",
             Self::Ozmap => "ozmap",
         }
     }
@@ -65,8 +67,8 @@ impl Vendor {
         match self {
             Self::Pegasus => &pegasus::Pegasus,
             Self::Amani => &amani::Amani,
-            Self::Industrility => &industrility::Industrility,
             Self::Plaspy => &plaspy::Plaspy,
+            Self::Industrility => &industrility::Industrility,
             Self::Ozmap => &ozmap::Ozmap,
         }
     }

@@ -13,8 +13,6 @@ pub enum Shape {
     SomeText,
     /// A string or null.
     TextOrNull,
-    /// Null.
-    Null,
     /// True or false.
     Bool,
     /// A whole number.
@@ -105,7 +103,7 @@ fn settle(problems: Vec<Problem>) -> Result<(), Refusal> {
 fn fits(path: &str, value: &Value, shape: Shape, problems: &mut Vec<Problem>) {
     let expected = match (shape, value) {
         (Shape::Text | Shape::TextOrNull, Value::String(_))
-        | (Shape::TextOrNull | Shape::Null, Value::Null)
+        | (Shape::TextOrNull, Value::Null)
         | (Shape::Bool, Value::Bool(_))
         | (Shape::Open, Value::Object(_)) => return,
         (Shape::SomeText, Value::String(text)) if !text.is_empty() => return,
@@ -136,7 +134,6 @@ fn describe(shape: Shape) -> String {
         Shape::Text => "expected a string".to_owned(),
         Shape::SomeText => "expected a string that is not empty".to_owned(),
         Shape::TextOrNull => "expected a string or null".to_owned(),
-        Shape::Null => "expected null".to_owned(),
         Shape::Bool => "expected a boolean".to_owned(),
         Shape::Integer => "expected an integer".to_owned(),
         Shape::OneOf(words) => format!("expected one of {}", words.join(", ")),

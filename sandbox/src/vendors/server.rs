@@ -1,7 +1,8 @@
 //! Serves one vendor over HTTP and writes down every call. It must not know which vendor it is.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -11,7 +12,6 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response as HttpResponse};
 use jiff::Timestamp;
 use serde_json::Value;
-use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +24,9 @@ use super::state::State;
 use super::{Vendor, control, operation};
 
 const LARGEST_BODY: usize = 4 << 20;
+
+/// How long a stop waits for answers that are on their way.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// One call a client made.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,7 +61,11 @@ pub struct Desk {
 
 impl Desk {
     fn serve(&mut self, api: &dyn Api, mut request: Request) -> Delivery {
-        let operation = api.operation(&self.state, &request).unwrap_or(operation::UNKNOWN);
+        let slash = request.path.len() > 1 && request.path.ends_with('/');
+        let operation = api
+            .operation(&self.state, &request)
+            .filter(|_| !slash || api.slash_may_end())
+            .unwrap_or(operation::UNKNOWN);
         request.operation = operation;
         let delivery = match fault::take(&mut self.faults, operation) {
             None => Delivery::Plain(self.work(api, &request)),
@@ -130,7 +137,7 @@ pub struct Shared {
     /// Which vendor it is.
     pub vendor: Vendor,
     /// Where it listens.
-    pub address: std::net::SocketAddr,
+    pub address: SocketAddr,
     /// Cancelled when it is to stop.
     pub stop: CancellationToken,
     latency: Duration,
@@ -140,7 +147,7 @@ pub struct Shared {
 
 impl Shared {
     /// A vendor that is about to be served.
-    pub fn new(vendor: Vendor, address: std::net::SocketAddr, state: State) -> Self {
+    pub fn new(vendor: Vendor, address: SocketAddr, state: State) -> Self {
         Self {
             vendor,
             address,
@@ -174,13 +181,16 @@ impl Shared {
     }
 }
 
-/// Serves until told to stop; open connections end with it.
+/// Serves until told to stop, and then as long as calls need to end, at most [`GRACE`].
 pub async fn run(listener: CutListener, shared: Arc<Shared>) {
     let stop = shared.stop.clone();
     let app = Router::new().fallback(handle).with_state(shared);
     let service = app.into_make_service_with_connect_info::<Switch>();
-    // Serving only ends by the signal; accepting retries by itself.
-    let _ = axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned()).await;
+    let serving = axum::serve(listener, service).with_graceful_shutdown(stop.clone().cancelled_owned());
+    tokio::select! {
+        _ = serving => {}
+        () = async { stop.cancelled().await; tokio::time::sleep(GRACE).await } => {}
+    }
 }
 
 async fn handle(
@@ -196,7 +206,10 @@ async fn handle(
         return Delivery::Plain(answer).send(&switch).await;
     }
     let work = async {
-        tokio::time::sleep(shared.latency).await;
+        // Even a sleep of no time at all takes a tick of the clock.
+        if !shared.latency.is_zero() {
+            tokio::time::sleep(shared.latency).await;
+        }
         let delivery = shared.change(|desk| desk.serve(shared.api(), request));
         delivery.send(&switch).await
     };

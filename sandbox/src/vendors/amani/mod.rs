@@ -22,27 +22,23 @@ pub struct Amani;
 const COMPANY: &str = "00000000-0000-4000-8000-00000000c001";
 
 const LOGIN: Schema = Schema {
-    fields: &[
-        required("username", Shape::SomeText),
-        required("password", Shape::SomeText),
-    ],
+    fields: &[required("username", Shape::SomeText), required("password", Shape::SomeText)],
     server_made: &[],
 };
 
-const REFRESH: Schema = Schema {
-    fields: &[required("refresh", Shape::SomeText)],
-    server_made: &[],
-};
+const REFRESH: Schema = Schema { fields: &[required("refresh", Shape::SomeText)], server_made: &[] };
 
 /// How much longer a refresh token lives than an access token.
 const REFRESH_FACTOR: u32 = 24;
 
 impl Api for Amani {
+    /// Login without and refresh with a slash are documented side by side.
+    fn slash_may_end(&self) -> bool {
+        true
+    }
+
     fn secret(&self) -> &'static [(&'static str, &'static str)] {
-        &[
-            ("username", "usher@example.com"),
-            ("password", "fake-amani-password"),
-        ]
+        &[("username", "usher@example.com"), ("password", "fake-amani-password")]
     }
 
     fn user_keys(&self) -> &'static [&'static str] {
@@ -62,7 +58,8 @@ impl Api for Amani {
     }
 
     fn operation(&self, _state: &State, request: &Request) -> Option<&'static str> {
-        let segments = request.segments();
+        let mut segments = request.segments();
+        segments.pop_if(|last| last.is_empty());
         let ["api", "v2", path @ ..] = &segments[..] else {
             return None;
         };
@@ -117,8 +114,7 @@ impl Api for Amani {
             return Response::new(429, json!({"detail": "Request was throttled."}));
         };
         let seconds = after.as_millis().div_ceil(1000);
-        let detail =
-            format!("Request was throttled. Expected available in {seconds} seconds.");
+        let detail = format!("Request was throttled. Expected available in {seconds} seconds.");
         Response::new(429, json!({"detail": detail})).with_header("retry-after", seconds.to_string())
     }
 
@@ -187,9 +183,6 @@ fn authenticate(state: &State, request: &Request) -> Result<(), Refusal> {
     match request.bearer() {
         Some(token) if state.knows_token(token) => Ok(()),
         Some(_) => Err(Refusal::new(401, "Given token not valid for any token type")),
-        None => Err(Refusal::new(
-            401,
-            "Authentication credentials were not provided.",
-        )),
+        None => Err(Refusal::new(401, "Authentication credentials were not provided.")),
     }
 }

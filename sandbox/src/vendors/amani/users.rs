@@ -19,15 +19,7 @@ const SCHEMA: Schema = Schema {
         optional("groups", Shape::List(&Shape::Integer)),
         optional("is_active", Shape::Bool),
     ],
-    server_made: &[
-        "id",
-        "username",
-        "company",
-        "mfa",
-        "reset_pw",
-        "reset_2fa",
-        "permissions",
-    ],
+    server_made: &["id", "username", "company", "mfa", "reset_pw", "reset_2fa", "permissions"],
 };
 
 /// A user with everything a fresh one has.
@@ -53,18 +45,10 @@ pub fn make(state: &mut State, given: Map<String, Value>) -> Value {
 /// A user as the API shows it: roles as objects, and their permissions once more for the user.
 fn view(state: &State, user: &Value) -> Value {
     let mut shown = without(user, &["password"]);
-    let roles: Vec<Value> = user["groups"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|id| state.groups.get(&text(id)).cloned())
-        .collect();
-    let mut permissions: Vec<String> = roles
-        .iter()
-        .filter_map(|role| role["permissions"].as_array())
-        .flatten()
-        .map(text)
-        .collect();
+    let roles: Vec<Value> =
+        user["groups"].as_array().into_iter().flatten().filter_map(|id| state.groups.get(&text(id)).cloned()).collect();
+    let mut permissions: Vec<String> =
+        roles.iter().filter_map(|role| role["permissions"].as_array()).flatten().map(text).collect();
     permissions.sort_unstable();
     permissions.dedup();
     shown["permissions"] = json!(permissions);
@@ -89,11 +73,7 @@ pub fn list(state: &State, request: &Request) -> Result<Response, Refusal> {
         return Err(Refusal::new(404, "Invalid page."));
     }
     let host = request.header("host").unwrap_or_default();
-    let link = |page: usize| {
-        (1..=last)
-            .contains(&page)
-            .then(|| format!("http://{host}{}?page={page}", request.path))
-    };
+    let link = |page: usize| (1..=last).contains(&page).then(|| format!("http://{host}{}?page={page}", request.path));
     let rows = state.users.iter().skip(size * (page - 1)).take(size);
     let body = json!({
         "count": total,
@@ -141,23 +121,13 @@ fn credentials(body: &Map<String, Value>) -> Result<(), Refusal> {
     let missing: Vec<Problem> = ["email", "password"]
         .into_iter()
         .filter(|name| !body.contains_key(*name))
-        .map(|name| Problem {
-            field: name.to_owned(),
-            message: "This field is required.".to_owned(),
-        })
+        .map(|name| Problem { field: name.to_owned(), message: "This field is required.".to_owned() })
         .collect();
-    if missing.is_empty() {
-        Ok(())
-    } else {
-        Err(Refusal::malformed(missing))
-    }
+    if missing.is_empty() { Ok(()) } else { Err(Refusal::malformed(missing)) }
 }
 
 fn find<'a>(state: &'a State, id: &str) -> Result<&'a Value, Refusal> {
-    state
-        .users
-        .get(id)
-        .ok_or_else(|| Refusal::new(404, "Not found."))
+    state.users.get(id).ok_or_else(|| Refusal::new(404, "Not found."))
 }
 
 /// Valid and unused e-mail, password of six characters (page "Studio user management"), roles that exist.

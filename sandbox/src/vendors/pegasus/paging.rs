@@ -15,21 +15,15 @@ pub fn page<'a>(
     view: impl Fn(&Value) -> Value,
     search: bool,
 ) -> Result<Response, Refusal> {
-    request.allow_query(|name| {
-        matches!(name, "page" | "set" | "select") || name.starts_with("search.")
-    })?;
+    request.allow_query(|name| matches!(name, "page" | "set" | "select") || name.starts_with("search."))?;
     let number = request.positive("page", 1)?;
     let size = request.positive("set", PAGE)?.min(LARGEST_PAGE);
     let mut rows: Vec<&Value> = rows.collect();
     if search && request.query.keys().any(|name| name.starts_with("search.")) {
         rows.retain(|row| matches(request, &view(row)));
     }
-    let data: Vec<Value> = rows
-        .iter()
-        .skip(size.saturating_mul(number - 1))
-        .take(size)
-        .map(|row| select(request, view(row)))
-        .collect();
+    let data: Vec<Value> =
+        rows.iter().skip(size.saturating_mul(number - 1)).take(size).map(|row| select(request, view(row))).collect();
     let body = json!({
         "set": data.len(),
         "page": number,

@@ -1,0 +1,111 @@
+//! The control plane against itself: real permissions, real namespaces, and nothing that stays behind.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use std::{env, fs};
+
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
+use kube::api::{DeleteParams, ListParams};
+use kube::{Api, Client};
+
+use super::{ControlPlane, Options, apply, client_from, crds, deploy};
+
+/// Set for the process that is to be killed.
+const VICTIM: &str = "USHER_SANDBOX_VICTIM";
+
+fn status(error: &kube::Error) -> u16 {
+    match error {
+        kube::Error::Api(status) => status.code,
+        _ => 0,
+    }
+}
+
+#[tokio::test]
+async fn the_api_server_takes_all_of_deploy_and_grants_exactly_its_permissions() {
+    let plane = ControlPlane::start(Options::default()).await.unwrap();
+    let admin = plane.client().unwrap();
+    apply(&admin, &crds().unwrap()).await.unwrap();
+    apply(&admin, &deploy().unwrap()).await.unwrap();
+    apply(&admin, &deploy().unwrap()).await.expect("applying twice is no conflict");
+
+    let operator = plane.service_account_client("usher-system", "usher").await.unwrap();
+    Api::<Secret>::all(operator.clone()).list_metadata(&ListParams::default()).await.expect("may watch Secrets");
+    let configs: Api<ConfigMap> = Api::default_namespaced(operator.clone());
+    assert_eq!(status(&configs.list(&ListParams::default()).await.unwrap_err()), 403);
+    let secrets: Api<Secret> = Api::namespaced(operator, "usher-system");
+    assert_eq!(status(&secrets.delete("any", &DeleteParams::default()).await.unwrap_err()), 403);
+    let stranger = Client::try_from(plane.config("no-token").unwrap()).unwrap();
+    assert_eq!(status(&stranger.apiserver_version().await.unwrap_err()), 401);
+
+    let kubeconfig = plane.dir.path().join("kubeconfig");
+    plane.write_kubeconfig(&kubeconfig, plane.admin_token()).unwrap();
+    let version = client_from(&kubeconfig).await.unwrap().apiserver_version().await.unwrap();
+    assert_eq!(version.major, "1");
+
+    let dir = plane.dir.path().to_path_buf();
+    assert!(!processes_of(&dir).is_empty());
+    drop(plane);
+    assert_eq!((processes_of(&dir), dir.exists()), (Vec::new(), false));
+}
+
+/// Builds kube-controller-manager, which takes minutes: run with `--ignored` where namespaces are to be deleted.
+#[tokio::test]
+#[ignore = "builds kube-controller-manager"]
+async fn with_controllers_a_deleted_namespace_vanishes() {
+    let plane = ControlPlane::start(Options { controllers: true }).await.unwrap();
+    let admin = plane.client().unwrap();
+    apply(&admin, "{apiVersion: v1, kind: Namespace, metadata: {name: short-lived}}").await.unwrap();
+    let inside = "{apiVersion: v1, kind: ConfigMap, metadata: {name: inside, namespace: short-lived}}";
+    apply(&admin, inside).await.unwrap();
+    let namespaces: Api<Namespace> = Api::all(admin);
+    namespaces.delete("short-lived", &DeleteParams::default()).await.unwrap();
+    let begun = Instant::now();
+    while namespaces.get_opt("short-lived").await.unwrap().is_some() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "the namespace stays");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[test]
+fn nothing_outlives_a_killed_process() {
+    let mut victim = Command::new(env::current_exe().unwrap())
+        .args(["controlplane::tests::victim", "--exact", "--ignored", "--nocapture", "--test-threads=1"])
+        .env(VICTIM, "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(victim.stdout.take().unwrap()).lines();
+    let dir = lines.map(Result::unwrap).find_map(|line| Some(PathBuf::from(line.split_once("folder: ")?.1))).unwrap();
+    let programs = processes_of(&dir).into_iter().filter(|line| !line.starts_with("sh "));
+    assert_eq!(programs.count(), 2, "etcd and kube-apiserver");
+    victim.kill().unwrap();
+    victim.wait().unwrap();
+    let begun = Instant::now();
+    while dir.exists() || !processes_of(&dir).is_empty() {
+        assert!(begun.elapsed() < Duration::from_secs(10), "{:?} stay", processes_of(&dir));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Not a test: the process that the test above kills. It ends by itself when that test is no more.
+#[tokio::test]
+#[ignore = "run by nothing_outlives_a_killed_process"]
+async fn victim() {
+    if env::var_os(VICTIM).is_none() {
+        return;
+    }
+    let plane = ControlPlane::start(Options::default()).await.unwrap();
+    println!("\nfolder: {}", plane.dir.path().display());
+    std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+}
+
+/// Processes whose command line names the folder.
+fn processes_of(dir: &Path) -> Vec<String> {
+    let folder = dir.display().to_string();
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    let lines = entries.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
+    lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " ")).filter(|line| line.contains(&folder)).collect()
+}

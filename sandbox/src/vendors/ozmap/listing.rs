@@ -1,0 +1,60 @@
+//! Lists of `OZmap`: `{total, count, rows, start, limit, hasNextPage, nextUrl}` (wiki page and SDK).
+
+use serde_json::{Value, json};
+
+use super::filter::Filter;
+use crate::vendors::http::{Refusal, Request, Response};
+use crate::vendors::table::Table;
+
+const PAGE: usize = 25;
+const LARGEST_PAGE: usize = 500;
+
+/// The page of `rows` that is asked for, each row as `view` shows it.
+pub fn page<'a>(
+    request: &Request,
+    rows: impl Iterator<Item = &'a Value>,
+    view: impl Fn(&Value) -> Value,
+) -> Result<Response, Refusal> {
+    request.allow_query(|name| matches!(name, "page" | "limit" | "select" | "filter"))?;
+    let number = request.positive("page", 1)?;
+    let limit = request.positive("limit", PAGE)?.min(LARGEST_PAGE);
+    let filter = Filter::of(request)?;
+    let rows: Vec<&Value> = rows.filter(|row| filter.admits(row)).collect();
+    let total = rows.len();
+    let start = limit.saturating_mul(number - 1);
+    let shown: Vec<Value> = rows.iter().skip(start).take(limit).map(|row| select(request, view(row))).collect();
+    let more = start.saturating_add(limit) < total;
+    // The filter is not part of it: whoever follows has to send it again.
+    let next = more.then(|| format!("{}?page={}&limit={limit}", request.path, number + 1));
+    let body = json!({
+        "total": total,
+        "count": shown.len(),
+        "rows": shown,
+        "start": start,
+        "limit": limit,
+        "hasNextPage": more,
+        "nextUrl": next,
+    });
+    Ok(Response::new(200, body))
+}
+
+/// A list, or one row of it when the path goes on behind `collection`.
+pub fn of_names(request: &Request, table: &Table, collection: &str) -> Result<Response, Refusal> {
+    let id = request.last();
+    if id == collection {
+        return page(request, table.iter(), Value::clone);
+    }
+    match table.get(id) {
+        Some(row) => Ok(Response::new(200, row.clone())),
+        None => Err(Refusal::new(404, "Not found")),
+    }
+}
+
+/// The named fields, and always both ids.
+pub fn select(request: &Request, mut row: Value) -> Value {
+    if let (Some(wanted), Value::Object(fields)) = (request.query.get("select"), &mut row) {
+        let wanted: Vec<&str> = wanted.split([' ', ',']).collect();
+        fields.retain(|name, _| matches!(name.as_str(), "id" | "_id") || wanted.contains(&name.as_str()));
+    }
+    row
+}

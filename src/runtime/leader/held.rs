@@ -1,0 +1,62 @@
+//! Keeping the lease and giving it up; who may have it is decided in `rules`.
+
+use kube::api::PostParams;
+use tokio::time::{Instant, sleep, timeout_at};
+use tracing::warn;
+
+use super::rules::holder;
+use super::{DEADLINE, Held, Lease, PAUSE, bounded, code};
+
+impl Held {
+    /// Renews the lease; ends when that did not succeed until the deadline (10 s), or when someone else has it.
+    pub async fn lost(&mut self) {
+        let lease = self.lease.name.clone();
+        loop {
+            let deadline = self.renewed + DEADLINE;
+            let renewal = async {
+                sleep(PAUSE).await;
+                self.renew().await
+            };
+            match timeout_at(deadline, renewal).await {
+                Ok(Ok(true)) => {}
+                Ok(Ok(false)) => return warn!(lease, "someone else took the lease, or deleted it"),
+                Ok(Err(error)) => warn!(lease, "failed to renew the lease, trying again: {error}"),
+                Err(_) => return warn!(lease, "failed to renew the lease for {DEADLINE:?}"),
+            }
+        }
+    }
+
+    /// Whether the lease is still ours; an error does not tell.
+    pub(super) async fn renew(&mut self) -> Result<bool, kube::Error> {
+        let sent = Instant::now();
+        match self.lease.claim(self.object.clone()).await {
+            Ok(object) => (self.object, self.renewed) = (object, sent),
+            // Perhaps our own last write, whose answer was lost: the next renewal starts from what is there.
+            Err(error) if code(&error) == Some(409) => {
+                let Some(object) = bounded(self.lease.api.get_opt(&self.lease.name)).await? else { return Ok(false) };
+                self.object = object;
+            }
+            Err(error) if code(&error) == Some(404) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        Ok(holder(self.object.spec.as_ref()) == Some(&self.lease.me))
+    }
+
+    /// Gives the lease up, so that the next holder need not wait until it lapses.
+    pub async fn release(self) {
+        if let Err(error) = self.vacate().await {
+            warn!(lease = self.lease.name, "failed to release the lease, it will lapse: {error}");
+        }
+    }
+
+    /// Takes our name out of the lease as it is now: the answer to the last renewal may not have been awaited.
+    async fn vacate(&self) -> Result<(), kube::Error> {
+        let Lease { api, name, me } = &self.lease;
+        let mut object = bounded(api.get(name)).await?;
+        match &mut object.spec {
+            Some(spec) if spec.holder_identity.as_ref() == Some(me) => spec.holder_identity = None,
+            _ => return Ok(()),
+        }
+        bounded(api.replace(name, &PostParams::default(), &object)).await.map(drop)
+    }
+}

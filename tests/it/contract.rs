@@ -1,0 +1,336 @@
+//! One contract for all vendors: what a manifest asks for comes about, stays so, costs nothing when unchanged, and goes.
+
+use rstest::rstest;
+use serde_json::{Value, json};
+use usher::api::{PlatformGroup, PlatformUser};
+use usher_sandbox::vendors::{Fault, FaultKind, Options, Vendor};
+
+use crate::scene::{Scene, merge};
+
+/// One vendor's manifests and what they look like at the vendor.
+struct Sample {
+    vendor: Vendor,
+    /// Spec of a group, its name at the vendor, and how it becomes ready.
+    group: (Value, &'static str, &'static str),
+    /// Spec of a user without his groups.
+    user: Value,
+    /// A change of the spec and where it shows at the vendor.
+    edit: (Value, &'static str, Value),
+    /// Someone's change at the vendor, undone at the same place.
+    drift: Value,
+    /// What it takes to find a user in.
+    groups_shown_as: fn(&Value, &Value) -> bool,
+}
+
+fn holds_id(user: &Value, group: &Value) -> bool {
+    user["groups"].as_array().is_some_and(|groups| groups == &vec![group["id"].clone()])
+}
+
+fn sample(vendor: Vendor) -> Sample {
+    let person = |further: Value| {
+        let mut spec = json!({"email": "ada@example.com", "firstName": "Ada", "lastName": "Lovelace", "passwordSecretRef": {"name": "login"}});
+        merge(&mut spec, further);
+        spec
+    };
+    match vendor {
+        Vendor::Pegasus => Sample {
+            vendor,
+            group: (json!({"displayName": "Fleet", "provider": {"pegasus": {"city": "Merida"}}}), "Fleet", "Synced"),
+            user: person(json!({"phone": "1", "provider": {"pegasus": {
+                "access": "basic", "prefs": {"language": "es"}, "scopes": {"assets": "r", "vehicles": "w"}, "roles": [],
+            }}})),
+            edit: (json!({"phone": "2"}), "/phone", json!("2")),
+            drift: json!({"phone": "3"}),
+            groups_shown_as: holds_id,
+        },
+        Vendor::Amani => Sample {
+            vendor,
+            group: (json!({"displayName": "Reviewer"}), "Reviewer", "Synced"),
+            user: person(json!({"phone": "1"})),
+            edit: (json!({"phone": "2"}), "/phone", json!("2")),
+            drift: json!({"phone": "3"}),
+            groups_shown_as: |user, group| {
+                let groups = user["groups"].as_array().unwrap();
+                groups.len() == 1 && (groups[0] == group["id"] || groups[0]["id"] == group["id"])
+            },
+        },
+        Vendor::Plaspy => Sample {
+            vendor,
+            group: (json!({"displayName": "Trucks", "provider": {"plaspy": {"description": "all"}}}), "Trucks", "Synced"),
+            user: person(json!({"provider": {"plaspy": {
+                "country": "CO", "timeZone": "America/Bogota", "description": "one", "tags": {"a/b": "1"}, "privileges": ["read"],
+            }}})),
+            edit: (json!({"provider": {"plaspy": {"description": "two"}}}), "/description", json!("two")),
+            drift: json!({"description": "three"}),
+            groups_shown_as: |user, _| user["group"] == "Trucks",
+        },
+        Vendor::Ozmap => Sample {
+            vendor,
+            group: (json!({"displayName": "North"}), "North", "Synced"),
+            user: person(json!({"phone": "1", "provider": {"ozmap": {
+                "resources": ["OZmap", "Loki"], "role": {"name": "Manager"}, "locale": "en_US",
+            }}})),
+            edit: (json!({"phone": "2"}), "/phone", json!("2")),
+            drift: json!({"phone": "3"}),
+            groups_shown_as: |user, group| user["projectGroups"] == json!([{"group": group["id"]}]),
+        },
+        Vendor::Industrility => Sample {
+            vendor,
+            group: (json!({"externalId": "SG-1"}), "", "Unverified"),
+            user: {
+                let mut spec = person(json!({"provider": {"industrility": {
+                    "orgName": "Example", "userType": "Customer", "userLoginType": "COGNITO",
+                    "parentUser": "US-root@example.com", "role": "UR-customer", "discountClasses": {"ClassA": "18"},
+                }}}));
+                spec.as_object_mut().unwrap().remove("passwordSecretRef");
+                spec
+            },
+            edit: (json!({}), "", json!(null)),
+            drift: json!({}),
+            groups_shown_as: |user, _| user["selectedSecurityGroup"] == json!(["SG-1"]),
+        },
+    }
+}
+
+const PASSWORD: &str = "Fake-Passw0rd";
+
+async fn with_group_and_user(sample: &Sample) -> Scene {
+    let scene = Scene::new(sample.vendor).await;
+    scene.secret("login", &json!({"password": PASSWORD})).await;
+    scene.group("team", sample.group.0.clone()).await;
+    scene.group_says("team", sample.group.2).await;
+    let mut user = sample.user.clone();
+    merge(&mut user, json!({"groups": [{"groupRef": {"name": "team"}}]}));
+    scene.user("ada", user).await;
+    scene
+}
+
+fn ready(vendor: Vendor) -> &'static str {
+    if vendor == Vendor::Industrility { "Created" } else { "Synced" }
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_user_comes_about_once_with_his_group_and_password(
+    #[values(Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy, Vendor::Industrility, Vendor::Ozmap)] vendor: Vendor,
+) {
+    let sample = sample(vendor);
+    let scene = with_group_and_user(&sample).await;
+    let ada = scene.user_says("ada", ready(vendor)).await;
+    let account = scene.vendor.user("ada@example.com").expect("the account is there");
+    let identity = ada.status.unwrap().identity;
+    if vendor == Vendor::Industrility {
+        assert_eq!(identity.external_id.as_deref(), Some("US-ada@example.com"));
+    } else {
+        assert_eq!(account["password"], PASSWORD);
+        let id = account["id"].as_str().map_or_else(|| account["id"].to_string(), str::to_owned);
+        assert_eq!(identity.external_id, Some(id));
+    }
+    let group = scene.vendor.group(sample.group.1).unwrap_or_default();
+    assert!((sample.groups_shown_as)(&account, &group), "{account:#} is not in {group:#}");
+    assert_eq!(scene.vendor.count("users.create"), 1);
+    assert_eq!(identity.creating, None);
+    assert_eq!(scene.vendor.violations(), Vec::<String>::new());
+}
+
+#[rstest]
+#[tokio::test]
+async fn an_unchanged_user_costs_no_write_anywhere(
+    #[values(Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy, Vendor::Ozmap)] vendor: Vendor,
+) {
+    let sample = sample(vendor);
+    let scene = with_group_and_user(&sample).await;
+    scene.user_ready("ada").await;
+    scene.vendor.clear_calls();
+    scene.compare_user("ada").await;
+    let before = scene.user_ready("ada").await.metadata.resource_version;
+    scene.sweep("1").await;
+    scene.sweep("2").await;
+    assert!(scene.vendor.writes().is_empty(), "{:#?}", scene.vendor.writes());
+    assert_eq!(scene.user_ready("ada").await.metadata.resource_version, before);
+}
+
+#[rstest]
+#[tokio::test]
+async fn an_edit_is_one_update_of_that_field(
+    #[values(Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy, Vendor::Ozmap)] vendor: Vendor,
+) {
+    let sample = sample(vendor);
+    let scene = with_group_and_user(&sample).await;
+    scene.user_ready("ada").await;
+    let mut user = sample.user.clone();
+    merge(&mut user, sample.edit.0.clone());
+    merge(&mut user, json!({"groups": [{"groupRef": {"name": "team"}}]}));
+    scene.user("ada", user).await;
+    scene.user_ready("ada").await;
+    assert_eq!(scene.vendor.user("ada@example.com").unwrap().pointer(sample.edit.1), Some(&sample.edit.2));
+    assert_eq!(scene.vendor.count("users.update"), 1);
+    assert_eq!(scene.vendor.violations(), Vec::<String>::new());
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_change_behind_our_back_is_found_by_the_sweep_and_repaired(
+    #[values(Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy, Vendor::Ozmap)] vendor: Vendor,
+) {
+    let sample = sample(vendor);
+    let scene = with_group_and_user(&sample).await;
+    scene.user_ready("ada").await;
+    let before = scene.vendor.user("ada@example.com").unwrap();
+    assert!(scene.vendor.edit_user("ada@example.com", sample.drift.clone()));
+    scene.sweep("1").await;
+    let place = sample.edit.1;
+    scene
+        .vendor_until("the repair", |vendor| {
+            vendor.user("ada@example.com").unwrap().pointer(place) == before.pointer(place)
+        })
+        .await;
+    assert_eq!(scene.vendor.count("users.update"), 1);
+    let password = |body: &Option<Value>| body.as_ref().is_some_and(|body| body.to_string().contains("assword"));
+    let updates = scene.vendor.writes().into_iter().filter(|call| call.operation == "users.update");
+    assert!(!updates.map(|call| call.body).any(|body| password(&body)), "a repair sends no password");
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_new_password_is_sent_once(
+    #[values(Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy, Vendor::Ozmap)] vendor: Vendor,
+) {
+    let sample = sample(vendor);
+    let scene = with_group_and_user(&sample).await;
+    scene.user_ready("ada").await;
+    scene.secret("login", &json!({"password": "Fake-Passw0rd-2"})).await;
+    scene
+        .vendor_until("the new password", |vendor| {
+            vendor.user("ada@example.com").unwrap()["password"] == "Fake-Passw0rd-2"
+        })
+        .await;
+    // The same value again: nothing to send, but the Secret has a new version.
+    scene.secret("login", &json!({"password": "Fake-Passw0rd-2", "note": "x"})).await;
+    scene.compare_user("ada").await;
+    assert_eq!(scene.vendor.count("users.update"), 1);
+    assert_eq!(scene.vendor.violations(), Vec::<String>::new());
+}
+
+#[rstest]
+#[tokio::test]
+async fn groups_that_are_no_longer_listed_are_taken_away(
+    #[values(Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy, Vendor::Ozmap)] vendor: Vendor,
+) {
+    let sample = sample(vendor);
+    let scene = with_group_and_user(&sample).await;
+    scene.user_ready("ada").await;
+    let mut user = sample.user.clone();
+    merge(&mut user, json!({"groups": []}));
+    scene.user("ada", user).await;
+    scene.user_ready("ada").await;
+    let account = scene.vendor.user("ada@example.com").unwrap();
+    let group = scene.vendor.group(sample.group.1).unwrap();
+    assert!(!(sample.groups_shown_as)(&account, &group), "{account:#}");
+    assert_eq!(scene.vendor.violations(), Vec::<String>::new());
+}
+
+#[rstest]
+#[tokio::test]
+async fn deleting_the_objects_takes_away_what_the_vendor_lets_us(
+    #[values(Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy, Vendor::Industrility, Vendor::Ozmap)] vendor: Vendor,
+) {
+    let sample = sample(vendor);
+    let scene = with_group_and_user(&sample).await;
+    scene.user_says("ada", ready(vendor)).await;
+    scene.delete::<PlatformGroup>("team").await;
+    scene.delete::<PlatformUser>("ada").await;
+    scene.until_gone::<PlatformUser>("ada").await;
+    scene.until_gone::<PlatformGroup>("team").await;
+    let account = scene.vendor.user("ada@example.com");
+    match vendor {
+        Vendor::Amani => assert_eq!(account.unwrap()["is_active"], false),
+        Vendor::Industrility => assert!(account.is_some(), "Industrility has no way to remove it"),
+        Vendor::Pegasus | Vendor::Plaspy | Vendor::Ozmap => {
+            assert_eq!(account, None);
+            assert_eq!(scene.vendor.group(sample.group.1), None);
+        }
+    }
+    assert_eq!(scene.vendor.violations(), Vec::<String>::new());
+}
+
+#[rstest]
+#[tokio::test]
+async fn an_account_that_is_there_already_is_left_alone(
+    #[values(Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy, Vendor::Ozmap)] vendor: Vendor,
+) {
+    let sample = sample(vendor);
+    let scene = Scene::new(vendor).await;
+    scene.secret("login", &json!({"password": PASSWORD})).await;
+    scene.vendor.put_user(json!({"email": "ada@example.com", "username": "ada@example.com", "name": "Someone"}));
+    let before = scene.vendor.user("ada@example.com");
+    scene.user("ada", sample.user.clone()).await;
+    let ada = scene.user_says("ada", "AlreadyExists").await;
+    assert!(message(&ada).contains("adoptionPolicy"), "{}", message(&ada));
+    assert_eq!(scene.vendor.user("ada@example.com"), before);
+    assert!(scene.vendor.writes().is_empty(), "{:#?}", scene.vendor.writes());
+    scene.delete::<PlatformUser>("ada").await;
+    scene.until_gone::<PlatformUser>("ada").await;
+    assert_eq!(scene.vendor.user("ada@example.com"), before);
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_lost_create_answer_does_not_create_twice(
+    #[values(Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy, Vendor::Industrility, Vendor::Ozmap)] vendor: Vendor,
+) {
+    let sample = sample(vendor);
+    let scene = Scene::new(vendor).await;
+    scene.secret("login", &json!({"password": PASSWORD})).await;
+    scene.vendor.fault(Fault::once("users.create", FaultKind::LostAfterCommit));
+    scene.user("ada", sample.user.clone()).await;
+    scene.user_says("ada", ready(vendor)).await;
+    assert_eq!(scene.vendor.users().iter().filter(|user| user["email"] == "ada@example.com").count(), 1);
+    let creates = scene.vendor.count("users.create");
+    assert!(creates <= if vendor == Vendor::Industrility { 2 } else { 1 }, "{creates} creates");
+}
+
+#[rstest]
+#[case::server_error(FaultKind::Status(500, None), "ProviderUnavailable")]
+#[case::forbidden(FaultKind::Status(403, None), "PermissionDenied")]
+#[case::bad_request(FaultKind::Status(422, None), "Invalid")]
+#[case::slow_down(FaultKind::RateLimited(Some(std::time::Duration::from_secs(2))), "RateLimited")]
+#[case::web_page(FaultKind::Html, "ProviderUnavailable")]
+#[case::hang(FaultKind::Hang, "ProviderUnavailable")]
+#[case::redirect(FaultKind::Redirect("http://127.0.0.1:1/".into()), "ProviderUnavailable")]
+#[tokio::test]
+async fn a_refused_create_says_why_and_recovers_when_the_fault_ends(
+    #[case] kind: FaultKind,
+    #[case] reason: &'static str,
+    #[values(Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy, Vendor::Ozmap)] vendor: Vendor,
+) {
+    let sample = sample(vendor);
+    let scene = Scene::new(vendor).await;
+    scene.secret("login", &json!({"password": PASSWORD})).await;
+    scene.vendor.fault(Fault::always("users.create", kind));
+    scene.user("ada", sample.user.clone()).await;
+    let ada = scene.user_says("ada", reason).await;
+    assert!(!message(&ada).contains(PASSWORD));
+    scene.vendor.heal();
+    scene.sweep("1").await;
+    scene.user_ready("ada").await;
+    assert_eq!(scene.vendor.users().iter().filter(|user| user["email"] == "ada@example.com").count(), 1);
+}
+
+#[tokio::test]
+async fn plaspy_errors_with_status_200_are_errors() {
+    let mut options = Options::default();
+    options.plaspy.errors_with_200 = true;
+    let scene = Scene::with(Vendor::Plaspy, options, json!({})).await;
+    let mut spec = sample(Vendor::Plaspy).user;
+    merge(&mut spec, json!({"passwordSecretRef": null, "provider": {"plaspy": {"country": "Atlantis"}}}));
+    spec.as_object_mut().unwrap().remove("passwordSecretRef");
+    scene.user("ada", spec).await;
+    scene.user_says("ada", "Invalid").await;
+}
+
+/// The message of the Ready condition.
+pub fn message(user: &PlatformUser) -> String {
+    let conditions = &user.status.as_ref().unwrap().report.conditions;
+    conditions.iter().find(|condition| condition.type_ == "Ready").unwrap().message.clone()
+}
