@@ -1,4 +1,5 @@
 //! The workshop of usher: a real control plane, simulated vendors, the demo and the scale benchmark.
 
 pub mod controlplane;
+pub mod scale;
 pub mod vendors;

@@ -110,7 +110,7 @@ pub enum CredentialProvider {
     Plaspy(PlaspyAccess),
     /// Industrility.
     Industrility(IndustrilityAccess),
-    /// `OZmap`.
+    /// OZmap.
     Ozmap(OzmapAccess),
 }
 
@@ -210,7 +210,7 @@ pub struct IndustrilityAccess {
     pub auth_scheme: Option<String>,
 }
 
-/// Where `OZmap` is. Secret keys: `token`, or `username` and `password`.
+/// Where OZmap is. Secret keys: `token`, or `username` and `password`.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct OzmapAccess {
@@ -223,7 +223,7 @@ pub struct OzmapAccess {
     pub password_encoding: Option<PasswordEncoding>,
 }
 
-/// How `OZmap` takes passwords.
+/// How OZmap takes passwords.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum PasswordEncoding {
     /// As it is.

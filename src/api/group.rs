@@ -85,7 +85,7 @@ pub enum GroupProvider {
     Plaspy(PlaspyGroup),
     /// Industrility: security groups are taken as given.
     Industrility(Empty),
-    /// `OZmap`: a project group.
+    /// OZmap: a project group.
     Ozmap(OzmapGroup),
 }
 
@@ -148,7 +148,7 @@ pub struct PlaspyGroup {
     pub devices: Option<Vec<String>>,
 }
 
-/// `OZmap`'s own fields of a project group.
+/// OZmap's own fields of a project group.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct OzmapGroup {

@@ -208,7 +208,7 @@ pub enum UserProvider {
     Plaspy(PlaspyUser),
     /// Industrility.
     Industrility(Box<IndustrilityUser>),
-    /// `OZmap`.
+    /// OZmap.
     Ozmap(OzmapUser),
 }
 
@@ -419,7 +419,7 @@ pub struct IndustrilityPermission {
     pub delete: bool,
 }
 
-/// `OZmap`'s own fields of a user.
+/// OZmap's own fields of a user.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct OzmapUser {
@@ -437,13 +437,13 @@ pub struct OzmapUser {
     /// Free text. "" clears it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observation: Option<String>,
-    /// Language, e.g. `en_US`.
+    /// Language, e.g. en_US.
     #[schemars(length(max = 16))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub locale: Option<String>,
 }
 
-/// A module of `OZmap`.
+/// A module of OZmap.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, strum::Display)]
 pub enum OzmapResource {
     /// The map.
@@ -462,7 +462,7 @@ pub enum OzmapResource {
     Api,
 }
 
-/// A project of `OZmap` and the role in it.
+/// A project of OZmap and the role in it.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct OzmapProjectRole {
     /// The project.

@@ -45,7 +45,7 @@ pub fn crds(args: &Args) -> Result<(), Error> {
         (Some(dir), _) => files.iter().try_for_each(|(name, text)| write(dir, name, text)),
         (None, Some(dir)) => files.iter().try_for_each(|(name, text)| check(dir, name, text)),
         (None, None) => {
-            let all: String = files.into_iter().map(|(_, text)| format!("---\n{text}")).collect();
+            let all = files.into_iter().map(|(_, text)| text).collect::<Vec<_>>().join("---\n");
             io::stdout()
                 .write_all(all.as_bytes())
                 .map_err(|source| Error::Access { path: "standard output".into(), source })

@@ -31,7 +31,7 @@ impl Cli {
     /// Errors: what went wrong and what to do, for a person at a terminal.
     pub async fn execute(self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         match self.command {
-            Command::Run(args) => Ok(run::run(*args).await?),
+            Command::Run(args) => Ok(Box::pin(run::run(*args)).await?),
             Command::Crds(args) => Ok(crds::crds(&args)?),
         }
     }
@@ -43,7 +43,8 @@ pub fn complain(error: &(dyn std::error::Error + 'static)) -> std::process::Exit
     let mut text = format!("usher: {error}");
     let mut cause = error.source();
     while let Some(inner) = cause {
-        text += &format!(": {inner}");
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
         cause = inner.source();
     }
     // Nobody reads a closed standard error.

@@ -111,7 +111,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let client = client().await?;
     wait_for_crds(&client, &stop).await;
     readiness.done("crds");
-    let result = lead(&args, client, metrics, readiness, &stop).await;
+    let result = Box::pin(lead(&args, client, metrics, readiness, &stop)).await;
     match &result {
         Ok(()) => info!("usher ends"),
         Err(failure) => error!("usher ends: {failure}"),
@@ -163,7 +163,7 @@ async fn lead(
     }
     if !args.leader_elect {
         metrics.leader(true);
-        work(args, client, metrics, readiness, stop).await;
+        Box::pin(work(args, client, metrics, readiness, stop)).await;
         return Ok(());
     }
     // A replica that waits for its turn is ready to take over.
@@ -172,7 +172,7 @@ async fn lead(
     let Some(mut held) = lease.acquire(stop).await? else { return Ok(()) };
     metrics.leader(true);
     let deposed = tokio::select! {
-        () = work(args, client, metrics.clone(), readiness, stop) => false,
+        () = Box::pin(work(args, client, metrics.clone(), readiness, stop)) => false,
         () = held.lost() => true,
     };
     metrics.leader(false);

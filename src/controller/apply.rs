@@ -63,9 +63,10 @@ impl<K: Shelved> Case<'_, K> {
     fn summary(&self) -> String {
         let id = self.identity.external_id.as_deref().unwrap_or_default();
         let vendor = self.connection.vendor.title();
-        match self.connection.provider.capabilities().readable {
-            true => format!("{vendor} has it as {id}"),
-            false => format!("{vendor} made it as {id}; it offers no way to check"),
+        if self.connection.provider.capabilities().readable {
+            format!("{vendor} has it as {id}")
+        } else {
+            format!("{vendor} made it as {id}; it offers no way to check")
         }
     }
 

@@ -152,13 +152,13 @@ async fn look<K: Shelved>(
     }
     // A 404 alone may mask missing rights; together with a listing that lacks the account it is proof.
     let listed = connection.provider.list(K::SUBJECT).await?;
-    match listed.iter().any(|account| account.id == *id) {
-        true => Err(blocked(
+    if listed.iter().any(|account| account.id == *id) {
+        return Err(blocked(
             object,
             &format!("the vendor lists {id} but does not show it; the login may lack rights on it"),
-        )),
-        false => Ok(None),
+        ));
     }
+    Ok(None)
 }
 
 fn check<K: Shelved>(
@@ -207,25 +207,22 @@ async fn take_away<K: Shelved>(
     decided: Removal,
 ) -> Result<Deed, Stop> {
     let provider = &connection.provider;
-    let deed = match (decided, provider.capabilities().switch) {
-        (Removal::Disable, Some(switch)) => {
-            let fields = [(switch.field.to_owned(), json!(switch.blocked))].into();
-            let changes = Changes { fields, ..Changes::default() };
-            if account.fields.get(switch.field) != Some(&json!(switch.blocked)) {
-                provider.update(K::SUBJECT, account, &changes, None).await?;
-            }
-            Deed::Disabled
+    let deed = if let (Removal::Disable, Some(switch)) = (decided, provider.capabilities().switch) {
+        let fields = [(switch.field.to_owned(), json!(switch.blocked))].into();
+        let changes = Changes { fields, ..Changes::default() };
+        if account.fields.get(switch.field) != Some(&json!(switch.blocked)) {
+            provider.update(K::SUBJECT, account, &changes, None).await?;
         }
-        _ => {
-            if let Some(held) = &account.in_use {
-                return Err(blocked(object, &format!("the group still holds {held}; move them to another group")));
-            }
-            match provider.delete(K::SUBJECT, &account.id).await {
-                Err(error) if error.kind == ErrorKind::NotFound => {}
-                other => other?,
-            }
-            Deed::Deleted
+        Deed::Disabled
+    } else {
+        if let Some(held) = &account.in_use {
+            return Err(blocked(object, &format!("the group still holds {held}; move them to another group")));
         }
+        match provider.delete(K::SUBJECT, &account.id).await {
+            Err(error) if error.kind == ErrorKind::NotFound => {}
+            other => other?,
+        }
+        Deed::Deleted
     };
     connection.wrote(K::SUBJECT, &account.id, None);
     info!(object = %object.key(), credential = %connection.key, account = account.id, operation = %deed, "vendor write");

@@ -12,9 +12,9 @@ use crate::api::ObjectKey;
 /// First wait after a failure.
 const FIRST: Duration = Duration::from_secs(1);
 /// Longest wait after failures.
-const LONGEST: Duration = Duration::from_secs(300);
+const LONGEST: Duration = Duration::from_mins(5);
 /// Parked objects are looked at after this even if nobody woke them.
-pub const PARKED: Duration = Duration::from_secs(60);
+pub const PARKED: Duration = Duration::from_mins(1);
 
 /// Failures in a row, per object.
 #[derive(Default)]

@@ -147,7 +147,9 @@ pub async fn changes<K: Watched>(context: Arc<Context>, api: Api<DeserializeGuar
         .inspect_ok(|event| note(&context, event))
         .touched_objects()
         .predicate_filter(
-            predicates::generation.combine(predicates::annotations).combine(deletion),
+            predicates::generation
+                .combine(predicates::annotations)
+                .combine(|object: &K| Some(u64::from(object.meta().deletion_timestamp.is_some()))),
             PredicateConfig::default(),
         )
         .for_each(|object| async {
@@ -164,10 +166,6 @@ fn note<K: Watched>(context: &Context, event: &Event<K>) {
         Event::Delete(object) => object.gone(context),
         Event::Init | Event::InitDone => {}
     }
-}
-
-fn deletion<K: Resource>(object: &K) -> Option<u64> {
-    Some(u64::from(object.meta().deletion_timestamp.is_some()))
 }
 
 /// The event if its object can be read; one that cannot is reported and does not stop the others.

@@ -44,9 +44,8 @@ pub fn removal(
         (None, false) => fallback.unwrap_or(Wish::Delete),
     };
     match (wish, subject) {
-        (Wish::Orphan, _) | (Wish::Disable, Subject::Group) => Ok(Removal::Orphan { stays: false }),
         (Wish::Delete, Subject::Group) if capabilities.groups == GroupSupport::Managed => Ok(Removal::Delete),
-        (Wish::Delete, Subject::Group) => Ok(Removal::Orphan { stays: false }),
+        (Wish::Orphan, _) | (_, Subject::Group) => Ok(Removal::Orphan { stays: false }),
         (Wish::Delete, Subject::User) if capabilities.deletes => Ok(Removal::Delete),
         (Wish::Delete | Wish::Disable, Subject::User) if capabilities.switch.is_some() => Ok(Removal::Disable),
         (Wish::Delete | Wish::Disable, Subject::User) if own.is_none() => Ok(Removal::Orphan { stays: true }),

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use governor::clock::DefaultClock;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 
 use super::error::ProviderError;
@@ -20,6 +20,10 @@ use crate::plan::Limits;
 
 /// How long an invited object may take to come before its place goes to the next.
 const INVITATION: Duration = Duration::from_secs(5);
+/// How long the gate closes on a first 429 that names no time; it doubles with each further one.
+const UNNAMED: SignedDuration = SignedDuration::from_secs(2);
+/// Longest time that a 429 may close the gate for; more is taken for a broken clock.
+const LONGEST: SignedDuration = SignedDuration::from_hours(24);
 /// One place in this many goes to the lowest lane that waits, so that no lane starves.
 const FLOOR: u32 = 8;
 
@@ -58,6 +62,8 @@ struct Line {
     waiting: [VecDeque<Waiting>; 3],
     served: u32,
     closed_until: Option<Timestamp>,
+    /// Refusals in a row that named no time.
+    refusals: u32,
 }
 
 struct Waiting {
@@ -158,10 +164,19 @@ impl Gate {
         self.0.line().closed_until.filter(|until| *until > Timestamp::now())
     }
 
-    /// Closes the gate until `until`, or longer if it is closed longer already.
-    pub fn close_until(&self, until: Timestamp) {
-        let mut line = self.0.line();
+    /// Closes the gate until the time the vendor named, or with back-off from 2 s to 5 min if it named none.
+    pub fn close(&self, named: Option<Timestamp>) -> Timestamp {
+        let (mut line, now) = (self.0.line(), Timestamp::now());
+        let backoff = UNNAMED * (1 << line.refusals.min(7));
+        line.refusals += u32::from(named.is_none());
+        let until = named.unwrap_or(now + backoff).min(now + LONGEST);
         line.closed_until = line.closed_until.max(Some(until));
+        until
+    }
+
+    /// The vendor answered without asking to slow down.
+    pub fn went_well(&self) {
+        self.0.line().refusals = 0;
     }
 
     /// How many objects wait for a new account.

@@ -1,5 +1,6 @@
 //! The one transport: bounded in time and size, through the gate, no redirects, no forbidden addresses; it judges no vendor's answer.
 
+use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,10 +19,6 @@ use crate::plan::Rejection;
 
 /// Largest answer that is read, in bytes: a page of 1,000 users is under 2 MiB.
 const LARGEST_BODY: usize = 16 * 1024 * 1024;
-/// How long the gate closes on a 429 that names no time.
-const UNNAMED_LIMIT: SignedDuration = SignedDuration::from_secs(30);
-/// Longest time that a 429 may close the gate for; more is taken for a broken clock.
-const LONGEST_LIMIT: SignedDuration = SignedDuration::from_hours(24);
 
 /// What a transport needs to know beside its base address.
 #[derive(Clone)]
@@ -165,12 +162,6 @@ impl Transport {
         self.base.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
     }
 
-    /// The vendor, for messages.
-    #[must_use]
-    pub fn vendor(&self) -> Vendor {
-        self.settings.vendor
-    }
-
     /// Sends `call` and reads the answer, whatever its status but 429.
     ///
     /// Errors: `RateLimited` on 429 (and the gate closes) or while the gate is closed; `Unavailable` with unknown effect
@@ -195,6 +186,7 @@ impl Transport {
         if status == 429 {
             return Err(self.slow_down(&headers, &answer));
         }
+        self.settings.gate.went_well();
         Ok(answer)
     }
 
@@ -206,10 +198,7 @@ impl Transport {
     }
 
     fn slow_down(&self, headers: &HeaderMap, answer: &Answer) -> ProviderError {
-        let now = Timestamp::now();
-        let until = named_time(headers, now).unwrap_or(now + UNNAMED_LIMIT);
-        let until = until.min(now + LONGEST_LIMIT);
-        self.settings.gate.close_until(until);
+        let until = self.settings.gate.close(named_time(headers, Timestamp::now()));
         ProviderError::rate_limited(format!("{}: too many calls; they go on at {until:.0}", answer.said), Some(until))
     }
 }
@@ -333,7 +322,8 @@ pub fn segment(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~' | b'@') {
             encoded.push(char::from(byte));
         } else {
-            encoded.push_str(&format!("%{byte:02X}"));
+            // Writing to a String does not fail.
+            let _ = write!(encoded, "%{byte:02X}");
         }
     }
     encoded

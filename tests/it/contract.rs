@@ -56,7 +56,11 @@ fn sample(vendor: Vendor) -> Sample {
         },
         Vendor::Plaspy => Sample {
             vendor,
-            group: (json!({"displayName": "Trucks", "provider": {"plaspy": {"description": "all"}}}), "Trucks", "Synced"),
+            group: (
+                json!({"displayName": "Trucks", "provider": {"plaspy": {"description": "all"}}}),
+                "Trucks",
+                "Synced",
+            ),
             user: person(json!({"provider": {"plaspy": {
                 "country": "CO", "timeZone": "America/Bogota", "description": "one", "tags": {"a/b": "1"}, "privileges": ["read"],
             }}})),

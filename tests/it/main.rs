@@ -1,5 +1,7 @@
 //! What users see, on a real API server: one operator with deploy/'s permissions, simulated vendors, a namespace per test.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+
 mod architecture;
 mod contract;
 mod lifecycle;

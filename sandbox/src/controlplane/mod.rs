@@ -12,6 +12,7 @@ mod processes;
 mod tests;
 
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -47,7 +48,7 @@ pub struct ControlPlane {
     controllers: Option<Guarded>,
     api_server: Guarded,
     etcd: Guarded,
-    dir: TempDir,
+    folder: TempDir,
 }
 
 impl ControlPlane {
@@ -78,13 +79,19 @@ impl ControlPlane {
             controllers: None,
             etcd: processes::start_etcd(assets, dir.path(), &ports)?,
             api_server: processes::start_api_server(assets, dir.path(), &ports)?,
-            dir,
+            folder: dir,
         };
         plane.wait_until_ready().await?;
         if options.controllers {
-            plane.controllers = Some(processes::start_controllers(assets, plane.dir.path(), &plane.access)?);
+            plane.controllers = Some(processes::start_controllers(assets, plane.dir(), &plane.access)?);
         }
         Ok(plane)
+    }
+
+    /// Its folder, removed with it: for kubeconfigs and the like.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.folder.path()
     }
 
     async fn wait_until_ready(&mut self) -> Result<(), Error> {

@@ -39,12 +39,12 @@ async fn the_api_server_takes_all_of_deploy_and_grants_exactly_its_permissions()
     let stranger = Client::try_from(plane.config("no-token").unwrap()).unwrap();
     assert_eq!(status(&stranger.apiserver_version().await.unwrap_err()), 401);
 
-    let kubeconfig = plane.dir.path().join("kubeconfig");
+    let kubeconfig = plane.dir().join("kubeconfig");
     plane.write_kubeconfig(&kubeconfig, plane.admin_token()).unwrap();
     let version = client_from(&kubeconfig).await.unwrap().apiserver_version().await.unwrap();
     assert_eq!(version.major, "1");
 
-    let dir = plane.dir.path().to_path_buf();
+    let dir = plane.dir().to_path_buf();
     assert!(!processes_of(&dir).is_empty());
     drop(plane);
     assert_eq!((processes_of(&dir), dir.exists()), (Vec::new(), false));
@@ -98,7 +98,7 @@ async fn victim() {
         return;
     }
     let plane = ControlPlane::start(Options::default()).await.unwrap();
-    println!("\nfolder: {}", plane.dir.path().display());
+    println!("\nfolder: {}", plane.dir().display());
     std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
 }
 

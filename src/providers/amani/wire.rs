@@ -9,7 +9,7 @@ use crate::api::{PlatformGroupSpec, PlatformUserSpec};
 use crate::plan::{Account, Compare, Desired, Field, Fields, Key, Subject};
 use crate::providers::error::{ErrorKind, ProviderError};
 use crate::providers::http::Answer;
-use crate::providers::shape;
+use crate::providers::shape::{self, put};
 
 /// Writable fields of a user (seed 001; that `is_active` can be written is assumed, as Studio's Block does it).
 pub const USER: &[Field] = &[
@@ -72,12 +72,6 @@ pub fn desire_group(name: &str, _: &PlatformGroupSpec) -> Desired {
         keys: vec![Key { field: "name", value: name.to_owned() }],
         fields: Fields::from([("name".to_owned(), json!(name))]),
         ..Desired::default()
-    }
-}
-
-fn put<T: serde::Serialize>(fields: &mut Fields, name: &str, value: Option<&T>) {
-    if let Some(value) = value {
-        fields.insert(name.into(), json!(value));
     }
 }
 

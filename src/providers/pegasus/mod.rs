@@ -19,7 +19,7 @@ use serde_json::{Map, Value, json};
 use super::error::{ErrorKind, ProviderError};
 use super::http::{Answer, Call, Transport, segment};
 use super::session::Session;
-use super::shape;
+use super::shape::{self, Verb, operation};
 use super::{Access, Provider};
 use crate::api::credential::PegasusAccess;
 use crate::api::{PlatformGroupSpec, PlatformUserSpec};
@@ -97,11 +97,12 @@ impl Pegasus {
         subject: Subject,
         search: Option<(&'static str, &str)>,
     ) -> Result<Vec<Account>, ProviderError> {
-        let (operation, path) = wire::route(subject, "list");
+        let path = wire::path(subject);
+        let name = operation(subject, if search.is_some() { Verb::Find } else { Verb::List });
         let mut accounts = Vec::new();
         let mut page = 1_usize;
         loop {
-            let mut call = Call::new(operation, Method::GET, path).query("page", page.to_string());
+            let mut call = Call::new(name, Method::GET, path).query("page", page.to_string());
             call = call.query("set", PAGE.to_string());
             if let Some((key, value)) = search {
                 call = call.query(key, value);
@@ -134,6 +135,11 @@ impl Pegasus {
     }
 }
 
+/// The path of one user or group.
+fn one(subject: Subject, id: &str) -> String {
+    format!("{}/{}", wire::path(subject), segment(id))
+}
+
 #[async_trait]
 impl Provider for Pegasus {
     fn capabilities(&self) -> &'static Capabilities {
@@ -145,7 +151,7 @@ impl Provider for Pegasus {
     }
 
     fn desire_user(&self, spec: &PlatformUserSpec, _: &Catalog) -> Result<Desired, Rejection> {
-        wire::desire_user(spec)
+        Ok(wire::desire_user(spec))
     }
 
     fn desire_group(&self, name: &str, spec: &PlatformGroupSpec, _: &Catalog) -> Result<Desired, Rejection> {
@@ -182,8 +188,7 @@ impl Provider for Pegasus {
     }
 
     async fn read(&self, subject: Subject, id: &str) -> Result<Option<Account>, ProviderError> {
-        let (operation, path) = wire::route(subject, "read");
-        match self.call(Call::new(operation, Method::GET, format!("{path}/{}", segment(id)))).await {
+        match self.call(Call::new(operation(subject, Verb::Read), Method::GET, one(subject, id))).await {
             Ok(entry) => wire::account(subject, &entry).map(Some),
             Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -196,9 +201,10 @@ impl Provider for Pegasus {
         changes: &Changes,
         password: Option<&SecretString>,
     ) -> Result<Account, ProviderError> {
-        let (operation, path) = wire::route(subject, "create");
         let body = wire::body(changes.fields.clone(), changes.groups.as_ref(), password);
-        let made = self.call(Call::new(operation, Method::POST, path).json(body)).await?;
+        let made = self
+            .call(Call::new(operation(subject, Verb::Create), Method::POST, wire::path(subject)).json(body))
+            .await?;
         wire::account(subject, &made)
     }
 
@@ -210,16 +216,15 @@ impl Provider for Pegasus {
         changes: &Changes,
         password: Option<&SecretString>,
     ) -> Result<(), ProviderError> {
-        let (operation, path) = wire::route(subject, "update");
         let after = current.clone().with(changes);
         let body = wire::body(after.fields, after.groups.as_ref(), password);
-        self.call(Call::new(operation, Method::PUT, format!("{path}/{}", segment(&current.id))).json(body)).await?;
+        self.call(Call::new(operation(subject, Verb::Update), Method::PUT, one(subject, &current.id)).json(body))
+            .await?;
         Ok(())
     }
 
     async fn delete(&self, subject: Subject, id: &str) -> Result<(), ProviderError> {
-        let (operation, path) = wire::route(subject, "delete");
-        self.call(Call::new(operation, Method::DELETE, format!("{path}/{}", segment(id)))).await?;
+        self.call(Call::new(operation(subject, Verb::Delete), Method::DELETE, one(subject, id))).await?;
         Ok(())
     }
 

@@ -8,10 +8,10 @@ use serde_json::{Map, Value, json};
 use crate::api::group::GroupProvider;
 use crate::api::user::{PegasusUser, Scope, UserProvider};
 use crate::api::{PlatformGroupSpec, PlatformUserSpec};
-use crate::plan::{Account, Compare, Desired, Field, Fields, Key, Rejection, Subject};
+use crate::plan::{Account, Compare, Desired, Field, Fields, Key, Subject};
 use crate::providers::error::ProviderError;
 use crate::providers::http::Answer;
-use crate::providers::shape;
+use crate::providers::shape::{self, put};
 
 /// Writable fields of a user (docs/user-creation); `access`, `app_url` and `logo_url` are sent but never shown.
 pub const USER: &[Field] = &[
@@ -44,31 +44,16 @@ pub const GROUP: &[Field] = &[
     Field::new("logo", Compare::Exact),
 ];
 
-/// Operation for metrics, and path.
-pub fn route(subject: Subject, verb: &'static str) -> (&'static str, &'static str) {
-    let operation = match (subject, verb) {
-        (Subject::User, "list") => "users.list",
-        (Subject::User, "read") => "users.read",
-        (Subject::User, "create") => "users.create",
-        (Subject::User, "update") => "users.update",
-        (Subject::User, _) => "users.delete",
-        (Subject::Group, "list") => "groups.list",
-        (Subject::Group, "read") => "groups.read",
-        (Subject::Group, "create") => "groups.create",
-        (Subject::Group, "update") => "groups.update",
-        (Subject::Group, _) => "groups.delete",
-    };
-    let path = match subject {
+/// The collection's path.
+pub fn path(subject: Subject) -> &'static str {
+    match subject {
         Subject::User => "/users",
         Subject::Group => "/groups",
-    };
-    (operation, path)
+    }
 }
 
 /// The user that a manifest describes.
-///
-/// Errors: none today; a value that Pegasus cannot hold would be one.
-pub fn desire_user(spec: &PlatformUserSpec) -> Result<Desired, Rejection> {
+pub fn desire_user(spec: &PlatformUserSpec) -> Desired {
     let block = match &spec.provider {
         Some(UserProvider::Pegasus(block)) => block.clone(),
         _ => PegasusUser::default(),
@@ -93,7 +78,7 @@ pub fn desire_user(spec: &PlatformUserSpec) -> Result<Desired, Rejection> {
     }
     put(&mut desired.at_create, "send_email", send_email.as_ref());
     put_block(&mut desired, block);
-    Ok(desired)
+    desired
 }
 
 fn put_block(desired: &mut Desired, block: PegasusUser) {
@@ -150,19 +135,14 @@ pub fn desire_group(name: &str, spec: &PlatformGroupSpec) -> Desired {
     desired
 }
 
-fn put<T: serde::Serialize>(fields: &mut Fields, name: &str, value: Option<&T>) {
-    if let Some(value) = value {
-        fields.insert(name.into(), json!(value));
-    }
-}
-
 /// A user or group as Pegasus shows it.
 ///
 /// Errors: an entry that is no object or has no id.
 pub fn account(subject: Subject, entry: &Value) -> Result<Account, ProviderError> {
-    let (said, table) = match subject {
-        Subject::User => ("/users", USER),
-        Subject::Group => ("/groups", GROUP),
+    let said = path(subject);
+    let table = match subject {
+        Subject::User => USER,
+        Subject::Group => GROUP,
     };
     let object = shape::object(entry, said)?;
     let mut account = Account {

@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::error::{ErrorKind, ProviderError};
 use super::http::{Call, Transport, segment};
 use super::session::Session;
-use super::shape;
+use super::shape::{self, Verb, operation};
 use super::{Access, Provider};
 use crate::api::credential::{GroupBy, PlaspyAccess};
 use crate::api::{PlatformGroupSpec, PlatformUserSpec};
@@ -105,8 +105,8 @@ impl Provider for Plaspy {
 
     /// There are no pages (`rest_api`): one answer holds all.
     async fn list(&self, subject: Subject) -> Result<Vec<Account>, ProviderError> {
-        let (operation, path) = wire::route(subject, "list");
-        let answer = self.call(Call::new(operation, Method::GET, path)).await?;
+        let (name, path) = (operation(subject, Verb::List), wire::path(subject));
+        let answer = self.call(Call::new(name, Method::GET, path)).await?;
         let entries = shape::list(&answer, wire::plural(subject), path)?;
         let accounts = entries.iter().map(|entry| wire::account(subject, entry)).collect::<Result<_, _>>()?;
         shape::distinct(accounts, path)
@@ -126,8 +126,8 @@ impl Provider for Plaspy {
     }
 
     async fn read(&self, subject: Subject, id: &str) -> Result<Option<Account>, ProviderError> {
-        let (operation, path) = wire::route(subject, "read");
-        match self.call(Call::new(operation, Method::GET, format!("{path}/{}", segment(id)))).await {
+        let (name, path) = (operation(subject, Verb::Read), wire::path(subject));
+        match self.call(Call::new(name, Method::GET, format!("{path}/{}", segment(id)))).await {
             Ok(entry) => wire::account(subject, &entry).map(Some),
             Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -140,9 +140,9 @@ impl Provider for Plaspy {
         changes: &Changes,
         password: Option<&SecretString>,
     ) -> Result<Account, ProviderError> {
-        let (operation, path) = wire::route(subject, "create");
+        let (name, path) = (operation(subject, Verb::Create), wire::path(subject));
         let body = wire::body(subject, changes, password)?;
-        let made = self.call(Call::new(operation, Method::POST, path).json(body)).await?;
+        let made = self.call(Call::new(name, Method::POST, path).json(body)).await?;
         wire::account(subject, &made)
     }
 
@@ -158,15 +158,15 @@ impl Provider for Plaspy {
         if operations.is_empty() {
             return Ok(());
         }
-        let (operation, path) = wire::route(subject, "update");
+        let (name, path) = (operation(subject, Verb::Update), wire::path(subject));
         let path = format!("{path}/{}", segment(&current.id));
-        self.call(Call::new(operation, Method::PATCH, path).json(operations.into())).await?;
+        self.call(Call::new(name, Method::PATCH, path).json(operations.into())).await?;
         Ok(())
     }
 
     async fn delete(&self, subject: Subject, id: &str) -> Result<(), ProviderError> {
-        let (operation, path) = wire::route(subject, "delete");
-        self.call(Call::new(operation, Method::DELETE, format!("{path}/{}", segment(id)))).await?;
+        let (name, path) = (operation(subject, Verb::Delete), wire::path(subject));
+        self.call(Call::new(name, Method::DELETE, format!("{path}/{}", segment(id)))).await?;
         Ok(())
     }
 }

@@ -14,7 +14,7 @@ use crate::api::{PlatformGroupSpec, PlatformUserSpec, Reason};
 use crate::plan::{Account, Catalog, CatalogEntry, Changes, Compare, Desired, Field, Fields, Key, Rejection, Subject};
 use crate::providers::error::{ErrorKind, ProviderError};
 use crate::providers::http::Answer;
-use crate::providers::shape;
+use crate::providers::shape::{self, put};
 
 /// Writable fields of a user (seed 002). `creation`, `modification` and `lastLogin` are the system's and never sent.
 pub const USER: &[Field] = &[
@@ -46,25 +46,12 @@ const COUNTRY: &str = "country";
 /// What a user cannot be made without (seed 002).
 const REQUIRED: &[&str] = &["country", "timeZone"];
 
-/// Operation for metrics, and path.
-pub fn route(subject: Subject, verb: &'static str) -> (&'static str, &'static str) {
-    let operation = match (subject, verb) {
-        (Subject::User, "list") => "users.list",
-        (Subject::User, "read") => "users.read",
-        (Subject::User, "create") => "users.create",
-        (Subject::User, "update") => "users.update",
-        (Subject::User, _) => "users.delete",
-        (Subject::Group, "list") => "groups.list",
-        (Subject::Group, "read") => "groups.read",
-        (Subject::Group, "create") => "groups.create",
-        (Subject::Group, "update") => "groups.update",
-        (Subject::Group, _) => "groups.delete",
-    };
-    let path = match subject {
+/// The collection's path.
+pub fn path(subject: Subject) -> &'static str {
+    match subject {
         Subject::User => "/api/users",
         Subject::Group => "/api/groups",
-    };
-    (operation, path)
+    }
 }
 
 /// The name of the list in a listing.
@@ -90,7 +77,7 @@ pub fn desire_user(spec: &PlatformUserSpec, catalog: &Catalog) -> Result<Desired
     }
     let mut desired = Desired { keys: vec![Key { field: "email", value: spec.email.clone() }], ..Desired::default() };
     desired.fields.insert("email".into(), json!(spec.email));
-    desired.fields.insert("name".into(), json!(name(spec)));
+    desired.fields.insert("name".into(), json!(shape::display_name(spec)));
     put(&mut desired.fields, "disabled", spec.active.map(|active| !active));
     if spec.active.is_none() {
         desired.at_create.insert("disabled".into(), json!(false));
@@ -100,16 +87,6 @@ pub fn desire_user(spec: &PlatformUserSpec, catalog: &Catalog) -> Result<Desired
         put_block(&mut desired.fields, block.clone());
     }
     Ok(desired)
-}
-
-/// The display name, or the names, or the e-mail address: Plaspy requires one.
-fn name(spec: &PlatformUserSpec) -> String {
-    if let Some(name) = &spec.display_name {
-        return name.clone();
-    }
-    let parts = [&spec.first_name, &spec.last_name].into_iter().flatten();
-    let name = parts.map(String::as_str).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
-    if name.is_empty() { spec.email.clone() } else { name }
 }
 
 fn put_block(fields: &mut Fields, block: PlaspyUser) {
@@ -159,17 +136,11 @@ pub fn desire_group(name: &str, spec: &PlatformGroupSpec) -> Desired {
     desired
 }
 
-fn put<T: serde::Serialize>(fields: &mut Fields, name: &str, value: Option<T>) {
-    if let Some(value) = value {
-        fields.insert(name.into(), json!(value));
-    }
-}
-
 /// A user or group as Plaspy shows it.
 ///
 /// Errors: an entry that is no object or has no id.
 pub fn account(subject: Subject, entry: &Value) -> Result<Account, ProviderError> {
-    let (_, said) = route(subject, "read");
+    let said = path(subject);
     let object = shape::object(entry, said)?;
     let table = match subject {
         Subject::User => USER,

@@ -41,13 +41,13 @@ mod tests {
 
     use super::*;
 
-    fn held_by(holder: Option<&str>, seconds: Option<i32>) -> Option<LeaseSpec> {
+    fn held_by(holder: Option<&str>, seconds: Option<i32>) -> LeaseSpec {
         let holder_identity = holder.map(str::to_owned);
-        Some(LeaseSpec { holder_identity, lease_duration_seconds: seconds, ..LeaseSpec::default() })
+        LeaseSpec { holder_identity, lease_duration_seconds: seconds, ..LeaseSpec::default() }
     }
 
     #[rstest]
-    #[case::nobody_ever(None, 0, true)]
+    #[case::nobody_ever(LeaseSpec::default(), 0, true)]
     #[case::released(held_by(None, Some(15)), 0, true)]
     #[case::released_by_an_empty_name(held_by(Some(""), Some(15)), 0, true)]
     #[case::ours(held_by(Some("me"), Some(15)), 0, true)]
@@ -56,12 +56,8 @@ mod tests {
     #[case::longer_than_ours(held_by(Some("other"), Some(60)), 59, false)]
     #[case::without_duration(held_by(Some("other"), None), 14, false)]
     #[case::negative_duration(held_by(Some("other"), Some(-1)), 14, false)]
-    fn a_lease_is_taken_only_when_it_is_free(
-        #[case] lease: Option<LeaseSpec>,
-        #[case] unchanged: u64,
-        #[case] free: bool,
-    ) {
-        assert_eq!(may_take(lease.as_ref(), "me", Duration::from_secs(unchanged)), free);
+    fn a_lease_is_taken_only_when_it_is_free(#[case] lease: LeaseSpec, #[case] unchanged: u64, #[case] free: bool) {
+        assert_eq!(may_take(Some(&lease), "me", Duration::from_secs(unchanged)), free);
     }
 
     #[test]

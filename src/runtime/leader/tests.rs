@@ -43,7 +43,8 @@ async fn answer(State(store): State<Shared>, method: Method, body: String) -> Re
 }
 
 fn failure(code: StatusCode) -> Response {
-    let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code.as_u16()});
+    let reason = if code == StatusCode::NOT_FOUND { "NotFound" } else { "" };
+    let status = json!({"kind": "Status", "status": "Failure", "reason": reason, "code": code.as_u16()});
     (code, axum::Json(status)).into_response()
 }
 
@@ -58,7 +59,7 @@ fn lease(store: &Shared, me: &str) -> Lease {
 }
 
 async fn taken(store: &Shared, me: &str) -> Held {
-    lease(store, me).acquire(&CancellationToken::new()).await.unwrap().unwrap()
+    lease(store, me).attempt(&mut nothing_seen()).await.unwrap().unwrap()
 }
 
 fn nothing_seen() -> Seen {

@@ -1,0 +1,219 @@
+//! The benchmark: N users at one vendor through the operator in a process of its own, on a real API server.
+//!
+//! It measures and prints; what is good enough is for people to say.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use futures::{StreamExt, TryStreamExt};
+use kube::api::PostParams;
+use kube::runtime::wait::await_condition;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client};
+use serde_json::{Value, json};
+use tokio::process::{Child, Command};
+use usher::api::{PlatformUser, ProviderCredential};
+
+use crate::controlplane::{self, ControlPlane, Options};
+use crate::vendors::{Options as VendorOptions, Simulator, Vendor};
+
+/// Namespace of the benchmark's objects.
+const NAMESPACE: &str = "scale";
+/// Applies that are under way at a time.
+const APPLIES: usize = 32;
+/// Longest time until all users are ready.
+const PATIENCE: Duration = Duration::from_mins(10);
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Makes users at a simulated Pegasus and prints what that cost.
+#[derive(Debug, Parser)]
+#[command(name = "cargo scale")]
+pub struct Args {
+    /// How many users.
+    #[arg(long, default_value_t = 500)]
+    users: usize,
+    /// Time every vendor call takes, in milliseconds.
+    #[arg(long, default_value_t = 20)]
+    latency: u64,
+    /// Objects worked on at a time, as in the credential's spec.requests.concurrency.
+    #[arg(long, default_value_t = 32)]
+    concurrency: u32,
+    /// Run the operator itself; the benchmark starts itself with this.
+    #[arg(long, hide = true, num_args = 0.., allow_hyphen_values = true)]
+    operator: Option<Vec<String>>,
+}
+
+/// What was measured.
+struct Figures {
+    applying: Duration,
+    after_last_apply: Duration,
+    vendor_calls: usize,
+    kubernetes_writes: f64,
+    peak_rss_mib: f64,
+}
+
+/// Runs the benchmark and writes its figures to `out`.
+///
+/// Errors: whatever kept it from measuring.
+pub async fn run(args: Args, out: &mut (dyn Write + Send)) -> Result<(), Failure> {
+    if let Some(arguments) = args.operator {
+        let arguments = ["usher".to_owned(), "run".to_owned()].into_iter().chain(arguments);
+        return Box::pin(usher::cli::Cli::parse_from(arguments).execute()).await;
+    }
+    writeln!(out, "{} users at Pegasus, {} ms a call, {} at a time", args.users, args.latency, args.concurrency)?;
+    let figures = measure(&args).await?;
+    print(&args, &figures, out)
+}
+
+async fn measure(args: &Args) -> Result<Figures, Failure> {
+    let plane = ControlPlane::start(Options::default()).await?;
+    let client = plane.client()?;
+    controlplane::apply(&client, &controlplane::crds()?).await?;
+    controlplane::apply(&client, &controlplane::operator_manifests()?).await?;
+    let options = VendorOptions { latency: Duration::from_millis(args.latency), ..VendorOptions::default() };
+    let vendor = Simulator::start_with(Vendor::Pegasus, options).await?;
+    let mut operator = start_operator(&plane).await?;
+    prepare(&client, &vendor, args).await?;
+
+    let writes = status_writes(&client).await?;
+    vendor.clear_calls();
+    let begun = Instant::now();
+    create_users(&client, args.users).await?;
+    let applying = begun.elapsed();
+    tokio::time::timeout(PATIENCE, all_ready(&client, args.users)).await??;
+    let after_last_apply = begun.elapsed().saturating_sub(applying);
+    let kubernetes_writes = status_writes(&client).await? - writes;
+    let figures = Figures {
+        applying,
+        after_last_apply,
+        vendor_calls: vendor.calls().len(),
+        kubernetes_writes,
+        peak_rss_mib: peak_rss_mib(&operator)?,
+    };
+    operator.kill().await?;
+    Ok(figures)
+}
+
+/// The operator as its own process, with deploy/'s permissions.
+async fn start_operator(plane: &ControlPlane) -> Result<Child, Failure> {
+    let token = plane.service_account_token("usher-system", "usher").await?;
+    let kubeconfig = plane.dir().join("operator.kubeconfig");
+    plane.write_kubeconfig(&kubeconfig, &token)?;
+    let admin: SocketAddr = ([127, 0, 0, 1], 0).into();
+    let child = Command::new(std::env::current_exe()?)
+        .args(["--operator", "--log=warn", "--log-format=text", &format!("--admin-address={admin}")])
+        .env("KUBECONFIG", kubeconfig)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()?;
+    Ok(child)
+}
+
+/// Namespace, Secret and credential; ends when the credential is ready.
+async fn prepare(client: &Client, vendor: &Simulator, args: &Args) -> Result<(), Failure> {
+    let metadata = |name: &str| json!({"name": name, "namespace": NAMESPACE});
+    let documents = [
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}),
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata("main"), "stringData": vendor.secret()}),
+        json!({"apiVersion": "usher.dev/v1alpha1", "kind": "ProviderCredential", "metadata": metadata("main"), "spec": {
+            "provider": {"pegasus": {"url": vendor.url()}}, "secretRef": {"name": "main"}, "allowInsecureHttp": true,
+            "requests": {"perMinute": 600_000, "burst": 10_000, "concurrency": args.concurrency},
+        }}),
+    ];
+    for document in documents {
+        controlplane::apply(client, &document.to_string()).await?;
+    }
+    let credentials: Api<ProviderCredential> = Api::namespaced(client.clone(), NAMESPACE);
+    let ready = |credential: Option<&ProviderCredential>| {
+        let status = credential.and_then(|credential| credential.status.as_ref());
+        status.is_some_and(|status| status.conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True"))
+    };
+    tokio::time::timeout(PATIENCE, await_condition(credentials, "main", ready)).await??;
+    Ok(())
+}
+
+async fn create_users(client: &Client, count: usize) -> Result<(), Failure> {
+    let api: Api<PlatformUser> = Api::namespaced(client.clone(), NAMESPACE);
+    let create = |number: usize| {
+        let api = api.clone();
+        async move {
+            let user: PlatformUser = serde_json::from_value(json!({
+                "apiVersion": "usher.dev/v1alpha1", "kind": "PlatformUser",
+                "metadata": {"name": format!("user-{number}"), "namespace": NAMESPACE},
+                "spec": {
+                    "credentialRef": {"name": "main"}, "email": format!("user-{number}@example.com"), "firstName": "User",
+                    "provider": {"pegasus": {"sendEmail": true}},
+                },
+            }))?;
+            api.create(&PostParams::default(), &user).await?;
+            Ok::<(), Failure>(())
+        }
+    };
+    futures::stream::iter((0..count).map(create)).buffer_unordered(APPLIES).try_collect().await
+}
+
+/// Ends when `count` users are ready, as a watch shows it.
+async fn all_ready(client: &Client, count: usize) -> Result<(), Failure> {
+    let api: Api<PlatformUser> = Api::namespaced(client.clone(), NAMESPACE);
+    let mut ready = std::collections::HashSet::new();
+    let mut users = Box::pin(watcher(api, watcher::Config::default()).default_backoff().applied_objects());
+    while ready.len() < count {
+        let Some(user) = users.try_next().await? else { break };
+        let conditions = user.status.map(|status| status.report.conditions).unwrap_or_default();
+        if conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True") {
+            ready.insert(user.metadata.name);
+        }
+    }
+    Ok(())
+}
+
+/// Writes to users that were no creates, as the API server counts them.
+async fn status_writes(client: &Client) -> Result<f64, Failure> {
+    let request = http::Request::get("/metrics").body(Vec::new())?;
+    let text = client.request_text(request).await?;
+    let counted = |line: &&str| {
+        line.starts_with("apiserver_request_total{")
+            && line.contains(r#"resource="platformusers""#)
+            && [r#"verb="APPLY""#, r#"verb="PATCH""#, r#"verb="PUT""#].iter().any(|verb| line.contains(verb))
+    };
+    Ok(text.lines().filter(counted).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
+}
+
+/// The most memory the operator ever held.
+fn peak_rss_mib(operator: &Child) -> Result<f64, Failure> {
+    let id = operator.id().ok_or("the operator ended")?;
+    let status = std::fs::read_to_string(Path::new("/proc").join(id.to_string()).join("status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM in /proc")?;
+    let kibibytes: f64 = line.trim().trim_end_matches(" kB").parse()?;
+    Ok(kibibytes / 1024.0)
+}
+
+fn print(args: &Args, figures: &Figures, out: &mut (dyn Write + Send)) -> Result<(), Failure> {
+    let Figures { applying, after_last_apply, vendor_calls, kubernetes_writes, peak_rss_mib } = figures;
+    #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
+    let (users, calls) = (args.users as f64, *vendor_calls as f64);
+    let floor = users * f64::from(u32::try_from(args.latency)?) / 1000.0 / f64::from(args.concurrency);
+    let total = (*applying + *after_last_apply).as_secs_f64();
+    let rows: [(&str, Value); 7] = [
+        ("seconds of applying", round(applying.as_secs_f64())),
+        ("seconds from the last apply until all are Ready", round(after_last_apply.as_secs_f64())),
+        ("vendor calls per user", round(calls / users)),
+        ("Kubernetes writes per user", round(kubernetes_writes / users)),
+        ("peak RSS of the operator, MiB", round(*peak_rss_mib)),
+        ("floor that latency and concurrency allow, seconds", round(floor)),
+        ("whole run as a ratio to applying alone", round(total / applying.as_secs_f64())),
+    ];
+    for (name, value) in rows {
+        writeln!(out, "{name:<52} {value}")?;
+    }
+    Ok(())
+}
+
+fn round(number: f64) -> Value {
+    json!((number * 1000.0).round() / 1000.0)
+}
