@@ -4,6 +4,9 @@
 
 mod architecture;
 mod contract;
+mod credentials;
+mod judgement;
+mod permissions;
 mod lifecycle;
 mod scene;
 mod world;

@@ -75,10 +75,10 @@ impl Scene {
             "requests": {"perMinute": 60_000, "burst": 1000, "concurrency": 8},
         });
         merge(&mut spec, further);
-        self.apply(&self.manifest("ProviderCredential", "main", spec)).await;
+        self.apply(&self.manifest("ProviderCredential", "main", &spec)).await;
     }
 
-    fn manifest(&self, kind: &str, name: &str, spec: Value) -> Value {
+    fn manifest(&self, kind: &str, name: &str, spec: &Value) -> Value {
         json!({"apiVersion": "usher.dev/v1alpha1", "kind": kind, "metadata": {"name": name, "namespace": self.namespace}, "spec": spec})
     }
 
@@ -89,12 +89,19 @@ impl Scene {
 
     /// A user through the credential `main`.
     pub async fn user(&self, name: &str, spec: Value) {
-        self.apply(&self.manifest("PlatformUser", name, with_credential(spec))).await;
+        self.apply(&self.manifest("PlatformUser", name, &with_credential(spec))).await;
+    }
+
+    /// A user whose spec may name another credential.
+    pub async fn user_as_is(&self, name: &str, spec: Value) {
+        let mut whole = with_credential(json!({}));
+        merge(&mut whole, spec);
+        self.apply(&self.manifest("PlatformUser", name, &whole)).await;
     }
 
     /// A group through the credential `main`.
     pub async fn group(&self, name: &str, spec: Value) {
-        self.apply(&self.manifest("PlatformGroup", name, with_credential(spec))).await;
+        self.apply(&self.manifest("PlatformGroup", name, &with_credential(spec))).await;
     }
 
     /// The API of a kind here.
@@ -116,7 +123,7 @@ impl Scene {
         let condition = |object: Option<&K>| object.is_some_and(wanted.clone());
         match tokio::time::timeout(PATIENCE, await_condition(api.clone(), name, condition)).await {
             Ok(found) => found.unwrap().unwrap(),
-            Err(_) => panic!("{name} never came to be as wanted: {:#?}", api.get(name).await),
+            Err(_elapsed) => panic!("{name} never came to be as wanted: {:#?}", api.get(name).await),
         }
     }
 

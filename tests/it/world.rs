@@ -1,7 +1,6 @@
 //! One control plane and one operator for all tests of this binary.
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, OnceLock, mpsc};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -20,26 +19,19 @@ pub struct World {
     pub plane: ControlPlane,
     /// The operator's token, with deploy/'s permissions.
     pub operator_token: String,
-    /// Reasons that any object ever had.
-    pub reasons: Arc<Reasons>,
 }
 
-/// Counts nothing but the reasons that objects had.
-#[derive(Default)]
-pub struct Reasons(pub Mutex<BTreeSet<(String, Reason)>>);
+/// Counts nothing.
+struct Uncounted;
 
-impl Observer for Reasons {
+impl Observer for Uncounted {
     fn provider_request(&self, _: Vendor, _: &'static str, _: &str, _: Duration) {}
     fn gate_waited(&self, _: Vendor, _: &'static str, _: Duration) {}
 }
 
-impl Tally for Reasons {
+impl Tally for Uncounted {
     fn reconciled(&self, _: &'static str, _: &'static str, _: Duration) {}
-    fn object_state(&self, key: &ObjectKey, reason: Option<Reason>) {
-        if let Some(reason) = reason {
-            self.0.lock().unwrap().insert((key.to_string(), reason));
-        }
-    }
+    fn object_state(&self, _: &ObjectKey, _: Option<Reason>) {}
     fn drift_repaired(&self, _: &'static str, _: Vendor) {}
     fn credential_ready(&self, _: Vendor, _: &ObjectKey, _: Option<bool>) {}
 }
@@ -78,7 +70,6 @@ async fn make() -> World {
         namespace: "usher-system".into(),
         concurrency: 64,
     };
-    let reasons = Arc::new(Reasons::default());
-    tokio::spawn(usher::controller::run(client, settings, reasons.clone(), CancellationToken::new(), |_| {}));
-    World { plane, operator_token, reasons }
+    tokio::spawn(usher::controller::run(client, settings, Arc::new(Uncounted), CancellationToken::new(), |_| {}));
+    World { plane, operator_token }
 }

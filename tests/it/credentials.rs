@@ -1,0 +1,104 @@
+//! Credentials: what is wrong with them is said on them, once, and their objects go on by themselves when it is mended.
+
+use rstest::rstest;
+use serde_json::{Value, json};
+use usher::api::conditions::{ConditionType, find};
+use usher::api::{PlatformUser, ProviderCredential};
+use usher_sandbox::vendors::{Fault, FaultKind, Options, Vendor};
+
+use crate::scene::Scene;
+
+fn ada() -> Value {
+    json!({"email": "ada@example.com", "provider": {"pegasus": {"sendEmail": true}}})
+}
+
+fn said(credential: &ProviderCredential) -> String {
+    find(&credential.status.as_ref().unwrap().conditions, ConditionType::Ready).unwrap().message.clone()
+}
+
+#[rstest]
+#[case::closed_port(json!({"provider": {"pegasus": {"url": "http://127.0.0.1:1"}}}), "ProviderUnavailable", "127.0.0.1:1")]
+#[case::metadata_address(json!({"provider": {"pegasus": {"url": "http://169.254.169.254"}}}), "Invalid", "metadata")]
+#[case::loopback(json!({"provider": {"pegasus": {"url": "https://localhost:1"}}, "allowInsecureHttp": false}), "Invalid", "allowInsecureHttp")]
+#[case::shared(json!({"allowedNamespaces": {"from": "All"}}), "Unsupported", "from: Same")]
+#[tokio::test]
+async fn a_credential_that_cannot_work_says_why(#[case] spec: Value, #[case] reason: &'static str, #[case] words: &str) {
+    let scene = Scene::with(Vendor::Pegasus, Options::default(), spec).await;
+    let credential = scene.credential_says(reason).await;
+    assert!(said(&credential).contains(words), "{}", said(&credential));
+}
+
+#[tokio::test]
+async fn a_server_that_talks_html_is_unavailable_and_not_a_panic() {
+    let scene = Scene::without_credential(Vendor::Pegasus, Options::default()).await;
+    scene.vendor.fault(Fault::always("*", FaultKind::Html));
+    scene.apply_secret("main").await;
+    scene.apply_credential(json!({})).await;
+    let credential = scene.credential_says("ProviderUnavailable").await;
+    assert!(said(&credential).contains("not JSON"), "{}", said(&credential));
+    scene.vendor.heal();
+    scene.credential_says("Synced").await;
+}
+
+#[tokio::test]
+async fn a_wrong_login_is_tried_once_and_taken_up_when_corrected() {
+    let scene = Scene::without_credential(Vendor::Pegasus, Options::default()).await;
+    scene.secret("main", &json!({"username": "usher@example.com", "password": "fake-wrong-password"})).await;
+    scene.apply_credential(json!({})).await;
+    scene.user("ada", ada()).await;
+    let credential = scene.credential_says("Unauthenticated").await;
+    assert!(!said(&credential).contains("fake-wrong-password"));
+    scene.user_says("ada", "WaitingForCredential").await;
+    assert_eq!(scene.vendor.count("login"), 1);
+    scene.apply_secret("main").await;
+    scene.user_ready("ada").await;
+    scene.credential_says("Synced").await;
+}
+
+#[tokio::test]
+async fn a_missing_secret_is_waited_for() {
+    let scene = Scene::without_credential(Vendor::Pegasus, Options::default()).await;
+    scene.apply_credential(json!({})).await;
+    scene.credential_says("WaitingForSecret").await;
+    scene.apply_secret("main").await;
+    scene.credential_says("Synced").await;
+}
+
+#[tokio::test]
+async fn a_session_that_ended_is_renewed_once_for_all() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    scene.user("ada", ada()).await;
+    scene.user_ready("ada").await;
+    scene.vendor.revoke_tokens();
+    scene.user("bob", json!({"email": "bob@example.com", "provider": {"pegasus": {"sendEmail": true}}})).await;
+    scene.user_ready("bob").await;
+    assert_eq!(scene.vendor.count("login"), 2);
+}
+
+#[tokio::test]
+async fn an_outage_is_not_news_about_users_that_were_in_sync() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    scene.user("ada", ada()).await;
+    let before = scene.user_ready("ada").await;
+    scene.vendor.fault(Fault::always("*", FaultKind::Status(503, None)));
+    scene.sweep("1").await;
+    scene.credential_says("ProviderUnavailable").await;
+    let after = scene.user_ready("ada").await;
+    assert_eq!(before.metadata.resource_version, after.metadata.resource_version);
+    scene.vendor.heal();
+    scene.credential_says("Synced").await;
+}
+
+#[tokio::test]
+async fn a_deleted_credential_serves_until_nothing_is_bound_through_it() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    scene.user("ada", ada()).await;
+    scene.user_ready("ada").await;
+    scene.delete::<ProviderCredential>("main").await;
+    let credential = scene.credential_says("DeletionBlocked").await;
+    assert!(said(&credential).contains("1 objects"), "{}", said(&credential));
+    scene.delete::<PlatformUser>("ada").await;
+    scene.until_gone::<PlatformUser>("ada").await;
+    assert!(scene.vendor.user("ada@example.com").is_none());
+    scene.until_gone::<ProviderCredential>("main").await;
+}
