@@ -218,6 +218,7 @@ mod tests {
         metrics.reconciled("PlatformUser", "ok", Duration::from_millis(3));
         metrics.object_state("PlatformUser", "a/b", Some("Synced"));
         metrics.object_state("PlatformUser", "a/b", Some("Invalid"));
+        metrics.object_state("PlatformGroup", "a/b", Some("Synced"));
         metrics.drift_repaired("PlatformUser", "pegasus");
         metrics.gate_waited("pegasus", "edit", Duration::ZERO);
         metrics.credential_ready("pegasus", "identity", "main", Some(true));
@@ -230,6 +231,7 @@ mod tests {
             r#"usher_reconcile_duration_seconds_count{kind="PlatformUser"} 1"#,
             r#"usher_objects{kind="PlatformUser",reason="Synced"} 0"#,
             r#"usher_objects{kind="PlatformUser",reason="Invalid"} 1"#,
+            r#"usher_objects{kind="PlatformGroup",reason="Synced"} 1"#,
             r#"usher_drift_repaired_total{kind="PlatformUser",provider="pegasus"} 1"#,
             r#"usher_gate_wait_seconds_count{provider="pegasus",lane="edit"} 1"#,
             r#"usher_credential_ready{provider="pegasus",namespace="identity",name="main"} 1"#,
@@ -237,6 +239,8 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");
         }
+        metrics.object_state("PlatformGroup", "a/b", None);
+        assert!(metrics.render().unwrap().contains(r#"usher_objects{kind="PlatformGroup",reason="Synced"} 0"#));
         metrics.credential_ready("pegasus", "identity", "main", None);
         assert!(!metrics.render().unwrap().contains("usher_credential_ready{"));
     }

@@ -327,7 +327,7 @@ mod tests {
             last_name: owned(last),
             ..spec()
         };
-        assert_eq!(name(&spec), expected);
+        assert_eq!(shape::display_name(&spec), expected);
     }
 
     #[test]
