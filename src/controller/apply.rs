@@ -35,6 +35,8 @@ pub struct Case<'a, K> {
     pub password: Password,
     /// The mode in effect: Enforce or Plan.
     pub mode: Mode,
+    /// Whether the manifest no longer speaks of groups, so that those we added are nobody's business any more.
+    pub releases_groups: bool,
     /// Whether the vendor is asked even if the index says all is well.
     pub forced: bool,
     /// What status says of the account, and will say.
@@ -84,8 +86,9 @@ impl<K: Shelved> Case<'_, K> {
         if let Some(account) = listed.filter(|_| !self.forced)
             && self.steps(Some(&account))?.is_empty()
         {
+            let released = self.releases_groups && self.identity.groups.is_some();
             self.remember(&account).await?;
-            return Ok(None);
+            return Ok(released.then_some(Deed::GroupsReleased));
         }
         let _place = self.enter(Lane::Edit)?;
         let Some(account) = self.connection.provider.read(K::SUBJECT, &id).await? else {
@@ -190,7 +193,9 @@ impl<K: Shelved> Case<'_, K> {
 
     /// The groups that are there because of us, once `account` is what it shall be.
     fn added_to(&self, account: &Account) -> Option<Vec<String>> {
-        let membership = self.desired.groups.as_ref()?;
+        let Some(membership) = &self.desired.groups else {
+            return self.identity.groups.clone().filter(|_| !self.releases_groups);
+        };
         let before: BTreeSet<&String> = self.identity.groups.iter().flatten().collect();
         let there = account.groups.clone().unwrap_or_default();
         let ours = membership.wanted.iter().filter(|group| before.contains(group) || !there.contains(*group));
@@ -214,7 +219,10 @@ impl<K: Shelved> Case<'_, K> {
         match self.look_up().await?.as_slice() {
             [] => self.create().await,
             [one] if self.claims(one) => self.claim(one.clone()).await,
-            [one] => self.adopt(one.clone()).await,
+            [one] => {
+                self.not_held_by_another(&one.id)?;
+                self.adopt(one.clone()).await
+            }
             several => Err(Stop::because(
                 Reason::AmbiguousMatch,
                 format!(
@@ -322,8 +330,8 @@ impl<K: Shelved> Case<'_, K> {
             );
             return Err(Stop::because(Reason::AlreadyExists, message));
         }
-        self.check_rights(&account)?;
         self.not_held_by_another(&account.id)?;
+        self.check_rights(&account)?;
         // The password that is there stays: the present value of the Secret is the baseline.
         if let Password::Due(_, version) = &self.password {
             self.password = Password::Sent(version.clone());

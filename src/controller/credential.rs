@@ -32,7 +32,8 @@ const PROBE: (SignedDuration, SignedDuration) = (SignedDuration::from_mins(1), S
 pub async fn reconcile(credential: Arc<ProviderCredential>, context: &Context) -> Result<Action, kube::Error> {
     let credential = context.credentials.newest(credential);
     let key = key(&credential);
-    if let Some(by) = paused_by(&credential) {
+    let by_operator = || (context.settings.mode == Mode::Paused).then(|| "usher's own --mode Paused".to_owned());
+    if let Some(by) = paused_by(&credential).or_else(by_operator) {
         context.wake_users_of(&key);
         return credential_report::paused(context, &credential, &by).await;
     }
@@ -48,8 +49,10 @@ pub async fn reconcile(credential: Arc<ProviderCredential>, context: &Context) -
     };
     context.connections.set(&key, link.clone());
     let is_up = matches!(link, Link::Up(_));
+    // Where nothing is ever listed, this is the only regular look.
+    let is_blind = matches!(&link, Link::Up(connection) if !connection.provider.capabilities().readable);
     let action = credential_report::report(context, &credential, &link, news.as_ref().err()).await?;
-    if was_up != is_up || news.unwrap_or(true) {
+    if was_up != is_up || is_blind || news.unwrap_or(true) {
         context.wake_users_of(&key);
     }
     Ok(action)

@@ -53,8 +53,17 @@ async fn attempt(group: &mut Arc<PlatformGroup>, scene: &mut Scene, context: &Co
     // plan and apply (client required)
     let mode = resolve::mode(context, &connection, &**group);
     let (forced, identity) = (resolve::is_forced(&**group), group.identity());
-    let password = Password::Unmanaged;
-    let mut case = Case { context, object: group.clone(), connection, desired, password, mode, forced, identity };
+    let mut case = Case {
+        context,
+        object: group.clone(),
+        connection,
+        desired,
+        password: Password::Unmanaged,
+        mode,
+        releases_groups: false,
+        forced,
+        identity,
+    };
     case.check_desired()?;
     let done = case.converge().await;
     *group = case.object;

@@ -34,6 +34,8 @@ pub enum Deed {
     Deleted,
     /// Left alone for good.
     Orphaned,
+    /// Its groups are no longer managed and stay as they are.
+    GroupsReleased,
 }
 
 /// Why a look at an object ended before vendor and spec agree.

@@ -105,6 +105,7 @@ async fn failed<K: Shelved>(
     Ok(match (error.kind, error.retry_at) {
         (ErrorKind::RateLimited, Some(until)) => requeue::at(until),
         (ErrorKind::RateLimited | ErrorKind::Unavailable, _) => Action::requeue(context.backoff.next(&object.key())),
+        (ErrorKind::Unauthenticated, _) => Action::requeue(context.backoff.next(&object.key())),
         _ if object.is_going() => Action::requeue(context.backoff.next(&object.key())),
         _ => Action::await_change(),
     })

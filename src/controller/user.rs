@@ -44,10 +44,11 @@ async fn attempt(user: &mut Arc<PlatformUser>, scene: &mut Scene, context: &Cont
     let catalog = connection.index().catalog.clone();
     let mut desired = user.desire(&*connection.provider, &catalog)?;
     // Someone who is bound already never waits for a group or a Secret to lose what else he shall lose.
+    let can_wait = connection.provider.capabilities().readable;
     let mut late = None;
     match membership {
         Ok(groups) => desired.groups = groups,
-        Err(stop) if is_bound && !matches!(stop, Stop::Parked) => late = Some(stop),
+        Err(stop) if is_bound && can_wait && !matches!(stop, Stop::Parked) => late = Some(stop),
         Err(stop) => return Err(stop),
     }
     if let (Password::Missing(verdict), true, None) = (&password, is_bound, &identity.password_version) {
@@ -57,7 +58,9 @@ async fn attempt(user: &mut Arc<PlatformUser>, scene: &mut Scene, context: &Cont
     // plan and apply (client required)
     let mode = resolve::mode(context, &connection, &**user);
     let forced = resolve::is_forced(&**user);
-    let mut case = Case { context, object: user.clone(), connection, desired, password, mode, forced, identity };
+    let releases_groups = user.spec.groups.is_none();
+    let object = user.clone();
+    let mut case = Case { context, object, connection, desired, password, mode, releases_groups, forced, identity };
     case.check_desired()?;
     let done = case.converge().await;
     *user = case.object;

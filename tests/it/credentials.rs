@@ -22,7 +22,11 @@ fn said(credential: &ProviderCredential) -> String {
 #[case::loopback(json!({"provider": {"pegasus": {"url": "https://localhost:1"}}, "allowInsecureHttp": false}), "Invalid", "allowInsecureHttp")]
 #[case::shared(json!({"allowedNamespaces": {"from": "All"}}), "Unsupported", "from: Same")]
 #[tokio::test]
-async fn a_credential_that_cannot_work_says_why(#[case] spec: Value, #[case] reason: &'static str, #[case] words: &str) {
+async fn a_credential_that_cannot_work_says_why(
+    #[case] spec: Value,
+    #[case] reason: &'static str,
+    #[case] words: &str,
+) {
     let scene = Scene::with(Vendor::Pegasus, Options::default(), spec).await;
     let credential = scene.credential_says(reason).await;
     assert!(said(&credential).contains(words), "{}", said(&credential));

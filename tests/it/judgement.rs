@@ -164,7 +164,9 @@ async fn an_account_that_vanished_is_made_again_if_it_was_ours() {
 #[tokio::test]
 async fn an_adopted_account_keeps_what_is_not_mentioned_and_stays_on_deletion() {
     let scene = Scene::new(Vendor::Pegasus).await;
-    scene.vendor.put_user(json!({"email": "ada@example.com", "username": "ada@example.com", "last_name": "Lovelace", "phone": "9"}));
+    scene.vendor.put_user(
+        json!({"email": "ada@example.com", "username": "ada@example.com", "last_name": "Lovelace", "phone": "9"}),
+    );
     scene.user("ada", ada(json!({"adoptionPolicy": "Adopt", "phone": "1"}))).await;
     let user = scene.user_ready("ada").await;
     assert_eq!(user.status.unwrap().identity.adopted, Some(true));

@@ -1,0 +1,120 @@
+//! The real process: ready when it is, one leader at a time, and a clean end on SIGTERM.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::Api;
+use kube::runtime::wait::await_condition;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStderr, Command};
+use usher_sandbox::controlplane::{self, ControlPlane, Options};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A cluster of its own: operators of these tests must not see the objects of others.
+async fn cluster() -> ControlPlane {
+    let plane = ControlPlane::start(Options::default()).await.unwrap();
+    let admin = plane.client().unwrap();
+    controlplane::apply(&admin, &controlplane::crds().unwrap()).await.unwrap();
+    controlplane::apply(&admin, &controlplane::operator_manifests().unwrap()).await.unwrap();
+    plane
+}
+
+/// `usher run` with deploy/'s permissions and a lease.
+struct Operator {
+    process: Child,
+    log: Lines<BufReader<ChildStderr>>,
+}
+
+impl Operator {
+    async fn start(plane: &ControlPlane, name: &str) -> Self {
+        let token = plane.service_account_token("usher-system", "usher").await.unwrap();
+        let kubeconfig = plane.dir().join(format!("{name}.kubeconfig"));
+        plane.write_kubeconfig(&kubeconfig, &token).unwrap();
+        let mut process = Command::new(env!("CARGO_BIN_EXE_usher"))
+            .args(["run", "--leader-elect", "--admin-address=127.0.0.1:0", "--log-format=text"])
+            .arg(format!("--identity={name}"))
+            .env("KUBECONFIG", kubeconfig)
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let log = BufReader::new(process.stderr.take().unwrap()).lines();
+        Self { process, log }
+    }
+
+    /// Reads the log until a line holds `words`.
+    async fn says(&mut self, words: &str) -> String {
+        let reading = async {
+            let mut said = String::new();
+            while let Some(line) = self.log.next_line().await.unwrap() {
+                if line.contains(words) {
+                    return line;
+                }
+                said.push_str(&line);
+                said.push('\n');
+            }
+            panic!("it ended without saying {words}:\n{said}")
+        };
+        tokio::time::timeout(PATIENCE, reading).await.expect(words)
+    }
+
+    /// SIGTERM; the exit code.
+    async fn terminate(&mut self) -> Option<i32> {
+        let id = self.process.id().unwrap().to_string();
+        assert!(Command::new("kill").arg(id).status().await.unwrap().success());
+        tokio::time::timeout(PATIENCE, self.process.wait()).await.unwrap().unwrap().code()
+    }
+}
+
+#[tokio::test]
+async fn a_second_operator_takes_over_when_the_first_ends_cleanly() {
+    let plane = cluster().await;
+    let mut first = Operator::start(&plane, "first").await;
+    first.says("took the lease").await;
+    let mut second = Operator::start(&plane, "second").await;
+    second.says("waiting for the lease").await;
+    assert_eq!(first.terminate().await, Some(0));
+    second.says("took the lease").await;
+    assert_eq!(second.terminate().await, Some(0));
+    let leases: Api<Lease> = Api::namespaced(plane.client().unwrap(), "usher-system");
+    let released = |lease: Option<&Lease>| {
+        lease.and_then(|lease| lease.spec.as_ref()).is_some_and(|spec| spec.holder_identity.is_none())
+    };
+    tokio::time::timeout(PATIENCE, await_condition(leases, "usher", released)).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn the_admin_server_tells_of_life_readiness_and_metrics() {
+    let plane = cluster().await;
+    let mut operator = Operator::start(&plane, "admin").await;
+    let line = operator.says("usher starts").await;
+    let address = line.split_whitespace().find_map(|word| word.split_once("address=")).unwrap().1.to_owned();
+    let get = |path: &'static str| {
+        let url = format!("http://{address}{path}");
+        async move { reqwest::get(url).await.unwrap() }
+    };
+    assert_eq!(get("/livez").await.status(), 200);
+    assert!(get("/metrics").await.text().await.unwrap().contains("usher_leader"));
+    operator.says("took the lease").await;
+    assert_eq!(get("/readyz").await.status(), 200);
+    assert_eq!(operator.terminate().await, Some(0));
+}
+
+#[test]
+fn crds_check_notices_what_differs() {
+    let dir = tempfile::tempdir().unwrap();
+    let usher = |arguments: &[&str]| {
+        let output =
+            std::process::Command::new(env!("CARGO_BIN_EXE_usher")).arg("crds").args(arguments).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let path = dir.path().to_str().unwrap();
+    assert_eq!(usher(&["--out", path]).0, Some(0));
+    assert_eq!(usher(&["--check", path]).0, Some(0));
+    std::fs::write(dir.path().join("usher.dev_platformusers.yaml"), "other").unwrap();
+    let (code, said) = usher(&["--check", path]);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("usher crds --out"), "{said}");
+}
