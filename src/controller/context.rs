@@ -126,13 +126,14 @@ where
         self.store.clone()
     }
 
-    /// The newer of `object` and what we wrote to it.
+    /// The newest of `object`, what the watch shows of it and what we wrote to it.
     pub fn newest(&self, object: Arc<K>) -> Arc<K> {
         let newer = self.newer.lock().unwrap_or_else(PoisonError::into_inner);
-        match object.uid().and_then(|uid| newer.get(&uid).cloned()) {
-            Some(written) if version(&*written) > version(&*object) => written,
-            _ => object,
-        }
+        let written = object.uid().and_then(|uid| newer.get(&uid).cloned());
+        let shown = self.store.get(&ObjectRef::from_obj(&*object)).filter(|shown| shown.uid() == object.uid());
+        [written, shown].into_iter().flatten().fold(object, |newest, other| {
+            if version(&*other) > version(&*newest) { other } else { newest }
+        })
     }
 
     /// Keeps what Kubernetes answered to our write until the watch has caught up.

@@ -104,8 +104,9 @@ async fn failed<K: Shelved>(
     say(context, object, scene, verdict, None, None).await?;
     Ok(match (error.kind, error.retry_at) {
         (ErrorKind::RateLimited, Some(until)) => requeue::at(until),
-        (ErrorKind::RateLimited | ErrorKind::Unavailable, _) => Action::requeue(context.backoff.next(&object.key())),
-        (ErrorKind::Unauthenticated, _) => Action::requeue(context.backoff.next(&object.key())),
+        (ErrorKind::RateLimited | ErrorKind::Unavailable | ErrorKind::Unauthenticated, _) => {
+            Action::requeue(context.backoff.next(&object.key()))
+        }
         _ if object.is_going() => Action::requeue(context.backoff.next(&object.key())),
         _ => Action::await_change(),
     })

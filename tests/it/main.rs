@@ -5,6 +5,7 @@
 mod architecture;
 mod contract;
 mod credentials;
+mod demo;
 mod judgement;
 mod lifecycle;
 mod permissions;
