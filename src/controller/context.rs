@@ -131,9 +131,10 @@ where
         let newer = self.newer.lock().unwrap_or_else(PoisonError::into_inner);
         let written = object.uid().and_then(|uid| newer.get(&uid).cloned());
         let shown = self.store.get(&ObjectRef::from_obj(&*object)).filter(|shown| shown.uid() == object.uid());
-        [written, shown].into_iter().flatten().fold(object, |newest, other| {
-            if version(&*other) > version(&*newest) { other } else { newest }
-        })
+        [written, shown]
+            .into_iter()
+            .flatten()
+            .fold(object, |newest, other| if version(&*other) > version(&*newest) { other } else { newest })
     }
 
     /// Keeps what Kubernetes answered to our write until the watch has caught up.

@@ -83,6 +83,13 @@ fn difference(table: &[Field], desired: &Desired, account: &Account, known: Know
         }
         changes.fields.insert(field.name.into(), merged(field.compare, wanted, there));
     }
+    if !changes.fields.is_empty() {
+        // The vendor shows scopes with what it derives from them; a change carries the listed ones, so that what is read
+        // and written back never turns derived rights into given ones.
+        let scopes = table.iter().filter(|field| field.compare == Compare::Scopes);
+        let listed = scopes.filter_map(|field| Some((field.name.to_owned(), desired.fields.get(field.name)?.clone())));
+        changes.fields.extend(listed);
+    }
     changes.groups = desired.groups.as_ref().and_then(|membership| regroup(membership, account, known.added));
     Ok(changes)
 }

@@ -4,6 +4,7 @@
 
 mod architecture;
 mod contract;
+mod crds;
 mod credentials;
 mod demo;
 mod judgement;

@@ -62,7 +62,9 @@ fn row(kind: &str, object: &DynamicObject, out: Out<'_>) -> Result<(), Failure> 
 pub fn vendor(vendor: &Simulator, out: Out<'_>) -> Result<(), Failure> {
     let names = |entries: Vec<Value>, keys: [&str; 2]| {
         let name = |entry: &Value| keys.iter().find_map(|key| entry[key].as_str()).unwrap_or("?").to_owned();
-        entries.iter().map(name).collect::<Vec<_>>().join(", ")
+        let mut names: Vec<String> = entries.iter().map(name).collect();
+        names.sort();
+        names.join(", ")
     };
     let users = names(vendor.users(), ["email", "username"]);
     let groups = names(vendor.groups(), ["name", "id"]);
