@@ -269,7 +269,7 @@ fn explained(schema: &Value, path: &str) {
     assert!(schema.get("default").is_none(), "{path} has a default");
     match schema["type"].as_str() {
         Some("string") if schema.get("enum").is_none() => {
-            assert!(schema.get("maxLength").is_some(), "{path} is unbounded")
+            assert!(schema.get("maxLength").is_some(), "{path} is unbounded");
         }
         Some("array") => assert!(schema.get("maxItems").is_some(), "{path} is unbounded"),
         Some("object") if schema.get("additionalProperties").is_some() => {

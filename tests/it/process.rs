@@ -10,7 +10,7 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
 use usher_sandbox::controlplane::{self, ControlPlane, Options};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A cluster of its own: operators of these tests must not see the objects of others.
 async fn cluster() -> ControlPlane {

@@ -121,10 +121,11 @@ impl Scene {
     {
         let api = self.api::<K>();
         let condition = |object: Option<&K>| object.is_some_and(wanted.clone());
-        match tokio::time::timeout(PATIENCE, await_condition(api.clone(), name, condition)).await {
-            Ok(found) => found.unwrap().unwrap(),
-            Err(_elapsed) => panic!("{name} never came to be as wanted: {:#?}", api.get(name).await),
-        }
+        let found = tokio::time::timeout(PATIENCE, await_condition(api.clone(), name, condition)).await;
+        let Ok(found) = found else {
+            panic!("{name} never came to be as wanted: {:#?}", api.get(name).await);
+        };
+        found.unwrap().unwrap()
     }
 
     /// Waits until the user is Ready for its present spec.
@@ -182,13 +183,9 @@ impl Scene {
                 }
             }
         };
-        if tokio::time::timeout(PATIENCE, waiting).await.is_err() {
-            panic!(
-                "{what} never came; the vendor holds {:#?} and was called {:#?}",
-                self.vendor.users(),
-                self.vendor.calls()
-            );
-        }
+        let came = tokio::time::timeout(PATIENCE, waiting).await.is_ok();
+        let (users, calls) = (self.vendor.users(), self.vendor.calls());
+        assert!(came, "{what} never came; the vendor holds {users:#?} and was called {calls:#?}");
     }
 
     /// `kubectl delete`, without waiting.
@@ -210,9 +207,8 @@ impl Scene {
             + 'static,
     {
         let gone = await_condition(self.api::<K>(), name, |object: Option<&K>| object.is_none());
-        if tokio::time::timeout(PATIENCE, gone).await.is_err() {
-            panic!("{name} never went: {:#?}", self.api::<K>().get(name).await);
-        }
+        let went = tokio::time::timeout(PATIENCE, gone).await.is_ok();
+        assert!(went, "{name} never went: {:#?}", self.api::<K>().get_opt(name).await);
     }
 
     /// Asks for a fresh comparison and returns the value to wait for.

@@ -65,7 +65,7 @@ async fn make() -> World {
     let client = kube::Client::try_from(plane.config(&operator_token).unwrap()).unwrap();
     let settings = Settings {
         call_timeout: CALL_TIMEOUT,
-        reconcile_timeout: Duration::from_secs(60),
+        reconcile_timeout: Duration::from_mins(1),
         mode: Mode::Enforce,
         namespace: "usher-system".into(),
         concurrency: 64,

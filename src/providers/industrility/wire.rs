@@ -141,7 +141,7 @@ fn invalid(message: &str) -> Rejection {
 mod tests {
     use super::*;
 
-    fn spec(block: Value) -> PlatformUserSpec {
+    fn spec(block: &Value) -> PlatformUserSpec {
         serde_json::from_value(json!({
             "credentialRef": {"name": "main"}, "email": "ada@example.com", "firstName": "Ada", "lastName": "Lovelace",
             "provider": {"industrility": block},
@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn a_user_with_a_role_has_every_required_field() {
         let block = json!({"orgName": "Example", "userType": "Customer", "userLoginType": "COGNITO", "parentUser": "US-root@example.com", "role": "UR-customer"});
-        let desired = desire_user(&spec(block)).unwrap();
+        let desired = desire_user(&spec(&block)).unwrap();
         let body = body(&Changes { fields: desired.fields, ..Changes::default() });
         assert_eq!(
             body,
@@ -169,7 +169,7 @@ mod tests {
     fn a_new_role_is_privileged_and_leaves_the_selected_one_empty() {
         let block = json!({"orgName": "Example", "userType": "Customer", "userLoginType": "SSO", "parentUser": "US-root@example.com",
             "newRole": {"name": "Reader", "permissions": {"Maps": {"read": true}}}, "discountClasses": {"ClassA": "18"}});
-        let desired = desire_user(&spec(block)).unwrap();
+        let desired = desire_user(&spec(&block)).unwrap();
         assert_eq!(desired.privileged.as_deref(), Some("the new role Reader"));
         assert_eq!(desired.fields["selectedRole"], "");
         assert_eq!(desired.fields["toggleButtonValue"], "create");
