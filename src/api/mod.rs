@@ -10,6 +10,7 @@ pub mod names;
 pub mod rules;
 pub mod status;
 pub mod user;
+mod user_provider;
 pub mod vendor;
 
 pub use conditions::{ConditionType, Reason};

@@ -10,6 +10,7 @@ mod credential;
 mod credential_report;
 mod group;
 mod index;
+mod make;
 mod managed;
 mod outcome;
 mod password;

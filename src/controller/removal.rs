@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use serde_json::json;
 use tracing::info;
@@ -12,14 +11,11 @@ use super::context::Context;
 use super::managed::user_wish;
 use super::outcome::{Deed, Stop};
 use super::record::{self, Shelved};
-use super::resolve;
+use super::{make, resolve};
 use crate::api::status::Identity;
 use crate::api::{ObjectKey, Reason};
 use crate::plan::{Account, Changes, GroupSupport, Removal, Subject, Wish, removal};
 use crate::providers::{self, ErrorKind, Lane};
-
-/// Beyond the call's own timeout, how long a create with unknown end may still be under way.
-const GRACE: SignedDuration = SignedDuration::from_secs(10);
 
 /// Takes the account of a going object away as its policy says, then lets the object go.
 ///
@@ -136,16 +132,11 @@ async fn look<K: Shelved>(
     let desired = object.desire(&*connection.provider, &catalog);
     let Some(id) = &identity.external_id else {
         let Some(creating) = &identity.creating else { return Ok(None) };
-        let timeout = SignedDuration::try_from(context.settings.call_timeout).unwrap_or_default();
-        let until = creating.at + timeout + GRACE;
-        if until > Timestamp::now() {
+        if let Some(until) = make::in_doubt(context, creating) {
             return Err(Stop::InDoubt(until));
         }
         let found = connection.provider.find(K::SUBJECT, &desired?).await?;
-        let ours = |account: &Account| {
-            account.created.is_none_or(|created| created >= creating.at - SignedDuration::from_secs(5))
-        };
-        return Ok(found.into_iter().find(ours));
+        return Ok(found.into_iter().find(|account| make::can_be_ours(creating, account)));
     };
     if let Some(account) = connection.provider.read(K::SUBJECT, id).await? {
         return Ok(Some(account));

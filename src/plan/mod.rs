@@ -5,6 +5,8 @@ mod model;
 mod removal;
 mod sent;
 mod steps;
+#[cfg(test)]
+mod tests;
 
 pub use compare::{Compare, matches_key, same};
 pub use model::{

@@ -21,8 +21,19 @@ pub struct World {
     pub operator_token: String,
 }
 
+/// How operators of tests run.
+pub fn settings() -> Settings {
+    Settings {
+        call_timeout: CALL_TIMEOUT,
+        reconcile_timeout: Duration::from_mins(1),
+        mode: Mode::Enforce,
+        namespace: "usher-system".into(),
+        concurrency: 64,
+    }
+}
+
 /// Counts nothing.
-struct Uncounted;
+pub struct Uncounted;
 
 impl Observer for Uncounted {
     fn provider_request(&self, _: Vendor, _: &'static str, _: &str, _: Duration) {}
@@ -63,13 +74,6 @@ async fn make() -> World {
     controlplane::apply(&admin, &controlplane::operator_manifests().unwrap()).await.unwrap();
     let operator_token = plane.service_account_token("usher-system", "usher").await.unwrap();
     let client = kube::Client::try_from(plane.config(&operator_token).unwrap()).unwrap();
-    let settings = Settings {
-        call_timeout: CALL_TIMEOUT,
-        reconcile_timeout: Duration::from_mins(1),
-        mode: Mode::Enforce,
-        namespace: "usher-system".into(),
-        concurrency: 64,
-    };
-    tokio::spawn(usher::controller::run(client, settings, Arc::new(Uncounted), CancellationToken::new(), |_| {}));
+    tokio::spawn(usher::controller::run(client, settings(), Arc::new(Uncounted), CancellationToken::new(), |_| {}));
     World { plane, operator_token }
 }

@@ -1,7 +1,11 @@
 //! `cargo demo`: the main job, told as a story on a real control plane with simulated vendors.
 //!
-//! It shows what usher does and must not do anything that a user could not do: it applies files, edits, deletes and looks.
+//! It shows what usher does and must not do anything that a user could not do: it applies files, edits, deletes and looks. The story
+//! is here; what it stands on is `stage`, what it shows is `tables`.
 
+mod borrowed;
+mod examples;
+mod operator;
 mod stage;
 mod tables;
 mod waiting;
@@ -11,7 +15,6 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use serde_json::{Value, json};
-use usher::api::PlatformUser;
 
 use crate::vendors::{Simulator, Vendor};
 use stage::Stage;
@@ -21,22 +24,23 @@ pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 /// Where the story is told.
 pub type Out<'a> = &'a mut (dyn Write + Send);
 
-/// usher's main job in two minutes.
+/// usher's main job in a minute.
 ///
-/// Starts a real etcd and kube-apiserver (built with Go the first time, which takes about four minutes), five simulated vendors
-/// and the operator with the permissions of deploy/, applies deploy/examples/, waits until everything is Ready and shows what the
-/// vendors now hold; then edits a user, undoes a change made behind its back, and deletes one. Nothing is left running.
+/// Starts a real etcd and kube-apiserver (built with Go the first time, which takes about four minutes, or taken from
+/// KUBEBUILDER_ASSETS), five simulated vendors, and the operator with the permissions of deploy/rbac.yaml. Applies
+/// deploy/examples/, waits until everything is Ready and shows what the vendors now hold. Then edits a user, undoes a
+/// change made behind usher's back, and deletes a user. Nothing is left running; no real vendor is called.
 #[derive(Debug, Default, Parser)]
 #[command(name = "cargo demo", verbatim_doc_comment)]
 pub struct Args {
-    /// Leave everything running until Ctrl-C, and print how to look around.
+    /// Leave everything up after the story until Ctrl-C, and print how to look around.
     #[arg(long)]
     pub keep: bool,
-    /// Use this existing cluster instead: usher's kinds and permissions are applied to it, and the namespace "identity" is
-    /// removed at the end.
-    #[arg(long, value_name = "FILE")]
+    /// Use this existing cluster instead. It must not have usher in it, nor a namespace "identity". usher's kinds and
+    /// permissions are applied and stay; the namespace and what is in it is removed at the end, unless --keep is given.
+    #[arg(long, value_name = "FILE", verbatim_doc_comment)]
     pub kubeconfig: Option<PathBuf>,
-    /// Show the operator's log, e.g. info or usher=debug.
+    /// Show the operator's log on standard error, e.g. info or usher=debug.
     #[arg(long, value_name = "FILTER")]
     pub log: Option<String>,
 }
@@ -50,25 +54,35 @@ pub async fn run(args: Args, out: Out<'_>) -> Result<(), Failure> {
     }
     heading(out, "A control plane, five simulated vendors and usher")?;
     let stage = Stage::set(args.kubeconfig.as_deref(), out).await?;
-    let told = tell(&stage, &args, out).await;
-    stage.clear(args.kubeconfig.is_some(), out).await?;
-    told?;
+    let mut ended = tokio::select! {
+        told = tell(&stage, out) => told,
+        signal = tokio::signal::ctrl_c() => Err(signal.map_or_else(Into::into, |()| "interrupted by Ctrl-C".into())),
+    };
+    if args.keep && ended.is_ok() {
+        ended = keep(&stage, out).await;
+    } else if args.kubeconfig.is_some() {
+        ended = ended.and(stage.remove_examples(out).await);
+    }
+    ended.and(stage.clear().await)?;
     writeln!(out, "\nDone: nothing is left running.")?;
+    if args.kubeconfig.is_some() {
+        writeln!(out, "Left on the cluster: usher's kinds, its permissions{}.", if args.keep { LEFT } else { "" })?;
+    }
     Ok(())
 }
 
-async fn tell(stage: &Stage, args: &Args, out: Out<'_>) -> Result<(), Failure> {
-    heading(out, "kubectl apply: deploy/examples")?;
+/// What `--keep` leaves on a cluster of others beside kinds and permissions.
+const LEFT: &str = " and namespace identity, whose objects can be deleted only while usher runs";
+
+async fn tell(stage: &Stage, out: Out<'_>) -> Result<(), Failure> {
+    heading(out, "kubectl apply -k deploy/examples")?;
     let objects = stage.apply_examples(out).await?;
     waiting::until_ready(stage, &objects, out).await?;
-    heading(out, "kubectl get usher")?;
+    heading(out, "kubectl -n identity get usher")?;
     tables::usher(stage, out).await?;
     heading(out, "What the vendors hold now")?;
     for vendor in stage.vendors() {
         tables::vendor(vendor, out)?;
-    }
-    if args.keep {
-        return keep(stage, out).await;
     }
     edit(stage, out).await?;
     drift(stage, out).await?;
@@ -85,7 +99,11 @@ async fn edit(stage: &Stage, out: Out<'_>) -> Result<(), Failure> {
     writeln!(out, "$ kubectl -n identity patch puser ada --type merge -p '{{\"spec\":{{\"phone\":\"{phone}\"}}}}'")?;
     stage.patch("ada", json!({"spec": {"phone": phone}})).await?;
     at_vendor(pegasus, "ada@example.com", "phone", &json!(phone)).await?;
-    writeln!(out, "Pegasus knows {}. The calls:", field(pegasus, "ada@example.com", "phone"))?;
+    writeln!(
+        out,
+        "Pegasus knows {}. It takes whole users only, so this is a read and a write:",
+        field(pegasus, "ada@example.com", "phone")
+    )?;
     tables::calls(pegasus, out)
 }
 
@@ -110,10 +128,11 @@ async fn delete(stage: &Stage, out: Out<'_>) -> Result<(), Failure> {
     let ozmap = stage.vendor(Vendor::Ozmap)?;
     ozmap.clear_calls();
     writeln!(out, "$ kubectl -n identity delete puser radia")?;
-    stage.delete::<PlatformUser>("radia").await?;
-    let gone =
-        if ozmap.user("radia@example.com").is_none() { "no account of hers is left" } else { "it is still there" };
-    writeln!(out, "At OZmap {gone}. The calls:")?;
+    stage.delete("radia").await?;
+    if ozmap.user("radia@example.com").is_some() {
+        return Err("PlatformUser radia is gone, but her account at OZmap is still there".into());
+    }
+    writeln!(out, "The object went when her account was gone. At OZmap no account of hers is left. The calls:")?;
     tables::calls(ozmap, out)
 }
 

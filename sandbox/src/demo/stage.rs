@@ -1,95 +1,100 @@
 //! Everything the story needs, set up and cleared away; it tells nothing but progress.
 
-use std::collections::BTreeMap;
-use std::fmt::Debug;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
 
-use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
-use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
-use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams};
+use kube::core::GroupVersionKind;
 use kube::runtime::wait::await_condition;
-use kube::{Api, Client, Config, Resource};
-use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
-use usher::api::user::Mode;
-use usher::api::{ObjectKey, PlatformGroup, PlatformUser, Reason, Vendor as UsherVendor};
-use usher::controller::{Settings, Tally};
-use usher::providers::Observer;
+use kube::{Api, Client};
+use serde_json::Value;
 
+use super::operator::Operator;
 use super::waiting::PATIENCE;
-use super::{Failure, Out};
+use super::{Failure, Out, borrowed, examples};
 use crate::controlplane::{self, ControlPlane, Options};
 use crate::vendors::{Simulator, Vendor};
 
 /// Namespace of the examples.
 pub const NAMESPACE: &str = "identity";
 
+/// Kinds in the order in which they are removed: who needs something goes before what he needs.
+const REMOVAL: [&str; 4] = ["PlatformUser", "PlatformGroup", "ProviderCredential", "Secret"];
+
 /// A cluster, the vendors and the operator.
 pub struct Stage {
     /// As the administrator.
     pub client: Client,
     kubeconfig: PathBuf,
-    vendors: BTreeMap<&'static str, Simulator>,
-    stop: CancellationToken,
-    operator: JoinHandle<()>,
+    vendors: Vec<Simulator>,
+    operator: Operator,
+    // None on a cluster of others.
     plane: Option<ControlPlane>,
 }
 
-/// Kind and name of an object that was applied.
-pub type Applied = (String, String);
+/// An object that was applied.
+pub struct Applied {
+    /// Its kind.
+    pub kind: String,
+    /// Its name in [`NAMESPACE`].
+    pub name: String,
+}
 
 impl Stage {
     /// Starts everything; with `existing`, on that cluster.
     ///
-    /// Errors: no control plane, or it refuses what is applied.
+    /// Errors: no control plane, one that is in use, or it refuses what is applied.
     pub async fn set(existing: Option<&Path>, out: Out<'_>) -> Result<Self, Failure> {
-        let (plane, kubeconfig) = if let Some(path) = existing {
-            (None, path.to_owned())
-        } else {
-            let plane = ControlPlane::start(Options::default()).await?;
-            let path = plane.dir().join("kubeconfig");
-            plane.write_kubeconfig(&path, plane.admin_token())?;
-            (Some(plane), path)
+        let (plane, kubeconfig) = match existing {
+            Some(path) => (None, path.to_owned()),
+            None => own_plane(out).await?,
         };
         let client = controlplane::client_from(&kubeconfig).await?;
         let version = client.apiserver_version().await?;
         writeln!(out, "kube-apiserver {} answers.", version.git_version)?;
+        if plane.is_none() {
+            borrowed::refuse_if_in_use(&client).await?;
+        }
         controlplane::apply(&client, &controlplane::crds()?).await?;
         controlplane::apply(&client, &controlplane::operator_manifests()?).await?;
-        let mut vendors = BTreeMap::new();
+        let mut vendors = Vec::new();
         for vendor in Vendor::ALL {
             let simulator = Simulator::start(vendor).await?;
             writeln!(out, "{:<13} at {}", vendor.name(), simulator.url())?;
-            vendors.insert(vendor.name(), simulator);
+            vendors.push(simulator);
         }
-        let stop = CancellationToken::new();
-        let operator = start_operator(&client, &kubeconfig, stop.clone()).await?;
+        let operator = Operator::start(&client, &kubeconfig).await?;
         writeln!(out, "usher runs as ServiceAccount usher-system/usher, with the permissions of deploy/rbac.yaml.")?;
-        Ok(Self { client, kubeconfig, vendors, stop, operator, plane })
+        Ok(Self { client, kubeconfig, vendors, operator, plane })
     }
 
-    /// Stops the operator; on a cluster of others also removes what the story made there.
+    /// Stops the operator and everything else that was started.
     ///
-    /// Errors: the cluster does not let go of it.
-    pub async fn clear(self, is_existing: bool, out: Out<'_>) -> Result<(), Failure> {
-        if is_existing {
-            writeln!(out, "\nRemoving the namespace {NAMESPACE}.")?;
-            let users: Api<PlatformUser> = Api::namespaced(self.client.clone(), NAMESPACE);
-            let groups: Api<PlatformGroup> = Api::namespaced(self.client.clone(), NAMESPACE);
-            users.delete_collection(&DeleteParams::default(), &kube::api::ListParams::default()).await?;
-            groups.delete_collection(&DeleteParams::default(), &kube::api::ListParams::default()).await?;
-            Api::<Namespace>::all(self.client.clone()).delete(NAMESPACE, &DeleteParams::default()).await?;
-        }
-        self.stop.cancel();
-        self.operator.await?;
+    /// Errors: the operator died.
+    pub async fn clear(self) -> Result<(), Failure> {
+        self.operator.stop().await?;
         drop(self.plane);
         Ok(())
+    }
+
+    /// Removes what the examples made from a cluster that stays, while the operator still runs.
+    ///
+    /// Errors: the cluster does not let go of it.
+    pub async fn remove_examples(&self, out: Out<'_>) -> Result<(), Failure> {
+        writeln!(out, "\nRemoving what was applied to namespace {NAMESPACE}, and the namespace.")?;
+        let objects = examples::objects(&self.vendors)?;
+        for kind in REMOVAL {
+            let of_kind = objects.iter().filter(|object| examples::kind(object) == kind);
+            let names: Vec<&str> = of_kind.map(examples::name).collect();
+            for name in &names {
+                absent_is_fine(self.objects(kind).delete(name, &DeleteParams::default()).await)?;
+            }
+            for name in names {
+                self.until_gone(kind, name).await?;
+            }
+        }
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        absent_is_fine(namespaces.delete(NAMESPACE, &DeleteParams::default()).await)
     }
 
     /// The kubeconfig of the administrator.
@@ -98,125 +103,82 @@ impl Stage {
     }
 
     /// All vendors.
-    pub fn vendors(&self) -> impl Iterator<Item = &Simulator> {
-        self.vendors.values()
+    pub fn vendors(&self) -> &[Simulator] {
+        &self.vendors
     }
 
     /// One vendor.
     ///
     /// Errors: none; all five are there.
     pub fn vendor(&self, vendor: Vendor) -> Result<&Simulator, Failure> {
-        self.vendors.get(vendor.name()).ok_or_else(|| format!("no {} on the stage", vendor.name()).into())
+        let found = self.vendors.iter().find(|simulator| simulator.vendor() == vendor);
+        found.ok_or_else(|| format!("no {} on the stage", vendor.name()).into())
     }
 
-    /// Applies deploy/examples as it is, but for the vendors' addresses and logins.
+    /// Applies deploy/examples and returns those objects that become Ready.
     ///
     /// Errors: a file cannot be read, or the API server refuses it.
     pub async fn apply_examples(&self, out: Out<'_>) -> Result<Vec<Applied>, Failure> {
-        let examples = controlplane::workspace().join("deploy/examples");
-        let mut applied = Vec::new();
-        controlplane::apply(&self.client, &std::fs::read_to_string(examples.join("namespace.yaml"))?).await?;
-        for (name, vendor) in &self.vendors {
-            for file in ["credential.yaml", "groups.yaml", "users.yaml"] {
-                let text = std::fs::read_to_string(examples.join(name).join(file))?;
-                for mut document in controlplane::documents(&text)? {
-                    point_at(vendor, &mut document);
-                    controlplane::apply(&self.client, &document.to_string()).await?;
-                    let (kind, name) = (text_of(&document["kind"]), text_of(&document["metadata"]["name"]));
-                    if kind != "Secret" {
-                        applied.push((kind, name));
-                    }
-                }
-            }
-            writeln!(out, "deploy/examples/{name}")?;
+        let objects = examples::objects(&self.vendors)?;
+        for object in &objects {
+            controlplane::apply(&self.client, &object.to_string()).await?;
         }
-        Ok(applied)
+        let count = |kind: &str| objects.iter().filter(|object| examples::kind(object) == kind).count();
+        let counts = REMOVAL.map(|kind| format!("{} {kind}s", count(kind)));
+        writeln!(out, "Applied {}.", counts.join(", "))?;
+        let have_status = objects.iter().filter(|object| !matches!(examples::kind(object), "Namespace" | "Secret"));
+        let applied = |object| Applied { kind: examples::kind(object).into(), name: examples::name(object).into() };
+        Ok(have_status.map(applied).collect())
     }
 
     /// `kubectl patch --type merge` of a user.
     ///
     /// Errors: the API server refuses it.
     pub async fn patch(&self, user: &str, patch: Value) -> Result<(), Failure> {
-        let users: Api<PlatformUser> = Api::namespaced(self.client.clone(), NAMESPACE);
-        users.patch(user, &PatchParams::default(), &Patch::Merge(patch)).await?;
+        self.objects("PlatformUser").patch(user, &PatchParams::default(), &Patch::Merge(patch)).await?;
         Ok(())
     }
 
-    /// `kubectl delete`, waiting until it is gone.
+    /// `kubectl delete puser`, waiting until it is gone.
     ///
     /// Errors: it does not go.
-    pub async fn delete<K>(&self, name: &str) -> Result<(), Failure>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + Clone
-            + Debug
-            + DeserializeOwned
-            + Send
-            + 'static,
-    {
-        let api: Api<K> = Api::namespaced(self.client.clone(), NAMESPACE);
-        api.delete(name, &DeleteParams::default()).await?;
-        let gone = await_condition(api, name, |object: Option<&K>| object.is_none());
-        tokio::time::timeout(PATIENCE, gone).await.map_err(|_| format!("{name} is still there"))??;
+    pub async fn delete(&self, user: &str) -> Result<(), Failure> {
+        self.objects("PlatformUser").delete(user, &DeleteParams::default()).await?;
+        self.until_gone("PlatformUser", user).await
+    }
+
+    async fn until_gone(&self, kind: &str, name: &str) -> Result<(), Failure> {
+        let gone = await_condition(self.objects(kind), name, |object: Option<&DynamicObject>| object.is_none());
+        let waited = tokio::time::timeout(PATIENCE, gone).await;
+        waited.map_err(|_| format!("{kind} {name} is still there after {} s", PATIENCE.as_secs()))??;
         Ok(())
     }
-}
 
-/// The operator in this process, with a real token of its own ServiceAccount.
-async fn start_operator(
-    client: &Client,
-    kubeconfig: &Path,
-    stop: CancellationToken,
-) -> Result<JoinHandle<()>, Failure> {
-    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), "usher-system");
-    let request = TokenRequest {
-        spec: TokenRequestSpec { expiration_seconds: Some(12 * 3600), ..TokenRequestSpec::default() },
-        ..TokenRequest::default()
-    };
-    let made = accounts.create_token_request("usher", &PostParams::default(), &request).await?;
-    let token = made.status.map(|status| status.token).ok_or("no token for the ServiceAccount")?;
-    let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
-    let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
-    config.auth_info = AuthInfo { token: Some(token.into()), ..AuthInfo::default() };
-    config.default_retry = false;
-    let client = Client::try_from(config)?;
-    let settings = Settings {
-        call_timeout: Duration::from_secs(10),
-        reconcile_timeout: Duration::from_mins(1),
-        mode: Mode::Enforce,
-        namespace: "usher-system".into(),
-        concurrency: 64,
-    };
-    Ok(tokio::spawn(usher::controller::run(client, settings, Arc::new(Uncounted), stop, |_| {})))
-}
-
-/// Replaces a vendor's address and login by the simulated one's.
-fn point_at(vendor: &Simulator, document: &mut Value) {
-    let name = vendor.vendor().name();
-    if document["kind"] == "ProviderCredential" {
-        document["spec"]["provider"][name]["url"] = json!(vendor.url());
-        document["spec"]["allowInsecureHttp"] = json!(true);
-    }
-    if document["kind"] == "Secret" && document["metadata"]["name"] == format!("{name}-api") {
-        document["stringData"] = json!(vendor.secret());
+    /// The objects of a kind in the examples' namespace: Secrets, or one of usher's.
+    pub fn objects(&self, kind: &str) -> Api<DynamicObject> {
+        let resource = if kind == "Secret" {
+            ApiResource::erase::<Secret>(&())
+        } else {
+            let plural = format!("{}s", kind.to_ascii_lowercase());
+            ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("usher.dev", "v1alpha1", kind), &plural)
+        };
+        Api::namespaced_with(self.client.clone(), NAMESPACE, &resource)
     }
 }
 
-fn text_of(value: &Value) -> String {
-    value.as_str().unwrap_or_default().to_owned()
+/// A control plane that ends with the demo.
+async fn own_plane(out: Out<'_>) -> Result<(Option<ControlPlane>, PathBuf), Failure> {
+    writeln!(out, "Starting etcd and kube-apiserver.")?;
+    out.flush()?;
+    let plane = ControlPlane::start(Options::default()).await?;
+    let kubeconfig = plane.dir().join("kubeconfig");
+    plane.write_kubeconfig(&kubeconfig, plane.admin_token())?;
+    Ok((Some(plane), kubeconfig))
 }
 
-/// The demo shows calls, not metrics.
-struct Uncounted;
-
-impl Observer for Uncounted {
-    fn provider_request(&self, _: UsherVendor, _: &'static str, _: &str, _: Duration) {}
-    fn gate_waited(&self, _: UsherVendor, _: &'static str, _: Duration) {}
-}
-
-impl Tally for Uncounted {
-    fn reconciled(&self, _: &'static str, _: &'static str, _: Duration) {}
-    fn object_state(&self, _: &ObjectKey, _: Option<Reason>) {}
-    fn drift_repaired(&self, _: &'static str, _: UsherVendor) {}
-    fn credential_ready(&self, _: UsherVendor, _: &ObjectKey, _: Option<bool>) {}
+fn absent_is_fine<T>(deleted: kube::Result<T>) -> Result<(), Failure> {
+    match deleted {
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        other => Ok(other.map(drop)?),
+    }
 }

@@ -2,15 +2,17 @@
 
 use std::process::Stdio;
 
-use kube::ResourceExt;
-use kube::api::{DynamicObject, ListParams};
+use http::Request;
+use http::header::ACCEPT;
 use serde_json::Value;
 use tokio::process::Command;
 
 use super::stage::{NAMESPACE, Stage};
-use super::waiting::{api_of, condition};
 use super::{Failure, Out};
 use crate::vendors::Simulator;
+
+/// What kubectl asks for: the API server itself makes rows and columns of a list.
+const AS_TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
 
 /// `kubectl get usher`, by kubectl itself if it is there.
 ///
@@ -19,40 +21,59 @@ pub async fn usher(stage: &Stage, out: Out<'_>) -> Result<(), Failure> {
     let kubectl = Command::new("kubectl")
         .arg("--kubeconfig")
         .arg(stage.kubeconfig())
-        .args(["--namespace", NAMESPACE, "get", "usher"])
+        .args(["--namespace", NAMESPACE, "--request-timeout", "10s", "get", "usher"])
         .stdin(Stdio::null())
+        .kill_on_drop(true)
         .output()
         .await;
     match kubectl {
         Ok(output) if output.status.success() => out.write_all(&output.stdout)?,
-        _ => own_tables(stage, out).await?,
+        _ => without_kubectl(stage, out).await?,
     }
     Ok(())
 }
 
-async fn own_tables(stage: &Stage, out: Out<'_>) -> Result<(), Failure> {
-    for kind in ["PlatformUser", "PlatformGroup", "ProviderCredential"] {
-        writeln!(out, "{:<36} {:<6} {:<11} {:<13} EXTERNAL ID", "NAME", "READY", "REASON", "PROVIDER")?;
-        for object in api_of(stage, kind).list(&ListParams::default()).await? {
-            row(kind, &object, out)?;
+async fn without_kubectl(stage: &Stage, out: Out<'_>) -> Result<(), Failure> {
+    for (number, kind) in ["platformgroup", "platformuser", "providercredential"].into_iter().enumerate() {
+        let path = format!("/apis/usher.dev/v1alpha1/namespaces/{NAMESPACE}/{kind}s");
+        let request = Request::get(path).header(ACCEPT, AS_TABLE).body(Vec::new())?;
+        let table: Value = stage.client.request(request).await?;
+        if number > 0 {
+            writeln!(out)?;
         }
-        writeln!(out)?;
+        write_aligned(&rows(kind, &table), out)?;
     }
     Ok(())
 }
 
-fn row(kind: &str, object: &DynamicObject, out: Out<'_>) -> Result<(), Failure> {
-    let ready = condition(object);
-    let status = &object.data["status"];
-    writeln!(
-        out,
-        "{:<36} {:<6} {:<11} {:<13} {}",
-        format!("{}/{}", kind.to_ascii_lowercase(), object.name_any()),
-        text(&ready["status"]),
-        text(&ready["reason"]),
-        text(&status["provider"]),
-        text(&status["externalId"])
-    )?;
+/// Headings and rows of a Table, without the columns of `-o wide`.
+fn rows(kind: &str, table: &Value) -> Vec<Vec<String>> {
+    let columns: Vec<&Value> = list(&table["columnDefinitions"]).collect();
+    let narrow = |cells: Vec<String>| -> Vec<String> {
+        let both = cells.into_iter().zip(&columns);
+        both.filter(|(_, column)| column["priority"] == 0).map(|(cell, _)| cell).collect()
+    };
+    let headings = columns.iter().map(|column| text(&column["name"]).to_uppercase()).collect();
+    let mut rows = vec![narrow(headings)];
+    for row in list(&table["rows"]) {
+        let mut cells = narrow(list(&row["cells"]).map(text).collect());
+        if let Some(name) = cells.first_mut() {
+            *name = format!("{kind}.usher.dev/{name}");
+        }
+        rows.push(cells);
+    }
+    rows
+}
+
+/// Writes columns as wide as their widest cell, three blanks apart.
+fn write_aligned(rows: &[Vec<String>], out: Out<'_>) -> Result<(), Failure> {
+    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    for row in rows {
+        let cells = row.iter().enumerate();
+        let padded = cells.map(|(column, cell)| format!("{cell:<0$}", width(column).unwrap_or_default() + 3));
+        let line: Vec<String> = padded.collect();
+        writeln!(out, "{}", line.concat().trim_end())?;
+    }
     Ok(())
 }
 
@@ -72,23 +93,57 @@ pub fn vendor(vendor: &Simulator, out: Out<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The calls a vendor got, with what was sent; passwords are not shown.
+/// The calls a vendor got, with the names of the fields that were sent; values are not shown.
 ///
 /// Errors: the writer's.
 pub fn calls(vendor: &Simulator, out: Out<'_>) -> Result<(), Failure> {
     for call in vendor.calls() {
-        let fields = match &call.body {
-            Some(Value::Object(body)) => body.keys().cloned().collect::<Vec<_>>().join(", "),
-            Some(Value::Array(operations)) => {
-                operations.iter().map(|operation| text(&operation["path"])).collect::<Vec<_>>().join(", ")
-            }
-            _ => String::new(),
+        let fields: Vec<String> = match &call.body {
+            Some(Value::Object(body)) => body.keys().cloned().collect(),
+            Some(Value::Array(operations)) => operations.iter().map(|operation| text(&operation["path"])).collect(),
+            _ => Vec::new(),
         };
-        writeln!(out, "  {:<6} {} {} {fields}", call.method, call.path, call.status)?;
+        let line = format!("  {:<6} {} {} {}", call.method, call.path, call.status, fields.join(", "));
+        writeln!(out, "{}", line.trim_end())?;
     }
     Ok(())
 }
 
+fn list(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+/// A cell as kubectl writes it.
 fn text(value: &Value) -> String {
-    value.as_str().map_or_else(String::new, str::to_owned)
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_table_of_the_api_server_looks_as_with_kubectl() {
+        let table = json!({
+            "columnDefinitions": [
+                {"name": "Name", "priority": 0}, {"name": "Users", "priority": 0}, {"name": "Mode", "priority": 1},
+                {"name": "Reason", "priority": 0},
+            ],
+            "rows": [{"cells": ["a", 12, "Plan", null]}, {"cells": ["longer", 3, "Plan", "Synced"]}],
+        });
+        let mut shown = Vec::new();
+        write_aligned(&rows("platformuser", &table), &mut shown).unwrap();
+        let expected = "\
+NAME                            USERS   REASON
+platformuser.usher.dev/a        12
+platformuser.usher.dev/longer   3       Synced
+";
+        assert_eq!(String::from_utf8(shown).unwrap(), expected);
+    }
 }

@@ -2,13 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use kube::Api;
-use kube::api::{ApiResource, DynamicObject};
-use kube::core::GroupVersionKind;
+use kube::api::DynamicObject;
 use kube::runtime::wait::await_condition;
 use serde_json::Value;
 
-use super::stage::{Applied, NAMESPACE, Stage};
+use super::stage::{Applied, Stage};
 use super::{Failure, Out};
 
 /// Longest time until anything comes true.
@@ -16,36 +14,43 @@ pub const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Waits until all of `objects` are Ready.
 ///
-/// Errors: one that is not in time, with what it says of itself.
+/// Errors: some are not in time; what they say of themselves is told to `out`.
 pub async fn until_ready(stage: &Stage, objects: &[Applied], out: Out<'_>) -> Result<(), Failure> {
     let begun = Instant::now();
-    for (kind, name) in objects {
-        let api = api_of(stage, kind);
-        let left = PATIENCE.saturating_sub(begun.elapsed());
-        let ready = await_condition(api.clone(), name, |object: Option<&DynamicObject>| {
+    for Applied { kind, name } in objects {
+        let ready = await_condition(stage.objects(kind), name, |object: Option<&DynamicObject>| {
             object.is_some_and(|object| condition(object)["status"] == "True")
         });
-        let Ok(object) = tokio::time::timeout(left, ready).await else {
-            let said = condition(&api.get(name).await?);
-            return Err(format!("{kind} {name} is not Ready: {}: {}", said["reason"], said["message"]).into());
+        let Ok(object) = tokio::time::timeout(PATIENCE.saturating_sub(begun.elapsed()), ready).await else {
+            return Err(complain(stage, objects, out).await?.into());
         };
-        let reason = object?.map(|object| condition(&object)["reason"].clone()).unwrap_or_default();
-        writeln!(out, "Ready: {kind:<19} {name:<13} {}", reason.as_str().unwrap_or_default())?;
+        let said = object?.map(|object| condition(&object)).unwrap_or_default();
+        writeln!(out, "{kind:<19} {name:<13} {}", text(&said["reason"]))?;
         out.flush()?;
     }
     writeln!(out, "All {} are Ready after {:.1} s.", objects.len(), begun.elapsed().as_secs_f64())?;
     Ok(())
 }
 
-/// The API of one of usher's kinds in the examples' namespace.
-pub fn api_of(stage: &Stage, kind: &str) -> Api<DynamicObject> {
-    let plural = format!("{}s", kind.to_ascii_lowercase());
-    let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("usher.dev", "v1alpha1", kind), &plural);
-    Api::namespaced_with(stage.client.clone(), NAMESPACE, &resource)
+/// Tells what the objects that are not Ready say, and sums it up.
+async fn complain(stage: &Stage, objects: &[Applied], out: Out<'_>) -> Result<String, Failure> {
+    let mut count = 0;
+    for Applied { kind, name } in objects {
+        let said = condition(&stage.objects(kind).get(name).await?);
+        if said["status"] != "True" {
+            count += 1;
+            writeln!(out, "{kind} {name} is not Ready: {}: {}", text(&said["reason"]), text(&said["message"]))?;
+        }
+    }
+    Ok(format!("{count} of {} objects are not Ready after {} s", objects.len(), PATIENCE.as_secs()))
 }
 
 /// The Ready condition, or null.
-pub fn condition(object: &DynamicObject) -> Value {
+fn condition(object: &DynamicObject) -> Value {
     let conditions = object.data.pointer("/status/conditions").and_then(Value::as_array);
     conditions.into_iter().flatten().find(|condition| condition["type"] == "Ready").cloned().unwrap_or_default()
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or("nobody has looked at it yet")
 }

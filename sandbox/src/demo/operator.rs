@@ -1,0 +1,93 @@
+//! usher itself in this process, with no more rights than deploy/ gives it; what it does is not looked at here.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::api::PostParams;
+use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client, Config};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use usher::api::user::Mode;
+use usher::api::{ObjectKey, Reason, Vendor};
+use usher::controller::{Settings, Tally};
+use usher::providers::Observer;
+
+use super::Failure;
+
+/// Where deploy/ puts usher.
+const NAMESPACE: &str = "usher-system";
+/// Its ServiceAccount there.
+const ACCOUNT: &str = "usher";
+/// How long its token lasts, in seconds: also `--keep` ends some time.
+const TOKEN_SECONDS: i64 = 12 * 3600;
+
+/// A running operator.
+pub struct Operator {
+    stop: CancellationToken,
+    running: JoinHandle<()>,
+}
+
+impl Operator {
+    /// Starts it with a real token of its ServiceAccount on the cluster of `kubeconfig`; `client` may make such tokens.
+    ///
+    /// Errors: there is no such ServiceAccount, or the kubeconfig is none.
+    pub async fn start(client: &Client, kubeconfig: &Path) -> Result<Self, Failure> {
+        let client = Client::try_from(config(kubeconfig, token(client).await?).await?)?;
+        let stop = CancellationToken::new();
+        let settings = Settings {
+            call_timeout: Duration::from_secs(10),
+            reconcile_timeout: Duration::from_mins(1),
+            mode: Mode::Enforce,
+            namespace: NAMESPACE.into(),
+            concurrency: 64,
+        };
+        let running = usher::controller::run(client, settings, Arc::new(Uncounted), stop.clone(), |_| {});
+        Ok(Self { stop, running: tokio::spawn(running) })
+    }
+
+    /// Lets it finish what it is at.
+    ///
+    /// Errors: it died.
+    pub async fn stop(self) -> Result<(), Failure> {
+        self.stop.cancel();
+        self.running.await.map_err(|error| format!("the operator died: {error}").into())
+    }
+}
+
+async fn token(client: &Client) -> Result<String, Failure> {
+    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), NAMESPACE);
+    let request = TokenRequest {
+        spec: TokenRequestSpec { expiration_seconds: Some(TOKEN_SECONDS), ..TokenRequestSpec::default() },
+        ..TokenRequest::default()
+    };
+    let made = accounts.create_token_request(ACCOUNT, &PostParams::default(), &request).await?;
+    made.status.map(|status| status.token).ok_or_else(|| "the API server made no token for usher".into())
+}
+
+/// The cluster of the kubeconfig without its user: the token is all that counts.
+async fn config(kubeconfig: &Path, token: String) -> Result<Config, Failure> {
+    let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    config.auth_info = AuthInfo { token: Some(token.into()), ..AuthInfo::default() };
+    config.default_retry = false;
+    Ok(config)
+}
+
+/// The demo shows calls, not metrics.
+struct Uncounted;
+
+impl Observer for Uncounted {
+    fn provider_request(&self, _: Vendor, _: &'static str, _: &str, _: Duration) {}
+    fn gate_waited(&self, _: Vendor, _: &'static str, _: Duration) {}
+}
+
+impl Tally for Uncounted {
+    fn reconciled(&self, _: &'static str, _: &'static str, _: Duration) {}
+    fn object_state(&self, _: &ObjectKey, _: Option<Reason>) {}
+    fn drift_repaired(&self, _: &'static str, _: Vendor) {}
+    fn credential_ready(&self, _: Vendor, _: &ObjectKey, _: Option<bool>) {}
+}

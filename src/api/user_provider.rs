@@ -1,0 +1,296 @@
+//! What only one vendor has for a user, a block per vendor; nothing that vendors share.
+
+use std::collections::BTreeMap;
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::rules;
+use super::vendor::Vendor;
+
+/// What only one vendor has for a user.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum UserProvider {
+    /// Pegasus Gateway.
+    Pegasus(PegasusUser),
+    /// Amani: nothing of its own.
+    Amani(Empty),
+    /// Plaspy.
+    Plaspy(PlaspyUser),
+    /// Industrility.
+    Industrility(Box<IndustrilityUser>),
+    /// OZmap.
+    Ozmap(OzmapUser),
+}
+
+impl UserProvider {
+    /// The vendor this block is for.
+    #[must_use]
+    pub fn vendor(&self) -> Vendor {
+        match self {
+            Self::Pegasus(_) => Vendor::Pegasus,
+            Self::Amani(_) => Vendor::Amani,
+            Self::Plaspy(_) => Vendor::Plaspy,
+            Self::Industrility(_) => Vendor::Industrility,
+            Self::Ozmap(_) => Vendor::Ozmap,
+        }
+    }
+}
+
+/// A block without fields.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Empty {}
+
+/// Pegasus Gateway's own fields of a user.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct PegasusUser {
+    /// Access level, e.g. basic. Never shown by the vendor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access: Option<String>,
+    /// Address of the web application in the login e-mail. Never shown by the vendor.
+    #[schemars(length(max = 2048))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub app_url: Option<String>,
+    /// Let the vendor e-mail the login instead of a password; only on create.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub send_email: Option<bool>,
+    /// Administrator with all scopes; needs allowPrivileged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub is_staff: Option<bool>,
+    /// Super user; needs allowPrivileged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub is_superuser: Option<bool>,
+    /// Address of a logo. Never shown by the vendor.
+    #[schemars(length(max = 2048))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logo_url: Option<String>,
+    /// Preferences, per key: a key not named is left alone.
+    #[schemars(schema_with = "super::crds::open_object")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefs: Option<Map<String, Value>>,
+    /// Role ids; what is not listed is taken away.
+    #[x_kube(validation = rules::no_duplicates())]
+    #[schemars(length(max = 64))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub roles: Option<Vec<i64>>,
+    /// API rights by resource; what is not listed is taken away.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scopes: Option<BTreeMap<String, Scope>>,
+    /// Rights in applications, e.g. pegasus2.0, per key: what is not named is left alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub applications: Option<BTreeMap<String, BTreeMap<String, bool>>>,
+}
+
+/// A right on a Pegasus resource.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// Read.
+    R,
+    /// Read and write.
+    W,
+}
+
+/// Plaspy's own fields of a user.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct PlaspyUser {
+    /// Country: two-letter code or name as Plaspy lists it.
+    #[schemars(length(min = 1, max = 64))]
+    pub country: String,
+    /// IANA time zone, e.g. America/Bogota.
+    #[schemars(length(min = 1, max = 64))]
+    pub time_zone: String,
+    /// Free text. "" clears it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Message shown to the user. "" clears it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Message shown when log-in is blocked. "" clears it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disabled_message: Option<String>,
+    /// Tags, per key: a key not named is left alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tags: Option<BTreeMap<String, String>>,
+    /// Privileges; what is not listed is taken away.
+    #[x_kube(validation = rules::no_duplicates())]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 128)))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub privileges: Option<Vec<String>>,
+    /// The user's device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device_id: Option<String>,
+    /// Number of devices the user manages.
+    #[schemars(range(min = 0))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin_devices: Option<i64>,
+    /// Log-in works from this time on (RFC 3339).
+    #[x_kube(validation = Rule::new("self == '' || self.matches('^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+(Z|[+-][0-9]{2}:[0-9]{2})$')").message("not a time: write it as 2027-01-01T00:00:00Z"))]
+    #[schemars(length(max = 64))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Log-in works until this time (RFC 3339).
+    #[x_kube(validation = Rule::new("self == '' || self.matches('^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+(Z|[+-][0-9]{2}:[0-9]{2})$')").message("not a time: write it as 2027-01-01T00:00:00Z"))]
+    #[schemars(length(max = 64))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
+}
+
+/// Industrility's own fields of a user.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
+#[x_kube(validation = Rule::new("has(self.role) != has(self.newRole)")
+    .message("set either role (an existing UR-… id) or newRole, not both and not neither"))]
+#[serde(rename_all = "camelCase")]
+pub struct IndustrilityUser {
+    /// Name of the organisation.
+    #[schemars(length(min = 1, max = 256))]
+    pub org_name: String,
+    /// Category of the user.
+    pub user_type: IndustrilityUserType,
+    /// How the user logs in.
+    pub user_login_type: IndustrilityLoginType,
+    /// User id of the parent, e.g. US-parent@example.com.
+    #[schemars(length(min = 1, max = 256))]
+    pub parent_user: String,
+    /// Id of an existing role, e.g. UR-customer.
+    #[x_kube(validation = Rule::new("self.startsWith('UR-')").message("not a role id: it begins with UR-, e.g. UR-customer"))]
+    #[schemars(length(min = 4, max = 256))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    /// A role made together with the user; needs allowPrivileged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub new_role: Option<IndustrilityRole>,
+    /// Applications to install (true) or uninstall (false).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub installed_apps: Option<BTreeMap<String, bool>>,
+    /// Discount percentage per class, e.g. ClassA: "18".
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub discount_classes: Option<BTreeMap<String, String>>,
+    /// Address of a logo, https.
+    #[x_kube(validation = Rule::new("self.startsWith('https://')").message("logoUrl must be an https address"))]
+    #[schemars(length(max = 2048))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logo_url: Option<String>,
+}
+
+/// Category of an Industrility user; the spelling is the vendor's.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum IndustrilityUserType {
+    /// A customer.
+    #[default]
+    Customer,
+    /// A manufacturer (sic).
+    Manufacture,
+    /// A distributor.
+    Distributor,
+    /// A sales company.
+    SalesCompany,
+}
+
+/// How an Industrility user logs in.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum IndustrilityLoginType {
+    /// AWS Cognito.
+    #[default]
+    Cognito,
+    /// Single sign-on.
+    Sso,
+}
+
+/// A role made together with an Industrility user.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
+pub struct IndustrilityRole {
+    /// Unique name of the role.
+    #[schemars(length(min = 1, max = 256))]
+    pub name: String,
+    /// Description of the role.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Rights per application, e.g. Maps.
+    pub permissions: BTreeMap<String, IndustrilityPermission>,
+}
+
+/// Rights on one application of Industrility.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct IndustrilityPermission {
+    /// May read.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub read: bool,
+    /// May create.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub create: bool,
+    /// May update.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub update: bool,
+    /// May delete.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub delete: bool,
+}
+
+/// OZmap's own fields of a user.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct OzmapUser {
+    /// Modules the user may log in to; what is not listed is taken away.
+    #[x_kube(validation = rules::no_duplicates())]
+    #[schemars(length(min = 1, max = 4))]
+    pub resources: Vec<OzmapResource>,
+    /// The user's role.
+    pub role: Reference,
+    /// Projects and the role in each; what is not listed is taken away.
+    #[x_kube(validation = rules::no_duplicates())]
+    #[schemars(length(max = 64))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub projects: Option<Vec<OzmapProjectRole>>,
+    /// Free text. "" clears it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observation: Option<String>,
+    /// Language, e.g. en_US.
+    #[schemars(length(max = 16))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub locale: Option<String>,
+}
+
+/// A module of OZmap.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, strum::Display)]
+pub enum OzmapResource {
+    /// The map.
+    #[serde(rename = "OZmap")]
+    #[strum(serialize = "OZmap")]
+    OzMap,
+    /// The mobile application.
+    #[serde(rename = "OZmob")]
+    #[strum(serialize = "OZmob")]
+    OzMob,
+    /// Loki.
+    Loki,
+    /// The API; needs allowPrivileged.
+    #[serde(rename = "API")]
+    #[strum(serialize = "API")]
+    Api,
+}
+
+/// A project of OZmap and the role in it.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct OzmapProjectRole {
+    /// The project.
+    pub project: Reference,
+    /// The role in it.
+    pub role: Reference,
+}
+
+/// Something at the vendor, by id or by name.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub enum Reference {
+    /// By its id.
+    Id(#[schemars(length(min = 1, max = 256))] String),
+    /// By its name; must match exactly one.
+    Name(#[schemars(length(min = 1, max = 256))] String),
+}

@@ -1,0 +1,201 @@
+//! Tables and properties of the plan: what agrees costs nothing, what differs is sent and nothing else.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use super::{
+    Account, Capabilities, Changes, Compare, Desired, Field, GroupSupport, Known, Limits, Membership, Removal, Sent,
+    Step, Subject, Switch, Wish, plan, removal, same,
+};
+use crate::api::Reason;
+
+const TABLE: &[Field] = &[
+    Field::fixed("username", Compare::Exact),
+    Field::new("email", Compare::FoldCase),
+    Field::new("phone", Compare::Exact),
+    Field::new("roles", Compare::Set),
+    Field::new("prefs", Compare::PerKey),
+    Field::new("scopes", Compare::Scopes),
+    Field::new("access", Compare::Hidden),
+];
+
+#[rstest]
+#[case::null_is_empty(Compare::Exact, json!(""), json!(null), true)]
+#[case::text(Compare::Exact, json!("a"), json!("A"), false)]
+#[case::false_is_not_nothing(Compare::Exact, json!(false), json!(null), false)]
+#[case::email_case(Compare::FoldCase, json!("Ada@example.com"), json!("ada@EXAMPLE.com"), true)]
+#[case::email(Compare::FoldCase, json!("ada@example.com"), json!("eve@example.com"), false)]
+#[case::order(Compare::Set, json!([1, 2]), json!([2, 1]), true)]
+#[case::more(Compare::Set, json!([1]), json!([1, 2]), false)]
+#[case::none(Compare::Set, json!([]), json!(null), true)]
+#[case::other_keys(Compare::PerKey, json!({"a": 1}), json!({"a": 1, "b": 2}), true)]
+#[case::inner_keys(Compare::PerKey, json!({"a": {"b": 1}}), json!({"a": {"b": 1, "c": 2}}), true)]
+#[case::inner_value(Compare::PerKey, json!({"a": {"b": 1}}), json!({"a": {"b": 2}}), false)]
+#[case::missing_key(Compare::PerKey, json!({"a": 1}), json!({}), false)]
+#[case::derived(Compare::Scopes, json!({"vehicles": "w"}), json!({"vehicles": "w", "vehicles:device": "r"}), true)]
+#[case::too_much(Compare::Scopes, json!({"vehicles": "r"}), json!({"vehicles": "r", "vehicles:device": "w"}), false)]
+#[case::unlisted(Compare::Scopes, json!({"vehicles": "r"}), json!({"vehicles": "r", "users": "r"}), false)]
+#[case::instant(Compare::Instant, json!("2027-01-01T00:00:00Z"), json!("2027-01-01T01:00:00+01:00"), true)]
+#[case::no_instant(Compare::Instant, json!("soon"), json!("soon"), false)]
+fn values_are_compared_by_meaning(
+    #[case] compare: Compare,
+    #[case] desired: Value,
+    #[case] observed: Value,
+    #[case] agrees: bool,
+) {
+    assert_eq!(same(compare, &desired, &observed, None), agrees);
+}
+
+fn desired(fields: Value) -> Desired {
+    Desired { fields: serde_json::from_value(fields).unwrap(), ..Desired::default() }
+}
+
+fn account(fields: Value) -> Account {
+    Account { id: "1".into(), fields: serde_json::from_value(fields).unwrap(), ..Account::default() }
+}
+
+fn steps(desired: &Desired, account: Option<&Account>, sent: &Sent, added: &[&str]) -> Vec<Step> {
+    let added = added.iter().map(ToString::to_string).collect();
+    plan(TABLE, desired, account, Known { sent, added: &added, password_due: false }).unwrap()
+}
+
+#[test]
+fn a_hidden_field_is_sent_again_only_when_it_changes() {
+    let (before, after) = (desired(json!({"access": "basic"})), desired(json!({"access": "full"})));
+    let sent = Sent::parse(&Sent::of(TABLE, &before).text().unwrap());
+    assert_eq!(steps(&before, Some(&account(json!({}))), &sent, &[]), []);
+    let changes = Changes { fields: [("access".into(), json!("full"))].into(), ..Changes::default() };
+    assert_eq!(steps(&after, Some(&account(json!({}))), &sent, &[]), [Step::Update(changes)]);
+}
+
+#[test]
+fn a_fixed_field_is_not_changed_but_explained() {
+    let known = Known { sent: &Sent::default(), added: &BTreeSet::new(), password_due: false };
+    let refused = plan(TABLE, &desired(json!({"username": "b"})), Some(&account(json!({"username": "a"}))), known);
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.reason, Reason::Unsupported);
+    assert!(refused.message.contains("username"), "{}", refused.message);
+}
+
+#[test]
+fn a_change_beside_scopes_carries_the_listed_scopes_and_not_the_derived_ones() {
+    let wanted = desired(json!({"phone": "2", "scopes": {"vehicles": "w"}}));
+    let there = account(json!({"phone": "1", "scopes": {"vehicles": "w", "vehicles:device": "w"}}));
+    let [Step::Update(changes)] = &steps(&wanted, Some(&there), &Sent::default(), &[])[..] else {
+        panic!("one update")
+    };
+    assert_eq!(changes.fields["scopes"], json!({"vehicles": "w"}));
+}
+
+#[rstest]
+#[case::exclusive(false, &["a"], &[], &["a", "b"], Some(&["a"][..]))]
+#[case::exclusive_in_sync(false, &["a"], &[], &["a"], None)]
+#[case::additive_keeps_others(true, &["a"], &[], &["b"], Some(&["a", "b"][..]))]
+#[case::additive_takes_away_ours(true, &["a"], &["c"], &["a", "b", "c"], Some(&["a", "b"][..]))]
+#[case::additive_in_sync(true, &["a"], &["a"], &["a", "b"], None)]
+#[case::none(false, &[], &[], &["a"], Some(&[][..]))]
+fn groups_are_the_whole_truth_unless_additive(
+    #[case] additive: bool,
+    #[case] wanted: &[&str],
+    #[case] added: &[&str],
+    #[case] there: &[&str],
+    #[case] target: Option<&[&str]>,
+) {
+    let set = |names: &[&str]| names.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
+    let desired = Desired { groups: Some(Membership { wanted: set(wanted), additive }), ..Desired::default() };
+    let there = Account { groups: Some(set(there)), ..account(json!({})) };
+    let expected = target.map(|names| Step::Update(Changes { groups: Some(set(names)), ..Changes::default() }));
+    assert_eq!(steps(&desired, Some(&there), &Sent::default(), added), expected.into_iter().collect::<Vec<_>>());
+}
+
+#[test]
+fn rights_in_an_application_are_granted_after_the_user_and_once() {
+    let grants = BTreeMap::from([("pegasus2.0".to_owned(), BTreeMap::from([("tracking".to_owned(), true)]))]);
+    let wanted = Desired { grants, ..desired(json!({"phone": "1"})) };
+    let made = steps(&wanted, None, &Sent::default(), &[]);
+    assert!(matches!(&made[..], [Step::Create(_), Step::Grant { .. }]), "{made:?}");
+    let sent = Sent::of(TABLE, &wanted);
+    assert_eq!(steps(&wanted, Some(&account(json!({"phone": "1"}))), &sent, &[]), []);
+}
+
+const CAPABLE: Capabilities = Capabilities {
+    user_fields: TABLE,
+    group_fields: &[],
+    readable: true,
+    filter: true,
+    updates: true,
+    deletes: true,
+    switch: Some(Switch { field: "is_active", blocked: false }),
+    groups: GroupSupport::Managed,
+    checkable: true,
+    default_limits: Limits { per_minute: 1, burst: 1, concurrency: 1 },
+};
+
+#[rstest]
+#[case::default(CAPABLE, None, false, None, Ok(Removal::Delete))]
+#[case::own_wins(CAPABLE, Some(Wish::Disable), true, Some(Wish::Delete), Ok(Removal::Disable))]
+#[case::found_stays(CAPABLE, None, true, Some(Wish::Delete), Ok(Removal::Orphan { stays: false }))]
+#[case::credential(CAPABLE, None, false, Some(Wish::Orphan), Ok(Removal::Orphan { stays: false }))]
+#[case::no_delete(Capabilities { deletes: false, ..CAPABLE }, Some(Wish::Delete), false, None, Ok(Removal::Disable))]
+#[case::no_switch(Capabilities { switch: None, ..CAPABLE }, Some(Wish::Disable), false, None, Err(Reason::Unsupported))]
+#[case::nothing_asked(Capabilities { switch: None, deletes: false, ..CAPABLE }, None, false, None, Ok(Removal::Orphan { stays: true }))]
+#[case::nothing_possible(Capabilities { switch: None, deletes: false, ..CAPABLE }, Some(Wish::Delete), false, None, Err(Reason::Unsupported))]
+fn what_becomes_of_a_user_is_decided_before_any_call(
+    #[case] capabilities: Capabilities,
+    #[case] own: Option<Wish>,
+    #[case] found: bool,
+    #[case] fallback: Option<Wish>,
+    #[case] expected: Result<Removal, Reason>,
+) {
+    let decided = removal(&capabilities, Subject::User, own, found, fallback);
+    assert_eq!(decided.map_err(|rejection| rejection.reason), expected);
+}
+
+/// Values that a manifest or a vendor may hold for a field of `TABLE`.
+fn value(name: &'static str) -> BoxedStrategy<Value> {
+    let text = prop_oneof![Just(json!(null)), Just(json!("")), "[a-c]{1,2}".prop_map(Value::from)];
+    let level = prop_oneof![Just("r"), Just("w")];
+    let map = prop::collection::btree_map("[a-c](\\.[a-c])?", level, 0..4).prop_map(|map| json!(map));
+    match name {
+        "roles" => prop::collection::vec(0..4_u8, 0..4).prop_map(|list| json!(list)).boxed(),
+        "prefs" | "scopes" => map.boxed(),
+        _ => text.boxed(),
+    }
+}
+
+fn fields() -> impl Strategy<Value = BTreeMap<String, Value>> {
+    let names = ["email", "phone", "roles", "prefs", "scopes", "access"];
+    let entry = |name: &'static str| prop::option::of(value(name)).prop_map(move |value| (name, value));
+    names
+        .map(entry)
+        .to_vec()
+        .prop_map(|entries| entries.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect())
+}
+
+proptest! {
+    #[test]
+    fn what_was_applied_needs_nothing_more_and_touches_nothing_unmentioned(wanted in fields(), there in fields()) {
+        let wanted = Desired { fields: wanted, ..Desired::default() };
+        let before = Account { id: "1".into(), fields: there, ..Account::default() };
+        let mut after = before.clone();
+        for step in steps(&wanted, Some(&before), &Sent::default(), &[]) {
+            let Step::Update(changes) = step else { panic!("only updates") };
+            for name in changes.fields.keys() {
+                prop_assert!(wanted.fields.contains_key(name), "{name} is not mentioned");
+            }
+            after = after.with(&changes);
+        }
+        let sent = Sent::of(TABLE, &wanted);
+        prop_assert_eq!(steps(&wanted, Some(&after), &sent, &[]), vec![]);
+    }
+
+    #[test]
+    fn the_order_of_a_list_never_matters(list in prop::collection::vec(0..5_u8, 0..5)) {
+        let mut turned = list.clone();
+        turned.reverse();
+        prop_assert!(same(Compare::Set, &json!(list), &json!(turned), None));
+    }
+}
