@@ -255,3 +255,84 @@ impl Line {
         self.invited.retain(|_, since| since.elapsed() < INVITATION);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::Kind;
+    use crate::providers::Unobserved;
+
+    fn gate(concurrency: u32) -> (Gate, mpsc::UnboundedReceiver<ObjectKey>) {
+        let (wake, woken) = mpsc::unbounded_channel();
+        let limits = Limits { per_minute: 60_000, burst: 100, concurrency };
+        (Gate::new(Vendor::Pegasus, limits, wake, Arc::new(Unobserved)), woken)
+    }
+
+    fn user(name: &str) -> ObjectKey {
+        ObjectKey::new(Kind::User, "identity", name)
+    }
+
+    #[tokio::test]
+    async fn who_finds_no_room_is_woken_and_then_goes_before_newcomers() {
+        let (gate, mut woken) = gate(1);
+        let first = gate.try_enter(Lane::New, &user("first")).unwrap();
+        assert!(gate.try_enter(Lane::New, &user("second")).is_none());
+        assert!(woken.try_recv().is_err(), "nobody is woken while there is no room");
+        drop(first);
+        assert_eq!(woken.recv().await, Some(user("second")));
+        assert!(gate.try_enter(Lane::New, &user("third")).is_none(), "the place is kept for who was woken");
+        assert!(gate.try_enter(Lane::New, &user("second")).is_some());
+    }
+
+    #[tokio::test]
+    async fn edits_go_before_new_accounts_and_these_before_sweeps() {
+        let (gate, mut woken) = gate(1);
+        let inside = gate.try_enter(Lane::Edit, &user("inside")).unwrap();
+        for (lane, name) in [(Lane::Background, "sweep"), (Lane::New, "new"), (Lane::Edit, "edit")] {
+            assert!(gate.try_enter(lane, &user(name)).is_none());
+        }
+        drop(inside);
+        for name in ["edit", "new", "sweep"] {
+            assert_eq!(woken.recv().await, Some(user(name)));
+            drop(gate.try_enter(Lane::Edit, &user(name)).unwrap());
+        }
+    }
+
+    #[tokio::test]
+    async fn no_lane_starves() {
+        let (gate, mut woken) = gate(1);
+        let mut inside = gate.try_enter(Lane::Edit, &user("inside"));
+        assert!(gate.try_enter(Lane::Background, &user("sweep")).is_none());
+        for turn in 0..=FLOOR {
+            let edit = user(&turn.to_string());
+            assert!(gate.try_enter(Lane::Edit, &edit).is_none());
+            drop(inside.take());
+            let next = woken.recv().await.unwrap();
+            if next == user("sweep") {
+                return;
+            }
+            inside = gate.try_enter(Lane::Edit, &next);
+        }
+        panic!("the sweep never had its turn");
+    }
+
+    #[tokio::test]
+    async fn a_closed_gate_lets_no_call_through_and_says_until_when() {
+        let (gate, _woken) = gate(1);
+        let until = gate.close(Some(Timestamp::now() + SignedDuration::from_mins(1)));
+        let refused = gate.call().await.unwrap_err();
+        assert_eq!(refused.retry_at, Some(until));
+        assert!(gate.close(None) < until, "a shorter closing does not open it sooner");
+        assert_eq!(gate.closed_until(), Some(until));
+    }
+
+    #[tokio::test]
+    async fn refusals_without_a_time_close_it_longer_each_time() {
+        let (gate, _woken) = gate(1);
+        let begun = Timestamp::now();
+        let (first, second) = (gate.close(None), gate.close(None));
+        assert!(second.duration_since(begun) >= first.duration_since(begun) + UNNAMED);
+        gate.went_well();
+        assert!(gate.close(None) < second);
+    }
+}

@@ -268,7 +268,8 @@ fn check(url: &str, insecure: bool) -> Result<Url, Rejection> {
         _ => return Err(invalid("only https:// is spoken")),
     }
     if !parsed.username().is_empty() || parsed.password().is_some() {
-        return Err(invalid("a user in the address would leak; put it in the Secret"));
+        let message = "url: a user in the address would leak; put it in the Secret";
+        return Err(Rejection::new(Reason::Invalid, message));
     }
     let host = parsed.host_str().ok_or_else(|| invalid("has no host"))?;
     let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok();
@@ -317,6 +318,10 @@ impl Resolve for GuardedDns {
 /// `text` as one segment of a path.
 #[must_use]
 pub fn segment(text: &str) -> String {
+    // Dots alone, even encoded once, would climb out of the path.
+    if text.bytes().all(|byte| byte == b'.') {
+        return "%252E".repeat(text.len());
+    }
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~' | b'@') {
@@ -334,4 +339,67 @@ pub fn segment(text: &str) -> String {
 pub fn quote(words: &str) -> String {
     let line: String = words.split_whitespace().collect::<Vec<_>>().join(" ");
     line.chars().take(256).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::loopback("127.0.0.1", false, true)]
+    #[case::loopback_allowed("127.0.0.1", true, false)]
+    #[case::loopback_v6("::1", false, true)]
+    #[case::mapped_loopback("::ffff:127.0.0.1", false, true)]
+    #[case::metadata("169.254.169.254", true, true)]
+    #[case::mapped_metadata("::ffff:169.254.169.254", true, true)]
+    #[case::link_local_v6("fe80::1", true, true)]
+    #[case::aws_metadata_v6("fd00:ec2::254", true, true)]
+    #[case::unspecified("0.0.0.0", true, true)]
+    #[case::private("10.0.0.1", false, false)]
+    #[case::public("192.0.2.1", false, false)]
+    fn addresses_that_lead_astray_are_forbidden(#[case] address: &str, #[case] insecure: bool, #[case] refused: bool) {
+        assert_eq!(forbidden(address.parse().unwrap(), insecure).is_some(), refused);
+    }
+
+    #[rstest]
+    #[case::plain_http("http://example.com", "send the token in clear")]
+    #[case::other_scheme("ftp://example.com", "only https")]
+    #[case::user("https://me:secret@example.com", "would leak")]
+    #[case::localhost("https://localhost", "loopback")]
+    #[case::literal("https://[::1]/", "loopback")]
+    #[case::decimal("https://2130706433/", "loopback")]
+    #[case::nonsense("example.com", "write it as")]
+    fn a_url_that_may_not_be_used_says_why(#[case] url: &str, #[case] words: &str) {
+        let rejection = check(url, false).unwrap_err();
+        assert!(rejection.message.contains(words), "{rejection}");
+        assert!(!rejection.message.contains("secret@"), "{rejection}");
+    }
+
+    #[rstest]
+    #[case::seconds("retry-after", "3", Some(3))]
+    #[case::nothing("retry-after", "soon", None)]
+    #[case::negative("retry-after", "-5", Some(0))]
+    #[case::epoch("x-ratelimit-reset", "1000030", Some(30))]
+    #[case::past("x-ratelimit-reset", "999999", None)]
+    #[case::endless("retry-after", "1e300", None)]
+    #[case::not_a_number("x-ratelimit-reset", "NaN", None)]
+    fn the_time_a_429_names_is_read(
+        #[case] name: &'static str,
+        #[case] value: &'static str,
+        #[case] after: Option<i64>,
+    ) {
+        let now = Timestamp::from_second(1_000_000).unwrap();
+        let headers = [(HeaderName::from_static(name), HeaderValue::from_static(value))].into_iter().collect();
+        assert_eq!(named_time(&headers, now), after.map(|seconds| now + SignedDuration::from_secs(seconds)));
+    }
+
+    #[test]
+    fn an_id_cannot_lead_out_of_its_path() {
+        assert_eq!(segment("../users?x=1#y"), "..%2Fusers%3Fx%3D1%23y");
+        let mut url = Url::parse("https://example.com/api/").unwrap();
+        url.set_path(&format!("/api/users/{}", segment("..")));
+        assert_eq!(url.path(), "/api/users/%252E%252E");
+    }
 }
