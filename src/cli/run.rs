@@ -42,7 +42,7 @@ pub struct Args {
     #[arg(long, env = "USHER_LEADER_ELECT")]
     leader_elect: bool,
     /// Name under which the lease is held.
-    #[arg(long, env = "POD_NAME", value_name = "NAME", default_value_t = format!("usher-{}", std::process::id()))]
+    #[arg(long, env = "POD_NAME", value_name = "NAME", default_value_t = format!("usher-{:08x}", fastrand::u32(..)))]
     identity: String,
     /// Longest time for one call to a vendor, answer included, in seconds. A create whose answer was lost is looked for
     /// again 10 s after that.

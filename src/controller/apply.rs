@@ -175,7 +175,7 @@ impl<K: Shelved> Case<'_, K> {
 
     /// Records what was reached with `account`, if that is news.
     pub(super) async fn remember(&mut self, account: &Account) -> Result<(), Stop> {
-        self.identity.key = Some(self.desired.key().to_owned());
+        self.identity.key = Some(self.key(account));
         self.identity.sent = Sent::of(self.connection.table(K::SUBJECT), &self.desired).text();
         self.identity.groups = self.added_to(account);
         if let Some(version) = self.password.version() {
@@ -185,6 +185,13 @@ impl<K: Shelved> Case<'_, K> {
             self.object = record::identity(self.context, &*self.object, &self.identity, false).await?;
         }
         Ok(())
+    }
+
+    /// The natural key that the account will carry: the manifest's, or its own where the manifest leaves that alone.
+    pub(super) fn key(&self, account: &Account) -> String {
+        let field = self.desired.keys.first().map_or("", |key| key.field);
+        let own = account.text(field).filter(|_| !self.desired.fields.contains_key(field));
+        own.unwrap_or(self.desired.key()).to_owned()
     }
 
     /// The groups that are there because of us, once `account` is what it shall be.

@@ -10,7 +10,7 @@ use crate::api::conditions::Verdict;
 use crate::api::user::Mode;
 use crate::api::{ObjectKey, ProviderCredentialSpec, Vendor};
 use crate::plan::{Account, Field, Subject};
-use crate::providers::{Gate, Provider};
+use crate::providers::{Gate, Provider, ProviderError};
 
 use super::index::Index;
 
@@ -38,12 +38,33 @@ pub struct Connection {
     pub closing: bool,
     /// What the vendor has.
     pub index: Arc<Mutex<Index>>,
+    /// Why the last sweep failed, if it did.
+    pub trouble: Mutex<Option<Trouble>>,
+}
+
+/// A sweep that failed.
+#[derive(Clone, Debug)]
+pub struct Trouble {
+    /// Why.
+    pub error: ProviderError,
+    /// It is not tried again before.
+    pub until: Timestamp,
 }
 
 impl Connection {
     /// The index; never held across an await.
     pub fn index(&self) -> MutexGuard<'_, Index> {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why the last sweep failed, if it did.
+    pub fn trouble(&self) -> Option<Trouble> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes how a sweep went, and returns how the one before did.
+    pub fn swept(&self, trouble: Option<Trouble>) -> Option<Trouble> {
+        std::mem::replace(&mut *self.trouble.lock().unwrap_or_else(PoisonError::into_inner), trouble)
     }
 
     /// The vendor's writable fields.

@@ -1,7 +1,7 @@
 //! The reconcile of a ProviderCredential: resolve → validate → connect → sweep → report.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::ByteString;
@@ -45,14 +45,14 @@ pub async fn reconcile(credential: Arc<ProviderCredential>, context: &Context) -
     let link = attempt(&credential, context, before).await?;
     let news = match &link {
         Link::Up(connection) => sweep::sweep(context, connection, is_forced(&credential)).await,
-        Link::Down(_) => Ok(false),
+        Link::Down(_) => false,
     };
     context.connections.set(&key, link.clone());
     let is_up = matches!(link, Link::Up(_));
     // Where nothing is ever listed, this is the only regular look.
     let is_blind = matches!(&link, Link::Up(connection) if !connection.provider.capabilities().readable);
-    let action = credential_report::report(context, &credential, &link, news.as_ref().err()).await?;
-    if was_up != is_up || is_blind || news.unwrap_or(true) {
+    let action = credential_report::report(context, &credential, &link).await?;
+    if was_up != is_up || is_blind || news {
         context.wake_users_of(&key);
     }
     Ok(action)
@@ -194,6 +194,7 @@ async fn connect(
         suspect: AtomicBool::new(false),
         closing: credential.metadata.deletion_timestamp.is_some(),
         index: kept.unwrap_or_default(),
+        trouble: Mutex::default(),
     }))
 }
 

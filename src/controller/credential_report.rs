@@ -20,7 +20,7 @@ use crate::api::names::{API_VERSION, FINALIZER, MANAGER, RECONCILE_AT};
 use crate::api::user::{Mode, UserDeletionPolicy};
 use crate::api::{Kind, ProviderCredential, ProviderCredentialStatus, Reason};
 use crate::plan::Subject;
-use crate::providers::{ErrorKind, ProviderError};
+use crate::providers::ErrorKind;
 
 /// Says how a credential is, and when to look again.
 ///
@@ -29,10 +29,9 @@ pub async fn report(
     context: &Context,
     credential: &Arc<ProviderCredential>,
     link: &Link,
-    sweep: Option<&ProviderError>,
 ) -> Result<Action, kube::Error> {
     let before = credential.status.clone().unwrap_or_default();
-    let verdict = verdict(context, credential, link, sweep);
+    let verdict = verdict(context, credential, link);
     let credential_key = key(credential);
     let swept = match link {
         Link::Up(connection) => {
@@ -43,7 +42,7 @@ pub async fn report(
     let uses = |count: usize| u32::try_from(count).ok();
     let news = swept.is_some() && swept != before.last_sweep_time;
     let changed = before.observed_generation != credential.metadata.generation.unwrap_or_default() || news;
-    let (users, groups) = if changed || before.users.is_none() {
+    let (users, groups) = if changed || swept.is_none() {
         (
             uses(context.users.all(|user| user.credential_key() == credential_key).len()),
             uses(context.groups.all(|group| group.credential_key() == credential_key).len()),
@@ -81,10 +80,10 @@ pub async fn report(
         write(context, credential, &after).await?;
         info!(credential = %credential_key, reason = %verdict.reason, message = verdict.message, "status");
     }
-    Ok(next(context, credential, link, sweep))
+    Ok(next(credential, link))
 }
 
-fn verdict(context: &Context, credential: &ProviderCredential, link: &Link, sweep: Option<&ProviderError>) -> Verdict {
+fn verdict(context: &Context, credential: &ProviderCredential, link: &Link) -> Verdict {
     if credential.metadata.deletion_timestamp.is_some() {
         let bound = bound(context, credential);
         let message = format!(
@@ -95,48 +94,41 @@ fn verdict(context: &Context, credential: &ProviderCredential, link: &Link, swee
         );
         return Verdict::new(Reason::DeletionBlocked, message);
     }
-    match (link, sweep) {
-        (Link::Down(down), _) => down.verdict.clone(),
-        (Link::Up(_), Some(error)) => {
-            let reason = match error.kind {
-                ErrorKind::Unauthenticated => Reason::Unauthenticated,
-                ErrorKind::PermissionDenied => Reason::PermissionDenied,
-                ErrorKind::RateLimited => Reason::RateLimited,
-                ErrorKind::Unsupported | ErrorKind::Invalid | ErrorKind::NotFound | ErrorKind::Conflict => {
-                    Reason::Invalid
-                }
-                ErrorKind::Unavailable => Reason::ProviderUnavailable,
-            };
-            Verdict::new(reason, error.message.clone())
-        }
-        (Link::Up(connection), None) if !connection.provider.capabilities().checkable => {
-            let vendor = connection.vendor.title();
-            Verdict::new(
-                Reason::Unverified,
-                format!("{vendor} offers no way to check a token; the first user made will tell"),
-            )
-        }
-        (Link::Up(connection), None) => Verdict::new(Reason::Synced, format!("logged in as {}", connection.account)),
+    let connection = match link {
+        Link::Down(down) => return down.verdict.clone(),
+        Link::Up(connection) => connection,
+    };
+    if let Some(trouble) = connection.trouble() {
+        let reason = match trouble.error.kind {
+            ErrorKind::Unauthenticated => Reason::Unauthenticated,
+            ErrorKind::PermissionDenied => Reason::PermissionDenied,
+            ErrorKind::RateLimited => Reason::RateLimited,
+            ErrorKind::Unsupported | ErrorKind::Invalid | ErrorKind::NotFound | ErrorKind::Conflict => Reason::Invalid,
+            ErrorKind::Unavailable => Reason::ProviderUnavailable,
+        };
+        return Verdict::new(reason, trouble.error.message);
     }
+    if connection.provider.capabilities().checkable {
+        return Verdict::new(Reason::Synced, format!("logged in as {}", connection.account));
+    }
+    let vendor = connection.vendor.title();
+    Verdict::new(Reason::Unverified, format!("{vendor} offers no way to check a token; the first user made will tell"))
 }
 
 /// When a credential is looked at again: at the next sweep, after a failure sooner.
-fn next(context: &Context, credential: &ProviderCredential, link: &Link, sweep: Option<&ProviderError>) -> Action {
-    match (link, sweep) {
-        (Link::Down(down), _) => retry(down),
-        (Link::Up(_), Some(error)) => match error.retry_at {
-            Some(until) => requeue::at(until),
-            None => Action::requeue(context.backoff.next(&key(credential))),
-        },
-        (Link::Up(connection), None) => {
-            context.backoff.reset(&key(credential));
-            let index = connection.index();
-            let oldest = [Subject::User, Subject::Group].iter().filter_map(|s| index.begun(*s)).min();
-            let due = oldest.unwrap_or_else(Timestamp::now) + resync(&credential.spec);
-            let wait = Duration::try_from(due.duration_since(Timestamp::now())).unwrap_or_default();
-            Action::requeue(wait.max(Duration::from_secs(1)))
-        }
+fn next(credential: &ProviderCredential, link: &Link) -> Action {
+    let connection = match link {
+        Link::Down(down) => return retry(down),
+        Link::Up(connection) => connection,
+    };
+    if let Some(trouble) = connection.trouble() {
+        return requeue::at(trouble.until);
     }
+    let index = connection.index();
+    let oldest = [Subject::User, Subject::Group].iter().filter_map(|subject| index.begun(*subject)).min();
+    let due = oldest.unwrap_or_else(Timestamp::now) + resync(&credential.spec);
+    let wait = Duration::try_from(due.duration_since(Timestamp::now())).unwrap_or_default();
+    Action::requeue(wait.max(Duration::from_secs(1)))
 }
 
 /// While paused, Ready and observedGeneration stay as they were, and nothing is called.

@@ -44,7 +44,7 @@ async fn attempt(group: &mut Arc<PlatformGroup>, scene: &mut Scene, context: &Co
     let connection = resolve::connection(context, &**group)?;
     scene.vendor = Some(connection.vendor);
     scene.mode = Some(resolve::mode(context, &connection, &**group));
-    resolve::listed(context, &connection, Subject::Group)?;
+    resolve::listed(context, &**group, &connection, Subject::Group)?;
 
     // validate (no client required)
     let catalog = connection.index().catalog.clone();

@@ -101,7 +101,7 @@ impl<K: Shelved> Case<'_, K> {
 
     /// Binds the account that our own lost create made; everything that create may have left open is then due.
     async fn claim(&mut self, account: Account) -> Result<Deed, Stop> {
-        self.bind(&account.id, false).await?;
+        self.bind(&account, false).await?;
         self.connection.wrote(K::SUBJECT, &account.id, Some(account.clone()));
         let steps = self.steps(Some(&account))?;
         self.perform(&account, steps).await?;
@@ -165,7 +165,7 @@ impl<K: Shelved> Case<'_, K> {
         }
         let steps = self.steps(Some(&account))?;
         self.only_if_enforced(&account.id, &steps)?;
-        self.bind(&account.id, true).await?;
+        self.bind(&account, true).await?;
         self.perform(&account, steps).await?;
         Ok(Deed::Adopted)
     }
@@ -211,7 +211,7 @@ impl<K: Shelved> Case<'_, K> {
         if steps.is_empty() {
             self.remember(&empty).await?;
         } else {
-            self.bind(&account.id, false).await?;
+            self.bind(&account, false).await?;
             for step in steps {
                 if let Step::Grant { application, rights } = step {
                     self.grant(&account.id, &application, &rights).await?;
@@ -250,7 +250,7 @@ impl<K: Shelved> Case<'_, K> {
     async fn own_after_all(&mut self, error: ProviderError) -> Result<Deed, Stop> {
         if !self.connection.provider.capabilities().readable {
             let id = format!("US-{}", self.desired.key());
-            self.bind(&id, false).await?;
+            self.bind(&Account { id, ..Account::default() }, false).await?;
             return Ok(Deed::Created);
         }
         let found = self.connection.provider.find(K::SUBJECT, &self.desired).await?;
@@ -262,10 +262,10 @@ impl<K: Shelved> Case<'_, K> {
     }
 
     /// Binds the object to an account.
-    async fn bind(&mut self, id: &str, found: bool) -> Result<(), Stop> {
+    async fn bind(&mut self, account: &Account, found: bool) -> Result<(), Stop> {
         self.object = record::hold(self.context, self.object.clone()).await?;
-        self.identity.external_id = Some(id.to_owned());
-        self.identity.key = Some(self.desired.key().to_owned());
+        self.identity.external_id = Some(account.id.clone());
+        self.identity.key = Some(self.key(account));
         self.identity.account = Some(self.connection.account.clone());
         self.identity.creating = None;
         self.identity.adopted = found.then_some(true);

@@ -156,7 +156,12 @@ impl Managed for PlatformGroup {
     }
 
     fn desire(&self, provider: &dyn Provider, catalog: &Catalog) -> Result<Desired, Rejection> {
-        provider.desire_group(&remote_name(self), &self.spec, catalog)
+        let mut desired = provider.desire_group(&remote_name(self), &self.spec, catalog)?;
+        // A group that is bound by its id and given no name keeps the one it has.
+        if self.spec.external_id.is_some() && self.spec.display_name.is_none() {
+            desired.fields.remove("name");
+        }
+        Ok(desired)
     }
 }
 

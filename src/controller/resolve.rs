@@ -108,8 +108,14 @@ pub fn is_forced<K: Managed>(object: &K) -> bool {
     object.annotations().get(RECONCILE_AT).is_some_and(|asked| Some(asked) != handled)
 }
 
-/// Errors: no listing of `subject` yet; one is asked for, and its end wakes the object.
-pub fn listed(context: &Context, connection: &Connection, subject: Subject) -> Result<(), Stop> {
+/// Errors: no listing of `subject` yet; one is asked for, and its end wakes the object. If listing fails, that is the
+/// credential's news, and the object waits for it.
+pub fn listed<K: Managed>(
+    context: &Context,
+    object: &K,
+    connection: &Connection,
+    subject: Subject,
+) -> Result<(), Stop> {
     let capabilities = connection.provider.capabilities();
     let none_to_have =
         !capabilities.readable || (subject == Subject::Group && capabilities.groups == GroupSupport::Given);
@@ -117,7 +123,13 @@ pub fn listed(context: &Context, connection: &Connection, subject: Subject) -> R
         return Ok(());
     }
     connection.index().want(subject);
-    context.wake(connection.key.clone());
+    match connection.trouble() {
+        Some(_) if is_settled(object) => return Err(Stop::Settled),
+        Some(trouble) => {
+            return Err(Stop::waiting(Reason::WaitingForCredential, &connection.key, &trouble.error.message));
+        }
+        None => context.wake(connection.key.clone()),
+    }
     Err(Stop::Parked)
 }
 
@@ -130,8 +142,8 @@ pub fn membership(context: &Context, user: &PlatformUser, connection: &Connectio
     for (position, entry) in entries.iter().enumerate() {
         let handle = match entry {
             GroupEntry::GroupRef(reference) => referenced(context, user, &reference.name, position)?,
-            GroupEntry::ExternalId(id) => by_id(context, connection, id, position)?,
-            GroupEntry::ExternalName(name) => by_name(context, connection, name, position)?,
+            GroupEntry::ExternalId(id) => by_id(context, user, connection, id, position)?,
+            GroupEntry::ExternalName(name) => by_name(context, user, connection, name, position)?,
         };
         wanted.insert(connection.provider.group_value(&handle));
     }
@@ -166,11 +178,17 @@ fn is_usable(group: &PlatformGroup) -> bool {
     })
 }
 
-fn by_id(context: &Context, connection: &Connection, id: &str, position: usize) -> Result<GroupHandle, Stop> {
+fn by_id(
+    context: &Context,
+    user: &PlatformUser,
+    connection: &Connection,
+    id: &str,
+    position: usize,
+) -> Result<GroupHandle, Stop> {
     if connection.provider.capabilities().groups == GroupSupport::Given {
         return Ok(GroupHandle { id: id.to_owned(), name: None });
     }
-    listed(context, connection, Subject::Group)?;
+    listed(context, user, connection, Subject::Group)?;
     let index = connection.index();
     let group = index.get(Subject::Group, id).ok_or_else(|| {
         let message = format!(
@@ -182,13 +200,19 @@ fn by_id(context: &Context, connection: &Connection, id: &str, position: usize) 
     Ok(handle(group))
 }
 
-fn by_name(context: &Context, connection: &Connection, name: &str, position: usize) -> Result<GroupHandle, Stop> {
+fn by_name(
+    context: &Context,
+    user: &PlatformUser,
+    connection: &Connection,
+    name: &str,
+    position: usize,
+) -> Result<GroupHandle, Stop> {
     let vendor = connection.vendor.title();
     if connection.provider.capabilities().groups == GroupSupport::Given {
         let message = format!("spec.groups[{position}].externalName: {vendor} cannot look groups up; use externalId");
         return Err(Stop::because(Reason::Unsupported, message));
     }
-    listed(context, connection, Subject::Group)?;
+    listed(context, user, connection, Subject::Group)?;
     let index = connection.index();
     match index.groups_named(name).as_slice() {
         [group] => Ok(handle(group)),

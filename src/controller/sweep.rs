@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use tracing::{info, warn};
 
-use super::connection::Connection;
+use super::connection::{Connection, Trouble};
 use super::context::Context;
 use super::credential::resync;
 use super::managed::Managed;
@@ -11,22 +11,28 @@ use crate::api::user::GroupEntry;
 use crate::plan::{GroupSupport, Subject};
 use crate::providers::{Lane, ProviderError};
 
-/// Sweeps what is due or asked for; whether there is news for the objects.
-///
-/// Errors: a listing failed or made no sense; the index stays as it was.
-pub async fn sweep(context: &Context, connection: &Connection, forced: bool) -> Result<bool, ProviderError> {
+/// Sweeps what is due or asked for; whether there is news for the objects. After a failure the index stays as it was, and
+/// nothing is tried before its time, whoever asks.
+pub async fn sweep(context: &Context, connection: &Connection, forced: bool) -> bool {
+    if connection.trouble().is_some_and(|trouble| trouble.until > Timestamp::now()) {
+        return false;
+    }
     let due: Vec<Subject> = [Subject::Group, Subject::User]
         .into_iter()
         .filter(|subject| is_due(context, connection, *subject, forced))
         .collect();
     if due.is_empty() {
-        return Ok(false);
+        return false;
     }
-    let swept = list(connection, &due).await;
-    if let Err(error) = &swept {
-        warn!(credential = %connection.key, "the sweep failed and is dropped: {error}");
-    }
-    swept.map(|()| true)
+    let Err(error) = list(connection, &due).await else {
+        context.backoff.reset(&connection.key);
+        connection.swept(None);
+        return true;
+    };
+    warn!(credential = %connection.key, "the sweep failed and is dropped: {error}");
+    let backoff = SignedDuration::try_from(context.backoff.next(&connection.key)).unwrap_or_default();
+    let until = error.retry_at.unwrap_or(Timestamp::now() + backoff);
+    connection.swept(Some(Trouble { error, until })).is_none()
 }
 
 async fn list(connection: &Connection, due: &[Subject]) -> Result<(), ProviderError> {
@@ -55,7 +61,8 @@ fn is_due(context: &Context, connection: &Connection, subject: Subject, forced: 
     let old =
         index.begun(subject).is_none_or(|begun| begun + interval <= Timestamp::now() + SignedDuration::from_secs(1));
     drop(index);
-    wanted || ((old || forced) && is_used(context, connection, subject))
+    let again = old || forced || connection.trouble().is_some();
+    wanted || (again && is_used(context, connection, subject))
 }
 
 fn is_used(context: &Context, connection: &Connection, subject: Subject) -> bool {

@@ -34,7 +34,7 @@ async fn attempt(user: &mut Arc<PlatformUser>, scene: &mut Scene, context: &Cont
     let connection = resolve::connection(context, &**user)?;
     scene.vendor = Some(connection.vendor);
     scene.mode = Some(resolve::mode(context, &connection, &**user));
-    resolve::listed(context, &connection, Subject::User)?;
+    resolve::listed(context, &**user, &connection, Subject::User)?;
     let identity = user.identity();
     let is_bound = identity.external_id.is_some();
     let membership = resolve::membership(context, user, &connection);

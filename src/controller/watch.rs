@@ -164,7 +164,9 @@ fn note<K: Watched>(context: &Context, event: &Event<K>) {
     match event {
         Event::Apply(object) | Event::InitApply(object) => object.seen(context),
         Event::Delete(object) => object.gone(context),
-        Event::Init | Event::InitDone => {}
+        Event::Init => {}
+        // Only now does the store hold what a fresh listing showed: whoever was woken by it before found nothing.
+        Event::InitDone => K::shelf(context).all(|_| true).iter().for_each(|object| context.wake(object.object_key())),
     }
 }
 
@@ -223,6 +225,11 @@ pub async fn secrets(
             secret.annotations_mut().clear();
         });
     reflector(writer, events)
+        .inspect_ok(|event| {
+            if matches!(event, Event::InitDone) {
+                wake_all_who_use_secrets(&context);
+            }
+        })
         .touched_objects()
         .for_each(|secret| async {
             if let Ok(secret) = secret {
@@ -230,6 +237,13 @@ pub async fn secrets(
             }
         })
         .await;
+}
+
+/// A fresh listing is in the store only once it is whole.
+fn wake_all_who_use_secrets(context: &Context) {
+    context.credentials.all(|_| true).iter().for_each(|credential| context.wake(credential::key(credential)));
+    let users = context.users.all(|user| user.spec.password_secret_ref.is_some());
+    users.iter().for_each(|user| context.wake(user.key()));
 }
 
 fn wake_users_of_secret(context: &Context, namespace: &str, name: &str) {

@@ -16,10 +16,12 @@ use rules::{claimed, holder, may_take};
 
 /// A holder that could not renew for this long stops writing: sooner than `rules::DURATION`, so that two never write.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// Pause between renewals and between tries.
+/// Time from one renewal to the next: five may be lost before the deadline.
+const RENEWAL: Duration = Duration::from_secs(2);
+/// Pause between tries to take the lease, and from one failed renewal to the next try.
 const PAUSE: Duration = Duration::from_secs(2);
-/// Longest time for one call.
-const CALL: Duration = Duration::from_secs(4);
+/// Longest time for one call: when the answer to a renewal is lost, another try fits before the deadline.
+const CALL: Duration = Duration::from_secs(3);
 
 /// Why the lease cannot be taken; what mends itself is waited for instead.
 #[derive(Debug, thiserror::Error)]

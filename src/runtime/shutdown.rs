@@ -23,6 +23,7 @@ pub fn on_signals() -> io::Result<CancellationToken> {
         drain.cancel();
         signals.next().await;
         warn!("second signal: ending at once");
+        // Not by returning: whatever holds up the drain would hold up that, too.
         std::process::exit(ABORTED);
     });
     Ok(token)

@@ -106,3 +106,34 @@ async fn a_deleted_credential_serves_until_nothing_is_bound_through_it() {
     assert!(scene.vendor.user("ada@example.com").is_none());
     scene.until_gone::<ProviderCredential>("main").await;
 }
+
+#[tokio::test]
+async fn a_listing_that_fails_is_tried_with_patience_and_said_on_the_credential() {
+    let scene = Scene::without_credential(Vendor::Pegasus, Options::default()).await;
+    scene.vendor.fault(Fault::always("users.list", FaultKind::Status(500, None)));
+    scene.apply_secret("main").await;
+    scene.apply_credential(json!({})).await;
+    for number in 0..20 {
+        let spec = json!({"email": format!("u{number}@example.com"), "provider": {"pegasus": {"sendEmail": true}}});
+        scene.user(&format!("u{number}"), spec).await;
+    }
+    scene.user_says("u19", "WaitingForCredential").await;
+    let credential = scene.credential_says("ProviderUnavailable").await;
+    assert!(said(&credential).contains("500"), "{}", said(&credential));
+    assert!(scene.vendor.count("users.list") < 8, "{} listings for 20 users", scene.vendor.count("users.list"));
+    scene.vendor.heal();
+    scene.user_ready("u19").await;
+}
+
+#[tokio::test]
+async fn a_group_bound_by_its_id_keeps_its_name() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    let id = scene.vendor.put_group(json!({"name": "Old Fleet", "city": "Merida"}));
+    scene.group("fleet", json!({"externalId": id, "provider": {"pegasus": {"city": "Bogota"}}})).await;
+    scene.group_says("fleet", "Synced").await;
+    let group = scene.vendor.group(&id).unwrap();
+    assert_eq!((&group["name"], &group["city"]), (&json!("Old Fleet"), &json!("Bogota")));
+    scene.vendor.edit_group(&id, json!({"city": "Merida"}));
+    scene.sweep("1").await;
+    scene.vendor_until("the repair", |vendor| vendor.group(&id).unwrap()["city"] == "Bogota").await;
+}

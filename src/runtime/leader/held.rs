@@ -1,24 +1,26 @@
 //! Keeping the lease and giving it up; who may have it is decided in `rules`.
 
 use kube::api::PostParams;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::warn;
 
 use super::rules::holder;
-use super::{DEADLINE, Held, Lease, PAUSE, bounded, code};
+use super::{DEADLINE, Held, Lease, PAUSE, RENEWAL, bounded, code};
 
 impl Held {
-    /// Renews the lease; ends when that did not succeed until the deadline (10 s), or when someone else has it.
+    /// Renews the lease every 2 s; ends when that did not succeed for 10 s, or when someone else has it.
     pub async fn lost(&mut self) {
         let lease = self.lease.name.clone();
+        let mut next = self.renewed + RENEWAL;
         loop {
             let deadline = self.renewed + DEADLINE;
             let renewal = async {
-                sleep(PAUSE).await;
+                sleep_until(next).await;
+                next = Instant::now() + PAUSE;
                 self.renew().await
             };
             match timeout_at(deadline, renewal).await {
-                Ok(Ok(true)) => {}
+                Ok(Ok(true)) => next = self.renewed + RENEWAL,
                 Ok(Ok(false)) => return warn!(lease, "someone else took the lease, or deleted it"),
                 Ok(Err(error)) => warn!(lease, "failed to renew the lease, trying again: {error}"),
                 Err(_) => return warn!(lease, "failed to renew the lease for {DEADLINE:?}"),
@@ -26,20 +28,28 @@ impl Held {
         }
     }
 
-    /// Whether the lease is still ours; an error does not tell.
+    /// Whether the lease is still ours, and renewed; an error does not tell.
     pub(super) async fn renew(&mut self) -> Result<bool, kube::Error> {
-        let sent = Instant::now();
-        match self.lease.claim(self.object.clone()).await {
-            Ok(object) => (self.object, self.renewed) = (object, sent),
-            // Perhaps our own last write, whose answer was lost: the next renewal starts from what is there.
+        match self.write().await {
+            // Perhaps our own last write, whose answer was lost: what is there tells.
             Err(error) if code(&error) == Some(409) => {
-                let Some(object) = bounded(self.lease.api.get_opt(&self.lease.name)).await? else { return Ok(false) };
+                let found = bounded(self.lease.api.get_opt(&self.lease.name)).await?;
+                let ours = found.filter(|found| holder(found.spec.as_ref()) == Some(&self.lease.me));
+                let Some(object) = ours else { return Ok(false) };
                 self.object = object;
+                self.write().await.map(|()| true)
             }
-            Err(error) if code(&error) == Some(404) => return Ok(false),
-            Err(error) => return Err(error),
+            Err(error) if code(&error) == Some(404) => Ok(false),
+            written => written.map(|()| true),
         }
-        Ok(holder(self.object.spec.as_ref()) == Some(&self.lease.me))
+    }
+
+    /// Writes the lease anew, on top of what we last saw of it.
+    async fn write(&mut self) -> Result<(), kube::Error> {
+        let sent = Instant::now();
+        self.object = self.lease.claim(self.object.clone()).await?;
+        self.renewed = sent;
+        Ok(())
     }
 
     /// Gives the lease up, so that the next holder need not wait until it lapses.

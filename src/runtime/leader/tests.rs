@@ -115,8 +115,7 @@ async fn a_lost_answer_does_not_depose_the_holder() {
     store.lock().unwrap().loses_answers = false;
     let before = held.renewed;
     assert!(held.renew().await.unwrap());
-    assert!(held.renew().await.unwrap());
-    assert!(held.renewed > before);
+    assert!(held.renewed > before, "the next renewal must do, the deadline may be near");
 }
 
 #[tokio::test]
@@ -129,7 +128,9 @@ async fn a_deleted_lease_is_lost() {
 
 #[tokio::test]
 async fn a_lease_not_renewed_until_the_deadline_is_lost() {
-    let mut held = taken(&store(), "a").await;
+    let store = store();
+    let mut held = taken(&store, "a").await;
+    store.lock().unwrap().loses_answers = true;
     held.renewed -= DEADLINE;
     timeout(PAUSE / 2, held.lost()).await.unwrap();
 }
