@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use super::connection::{Connection, Down, Link};
 use super::context::Context;
 use super::{credential_report, password, requeue, sweep};
-use crate::api::conditions::Verdict;
+use crate::api::conditions::{ConditionType, Verdict, find};
 use crate::api::credential::NamespacesFrom;
 use crate::api::names::PAUSED;
 use crate::api::user::Mode;
@@ -41,18 +41,23 @@ pub async fn reconcile(credential: Arc<ProviderCredential>, context: &Context) -
         return Ok(Action::await_change());
     }
     let before = context.connections.get(&key);
-    let was_up = matches!(before, Some(Link::Up(_)));
-    let link = attempt(&credential, context, before).await?;
+    let status = credential.status.as_ref();
+    let was_paused = status.is_some_and(|status| find(&status.conditions, ConditionType::Paused).is_some());
+    let link = attempt(&credential, context, before.clone()).await?;
     let news = match &link {
         Link::Up(connection) => sweep::sweep(context, connection, is_forced(&credential)).await,
         Link::Down(_) => false,
     };
     context.connections.set(&key, link.clone());
-    let is_up = matches!(link, Link::Up(_));
+    let is_other = match (&before, &link) {
+        (Some(Link::Up(before)), Link::Up(now)) => !Arc::ptr_eq(before, now),
+        (Some(Link::Down(_)), Link::Down(_)) => false,
+        (_, Link::Up(_) | Link::Down(_)) => true,
+    };
     // Where nothing is ever listed, this is the only regular look.
     let is_blind = matches!(&link, Link::Up(connection) if !connection.provider.capabilities().readable);
     let action = credential_report::report(context, &credential, &link).await?;
-    if was_up != is_up || is_blind || news {
+    if is_other || was_paused || is_blind || news {
         context.wake_users_of(&key);
     }
     Ok(action)

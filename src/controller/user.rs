@@ -65,5 +65,8 @@ async fn attempt(user: &mut Arc<PlatformUser>, scene: &mut Scene, context: &Cont
     let done = case.converge().await;
     *user = case.object;
     scene.compared = done.is_ok();
-    late.map_or(done, Err)
+    match (done, late) {
+        (Ok(_), Some(stop)) => Err(stop),
+        (done, _) => done,
+    }
 }

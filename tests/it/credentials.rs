@@ -137,3 +137,31 @@ async fn a_group_bound_by_its_id_keeps_its_name() {
     scene.sweep("1").await;
     scene.vendor_until("the repair", |vendor| vendor.group(&id).unwrap()["city"] == "Bogota").await;
 }
+
+#[tokio::test]
+async fn a_credential_that_allows_more_wakes_who_was_refused() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    let spec = json!({"email": "ada@example.com", "provider": {"pegasus": {"sendEmail": true, "isStaff": true}}});
+    scene.user("ada", spec).await;
+    scene.user_says("ada", "Privileged").await;
+    scene.apply_credential(json!({"allowPrivileged": true})).await;
+    scene.user_ready("ada").await;
+}
+
+#[tokio::test]
+async fn a_paused_credential_pauses_all_its_users_and_releases_them() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    scene.credential_says("Synced").await;
+    scene.annotate::<ProviderCredential>("main", "usher.dev/paused", "true").await;
+    scene.user("ada", ada()).await;
+    let user = scene
+        .until("ada", |user: &PlatformUser| {
+            let status = user.status.as_ref();
+            status.is_some_and(|status| find(&status.report.conditions, ConditionType::Paused).is_some())
+        })
+        .await;
+    assert_eq!(user.status.unwrap().report.observed_generation, -1, "nobody has looked at it");
+    assert!(scene.vendor.writes().is_empty());
+    scene.annotate::<ProviderCredential>("main", "usher.dev/paused", "false").await;
+    scene.user_ready("ada").await;
+}
