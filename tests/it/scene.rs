@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use k8s_openapi::NamespaceResourceScope;
-use kube::api::{DeleteParams, Patch, PatchParams};
+use k8s_openapi::api::events::v1::Event;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::runtime::wait::await_condition;
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
@@ -186,6 +187,23 @@ impl Scene {
         let came = tokio::time::timeout(PATIENCE, waiting).await.is_ok();
         let (users, calls) = (self.vendor.users(), self.vendor.calls());
         assert!(came, "{what} never came; the vendor holds {users:#?} and was called {calls:#?}");
+    }
+
+    /// Everything usher has emitted about this namespace: objects and events, as text.
+    pub async fn emitted(&self) -> String {
+        let all = ListParams::default();
+        let users = self.api::<PlatformUser>().list(&all).await.unwrap();
+        let groups = self.api::<PlatformGroup>().list(&all).await.unwrap();
+        let credentials = self.api::<ProviderCredential>().list(&all).await.unwrap();
+        let events = self.api::<Event>().list(&all).await.unwrap();
+        json!([users, groups, credentials, events]).to_string()
+    }
+
+    /// Reasons of the events about an object.
+    pub async fn events(&self, name: &str) -> Vec<String> {
+        let events = self.api::<Event>().list(&ListParams::default()).await.unwrap();
+        let about = |event: &Event| event.regarding.as_ref().is_some_and(|object| object.name.as_deref() == Some(name));
+        events.items.into_iter().filter(about).filter_map(|event| event.reason).collect()
     }
 
     /// `kubectl delete`, without waiting.

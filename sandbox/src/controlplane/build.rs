@@ -1,8 +1,8 @@
 //! Builds a program of the control plane once, from ordinary Go modules; which and where to is not decided here.
 
 use std::fs::{self, File, TryLockError};
-use std::io::Write;
-use std::path::Path;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -53,7 +53,8 @@ async fn build(program: Program, path: &Path) -> Result<(), Error> {
     let (name, version) = (program.name(), program.version());
     say(&format!("building {name} {version} with Go, {}, once; it stays under target/", program.build_time()));
     let begun = Instant::now();
-    let unfinished = path.with_extension("unfinished");
+    // A name of our own: the compiler of a killed process goes on writing to its own.
+    let unfinished = path.with_extension(format!("unfinished-{}", std::process::id()));
     let output = run(go_build(program, &unfinished), name, begun).await?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
@@ -67,9 +68,14 @@ async fn build(program: Program, path: &Path) -> Result<(), Error> {
 fn go_build(program: Program, output: &Path) -> Command {
     let mut go = Command::new("go");
     go.args(["build", "-trimpath", "-ldflags", &linker_flags(program), "-o"]).arg(output).arg(program.package());
-    go.env("CGO_ENABLED", "0").env("GOWORK", "off").current_dir(workspace().join("sandbox/controlplane"));
+    go.env("CGO_ENABLED", "0").env("GOWORK", "off").current_dir(module());
     go.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
     go
+}
+
+/// The Go module that names what is built.
+fn module() -> PathBuf {
+    workspace().join("sandbox/controlplane")
 }
 
 /// Kubernetes programs are told their version, or they call themselves v0.0.0.
@@ -87,7 +93,11 @@ fn linker_flags(program: Program) -> String {
 
 /// Waits for the compiler and says every now and then that it still works.
 async fn run(mut go: Command, name: &str, begun: Instant) -> Result<Output, Error> {
-    let running = go.spawn().map_err(|_| Error::Assets(NO_GO.into()))?;
+    let running = go.spawn().map_err(|error| match error.kind() {
+        // A folder that is not there is told apart from a compiler that is not there.
+        ErrorKind::NotFound if module().exists() => Error::Assets(NO_GO.into()),
+        _ => io(format!("run go in {}", module().display()))(error),
+    })?;
     let output = running.wait_with_output();
     tokio::pin!(output);
     loop {

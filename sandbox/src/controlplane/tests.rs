@@ -6,11 +6,11 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
-use kube::api::{DeleteParams, ListParams};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Secret};
+use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, Client};
 
-use super::{ControlPlane, Options, apply, client_from, crds, deploy};
+use super::{ControlPlane, Options, apply, client_from, crds, deploy, documents};
 
 /// Set for the process that is to be killed.
 const VICTIM: &str = "USHER_SANDBOX_VICTIM";
@@ -29,6 +29,7 @@ async fn the_api_server_takes_all_of_deploy_and_grants_exactly_its_permissions()
     apply(&admin, &crds().unwrap()).await.unwrap();
     apply(&admin, &deploy().unwrap()).await.unwrap();
     apply(&admin, &deploy().unwrap()).await.expect("applying twice is no conflict");
+    its_pods_keep_to_the_restricted_standard(&admin).await;
 
     let operator = plane.service_account_client("usher-system", "usher").await.unwrap();
     Api::<Secret>::all(operator.clone()).list_metadata(&ListParams::default()).await.expect("may watch Secrets");
@@ -50,6 +51,19 @@ async fn the_api_server_takes_all_of_deploy_and_grants_exactly_its_permissions()
     assert_eq!((processes_of(&dir), dir.exists()), (Vec::new(), false));
 }
 
+/// A Deployment's Pods are judged only when its controller makes them, so one is asked for here as that would.
+async fn its_pods_keep_to_the_restricted_standard(admin: &Client) {
+    let all = documents(&deploy().unwrap()).unwrap();
+    let deployment = all.iter().find(|document| document["kind"] == "Deployment").unwrap();
+    let mut pod: Pod = serde_json::from_value(deployment["spec"]["template"].clone()).unwrap();
+    pod.metadata.name = Some("usher".into());
+    let pods: Api<Pod> = Api::namespaced(admin.clone(), "usher-system");
+    let try_only = PostParams { dry_run: true, ..PostParams::default() };
+    pods.create(&try_only, &pod).await.expect("admitted");
+    pod.spec.as_mut().unwrap().containers[0].security_context = None;
+    assert_eq!(status(&pods.create(&try_only, &pod).await.unwrap_err()), 403, "the namespace does judge");
+}
+
 /// Builds kube-controller-manager, which takes minutes: run with `--ignored` where namespaces are to be deleted.
 #[tokio::test]
 #[ignore = "builds kube-controller-manager"]
@@ -68,8 +82,8 @@ async fn with_controllers_a_deleted_namespace_vanishes() {
     }
 }
 
-#[test]
-fn nothing_outlives_a_killed_process() {
+#[tokio::test]
+async fn nothing_outlives_a_killed_process() {
     let mut victim = Command::new(env::current_exe().unwrap())
         .args(["controlplane::tests::victim", "--exact", "--ignored", "--nocapture", "--test-threads=1"])
         .env(VICTIM, "1")
@@ -77,6 +91,7 @@ fn nothing_outlives_a_killed_process() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
+    let neighbour = ControlPlane::start(Options::default()).await.expect("two start at the same time");
     let lines = BufReader::new(victim.stdout.take().unwrap()).lines();
     let dir = lines.map(Result::unwrap).find_map(|line| Some(PathBuf::from(line.split_once("folder: ")?.1))).unwrap();
     let programs = processes_of(&dir).into_iter().filter(|line| !line.starts_with("sh "));
@@ -88,6 +103,7 @@ fn nothing_outlives_a_killed_process() {
         assert!(begun.elapsed() < Duration::from_secs(10), "{:?} stay", processes_of(&dir));
         std::thread::sleep(Duration::from_millis(20));
     }
+    neighbour.client().unwrap().apiserver_version().await.expect("a neighbour goes on");
 }
 
 /// Not a test: the process that the test above kills. It ends by itself when that test is no more.
