@@ -23,8 +23,6 @@ use crate::vendors::{Options as VendorOptions, Simulator, Vendor};
 
 /// Namespace of the benchmark's objects.
 const NAMESPACE: &str = "scale";
-/// Applies that are under way at a time.
-const APPLIES: usize = 32;
 /// Longest time until all users are ready.
 const PATIENCE: Duration = Duration::from_mins(10);
 
@@ -43,6 +41,9 @@ pub struct Args {
     /// Objects worked on at a time, as in the credential's spec.requests.concurrency.
     #[arg(long, default_value_t = 32)]
     concurrency: u32,
+    /// Applies that are under way at a time: kubectl has one, GitOps tools have a few. More only saturates the API server.
+    #[arg(long, default_value_t = 8)]
+    appliers: usize,
     /// Run the operator itself; the benchmark starts itself with this.
     #[arg(long, hide = true, num_args = 0.., allow_hyphen_values = true)]
     operator: Option<Vec<String>>,
@@ -83,7 +84,7 @@ async fn measure(args: &Args) -> Result<Figures, Failure> {
     let writes = status_writes(&client).await?;
     vendor.clear_calls();
     let begun = Instant::now();
-    create_users(&client, args.users).await?;
+    create_users(&client, args.users, args.appliers).await?;
     let applying = begun.elapsed();
     tokio::time::timeout(PATIENCE, all_ready(&client, args.users)).await??;
     let after_last_apply = begun.elapsed().saturating_sub(applying);
@@ -137,7 +138,7 @@ async fn prepare(client: &Client, vendor: &Simulator, args: &Args) -> Result<(),
     Ok(())
 }
 
-async fn create_users(client: &Client, count: usize) -> Result<(), Failure> {
+async fn create_users(client: &Client, count: usize, appliers: usize) -> Result<(), Failure> {
     let api: Api<PlatformUser> = Api::namespaced(client.clone(), NAMESPACE);
     let create = |number: usize| {
         let api = api.clone();
@@ -154,7 +155,7 @@ async fn create_users(client: &Client, count: usize) -> Result<(), Failure> {
             Ok::<(), Failure>(())
         }
     };
-    futures::stream::iter((0..count).map(create)).buffer_unordered(APPLIES).try_collect().await
+    futures::stream::iter((0..count).map(create)).buffer_unordered(appliers).try_collect().await
 }
 
 /// Ends when `count` users are ready, as a watch shows it.
