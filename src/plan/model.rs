@@ -256,7 +256,7 @@ pub struct Capabilities {
     pub groups: GroupSupport,
     /// Whether there is a cheap authenticated call to check a credential with.
     pub checkable: bool,
-    /// Whether creation times come from the vendor's clock and can tell ours from others' accounts.
+    /// Bounds on calls where a credential sets none.
     pub default_limits: Limits,
 }
 
