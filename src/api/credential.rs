@@ -345,9 +345,21 @@ pub struct ProviderCredentialStatus {
     /// Removals that the brake holds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held_removals: Option<HeldRemovals>,
+    /// Removals that were let through lately, counted before they are made. Written by `usher-removals` alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recent_removals: Option<RecentRemovals>,
     /// The last usher.dev/reconcile-at that was acted on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile_at: Option<String>,
+}
+
+/// Removals that were let through within the brake's time.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct RecentRemovals {
+    /// When counting began.
+    pub since: Timestamp,
+    /// How many since then.
+    pub count: u32,
 }
 
 /// Removals that the brake holds.
@@ -371,6 +383,7 @@ impl Default for ProviderCredentialStatus {
             groups: None,
             last_sweep_time: None,
             held_removals: None,
+            recent_removals: None,
             last_handled_reconcile_at: None,
         }
     }

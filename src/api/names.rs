@@ -23,6 +23,8 @@ pub const VELERO_RESTORE_STATUS: &str = "velero.io/restore-status";
 
 /// Field manager of the identity of an account (its id and what else must survive a crash).
 pub const MANAGER_IDENTITY: &str = "usher-identity";
+/// Field manager of the count of recent removals in a credential's status.
+pub const MANAGER_REMOVALS: &str = "usher-removals";
 /// Field manager of everything else we write.
 pub const MANAGER: &str = "usher";
 

@@ -54,6 +54,10 @@ pub struct Args {
     /// Most objects of one kind worked on at a time. Vendors are protected by each credential's own bounds.
     #[arg(long, env = "USHER_CONCURRENCY", value_name = "NUMBER", default_value_t = 64)]
     concurrency: u16,
+    /// Whether a finalizer keeps the Secrets of credentials while they are needed to take accounts away, e.g. when a whole
+    /// namespace is deleted. false gives up the ones that are held.
+    #[arg(long, env = "USHER_SECRET_FINALIZER", value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
+    secret_finalizer: bool,
     /// How long work under way may take to end after SIGTERM, in seconds.
     #[arg(long, env = "USHER_DRAIN_TIMEOUT", value_name = "SECONDS", default_value = "35", value_parser = seconds)]
     drain_timeout: Duration,
@@ -190,6 +194,7 @@ async fn work(args: &Args, client: Client, metrics: Metrics, readiness: Readines
         reconcile_timeout: args.reconcile_timeout,
         mode: args.mode,
         namespace: args.namespace.clone(),
+        secret_finalizer: args.secret_finalizer,
         concurrency: args.concurrency,
     };
     let controllers =

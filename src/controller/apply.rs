@@ -201,7 +201,8 @@ impl<K: Shelved> Case<'_, K> {
         };
         let before: BTreeSet<&String> = self.identity.groups.iter().flatten().collect();
         let there = account.groups.clone().unwrap_or_default();
-        let ours = membership.wanted.iter().filter(|group| before.contains(group) || !there.contains(*group));
+        let given = membership.wanted.iter().filter(|group| before.contains(group) || !there.contains(*group));
+        let ours = given.chain(membership.spared.iter().filter(|group| before.contains(group)));
         Some(ours.cloned().collect::<Vec<_>>()).filter(|groups| !groups.is_empty())
     }
 }

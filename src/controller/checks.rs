@@ -1,11 +1,10 @@
 //! What is checked before an account is touched, and the ways of vendors that cannot do everything; no writes to a vendor.
 
-use std::collections::BTreeSet;
-
 use super::apply::Case;
 use super::outcome::{Deed, Done, Stop};
 use super::password::Password;
 use super::record::{self, Shelved};
+use super::{access, removal, rights};
 use crate::api::Reason;
 use crate::api::conditions::Verdict;
 use crate::api::status::PendingCall;
@@ -34,10 +33,7 @@ impl<K: Shelved> Case<'_, K> {
 
     /// Errors: the account as found is protected, or has administrator rights that the credential does not allow to touch.
     pub(super) fn check_rights(&self, account: &Account) -> Result<(), Stop> {
-        let names = ["username", "email", "name"].into_iter().filter_map(|field| account.text(field));
-        self.check_protected(names.chain([account.id.as_str()]))?;
-        let groups = account.groups.clone().unwrap_or_default();
-        self.check_privileged(account.privileged.as_deref(), &groups, "the account has")
+        rights::check(&self.connection, K::SUBJECT, account)
     }
 
     /// Errors: what the manifest asks for cannot be made.
@@ -55,59 +51,16 @@ impl<K: Shelved> Case<'_, K> {
         Ok(())
     }
 
-    /// Errors: the manifest is about a protected account or asks for administrator rights that are not allowed.
+    /// Errors: the manifest is about a protected account, asks for administrator rights that are not allowed, or for a removal
+    /// that the vendor cannot carry out.
     pub(super) fn check_desired(&self) -> Result<(), Stop> {
-        self.check_protected(self.desired.keys.iter().map(|key| key.value.as_str()))?;
+        let connection = &self.connection;
+        rights::check_protected(connection, K::SUBJECT, self.desired.keys.iter().map(|key| key.value.as_str()))?;
         let groups = self.desired.groups.as_ref().map(|membership| membership.wanted.clone()).unwrap_or_default();
-        self.check_privileged(self.desired.privileged.as_deref(), &groups, "the manifest asks for")
-    }
-
-    fn check_protected<'n>(&self, names: impl Iterator<Item = &'n str>) -> Result<(), Stop> {
-        let listed = self.connection.spec.protected.iter().flatten().map(String::as_str);
-        let own = Some(self.connection.login.as_str()).filter(|_| K::SUBJECT == Subject::User);
-        let protected: Vec<&str> = listed.chain(own).collect();
-        let hit = { names }.find(|name| protected.iter().any(|entry| entry.eq_ignore_ascii_case(name)));
-        match hit {
-            Some(name) => Err(Stop::because(
-                Reason::Protected,
-                format!(
-                    "{name} is protected by the credential {}: it is on spec.protected, or the account usher logs in with",
-                    self.connection.key.name
-                ),
-            )),
-            None => Ok(()),
-        }
-    }
-
-    fn check_privileged(&self, why: Option<&str>, groups: &BTreeSet<String>, who: &str) -> Result<(), Stop> {
-        let spec = &self.connection.spec;
-        if K::SUBJECT == Subject::Group || spec.allow_privileged == Some(true) {
-            return Ok(());
-        }
-        let why = why.map(str::to_owned).or_else(|| self.privileged_group(groups));
-        match why {
-            Some(why) => Err(Stop::because(
-                Reason::Privileged,
-                format!(
-                    "{who} administrator rights ({why}): remove them, or set allowPrivileged: true on the credential {}",
-                    self.connection.key.name
-                ),
-            )),
-            None => Ok(()),
-        }
-    }
-
-    /// A group that makes its members privileged: by the vendor's own rule or the credential's list.
-    fn privileged_group(&self, groups: &BTreeSet<String>) -> Option<String> {
-        let index = self.connection.index();
-        let listed: Vec<&String> = self.connection.spec.privileged.iter().flatten().collect();
-        groups.iter().find_map(|id| {
-            let group = index.get(Subject::Group, id);
-            let name = group.and_then(|group| group.text("name"));
-            let by_rule = group.and_then(|group| group.privileged.clone());
-            let by_list = listed.iter().any(|entry| *entry == id || Some(entry.as_str()) == name);
-            by_rule.or(by_list.then(|| format!("group {}", name.unwrap_or(id))))
-        })
+        let why = self.desired.privileged.as_deref();
+        rights::check_privileged(connection, K::SUBJECT, why, &groups, "the manifest asks for")?;
+        removal::decide(self.context, &*self.object)?;
+        Ok(())
     }
 
     /// Errors: Plan mode, with the calls that would be made.
@@ -172,6 +125,8 @@ impl<K: Shelved> Case<'_, K> {
 
     /// Binds a group that is not ours to change.
     async fn bind_found(&mut self, id: &str) -> Result<(), Stop> {
+        let field = if self.object.external_id().is_some() { "spec.externalId" } else { "spec.displayName" };
+        access::only_if_existing_allowed(&self.connection, &*self.object, field)?;
         let before = self.identity.clone();
         self.identity.external_id = Some(id.to_owned());
         self.identity.key = Some(self.desired.key().to_owned());

@@ -5,14 +5,17 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::core::PartialObjectMeta;
 use kube::runtime::events::Recorder;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, Resource, ResourceExt};
 use tokio::sync::{OnceCell, mpsc};
 
+use super::brake::Brake;
 use super::connection::Connections;
+use super::make::Making;
 use super::managed::Managed;
 use super::password::DigestKey;
 use super::requeue::Backoff;
@@ -31,6 +34,8 @@ pub struct Settings {
     pub mode: Mode,
     /// Our own namespace.
     pub namespace: String,
+    /// Whether a finalizer keeps credentials' Secrets from vanishing while they are needed to take accounts away.
+    pub secret_finalizer: bool,
     /// Most reconciles at a time, per kind.
     pub concurrency: u16,
 }
@@ -63,6 +68,12 @@ pub struct Context {
     pub credentials: Shelf<ProviderCredential>,
     /// Metadata of all Secrets.
     pub secrets: Store<PartialObjectMeta<Secret>>,
+    /// Metadata of all namespaces.
+    pub namespaces: Store<PartialObjectMeta<Namespace>>,
+    /// The brake on removals.
+    pub brake: Brake,
+    /// Natural keys that are being looked for and made right now.
+    pub making: Making,
     /// Wakes objects.
     pub wake: mpsc::UnboundedSender<ObjectKey>,
     /// Publishes events.
@@ -94,6 +105,19 @@ impl Context {
         K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
     {
         Api::namespaced(self.client.clone(), namespace)
+    }
+
+    /// Metadata of a namespace.
+    pub fn namespace(&self, name: &str) -> Option<Arc<PartialObjectMeta<Namespace>>> {
+        self.namespaces.get(&ObjectRef::new(name))
+    }
+
+    /// Whether the CustomResourceDefinition of a kind is being deleted, asked freshly.
+    pub async fn is_uninstalled<K: Resource<DynamicType = ()>>(&self) -> Result<bool, kube::Error> {
+        let definitions = Api::<CustomResourceDefinition>::all(self.client.clone());
+        let name = format!("{}.{}", K::plural(&()), K::group(&()));
+        let definition = definitions.get_metadata_opt(&name).await?;
+        Ok(definition.is_none_or(|definition| definition.metadata.deletion_timestamp.is_some()))
     }
 
     /// Metadata of a Secret.

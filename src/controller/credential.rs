@@ -12,9 +12,8 @@ use tracing::{info, warn};
 
 use super::connection::{Connection, Down, Link};
 use super::context::Context;
-use super::{credential_report, password, requeue, sweep};
+use super::{credential_report, password, requeue, salvage, sweep};
 use crate::api::conditions::{ConditionType, Verdict, find};
-use crate::api::credential::NamespacesFrom;
 use crate::api::names::PAUSED;
 use crate::api::user::Mode;
 use crate::api::{Kind, ObjectKey, ProviderCredential, Reason};
@@ -32,13 +31,14 @@ const PROBE: (SignedDuration, SignedDuration) = (SignedDuration::from_mins(1), S
 pub async fn reconcile(credential: Arc<ProviderCredential>, context: &Context) -> Result<Action, kube::Error> {
     let credential = context.credentials.newest(credential);
     let key = key(&credential);
+    if credential_report::is_released(context, &credential).await? {
+        return Ok(Action::await_change());
+    }
+    let credential = context.credentials.newest(credential);
     let by_operator = || (context.settings.mode == Mode::Paused).then(|| "usher's own --mode Paused".to_owned());
     if let Some(by) = paused_by(&credential).or_else(by_operator) {
         context.wake_users_of(&key);
         return credential_report::paused(context, &credential, &by).await;
-    }
-    if credential_report::is_released(context, &credential).await? {
-        return Ok(Action::await_change());
     }
     let before = context.connections.get(&key);
     let status = credential.status.as_ref();
@@ -94,6 +94,10 @@ async fn attempt(
     context: &Context,
     before: Option<Link>,
 ) -> Result<Link, kube::Error> {
+    if let Some(message) = salvage::unreadable(credential) {
+        let verdict = Verdict::new(Reason::Invalid, message);
+        return Ok(Link::Down(Down { verdict, stamp: String::new(), not_before: None }));
+    }
     // resolve (client required)
     let namespace = credential.namespace().unwrap_or_default();
     let name = &credential.spec.secret_ref.name;
@@ -119,8 +123,7 @@ async fn attempt(
         return Ok(without_secret(credential, before, &namespace));
     };
     // validate (no client required)
-    let verdict = password::wrong_type(&secret, "spec.secretRef").or_else(|| unsupported(credential));
-    if let Some(verdict) = verdict {
+    if let Some(verdict) = password::wrong_type(&secret, "spec.secretRef") {
         return Ok(Link::Down(Down { verdict, stamp, not_before: None }));
     }
     // connect (client required)
@@ -144,21 +147,6 @@ fn without_secret(credential: &ProviderCredential, before: Option<Link>, namespa
         verdict: Verdict::new(Reason::WaitingForSecret, message),
         stamp: String::new(),
         not_before: None,
-    })
-}
-
-/// What this version does not do yet fails closed.
-fn unsupported(credential: &ProviderCredential) -> Option<Verdict> {
-    let spec = &credential.spec;
-    let shared = spec.allowed_namespaces.as_ref().is_some_and(|allowed| allowed.from != NamespacesFrom::Same);
-    if shared {
-        let message =
-            "spec.allowedNamespaces: credentials serve their own namespace only in this version; set from: Same";
-        return Some(Verdict::new(Reason::Unsupported, message));
-    }
-    spec.removals.as_ref().map(|_| {
-        let message = "spec.removals: the brake on removals is not in this version; remove the field";
-        Verdict::new(Reason::Unsupported, message)
     })
 }
 

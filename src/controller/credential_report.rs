@@ -14,11 +14,12 @@ use super::connection::Link;
 use super::context::Context;
 use super::credential::{key, resync, retry};
 use super::managed::Managed;
-use super::requeue;
+use super::{access, brake, requeue, secret};
 use crate::api::conditions::{self, Verdict};
-use crate::api::names::{API_VERSION, FINALIZER, MANAGER, RECONCILE_AT};
+use crate::api::credential::RecentRemovals;
+use crate::api::names::{API_VERSION, FINALIZER, MANAGER, MANAGER_REMOVALS, RECONCILE_AT};
 use crate::api::user::{Mode, UserDeletionPolicy};
-use crate::api::{Kind, ProviderCredential, ProviderCredentialStatus, Reason};
+use crate::api::{Kind, ObjectKey, ProviderCredential, ProviderCredentialStatus, Reason};
 use crate::plan::Subject;
 use crate::providers::ErrorKind;
 
@@ -67,7 +68,8 @@ pub async fn report(
         users,
         groups,
         last_sweep_time: swept.or(before.last_sweep_time),
-        held_removals: before.held_removals.clone(),
+        held_removals: brake::held_of(context, credential).await,
+        recent_removals: before.recent_removals.clone(),
         last_handled_reconcile_at: credential
             .annotations()
             .get(RECONCILE_AT)
@@ -78,9 +80,20 @@ pub async fn report(
     context.tally.credential_ready(credential.spec.provider.vendor(), &credential_key, Some(verdict.reason.is_ready()));
     if after != before {
         write(context, credential, &after).await?;
+        if after.held_removals != before.held_removals {
+            wake_going(context, &credential_key);
+        }
         info!(credential = %credential_key, reason = %verdict.reason, message = verdict.message, "status");
     }
     Ok(next(credential, link))
+}
+
+/// Wakes the objects of a credential that are being deleted.
+fn wake_going(context: &Context, key: &ObjectKey) {
+    let users = context.users.all(|user| user.is_going() && user.credential_key() == *key);
+    users.iter().for_each(|user| context.wake(user.key()));
+    let groups = context.groups.all(|group| group.is_going() && group.credential_key() == *key);
+    groups.iter().for_each(|group| context.wake(group.key()));
 }
 
 fn verdict(context: &Context, credential: &ProviderCredential, link: &Link) -> Verdict {
@@ -98,6 +111,14 @@ fn verdict(context: &Context, credential: &ProviderCredential, link: &Link) -> V
         Link::Down(down) => return down.verdict.clone(),
         Link::Up(connection) => connection,
     };
+    let namespace = credential.namespace().unwrap_or_default();
+    if context.secret(&namespace, &credential.spec.secret_ref.name).is_none() {
+        let name = &credential.spec.secret_ref.name;
+        let message = format!(
+            "spec.secretRef: Secret {namespace}/{name} is not there; the session goes on until it ends, create the Secret to keep it"
+        );
+        return Verdict::new(Reason::WaitingForSecret, message);
+    }
     if let Some(trouble) = connection.trouble() {
         let reason = match trouble.error.kind {
             ErrorKind::Unauthenticated => Reason::Unauthenticated,
@@ -147,42 +168,52 @@ pub async fn paused(context: &Context, credential: &Arc<ProviderCredential>, by:
     Ok(Action::await_change())
 }
 
-/// Holds a live credential with our finalizer; lets a deleted one go once nothing is bound through it. Whether it went.
+/// Holds a live credential and its Secret with our finalizers; lets a deleted one go once nothing is bound through it. Whether
+/// it went.
 ///
 /// Errors: Kubernetes failed us.
 pub async fn is_released(context: &Context, credential: &Arc<ProviderCredential>) -> Result<bool, kube::Error> {
     let held = credential.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
-    let going = credential.metadata.deletion_timestamp.is_some();
-    if !going {
+    if credential.metadata.deletion_timestamp.is_none() {
         if !held {
             let mut finalizers = credential.finalizers().to_vec();
             finalizers.push(FINALIZER.into());
             set_finalizers(context, credential, &finalizers).await?;
         }
+        secret::keep(context, credential).await?;
         return Ok(false);
     }
     let orphans = credential.spec.deletion_policy == Some(UserDeletionPolicy::Orphan);
-    if held && !orphans && bound(context, credential) > 0 {
+    let needed = held && !orphans && bound(context, credential) > 0;
+    if needed && !context.is_uninstalled::<ProviderCredential>().await? {
         return Ok(false);
     }
+    secret::release(context, credential).await?;
     if held {
         let others: Vec<String> = credential.finalizers().iter().filter(|other| *other != FINALIZER).cloned().collect();
         set_finalizers(context, credential, &others).await?;
     }
+    forget(context, credential);
+    Ok(true)
+}
+
+fn forget(context: &Context, credential: &ProviderCredential) {
     let key = key(credential);
     context.connections.forget(&key);
     context.backoff.reset(&key);
     context.tally.object_state(&key, None);
     context.tally.credential_ready(credential.spec.provider.vendor(), &key, None);
     info!(credential = %key, "released");
-    Ok(true)
 }
 
-/// How many objects are bound, or being created, through a credential.
+/// How many objects that may use a credential are bound, or being created, through it.
 fn bound(context: &Context, credential: &ProviderCredential) -> usize {
     let key = key(credential);
-    let users = context.users.all(|user| user.credential_key() == key && user.is_held());
-    let groups = context.groups.all(|group| group.credential_key() == key && group.is_held());
+    let serves =
+        |namespace: Option<String>| access::may_use(context, &key, &credential.spec, &namespace.unwrap_or_default());
+    let users = context.users.all(|user| user.is_held() && user.credential_key() == key && serves(user.namespace()));
+    let groups =
+        context.groups.all(|group| group.is_held() && group.credential_key() == key && serves(group.namespace()));
     users.len() + groups.len()
 }
 
@@ -211,6 +242,28 @@ async fn write(
     credential: &ProviderCredential,
     status: &ProviderCredentialStatus,
 ) -> Result<(), kube::Error> {
+    // Another manager's, and left alone by ours.
+    let status = ProviderCredentialStatus { recent_removals: None, ..status.clone() };
+    apply_status(context, credential, MANAGER, json!(status)).await
+}
+
+/// Counts one more removal, before it is made.
+///
+/// Errors: Kubernetes failed us; then nothing may be removed.
+pub async fn count_removal(
+    context: &Context,
+    credential: &ProviderCredential,
+    recent: &RecentRemovals,
+) -> Result<(), kube::Error> {
+    apply_status(context, credential, MANAGER_REMOVALS, json!({"recentRemovals": recent})).await
+}
+
+async fn apply_status(
+    context: &Context,
+    credential: &ProviderCredential,
+    manager: &str,
+    status: serde_json::Value,
+) -> Result<(), kube::Error> {
     let patch = json!({
         "apiVersion": API_VERSION,
         "kind": Kind::Credential.to_string(),
@@ -219,7 +272,7 @@ async fn write(
     });
     let api = context.api::<ProviderCredential>(&credential.namespace().unwrap_or_default());
     let written =
-        api.patch_status(&credential.name_any(), &PatchParams::apply(MANAGER).force(), &Patch::Apply(patch)).await?;
+        api.patch_status(&credential.name_any(), &PatchParams::apply(manager).force(), &Patch::Apply(patch)).await?;
     context.credentials.note(written);
     Ok(())
 }

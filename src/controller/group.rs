@@ -11,7 +11,7 @@ use super::managed::Managed;
 use super::outcome::{Done, Stop};
 use super::password::Password;
 use super::report::{self, Scene};
-use super::{removal, resolve};
+use super::{removal, resolve, salvage};
 use crate::api::user::GroupEntry;
 use crate::api::{PlatformGroup, PlatformUser};
 use crate::plan::Subject;
@@ -39,6 +39,7 @@ async fn attempt(group: &mut Arc<PlatformGroup>, scene: &mut Scene, context: &Co
     if group.is_going() {
         removal::remove(context, group).await?;
     }
+    salvage::readable(&**group)?;
     // resolve (client required)
     resolve::not_paused(context, &**group)?;
     let connection = resolve::connection(context, &**group)?;

@@ -1,21 +1,28 @@
 //! An account that is not bound yet: looked for, then made, claimed, adopted or bound by its id; each effect is recorded before the next.
 
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
 
 use super::apply::Case;
 use super::context::Context;
 use super::outcome::{Deed, Stop};
 use super::password::Password;
 use super::record::{self, Shelved};
-use crate::api::Reason;
-use crate::api::credential::AllowExisting;
+use super::{access, rivals};
 use crate::api::status::Creating;
 use crate::api::user::AdoptionPolicy;
+use crate::api::{ObjectKey, Reason};
 use crate::plan::{Account, Step, Subject, matches_key};
 use crate::providers::{Delivery, ErrorKind, Lane, ProviderError};
 
 /// Beyond the call's own timeout, how long a create with unknown end may still be under way.
 const GRACE: SignedDuration = SignedDuration::from_secs(10);
+
+/// When to look again while another object makes an account with the same key.
+const RIVAL: SignedDuration = SignedDuration::from_secs(1);
 
 /// How much a vendor's clock may lag behind ours.
 const SKEW: SignedDuration = SignedDuration::from_secs(5);
@@ -27,8 +34,37 @@ pub fn in_doubt(context: &Context, creating: &Creating) -> Option<Timestamp> {
 }
 
 /// Whether a create that began at `creating.at` can have made `account`.
-pub fn can_be_ours(creating: &Creating, account: &Account) -> bool {
-    account.created.is_none_or(|created| created >= creating.at - SKEW)
+///
+/// `login` is who the vendor says we are; a maker it does not name, or names in another way, is no evidence.
+pub fn can_be_ours(creating: &Creating, account: &Account, login: &str) -> bool {
+    let young = account.created.is_none_or(|created| created >= creating.at - SKEW);
+    let comparable = |creator: &&String| creator.contains('@') == login.contains('@');
+    let by_us = account.creator.as_ref().filter(comparable).is_none_or(|creator| creator.eq_ignore_ascii_case(login));
+    young && (by_us || login == "token")
+}
+
+/// Natural keys that are being looked for and made right now: two objects that want the same never both find it absent.
+#[derive(Default)]
+pub struct Making(Arc<Mutex<HashSet<MakingKey>>>);
+
+/// Credential, users or groups, key in lower case.
+type MakingKey = (ObjectKey, Subject, String);
+
+/// The right to make an account with one key, given back on drop.
+pub struct Alone(Arc<Mutex<HashSet<MakingKey>>>, MakingKey);
+
+impl Making {
+    /// `None` while another object makes an account with this key.
+    pub fn begin(&self, key: MakingKey) -> Option<Alone> {
+        let fresh = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone());
+        fresh.then(|| Alone(self.0.clone(), key))
+    }
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.1);
+    }
 }
 
 impl<K: Shelved> Case<'_, K> {
@@ -39,6 +75,9 @@ impl<K: Shelved> Case<'_, K> {
             return Err(Stop::waiting(Reason::WaitingForCredential, &self.connection.key, why));
         }
         self.wait_out_doubt()?;
+        rivals::only_one(self.context, &*self.object)?;
+        let key = (self.connection.key.clone(), K::SUBJECT, self.desired.key().to_ascii_lowercase());
+        let Some(_alone) = self.context.making.begin(key) else { return Err(Stop::InDoubt(Timestamp::now() + RIVAL)) };
         let _place = self.enter(Lane::New)?;
         if !self.connection.provider.capabilities().readable {
             return self.create().await;
@@ -50,7 +89,7 @@ impl<K: Shelved> Case<'_, K> {
             [] => self.create().await,
             [one] if self.claims(one) => self.claim(one.clone()).await,
             [one] => {
-                self.not_held_by_another(&one.id)?;
+                rivals::not_held(self.context, &*self.object, &one.id)?;
                 self.adopt(one.clone()).await
             }
             several => Err(Stop::because(
@@ -96,7 +135,8 @@ impl<K: Shelved> Case<'_, K> {
     /// Whether `account` is the one that our create with unknown end made.
     fn claims(&self, account: &Account) -> bool {
         let creating = self.identity.creating.as_ref();
-        creating.is_some_and(|creating| can_be_ours(creating, account) && creating.key == self.desired.key())
+        let login = &self.connection.login;
+        creating.is_some_and(|creating| can_be_ours(creating, account, login) && creating.key == self.desired.key())
     }
 
     /// Binds the account that our own lost create made; everything that create may have left open is then due.
@@ -130,6 +170,7 @@ impl<K: Shelved> Case<'_, K> {
 
     /// Binds the account that `spec.externalId` names, if it is the one the manifest describes.
     async fn bind_existing(&mut self, id: &str) -> Result<Deed, Stop> {
+        access::only_if_existing_allowed(&self.connection, &*self.object, "spec.externalId")?;
         let vendor = self.connection.vendor.title();
         let Some(account) = self.connection.provider.read(K::SUBJECT, id).await? else {
             return Err(Stop::because(
@@ -140,6 +181,7 @@ impl<K: Shelved> Case<'_, K> {
         let table = self.connection.table(K::SUBJECT);
         if K::SUBJECT == Subject::User && !self.desired.keys.iter().any(|key| matches_key(table, &account, key)) {
             let found = account.text("username").or(account.text("email")).unwrap_or("another account");
+            let found = self.masked(found);
             let message = format!(
                 "spec.externalId: {id} is {found} at {vendor}, not {}; correct the id or the e-mail",
                 self.desired.key()
@@ -149,15 +191,18 @@ impl<K: Shelved> Case<'_, K> {
         self.take(account).await
     }
 
-    async fn take(&mut self, account: Account) -> Result<Deed, Stop> {
-        if self.connection.spec.allow_existing == Some(AllowExisting::None) {
-            let message = format!(
-                "the credential {} lets nobody take existing accounts: see its spec.allowExisting",
-                self.connection.key.name
-            );
-            return Err(Stop::because(Reason::AlreadyExists, message));
+    /// Names of accounts are shown to the credential's own namespace only.
+    fn masked(&self, name: &str) -> String {
+        if self.object.namespace().as_ref() == Some(&self.connection.key.namespace) {
+            return name.to_owned();
         }
-        self.not_held_by_another(&account.id)?;
+        format!("{}…", name.chars().take(1).collect::<String>())
+    }
+
+    async fn take(&mut self, account: Account) -> Result<Deed, Stop> {
+        let field = if self.object.external_id().is_some() { "spec.externalId" } else { "spec.adoptionPolicy" };
+        access::only_if_existing_allowed(&self.connection, &*self.object, field)?;
+        rivals::not_held(self.context, &*self.object, &account.id)?;
         self.check_rights(&account)?;
         // The password that is there stays: the present value of the Secret is the baseline.
         if let Password::Due(_, version) = &self.password {
@@ -168,23 +213,6 @@ impl<K: Shelved> Case<'_, K> {
         self.bind(&account, true).await?;
         self.perform(&account, steps).await?;
         Ok(Deed::Adopted)
-    }
-
-    /// Errors: another object is bound to this account.
-    fn not_held_by_another(&self, id: &str) -> Result<(), Stop> {
-        let credential = self.connection.key.clone();
-        let others = K::shelf(self.context).all(|other| {
-            other.credential_key() == credential
-                && other.key() != self.object.key()
-                && other.identity().external_id.as_deref() == Some(id)
-        });
-        match others.first() {
-            Some(other) => Err(Stop::because(
-                Reason::Duplicate,
-                format!("{} holds account {id} already: delete one of the two objects", other.key()),
-            )),
-            None => Ok(()),
-        }
     }
 
     /// Makes the account: `creating` first, then the call, then the id.

@@ -45,6 +45,8 @@ pub trait Managed:
     fn block(&self) -> Option<Vendor>;
     /// Its status.
     fn status(&self) -> Option<&ObjectStatus>;
+    /// What it may be found by at the vendor, as the manifest says: username and e-mail, or name.
+    fn natural_keys(&self) -> impl Iterator<Item = &str>;
     /// The account it describes.
     ///
     /// Errors: what cannot be done as written.
@@ -115,6 +117,10 @@ impl Managed for PlatformUser {
         self.status.as_ref()
     }
 
+    fn natural_keys(&self) -> impl Iterator<Item = &str> {
+        self.spec.username.as_deref().into_iter().chain([self.spec.email.as_str()])
+    }
+
     fn desire(&self, provider: &dyn Provider, catalog: &Catalog) -> Result<Desired, Rejection> {
         provider.desire_user(&self.spec, catalog)
     }
@@ -153,6 +159,10 @@ impl Managed for PlatformGroup {
 
     fn status(&self) -> Option<&ObjectStatus> {
         self.status.as_ref()
+    }
+
+    fn natural_keys(&self) -> impl Iterator<Item = &str> {
+        self.spec.display_name.as_deref().or(self.metadata.name.as_deref()).into_iter()
     }
 
     fn desire(&self, provider: &dyn Provider, catalog: &Catalog) -> Result<Desired, Rejection> {

@@ -2,13 +2,16 @@
 //!
 //! This room knows no vendor and no HTTP status.
 
+mod access;
 mod apply;
+mod brake;
 mod checks;
 mod connection;
 mod context;
 mod credential;
 mod credential_report;
 mod group;
+mod heir;
 mod index;
 mod make;
 mod managed;
@@ -19,6 +22,10 @@ mod removal;
 mod report;
 mod requeue;
 mod resolve;
+mod rights;
+mod rivals;
+mod salvage;
+mod secret;
 mod sweep;
 mod user;
 mod watch;
@@ -29,7 +36,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::StreamExt;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::core::PartialObjectMeta;
 use kube::runtime::applier;
 use kube::runtime::controller::{Action, Config};
@@ -44,8 +51,10 @@ use tracing::{Instrument, debug, info_span, warn};
 pub use context::{Settings, Tally};
 
 use crate::api::{Kind, ObjectKey, PlatformGroup, PlatformUser, ProviderCredential};
+use brake::Brake;
 use connection::Connections;
 use context::{Context, Shelf};
+use make::Making;
 use requeue::Backoff;
 use watch::Watched;
 
@@ -61,6 +70,7 @@ pub async fn run(
     let (wake, woken) = mpsc::unbounded_channel();
     let ((users, user_writer), (groups, group_writer)) = (store(), store());
     let ((credentials, credential_writer), (secrets, secret_writer)) = (store(), store());
+    let (namespaces, namespace_writer) = store();
     let reporter = Reporter { controller: "usher".into(), instance: std::env::var("POD_NAME").ok() };
     let context = Arc::new(Context {
         client: client.clone(),
@@ -70,13 +80,17 @@ pub async fn run(
         groups: Shelf::new(groups),
         credentials: Shelf::new(credentials),
         secrets,
+        namespaces,
+        brake: Brake::default(),
+        making: Making::default(),
         wake,
         recorder: Recorder::new(client.clone(), reporter),
         tally,
         backoff: Backoff::default(),
         digest_key: OnceCell::new(),
     });
-    let watches = watch_all(&context, client, user_writer, group_writer, credential_writer, secret_writer);
+    let writers = (user_writer, group_writer, credential_writer, secret_writer, namespace_writer);
+    let watches = watch_all(&context, client, writers);
     let (for_users, for_groups, for_credentials, router) = route(woken);
     let controllers = futures::future::join3(
         control(&context, for_users, &stop, |user, context| user::reconcile(user, context).boxed()),
@@ -93,20 +107,23 @@ pub async fn run(
     }
 }
 
+/// The writing ends of the stores.
+type Writers = (
+    Writer<PlatformUser>,
+    Writer<PlatformGroup>,
+    Writer<ProviderCredential>,
+    Writer<PartialObjectMeta<Secret>>,
+    Writer<PartialObjectMeta<Namespace>>,
+);
+
 /// Keeps the stores true and wakes whatever changed, for as long as it is polled.
-async fn watch_all(
-    context: &Arc<Context>,
-    client: Client,
-    users: Writer<PlatformUser>,
-    groups: Writer<PlatformGroup>,
-    credentials: Writer<ProviderCredential>,
-    secrets: Writer<PartialObjectMeta<Secret>>,
-) {
+async fn watch_all(context: &Arc<Context>, client: Client, (users, groups, credentials, secrets, namespaces): Writers) {
     let users = watch::changes(context.clone(), Api::all(client.clone()), users);
     let groups = watch::changes(context.clone(), Api::all(client.clone()), groups);
     let credentials = watch::changes(context.clone(), Api::all(client.clone()), credentials);
-    let secrets = watch::secrets(context.clone(), Api::all(client), secrets);
-    futures::join!(users, groups, credentials, secrets);
+    let secrets = watch::secrets(context.clone(), Api::all(client.clone()), secrets);
+    let namespaces = watch::namespaces(context.clone(), Api::all(client), namespaces);
+    futures::join!(users, groups, credentials, secrets, namespaces);
 }
 
 /// Calls `listed` for each kind once its first listing is there.
@@ -115,9 +132,10 @@ async fn announce(context: Arc<Context>, listed: impl Fn(&'static str)) {
     [Kind::Credential, Kind::Group, Kind::User].into_iter().for_each(|kind| listed(kind.plural()));
 }
 
-/// Ends once all four stores hold their first listing: before that, "there is none" would be a guess.
+/// Ends once all stores hold their first listing: before that, "there is none" would be a guess.
 async fn everything_listed(context: &Context) {
     // A writer that is dropped means that the process ends.
+    let _ = context.namespaces.wait_until_ready().await;
     let _ = context.secrets.wait_until_ready().await;
     let _ = context.credentials.store().wait_until_ready().await;
     let _ = context.groups.store().wait_until_ready().await;

@@ -34,8 +34,21 @@ pub enum Deed {
     Deleted,
     /// Left alone for good.
     Orphaned,
+    /// Passed on to another object that claims it.
+    HandedOver,
     /// Its groups are no longer managed and stay as they are.
     GroupsReleased,
+}
+
+/// What became of the account of an object that is gone, for one event.
+#[derive(Debug)]
+pub struct Farewell {
+    /// What was done.
+    pub deed: Deed,
+    /// Which account, and where.
+    pub note: String,
+    /// Whether a person should know because nobody asked for that.
+    pub warns: bool,
 }
 
 /// Why a look at an object ended before vendor and spec agree.
@@ -53,8 +66,10 @@ pub enum Stop {
     Parked,
     /// It was in sync when last looked at, and cannot be looked at now: that is no news.
     Settled,
-    /// It was removed, and with it everything to say.
-    Gone(Option<Deed>),
+    /// It was removed, and with it everything to say but what became of its account, if it had one.
+    Gone(Option<Farewell>),
+    /// As the verdict says until this time, and looked at again then.
+    Until(Verdict, jiff::Timestamp),
     /// A create with unknown end: looked at again when the call cannot be under way any more.
     InDoubt(jiff::Timestamp),
     /// Kubernetes failed us.

@@ -9,13 +9,17 @@ use tracing::info;
 use super::connection::{Connection, Link};
 use super::context::Context;
 use super::managed::user_wish;
-use super::outcome::{Deed, Stop};
+use super::outcome::{Deed, Farewell, Stop};
 use super::record::{self, Shelved};
-use super::{make, resolve};
+use super::{access, brake, heir, make, resolve, rights, salvage};
+use crate::api::conditions::Verdict;
 use crate::api::status::Identity;
 use crate::api::{ObjectKey, Reason};
-use crate::plan::{Account, Changes, GroupSupport, Removal, Subject, Wish, removal};
+use crate::plan::{Account, Changes, GroupSupport, Key, Rejection, Removal, Subject, Wish, matches_key, removal};
 use crate::providers::{self, ErrorKind, Lane};
+
+/// Fields that name an account, at all vendors.
+const KEYS: [&str; 3] = ["username", "email", "name"];
 
 /// Takes the account of a going object away as its policy says, then lets the object go.
 ///
@@ -24,35 +28,63 @@ pub async fn remove<K: Shelved>(context: &Context, object: &Arc<K>) -> Result<()
     if !object.is_held() {
         return Err(Stop::Gone(None));
     }
-    let identity = object.identity();
-    if identity.external_id.is_none() && identity.creating.is_none() {
+    if !has_account(&**object) {
         return let_go(context, object, None).await;
     }
-    match decide(context, object, &identity)? {
-        Removal::Orphan { stays } => {
-            if stays {
-                info!(object = %object.key(), account = identity.external_id, "the account stays at the vendor");
-            }
-            let_go(context, object, Some(Deed::Orphaned)).await
+    let identity = object.identity();
+    if let Some(heir) = heir::find(context, &**object) {
+        return hand_over(context, object, heir).await;
+    }
+    match decide(context, &**object).map_err(|rejection| blocked(object, &rejection.message))? {
+        Removal::Orphan { stays } => let_go(context, object, Some(orphaned(&identity, stays, ""))).await,
+        _ if context.is_uninstalled::<K>().await? => {
+            let why = ", because the CustomResourceDefinition is being deleted";
+            let_go(context, object, Some(orphaned(&identity, true, why))).await
         }
         decided => at_the_vendor(context, object, &identity, decided).await,
     }
 }
 
+/// Whether there is, or may be, an account that is the object's.
+pub fn has_account<K: Shelved>(object: &K) -> bool {
+    let identity = object.identity();
+    identity.external_id.is_some() || identity.creating.is_some()
+}
+
+async fn hand_over<K: Shelved>(context: &Context, object: &Arc<K>, heir: Arc<K>) -> Result<(), Stop> {
+    let id = object.identity().external_id.unwrap_or_default();
+    let note = format!("the account {id} passes on to {}; nothing was sent to the vendor", heir.key());
+    heir::pass_on(context, &**object, heir).await?;
+    let_go(context, object, Some(Farewell { deed: Deed::HandedOver, note, warns: false })).await
+}
+
+fn orphaned(identity: &Identity, stays: bool, why: &str) -> Farewell {
+    let id = identity.external_id.as_deref().unwrap_or("which may have been made");
+    let key = identity.key.as_deref().or(identity.creating.as_ref().map(|creating| creating.key.as_str()));
+    let account = identity.account.as_deref().unwrap_or("the vendor");
+    let note = format!("the account {id} ({}) stays at {account}{why}", key.unwrap_or_default());
+    Farewell { deed: Deed::Orphaned, note, warns: stays }
+}
+
 /// What is to be done, before any vendor is spoken to.
-fn decide<K: Shelved>(context: &Context, object: &Arc<K>, identity: &Identity) -> Result<Removal, Stop> {
-    let found = identity.adopted == Some(true) || object.external_id().is_some();
-    let key = object.credential_key();
-    let credential = context.credentials.get(&key.namespace, &key.name);
+///
+/// Errors: a policy in the manifest that the vendor cannot carry out, or that cannot be read.
+pub fn decide<K: Shelved>(context: &Context, object: &K) -> Result<Removal, Rejection> {
+    if let Some(policy) = salvage::unread_policy(object) {
+        let message = format!("spec.deletionPolicy: {policy} is none that usher knows");
+        return Err(Rejection::new(Reason::Invalid, message));
+    }
+    let found = object.identity().adopted == Some(true) || object.external_id().is_some();
+    let credential = access::credential(context, object);
     let vendor = credential.as_ref().map(|credential| credential.spec.provider.vendor());
     let fallback = credential.and_then(|credential| credential.spec.deletion_policy).map(user_wish);
     let Some(vendor) = vendor.or(object.status().and_then(|status| status.report.provider)) else {
-        let wish = object.wish().or(fallback).unwrap_or(Wish::Delete);
-        return if wish == Wish::Orphan || found { Ok(Removal::Orphan { stays: false }) } else { Ok(Removal::Delete) };
+        let orphan = object.wish().map_or(found, |wish| wish == Wish::Orphan);
+        return Ok(if orphan { Removal::Orphan { stays: false } } else { Removal::Delete });
     };
     let capabilities = providers::capabilities(vendor);
     let read_only = K::SUBJECT == Subject::Group && capabilities.groups != GroupSupport::Managed;
-    Ok(removal(capabilities, K::SUBJECT, object.wish(), found || read_only, fallback)?)
+    removal(capabilities, K::SUBJECT, object.wish(), found || read_only, fallback)
 }
 
 async fn at_the_vendor<K: Shelved>(
@@ -64,29 +96,38 @@ async fn at_the_vendor<K: Shelved>(
     if let Some(by) = resolve::paused_by(context, &**object) {
         return Err(blocked(object, &format!("paused by {by}; lift that")));
     }
+    let credential = access::credential(context, &**object).ok_or_else(|| {
+        blocked(object, &format!("{} is not there or may not be used from here", object.credential_key()))
+    })?;
+    brake::wait_for_heirs(&credential, &**object)?;
     let connection = reachable(context, object)?;
     if resolve::mode(context, &connection, &**object) != crate::api::user::Mode::Enforce {
         return Err(blocked(object, "mode Plan removes nothing; set mode: Enforce"));
     }
     not_awaited(context, object)?;
+    brake::admit(context, &credential, &**object).await?;
     connection.gate.open()?;
     let _place = connection.gate.try_enter(Lane::Edit, &object.key()).ok_or(Stop::Parked)?;
-    let deed = match look(context, object, &connection, identity).await? {
-        None => Deed::Deleted,
+    let id = identity.external_id.as_deref().unwrap_or_default();
+    let (deed, what) = match look(context, object, &connection, identity).await? {
+        None => (Deed::Deleted, format!("{} has no such account any more", connection.vendor.title())),
         Some(account) => {
             check(object, &connection, &account, identity)?;
-            take_away(object, &connection, &account, decided).await?
+            let deed = take_away(object, &connection, &account, decided).await?;
+            (deed, format!("the account {} at {}", account.id, connection.account))
         }
     };
-    let_go(context, object, Some(deed)).await
+    connection.wrote(K::SUBJECT, id, None);
+    let_go(context, object, Some(Farewell { deed, note: what, warns: false })).await
 }
 
-/// Errors: the credential is missing, not ready, or leads to another account than the one bound.
+/// Errors: the credential is not ready, or leads to another account than the one bound.
 fn reachable<K: Shelved>(context: &Context, object: &Arc<K>) -> Result<Arc<Connection>, Stop> {
     let credential = object.credential_key();
+    let identity = object.identity();
     match context.connections.get(&credential) {
         Some(Link::Up(connection)) => {
-            let bound = object.identity().account;
+            let bound = identity.account.or(identity.creating.map(|creating| creating.account));
             match bound.filter(|account| *account != connection.account) {
                 Some(account) => Err(blocked(
                     object,
@@ -96,7 +137,7 @@ fn reachable<K: Shelved>(context: &Context, object: &Arc<K>) -> Result<Arc<Conne
             }
         }
         Some(Link::Down(down)) => Err(blocked(object, &format!("{credential} is not ready: {}", down.verdict.message))),
-        None => Err(blocked(object, &format!("{credential} is not there"))),
+        None => Err(Stop::Parked),
     }
 }
 
@@ -136,7 +177,7 @@ async fn look<K: Shelved>(
             return Err(Stop::InDoubt(until));
         }
         let found = connection.provider.find(K::SUBJECT, &desired?).await?;
-        return Ok(found.into_iter().find(|account| make::can_be_ours(creating, account)));
+        return Ok(found.into_iter().find(|account| make::can_be_ours(creating, account, &connection.login)));
     };
     if let Some(account) = connection.provider.read(K::SUBJECT, id).await? {
         return Ok(Some(account));
@@ -152,43 +193,33 @@ async fn look<K: Shelved>(
     Ok(None)
 }
 
+/// Errors: the account is another one than the object's, protected, or has rights that may not be touched.
 fn check<K: Shelved>(
     object: &Arc<K>,
     connection: &Connection,
     account: &Account,
     identity: &Identity,
 ) -> Result<(), Stop> {
-    let names: Vec<&str> = ["username", "email", "name"].iter().filter_map(|field| account.text(field)).collect();
-    let known = |name: &&str| identity.key.as_ref().is_some_and(|key| key.eq_ignore_ascii_case(name));
-    if identity.key.is_some() && !names.iter().any(known) {
+    let names: Vec<&str> = KEYS.iter().filter_map(|field| account.text(field)).collect();
+    let known = identity.key.as_ref().or(identity.creating.as_ref().map(|creating| &creating.key));
+    let table = connection.table(K::SUBJECT);
+    let carries = |key: &String| {
+        let mut keys = KEYS.iter().map(|field| Key { field, value: key.clone() });
+        keys.any(|key| matches_key(table, account, &key)) || names.iter().any(|name| heir::same_key(name, key))
+    };
+    if !known.is_some_and(carries) {
         let message = format!(
             "{} is {} at the vendor now, not {}",
             account.id,
             names.first().unwrap_or(&"someone else"),
-            identity.key.as_deref().unwrap_or_default()
+            known.map_or("known to us by any name", String::as_str)
         );
         return Err(blocked(object, &message));
     }
-    let spec = &connection.spec;
-    let own = (K::SUBJECT == Subject::User).then_some(connection.login.as_str());
-    let mut protected = spec.protected.iter().flatten().map(String::as_str).chain(own);
-    if let Some(entry) =
-        protected.find(|entry| *entry == account.id || names.iter().any(|name| name.eq_ignore_ascii_case(entry)))
-    {
-        return Err(blocked(object, &format!("{entry} is protected by the credential {}", connection.key.name)));
+    match rights::check(connection, K::SUBJECT, account) {
+        Err(Stop::Verdict(Verdict { message, .. })) => Err(blocked(object, &message)),
+        other => other,
     }
-    if let Some(why) =
-        account.privileged.as_ref().filter(|_| K::SUBJECT == Subject::User && spec.allow_privileged != Some(true))
-    {
-        return Err(blocked(
-            object,
-            &format!(
-                "the account has administrator rights ({why}); set allowPrivileged: true on the credential {}",
-                connection.key.name
-            ),
-        ));
-    }
-    Ok(())
 }
 
 async fn take_away<K: Shelved>(
@@ -215,14 +246,16 @@ async fn take_away<K: Shelved>(
         }
         Deed::Deleted
     };
-    connection.wrote(K::SUBJECT, &account.id, None);
     info!(object = %object.key(), credential = %connection.key, account = account.id, operation = %deed, "vendor write");
     Ok(deed)
 }
 
-async fn let_go<K: Shelved>(context: &Context, object: &Arc<K>, deed: Option<Deed>) -> Result<(), Stop> {
+async fn let_go<K: Shelved>(context: &Context, object: &Arc<K>, farewell: Option<Farewell>) -> Result<(), Stop> {
     record::let_go(context, &**object).await?;
-    Err(Stop::Gone(deed))
+    if let Some(uid) = object.uid() {
+        brake::forget(context, &uid).await;
+    }
+    Err(Stop::Gone(farewell))
 }
 
 /// Removal cannot proceed because of `why`; the message carries the command that gives the account up.

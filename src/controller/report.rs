@@ -11,7 +11,7 @@ use kube::runtime::events::{Event, EventType};
 use tracing::{debug, info, warn};
 
 use super::context::Context;
-use super::outcome::{Deed, Done, Stop};
+use super::outcome::{Deed, Done, Farewell, Stop};
 use super::record::{self, Shelved};
 use super::removal;
 use super::requeue;
@@ -66,11 +66,16 @@ pub async fn report<K: Shelved>(
         Err(Stop::InDoubt(until)) => Ok(requeue::at(until)),
         Err(Stop::Parked) => Ok(Action::requeue(requeue::PARKED)),
         Err(Stop::Settled) => Ok(Action::await_change()),
-        Err(Stop::Gone(deed)) => {
+        Err(Stop::Until(verdict, until)) => {
+            say(context, object, scene, verdict, None, None).await?;
+            Ok(requeue::at(until))
+        }
+        Err(Stop::Gone(farewell)) => {
             context.backoff.reset(&object.key());
             context.tally.object_state(&object.key(), None);
-            if let Some(deed) = deed {
-                announce(context, object, deed, "the object was deleted").await;
+            if let Some(Farewell { deed, note, warns }) = farewell {
+                let type_ = if warns { EventType::Warning } else { EventType::Normal };
+                publish(context, object, type_, deed.to_string(), note).await;
             }
             Ok(Action::await_change())
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use kube::ResourceExt;
 
+use super::access;
 use super::connection::{Connection, Link};
 use super::context::Context;
 use super::managed::Managed;
@@ -34,9 +35,8 @@ pub fn paused_by<K: Managed>(context: &Context, object: &K) -> Option<String> {
     if object.annotations().get(PAUSED).is_some_and(|value| value == "true") {
         return Some(format!("the annotation {PAUSED}"));
     }
-    let key = object.credential_key();
-    let credential = context.credentials.get(&key.namespace, &key.name)?;
-    super::credential::paused_by(&credential)
+    // Whether a credential elsewhere that may not be used exists is not told.
+    super::credential::paused_by(&*access::credential(context, object)?)
 }
 
 /// The strictest of operator's, credential's and object's mode.
@@ -48,15 +48,8 @@ pub fn mode<K: Managed>(context: &Context, connection: &Connection, object: &K) 
 ///
 /// Errors: not allowed from here, or absent, or not ready. That is no news about an object that was in sync.
 pub fn connection<K: Managed>(context: &Context, object: &K) -> Result<Arc<Connection>, Stop> {
+    access::only_if_allowed(context, object)?;
     let credential = object.credential_key();
-    if Some(&credential.namespace) != object.namespace().as_ref() {
-        return Err(Stop::because(
-            Reason::NamespaceNotAllowed,
-            format!(
-                "spec.credentialRef: {credential} may not be used from here; use a ProviderCredential of this namespace"
-            ),
-        ));
-    }
     let why = match context.connections.get(&credential) {
         Some(Link::Up(connection)) => return fits(object, connection),
         Some(Link::Down(down)) => down.verdict.message,
@@ -133,22 +126,65 @@ pub fn listed<K: Managed>(
     Err(Stop::Parked)
 }
 
-/// The groups that `user` names, as its vendor takes them; `None` when groups are not managed.
-///
-/// Errors: a group that is absent, not ready, of another credential, not there or there twice.
-pub fn membership(context: &Context, user: &PlatformUser, connection: &Connection) -> Result<Option<Membership>, Stop> {
-    let Some(entries) = &user.spec.groups else { return Ok(None) };
-    let mut wanted = BTreeSet::new();
-    for (position, entry) in entries.iter().enumerate() {
-        let handle = match entry {
-            GroupEntry::GroupRef(reference) => referenced(context, user, &reference.name, position)?,
-            GroupEntry::ExternalId(id) => by_id(context, user, connection, id, position)?,
-            GroupEntry::ExternalName(name) => by_name(context, user, connection, name, position)?,
-        };
-        wanted.insert(connection.provider.group_value(&handle));
-    }
+/// The groups that `user` names, as its vendor takes them; `None` when groups are not managed. A group that is absent, not
+/// ready, of another credential, not there or there twice is left out, with the reason beside: whoever shall lose a group never
+/// waits for another one, and what a group that is left out may mean is neither given nor taken.
+pub fn membership(
+    context: &Context,
+    user: &PlatformUser,
+    connection: &Connection,
+) -> (Option<Membership>, Option<Stop>) {
+    let Some(entries) = &user.spec.groups else { return (None, None) };
     let additive = user.spec.membership.unwrap_or_default() == crate::api::user::Membership::Additive;
-    Ok(Some(Membership { wanted, additive }))
+    let mut membership = Membership { wanted: BTreeSet::new(), spared: BTreeSet::new(), additive };
+    let mut missing = None;
+    for (position, entry) in entries.iter().enumerate() {
+        match group(context, user, connection, entry, position) {
+            Ok(handle) => {
+                membership.wanted.insert(connection.provider.group_value(&handle));
+            }
+            Err(stop) => {
+                let perhaps = candidates(context, user, connection, entry);
+                membership.spared.extend(perhaps.iter().map(|handle| connection.provider.group_value(handle)));
+                missing = missing.or(Some(stop));
+            }
+        }
+    }
+    (Some(membership), missing)
+}
+
+fn group(
+    context: &Context,
+    user: &PlatformUser,
+    connection: &Connection,
+    entry: &GroupEntry,
+    position: usize,
+) -> Result<GroupHandle, Stop> {
+    if !matches!(entry, GroupEntry::GroupRef(_)) {
+        access::only_if_existing_allowed(connection, user, &format!("spec.groups[{position}]"))?;
+    }
+    match entry {
+        GroupEntry::GroupRef(reference) => referenced(context, user, &reference.name, position),
+        GroupEntry::ExternalId(id) => by_id(context, user, connection, id, position),
+        GroupEntry::ExternalName(name) => by_name(context, user, connection, name, position),
+    }
+}
+
+/// The groups that an entry which cannot be resolved now may mean.
+fn candidates(context: &Context, user: &PlatformUser, connection: &Connection, entry: &GroupEntry) -> Vec<GroupHandle> {
+    match entry {
+        GroupEntry::GroupRef(reference) => {
+            let group = context.groups.get(&user.namespace().unwrap_or_default(), &reference.name);
+            let identity = group.map(|group| group.identity()).unwrap_or_default();
+            identity.external_id.map(|id| GroupHandle { id, name: identity.key }).into_iter().collect()
+        }
+        GroupEntry::ExternalId(id) => {
+            let index = connection.index();
+            let known = index.get(Subject::Group, id).map(handle);
+            vec![known.unwrap_or_else(|| GroupHandle { id: id.clone(), name: None })]
+        }
+        GroupEntry::ExternalName(name) => connection.index().groups_named(name).into_iter().map(handle).collect(),
+    }
 }
 
 fn referenced(context: &Context, user: &PlatformUser, name: &str, position: usize) -> Result<GroupHandle, Stop> {

@@ -10,7 +10,7 @@ use super::managed::Managed;
 use super::outcome::{Done, Stop};
 use super::password::{self, Password};
 use super::report::{self, Scene};
-use super::{removal, resolve};
+use super::{removal, resolve, salvage};
 use crate::api::PlatformUser;
 use crate::plan::Subject;
 
@@ -29,6 +29,7 @@ async fn attempt(user: &mut Arc<PlatformUser>, scene: &mut Scene, context: &Cont
     if user.is_going() {
         removal::remove(context, user).await?;
     }
+    salvage::readable(&**user)?;
     // resolve (client required)
     resolve::not_paused(context, &**user)?;
     let connection = resolve::connection(context, &**user)?;
@@ -37,7 +38,7 @@ async fn attempt(user: &mut Arc<PlatformUser>, scene: &mut Scene, context: &Cont
     resolve::listed(context, &**user, &connection, Subject::User)?;
     let identity = user.identity();
     let is_bound = identity.external_id.is_some();
-    let membership = resolve::membership(context, user, &connection);
+    let (membership, missing) = resolve::membership(context, user, &connection);
     let password = password::resolve(context, user, identity.password_version.as_deref()).await?;
 
     // validate (no client required)
@@ -45,12 +46,12 @@ async fn attempt(user: &mut Arc<PlatformUser>, scene: &mut Scene, context: &Cont
     let mut desired = user.desire(&*connection.provider, &catalog)?;
     // Someone who is bound already never waits for a group or a Secret to lose what else he shall lose.
     let can_wait = connection.provider.capabilities().readable;
-    let mut late = None;
-    match membership {
-        Ok(groups) => desired.groups = groups,
-        Err(stop) if is_bound && can_wait && !matches!(stop, Stop::Parked) => late = Some(stop),
-        Err(stop) => return Err(stop),
+    let mut late;
+    match missing {
+        Some(stop) if !is_bound || !can_wait || matches!(stop, Stop::Parked) => return Err(stop),
+        missing => late = missing,
     }
+    desired.groups = membership;
     if let (Password::Missing(verdict), true, None) = (&password, is_bound, &identity.password_version) {
         late = late.or(Some(Stop::Verdict(verdict.clone())));
     }

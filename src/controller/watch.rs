@@ -1,30 +1,27 @@
-//! Streams of what happens in the cluster: our kinds through a guard against broken objects, Secrets by metadata only.
+//! Streams of what happens in the cluster: our kinds as far as they can be read, Secrets and namespaces by metadata only.
 
 use std::fmt::Debug;
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
-use jiff::Timestamp;
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Patch, PatchParams};
-use kube::core::{DeserializeGuard, PartialObjectMeta};
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates, reflector, watcher as watch};
 use kube::{Api, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::json;
 use tracing::warn;
 
 use super::context::{Context, Shelf};
 use super::credential;
 use super::group::names_group;
 use super::managed::Managed;
-use crate::api::conditions::{self, Verdict};
-use crate::api::names::{API_VERSION, MANAGER};
-use crate::api::{Kind, ObjectKey, PlatformGroup, PlatformUser, ProviderCredential, Reason, Vendor};
+use super::rivals;
+use super::salvage::Stored;
+use crate::api::{Kind, ObjectKey, PlatformGroup, PlatformUser, ProviderCredential, Vendor};
 
 /// One of our kinds, as the watch sees it.
 pub trait Watched:
@@ -70,6 +67,7 @@ impl Watched for PlatformUser {
 
     fn gone(&self, context: &Context) {
         context.users.gone(self);
+        rivals::wake(context, self);
         forget(context, &self.key());
         context.wake(self.credential_key());
         let namespace = self.namespace();
@@ -95,6 +93,7 @@ impl Watched for PlatformGroup {
 
     fn gone(&self, context: &Context) {
         context.groups.gone(self);
+        rivals::wake(context, self);
         forget(context, &self.key());
         context.wake(self.credential_key());
     }
@@ -132,16 +131,11 @@ fn forget(context: &Context, key: &ObjectKey) {
 
 /// Keeps the store true and wakes objects whose spec, annotations or deletion changed; status writes, ours among them, wake
 /// nobody.
-pub async fn changes<K: Watched>(context: Arc<Context>, api: Api<DeserializeGuard<K>>, writer: Writer<K>) {
+pub async fn changes<K: Watched>(context: Arc<Context>, api: Api<Stored<K>>, writer: Writer<K>) {
     let events = watch(api, watcher::Config::default())
         .default_backoff()
         .inspect_err(|error| warn!(kind = %K::KIND, "the watch failed and is tried again: {error}"))
-        .filter_map(|event| async {
-            match event {
-                Ok(event) => valid(&context, event).await.map(Ok),
-                Err(error) => Some(Err(error)),
-            }
-        })
+        .map_ok(read)
         .modify(|object: &mut K| object.managed_fields_mut().clear());
     reflector(writer, events)
         .inspect_ok(|event| note(&context, event))
@@ -170,44 +164,14 @@ fn note<K: Watched>(context: &Context, event: &Event<K>) {
     }
 }
 
-/// The event if its object can be read; one that cannot is reported and does not stop the others.
-async fn valid<K: Watched>(context: &Context, event: Event<DeserializeGuard<K>>) -> Option<Event<K>> {
-    let (guard, wrap): (_, fn(K) -> Event<K>) = match event {
-        Event::Init => return Some(Event::Init),
-        Event::InitDone => return Some(Event::InitDone),
-        Event::Apply(guard) => (guard, Event::Apply),
-        Event::InitApply(guard) => (guard, Event::InitApply),
-        Event::Delete(guard) => (guard, Event::Delete),
-    };
-    match guard.0 {
-        Ok(object) => Some(wrap(object)),
-        Err(invalid) => {
-            report_broken::<K>(context, &invalid).await;
-            None
-        }
-    }
-}
-
-async fn report_broken<K: Watched>(context: &Context, invalid: &kube::core::error_boundary::InvalidObject) {
-    let name = invalid.metadata.name.clone().unwrap_or_default();
-    let namespace = invalid.metadata.namespace.clone().unwrap_or_default();
-    let key = ObjectKey::new(K::KIND, namespace.clone(), name.clone());
-    warn!(object = %key, "cannot be read: {}", invalid.error);
-    context.tally.object_state(&key, Some(Reason::Invalid));
-    let message =
-        format!("the stored object does not fit its schema: {}; correct it and apply it again", invalid.error);
-    let generation = invalid.metadata.generation.unwrap_or_default();
-    let conditions = conditions::conditions(&[], &Verdict::new(Reason::Invalid, message), generation, Timestamp::now());
-    let patch = json!({
-        "apiVersion": API_VERSION,
-        "kind": K::KIND.to_string(),
-        "metadata": {"name": name},
-        "status": {"observedGeneration": generation, "conditions": conditions},
-    });
-    let api = Api::<PartialObjectMeta<K>>::namespaced(context.client.clone(), &namespace);
-    let written = api.patch_status(&name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(patch)).await;
-    if let Err(error) = written {
-        warn!(object = %key, "its status could not be written: {error}");
+/// The event with what could be read of its object.
+fn read<K>(event: Event<Stored<K>>) -> Event<K> {
+    match event {
+        Event::Init => Event::Init,
+        Event::InitDone => Event::InitDone,
+        Event::Apply(Stored(object)) => Event::Apply(object),
+        Event::InitApply(Stored(object)) => Event::InitApply(object),
+        Event::Delete(Stored(object)) => Event::Delete(object),
     }
 }
 
@@ -254,5 +218,45 @@ fn wake_users_of_secret(context: &Context, namespace: &str, name: &str) {
     let users = context.users.all(|user| {
         here(user.namespace()) && user.spec.password_secret_ref.as_ref().is_some_and(|reference| reference.name == name)
     });
+    users.iter().for_each(|user| context.wake(user.key()));
+}
+
+/// Keeps the store of namespaces true, and wakes whatever their labels or their end may concern.
+pub async fn namespaces(
+    context: Arc<Context>,
+    api: Api<PartialObjectMeta<Namespace>>,
+    writer: Writer<PartialObjectMeta<Namespace>>,
+) {
+    let events = watch(api, watcher::Config::default())
+        .default_backoff()
+        .inspect_err(|error| warn!("the watch of namespaces failed and is tried again: {error}"))
+        .modify(|namespace| {
+            namespace.managed_fields_mut().clear();
+            namespace.annotations_mut().clear();
+        });
+    reflector(writer, events)
+        .touched_objects()
+        .predicate_filter(
+            predicates::labels.combine(|namespace: &PartialObjectMeta<Namespace>| {
+                Some(u64::from(namespace.metadata.deletion_timestamp.is_some()))
+            }),
+            PredicateConfig::default(),
+        )
+        .for_each(|namespace| async {
+            if let Ok(namespace) = namespace {
+                wake_all_in(&context, &namespace.name_any());
+            }
+        })
+        .await;
+}
+
+fn wake_all_in(context: &Context, namespace: &str) {
+    let here = |object: Option<String>| object.as_deref() == Some(namespace);
+    let elsewhere = |key: ObjectKey| key.namespace != namespace;
+    let credentials = context.credentials.all(|credential| here(credential.namespace()));
+    credentials.iter().for_each(|credential| context.wake(credential::key(credential)));
+    let groups = context.groups.all(|group| here(group.namespace()) && elsewhere(group.credential_key()));
+    groups.iter().for_each(|group| context.wake(group.key()));
+    let users = context.users.all(|user| here(user.namespace()) && elsewhere(user.credential_key()));
     users.iter().for_each(|user| context.wake(user.key()));
 }

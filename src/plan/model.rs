@@ -104,10 +104,12 @@ pub struct GroupHandle {
 }
 
 /// The groups a user shall be in.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Membership {
     /// The groups, as the vendor takes them in a user.
     pub wanted: BTreeSet<String>,
+    /// Groups that are neither given nor taken, because what the manifest says of them cannot be told yet.
+    pub spared: BTreeSet<String>,
     /// Whether groups that we did not add are left alone.
     pub additive: bool,
 }

@@ -128,9 +128,10 @@ fn regroup(membership: &Membership, account: &Account, added: &BTreeSet<String>)
     let none = BTreeSet::new();
     let there = account.groups.as_ref().unwrap_or(&none);
     let target: BTreeSet<String> = if membership.additive {
-        there.iter().filter(|group| !added.contains(*group)).chain(&membership.wanted).cloned().collect()
+        let kept = |group: &&String| !added.contains(*group) || membership.spared.contains(*group);
+        there.iter().filter(kept).chain(&membership.wanted).cloned().collect()
     } else {
-        membership.wanted.clone()
+        membership.wanted.iter().chain(there.intersection(&membership.spared)).cloned().collect()
     };
     (target != *there).then_some(target)
 }

@@ -105,7 +105,10 @@ fn groups_are_the_whole_truth_unless_additive(
     #[case] target: Option<&[&str]>,
 ) {
     let set = |names: &[&str]| names.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
-    let desired = Desired { groups: Some(Membership { wanted: set(wanted), additive }), ..Desired::default() };
+    let desired = Desired {
+        groups: Some(Membership { wanted: set(wanted), additive, ..Membership::default() }),
+        ..Desired::default()
+    };
     let there = Account { groups: Some(set(there)), ..account(json!({})) };
     let expected = target.map(|names| Step::Update(Changes { groups: Some(set(names)), ..Changes::default() }));
     assert_eq!(steps(&desired, Some(&there), &Sent::default(), added), expected.into_iter().collect::<Vec<_>>());

@@ -20,7 +20,6 @@ fn said(credential: &ProviderCredential) -> String {
 #[case::closed_port(json!({"provider": {"pegasus": {"url": "http://127.0.0.1:1"}}}), "ProviderUnavailable", "127.0.0.1:1")]
 #[case::metadata_address(json!({"provider": {"pegasus": {"url": "http://169.254.169.254"}}}), "Invalid", "metadata")]
 #[case::loopback(json!({"provider": {"pegasus": {"url": "https://localhost:1"}}, "allowInsecureHttp": false}), "Invalid", "allowInsecureHttp")]
-#[case::shared(json!({"allowedNamespaces": {"from": "All"}}), "Unsupported", "from: Same")]
 #[tokio::test]
 async fn a_credential_that_cannot_work_says_why(
     #[case] spec: Value,

@@ -1,6 +1,7 @@
 //! One test's namespace, vendor and credential, and the words to describe what users do and see there.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ pub struct Scene {
     /// The test's own namespace.
     pub namespace: String,
     /// The vendor.
-    pub vendor: Simulator,
+    pub vendor: Arc<Simulator>,
 }
 
 impl Scene {
@@ -46,10 +47,19 @@ impl Scene {
 
     /// A namespace with a running vendor and nothing else.
     pub async fn without_credential(vendor: Vendor, options: Options) -> Self {
+        let vendor = Simulator::start_with(vendor, options).await.unwrap();
+        Self::around(Arc::new(vendor)).await
+    }
+
+    /// Another namespace with the same vendor and no credential of its own.
+    pub async fn beside(&self) -> Self {
+        Self::around(self.vendor.clone()).await
+    }
+
+    async fn around(vendor: Arc<Simulator>) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let client = world().plane.client().unwrap();
         let namespace = format!("t{}", COUNT.fetch_add(1, Ordering::Relaxed));
-        let vendor = Simulator::start_with(vendor, options).await.unwrap();
         let scene = Self { client, namespace, vendor };
         scene.apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": scene.namespace}})).await;
         scene
@@ -74,6 +84,7 @@ impl Scene {
             "secretRef": {"name": "main"},
             "allowInsecureHttp": true,
             "requests": {"perMinute": 60_000, "burst": 1000, "concurrency": 8},
+            "removals": {"after": "0s"},
         });
         merge(&mut spec, further);
         self.apply(&self.manifest("ProviderCredential", "main", &spec)).await;
@@ -234,7 +245,14 @@ impl Scene {
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
     {
-        let patch = json!({"metadata": {"annotations": {annotation: value}}});
+        self.patch::<K>(name, json!({"metadata": {"annotations": {annotation: value}}})).await;
+    }
+
+    /// `kubectl patch --type merge`.
+    pub async fn patch<K>(&self, name: &str, patch: Value)
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+    {
         self.api::<K>().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
     }
 

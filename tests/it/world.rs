@@ -28,6 +28,7 @@ pub fn settings() -> Settings {
         reconcile_timeout: Duration::from_mins(1),
         mode: Mode::Enforce,
         namespace: "usher-system".into(),
+        secret_finalizer: true,
         concurrency: 64,
     }
 }

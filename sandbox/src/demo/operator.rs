@@ -43,6 +43,7 @@ impl Operator {
             reconcile_timeout: Duration::from_mins(1),
             mode: Mode::Enforce,
             namespace: NAMESPACE.into(),
+            secret_finalizer: true,
             concurrency: 64,
         };
         let running = usher::controller::run(client, settings, Arc::new(Uncounted), stop.clone(), |_| {});

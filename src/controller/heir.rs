@@ -1,0 +1,78 @@
+//! Hand-over: when the holder of an account goes and another live object claims the account, it passes on instead of being removed.
+
+use std::sync::Arc;
+
+use kube::ResourceExt;
+use tracing::info;
+
+use super::access;
+use super::context::Context;
+use super::outcome::Stop;
+use super::record::{self, Shelved};
+use crate::api::ProviderCredentialSpec;
+use crate::api::status::Identity;
+use crate::api::user::AdoptionPolicy;
+
+/// The live object that takes over the account of the going `holder`: bound to it already, or claiming it by key or id; of
+/// several the older, then the one with the lower uid.
+pub fn find<K: Shelved>(context: &Context, holder: &K) -> Option<Arc<K>> {
+    let identity = holder.identity();
+    let credential = access::credential(context, holder)?;
+    let mut heirs = K::shelf(context).all(|other| {
+        !other.is_going()
+            && other.uid() != holder.uid()
+            && claims(other, &identity)
+            && other.credential_key() == holder.credential_key()
+            && may_inherit(context, &credential.spec, holder, other)
+    });
+    heirs.sort_by_key(|heir| seniority(&**heir));
+    heirs.into_iter().next()
+}
+
+/// What decides between two objects that are not bound: age, then uid.
+pub fn seniority<K: Shelved>(object: &K) -> (Option<jiff::Timestamp>, Option<String>) {
+    (object.creation_timestamp().map(|time| time.0), object.uid())
+}
+
+fn claims<K: Shelved>(other: &K, identity: &Identity) -> bool {
+    let own = other.identity();
+    if own.creating.is_some() {
+        return own.creating == identity.creating;
+    }
+    match (&own.external_id, &identity.external_id) {
+        (Some(bound), id) => Some(bound) == id.as_ref() && own.account == identity.account,
+        (None, Some(id)) if other.external_id().is_some() => other.external_id() == Some(id),
+        (None, _) => identity.key.as_ref().is_some_and(|key| other.natural_keys().any(|own| same_key(own, key))),
+    }
+}
+
+/// E-mail-shaped keys ignore ASCII case, others are exact.
+pub fn same_key(one: &str, other: &str) -> bool {
+    one == other || (one.contains('@') && one.eq_ignore_ascii_case(other))
+}
+
+/// Within a namespace a manifest may be renamed; from another one, only what may take existing accounts inherits.
+fn may_inherit<K: Shelved>(context: &Context, spec: &ProviderCredentialSpec, holder: &K, heir: &K) -> bool {
+    let namespace = heir.namespace().unwrap_or_default();
+    if heir.namespace() == holder.namespace() {
+        return true;
+    }
+    let key = heir.credential_key();
+    let asks = heir.external_id().is_some() || heir.adoption().or(spec.adoption_policy) == Some(AdoptionPolicy::Adopt);
+    asks && access::may_use(context, &key, spec, &namespace) && access::may_take_existing(&key, spec, &namespace)
+}
+
+/// Binds `heir` to the account of `holder`, with all that is known of it. Repeating it changes nothing.
+///
+/// Errors: Kubernetes failed us, or the heir changed meanwhile.
+pub async fn pass_on<K: Shelved>(context: &Context, holder: &K, heir: Arc<K>) -> Result<(), Stop> {
+    let identity = holder.identity();
+    let own = heir.identity();
+    if (&own.external_id, &own.creating) != (&identity.external_id, &identity.creating) {
+        let held = record::hold(context, heir.clone()).await?;
+        record::identity(context, &*held, &identity, true).await?;
+        info!(object = %holder.key(), heir = %heir.key(), account = identity.external_id, "the account passes on");
+    }
+    context.wake(heir.key());
+    Ok(())
+}

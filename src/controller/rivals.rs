@@ -1,0 +1,65 @@
+//! Two objects and one account: the bound one holds it, whatever its age; among unbound ones the older, then the lower uid.
+
+use kube::ResourceExt;
+
+use super::access;
+use super::context::Context;
+use super::heir::{same_key, seniority};
+use super::outcome::Stop;
+use super::record::Shelved;
+use crate::api::Reason;
+
+/// Errors: another object has, is making, or is the first to ask for the account that `object` describes.
+pub fn only_one<K: Shelved>(context: &Context, object: &K) -> Result<(), Stop> {
+    let rivals = K::shelf(context).all(|other| {
+        wants_the_same(other, object)
+            && other.uid() != object.uid()
+            && other.credential_key() == object.credential_key()
+    });
+    let rival = rivals.iter().find(|other| is_first(context, &***other, object));
+    rival.map_or(Ok(()), |rival| Err(duplicate(context, object, &**rival)))
+}
+
+/// Errors: another object is bound to the account with this id.
+pub fn not_held<K: Shelved>(context: &Context, object: &K, id: &str) -> Result<(), Stop> {
+    let holders = K::shelf(context).all(|other| {
+        other.status().is_some_and(|status| status.identity.external_id.as_deref() == Some(id))
+            && other.uid() != object.uid()
+            && other.credential_key() == object.credential_key()
+    });
+    holders.first().map_or(Ok(()), |holder| Err(duplicate(context, object, &**holder)))
+}
+
+/// Wakes those that want the account of `object`, which is gone.
+pub fn wake<K: Shelved>(context: &Context, object: &K) {
+    let others = K::shelf(context).all(|other| wants_the_same(other, object));
+    others.iter().filter(|other| other.uid() != object.uid()).for_each(|other| context.wake(other.key()));
+}
+
+fn wants_the_same<K: Shelved>(one: &K, other: &K) -> bool {
+    one.external_id().is_some() && one.external_id() == other.external_id()
+        || one.natural_keys().any(|key| other.natural_keys().any(|own| same_key(own, key)))
+}
+
+fn is_first<K: Shelved>(context: &Context, rival: &K, object: &K) -> bool {
+    let identity = rival.identity();
+    if identity.external_id.is_some() || identity.creating.is_some() {
+        return rival.is_held();
+    }
+    object.identity().creating.is_none()
+        && !rival.is_going()
+        && seniority(rival) < seniority(object)
+        && access::credential(context, rival).is_some()
+}
+
+/// The other object is named within its namespace only. One that is going hands the account over.
+fn duplicate<K: Shelved>(context: &Context, object: &K, rival: &K) -> Stop {
+    let who = if rival.namespace() == object.namespace() { rival.key().to_string() } else { "another object".into() };
+    let message = if rival.is_going() {
+        context.wake(rival.key());
+        format!("{who} holds this account and is being deleted; the account passes on when it may")
+    } else {
+        format!("{who} holds this account or asked for it first: delete one of the two objects")
+    };
+    Stop::because(Reason::Duplicate, message)
+}

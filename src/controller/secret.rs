@@ -1,0 +1,96 @@
+//! The finalizer on a credential's Secret: taking accounts away must not fail because the login vanished a moment earlier.
+
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::api::{Patch, PatchParams};
+use kube::core::PartialObjectMeta;
+use kube::{Api, ResourceExt};
+use serde_json::json;
+use tracing::info;
+
+use super::context::Context;
+use crate::api::ProviderCredential;
+use crate::api::names::{MANAGER, SECRET_FINALIZER};
+
+/// Holds the Secret of a live credential, and gives it up at once when it alone is deleted. Secrets of this namespace that no
+/// credential names any more are let go.
+///
+/// Errors: Kubernetes failed us.
+pub async fn keep(context: &Context, credential: &ProviderCredential) -> Result<(), kube::Error> {
+    let namespace = credential.namespace().unwrap_or_default();
+    release_unused(context, &namespace).await?;
+    let Some(secret) = context.secret(&namespace, &credential.spec.secret_ref.name) else { return Ok(()) };
+    let going = secret.metadata.deletion_timestamp.is_some();
+    match (is_held(&secret), context.settings.secret_finalizer) {
+        (true, false) => set(context, &secret, false).await,
+        (true, true) if going && !is_needed(context, credential).await? => set(context, &secret, false).await,
+        (false, true) if !going => set(context, &secret, true).await,
+        _ => Ok(()),
+    }
+}
+
+/// Lets go of the Secret of a credential that is released, unless another credential uses it.
+///
+/// Errors: Kubernetes failed us.
+pub async fn release(context: &Context, credential: &ProviderCredential) -> Result<(), kube::Error> {
+    let namespace = credential.namespace().unwrap_or_default();
+    let name = &credential.spec.secret_ref.name;
+    let others = context.credentials.all(|other| {
+        other.namespace().as_ref() == Some(&namespace)
+            && other.spec.secret_ref.name == *name
+            && other.uid() != credential.uid()
+    });
+    match context.secret(&namespace, name) {
+        Some(secret) if others.is_empty() && is_held(&secret) => set(context, &secret, false).await,
+        _ => Ok(()),
+    }
+}
+
+/// Lets go of the Secrets of a namespace that no credential names.
+async fn release_unused(context: &Context, namespace: &str) -> Result<(), kube::Error> {
+    let used = |name: &str| {
+        let by = context.credentials.all(|credential| {
+            credential.namespace().as_deref() == Some(namespace) && credential.spec.secret_ref.name == name
+        });
+        !by.is_empty()
+    };
+    let held =
+        context.secrets.state_filter(|secret| secret.namespace().as_deref() == Some(namespace) && is_held(secret));
+    for secret in held.iter().filter(|secret| !used(&secret.name_any())) {
+        set(context, secret, false).await?;
+    }
+    Ok(())
+}
+
+fn is_held(secret: &PartialObjectMeta<Secret>) -> bool {
+    secret.finalizers().iter().any(|finalizer| finalizer == SECRET_FINALIZER)
+}
+
+/// Whether the credential or its whole namespace is being deleted, asked freshly: a watch may not show it yet.
+async fn is_needed(context: &Context, credential: &ProviderCredential) -> Result<bool, kube::Error> {
+    let name = credential.namespace().unwrap_or_default();
+    let namespace = Api::<Namespace>::all(context.client.clone()).get_metadata_opt(&name).await?;
+    if namespace.is_some_and(|namespace| namespace.metadata.deletion_timestamp.is_some()) {
+        return Ok(true);
+    }
+    let credentials = context.api::<ProviderCredential>(&name);
+    let fresh = credentials.get_metadata_opt(&credential.name_any()).await?;
+    Ok(fresh.is_some_and(|credential| credential.metadata.deletion_timestamp.is_some()))
+}
+
+async fn set(context: &Context, secret: &PartialObjectMeta<Secret>, held: bool) -> Result<(), kube::Error> {
+    let (namespace, name) = (secret.namespace().unwrap_or_default(), secret.name_any());
+    let others = secret.finalizers().iter().filter(|finalizer| *finalizer != SECRET_FINALIZER).map(String::as_str);
+    let finalizers: Vec<&str> = others.chain(held.then_some(SECRET_FINALIZER)).collect();
+    let metadata = json!({"finalizers": finalizers, "uid": secret.uid(), "resourceVersion": secret.resource_version()});
+    let params = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
+    let secrets = context.api::<Secret>(&namespace);
+    match secrets.patch_metadata(&name, &params, &Patch::Merge(json!({"metadata": metadata}))).await {
+        Ok(_) => {
+            info!(secret = %format!("{namespace}/{name}"), held, "the finalizer of a credential's Secret");
+            Ok(())
+        }
+        // Gone, or changed by someone else: its next event brings us back.
+        Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(()),
+        Err(error) => Err(error),
+    }
+}

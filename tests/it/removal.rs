@@ -1,0 +1,182 @@
+//! Taking away: the brake and its release, hand-over to a renamed manifest, and the ways out as they are printed.
+
+use serde_json::{Value, json};
+use usher::api::conditions::{ConditionType, find};
+use usher::api::{PlatformUser, ProviderCredential};
+use usher_sandbox::vendors::{Options, Vendor};
+
+use crate::contract::message;
+use crate::scene::{Scene, merge};
+
+fn person(name: &str, further: Value) -> Value {
+    let mut spec = json!({"email": format!("{name}@example.com"), "provider": {"pegasus": {"sendEmail": true}}});
+    merge(&mut spec, further);
+    spec
+}
+
+/// A scene with three users and room for two removals, each of which waits for an heir first.
+async fn three_users_and_a_brake_at_two(after: &str) -> Scene {
+    let brake = json!({"removals": {"after": after, "atMost": 2, "per": "1h"}});
+    let scene = Scene::with(Vendor::Pegasus, Options::default(), brake).await;
+    for name in ["ada", "bob", "eve"] {
+        scene.user(name, person(name, json!({}))).await;
+    }
+    for name in ["ada", "bob", "eve"] {
+        scene.user_ready(name).await;
+    }
+    scene
+}
+
+/// What comes between `start` and `end` in a message, as a person would copy it.
+fn printed(message: &str, start: &str, end: &str) -> String {
+    let rest = message.split_once(start).unwrap_or_else(|| panic!("{start} is not in {message}")).1;
+    rest.split(end).next().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn one_slip_costs_no_more_accounts_than_the_brake_lets_through() {
+    let scene = three_users_and_a_brake_at_two("0s").await;
+    scene.delete::<PlatformUser>("ada").await;
+    scene.until_gone::<PlatformUser>("ada").await;
+    for name in ["bob", "eve"] {
+        scene.delete::<PlatformUser>(name).await;
+    }
+    let held = scene.user_says("eve", "RemovalHeld").await;
+    assert!(message(&held).contains("spec.removals.atMost"), "{}", message(&held));
+    scene.user_says("bob", "RemovalHeld").await;
+    let both = |credential: &ProviderCredential| {
+        let held = credential.status.as_ref().and_then(|status| status.held_removals.as_ref());
+        held.is_some_and(|held| held.count == 2)
+    };
+    scene.until("main", both).await;
+    assert_eq!(scene.vendor.count("users.delete"), 1, "only what was within bounds");
+
+    // A token of our own making releases nothing.
+    scene.annotate::<ProviderCredential>("main", "usher.dev/release-removals", "99999999999-00000000").await;
+    scene.sweep("1").await;
+    scene.user_says("eve", "RemovalHeld").await;
+    assert_eq!(scene.vendor.count("users.delete"), 1);
+
+    // The one that was printed does, for this batch.
+    let held = scene.user_says("eve", "RemovalHeld").await;
+    let bob = scene.user_says("bob", "RemovalHeld").await;
+    let token = |user: &PlatformUser| printed(&message(user), "usher.dev/release-removals=", " ");
+    let last = std::cmp::max(token(&held), token(&bob));
+    scene.annotate::<ProviderCredential>("main", "usher.dev/release-removals", &last).await;
+    for name in ["bob", "eve"] {
+        scene.until_gone::<PlatformUser>(name).await;
+    }
+    assert!(
+        scene.vendor.users().iter().all(|user| user["email"] == "usher@example.com"),
+        "{:#?}",
+        scene.vendor.users()
+    );
+    scene
+        .until("main", |credential: &ProviderCredential| credential.status.as_ref().unwrap().held_removals.is_none())
+        .await;
+}
+
+#[tokio::test]
+async fn a_held_removal_ends_as_orphan_by_the_command_in_its_message() {
+    let scene = three_users_and_a_brake_at_two("2s").await;
+    for name in ["ada", "bob", "eve"] {
+        scene.delete::<PlatformUser>(name).await;
+    }
+    let held = scene.user_says("ada", "RemovalHeld").await;
+    let patch: Value = serde_json::from_str(&printed(&message(&held), "--type merge -p '", "'")).unwrap();
+    scene.patch::<PlatformUser>("ada", patch).await;
+    scene.until_gone::<PlatformUser>("ada").await;
+    assert!(scene.vendor.user("ada@example.com").is_some());
+    // Two are left, which is within bounds.
+    for name in ["bob", "eve"] {
+        scene.until_gone::<PlatformUser>(name).await;
+    }
+}
+
+#[tokio::test]
+async fn a_removal_waits_for_an_heir_and_then_is_made() {
+    let brake = json!({"removals": {"after": "3s"}});
+    let scene = Scene::with(Vendor::Pegasus, Options::default(), brake).await;
+    scene.user("ada", person("ada", json!({}))).await;
+    scene.user_ready("ada").await;
+    scene.delete::<PlatformUser>("ada").await;
+    let going = scene.user_says("ada", "Deleting").await;
+    assert!(message(&going).contains("unless another object takes it over"), "{}", message(&going));
+    assert!(scene.vendor.user("ada@example.com").is_some());
+    scene.until_gone::<PlatformUser>("ada").await;
+    assert!(scene.vendor.user("ada@example.com").is_none());
+}
+
+#[tokio::test]
+async fn renaming_a_manifest_passes_the_account_on() {
+    let brake = json!({"removals": {"after": "10m"}});
+    let scene = Scene::with(Vendor::Pegasus, Options::default(), brake).await;
+    scene.user("ada", person("ada", json!({"phone": "1"}))).await;
+    let before = scene.user_ready("ada").await.status.unwrap().identity;
+    // As a GitOps tool does it: the old one goes, the new one comes, in any order.
+    scene.delete::<PlatformUser>("ada").await;
+    scene.user_says("ada", "Deleting").await;
+    scene.user("ada-lovelace", person("ada", json!({"phone": "2"}))).await;
+    scene.until_gone::<PlatformUser>("ada").await;
+    let after = scene.user_ready("ada-lovelace").await.status.unwrap().identity;
+    assert_eq!(after.external_id, before.external_id);
+    assert_eq!(after.adopted, None, "it stays ours, and goes when the new manifest goes");
+    assert_eq!(scene.vendor.user("ada@example.com").unwrap()["phone"], "2");
+    assert_eq!((scene.vendor.count("users.create"), scene.vendor.count("users.delete")), (1, 0));
+    assert!(scene.events("ada").await.contains(&"HandedOver".to_owned()));
+}
+
+#[tokio::test]
+async fn a_second_object_for_an_account_is_a_duplicate_and_its_deletion_touches_nothing() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    scene.user("ada", person("ada", json!({}))).await;
+    scene.user_ready("ada").await;
+    scene.user("ada-2", person("ada", json!({"phone": "2"}))).await;
+    let second = scene.user_says("ada-2", "Duplicate").await;
+    assert!(message(&second).contains(&format!("PlatformUser {}/ada", scene.namespace)), "{}", message(&second));
+    scene.delete::<PlatformUser>("ada-2").await;
+    scene.until_gone::<PlatformUser>("ada-2").await;
+    assert_eq!(scene.vendor.writes().len(), 1, "{:#?}", scene.vendor.writes());
+    scene.user_ready("ada").await;
+}
+
+#[tokio::test]
+async fn a_deletion_that_the_vendor_refuses_says_so_and_orphans_by_the_printed_command() {
+    let scene = Scene::new(Vendor::Ozmap).await;
+    scene.secret("login", &json!({"password": "Fake-Passw0rd"})).await;
+    let spec = json!({"email": "ada@example.com", "passwordSecretRef": {"name": "login"}, "provider": {"ozmap": {"resources": ["OZmap"], "role": {"name": "Manager"}}}});
+    scene.user("ada", spec.clone()).await;
+    scene.user_ready("ada").await;
+    let mut disable = spec;
+    merge(&mut disable, json!({"deletionPolicy": "Disable"}));
+    scene.user("ada", disable).await;
+    let told = scene.user_says("ada", "Unsupported").await;
+    assert!(message(&told).contains("spec.deletionPolicy"), "{}", message(&told));
+    scene.delete::<PlatformUser>("ada").await;
+    let blocked = scene.user_says("ada", "DeletionBlocked").await;
+    let patch: Value = serde_json::from_str(&printed(&message(&blocked), "--type merge -p '", "'")).unwrap();
+    scene.patch::<PlatformUser>("ada", patch).await;
+    scene.until_gone::<PlatformUser>("ada").await;
+    assert!(scene.vendor.user("ada@example.com").is_some());
+}
+
+#[tokio::test]
+async fn a_secret_that_is_replaced_by_delete_and_create_interrupts_nothing() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    scene.user("ada", person("ada", json!({}))).await;
+    scene.user_ready("ada").await;
+    let held = |secret: &k8s_openapi::api::core::v1::Secret| {
+        secret.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == "usher.dev/credential-in-use")
+    };
+    scene.until("main", held).await;
+    scene.delete::<k8s_openapi::api::core::v1::Secret>("main").await;
+    scene.until_gone::<k8s_openapi::api::core::v1::Secret>("main").await;
+    scene.credential_says("WaitingForSecret").await;
+    scene.user("ada", person("ada", json!({"phone": "2"}))).await;
+    scene.user_ready("ada").await;
+    assert_eq!(scene.vendor.user("ada@example.com").unwrap()["phone"], "2", "the session goes on");
+    scene.apply_secret("main").await;
+    let credential = scene.credential_says("Synced").await;
+    let ready = find(&credential.status.as_ref().unwrap().conditions, ConditionType::Ready).unwrap();
+    assert!(ready.message.contains("logged in"), "{}", ready.message);
+}

@@ -1,0 +1,107 @@
+//! Binding: what is bound to what, and what is refused because it is somebody else's.
+
+use serde_json::{Value, json};
+use usher::api::PlatformUser;
+use usher_sandbox::vendors::Vendor;
+
+use crate::contract::message;
+use crate::scene::{Scene, merge};
+
+fn ada(further: Value) -> Value {
+    let mut spec = json!({"email": "ada@example.com", "provider": {"pegasus": {"sendEmail": true}}});
+    merge(&mut spec, further);
+    spec
+}
+
+#[tokio::test]
+async fn an_account_is_bound_by_its_id_and_stays_when_the_object_goes() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    let id = scene.vendor.put_user(json!({"email": "ada@example.com", "username": "ada@example.com", "phone": "9"}));
+    scene.user("ada", ada(json!({"externalId": id, "phone": "1"}))).await;
+    let user = scene.user_ready("ada").await;
+    assert_eq!(user.status.unwrap().identity.external_id.as_deref(), Some(id.as_str()));
+    assert_eq!(scene.vendor.user(&id).unwrap()["phone"], "1");
+    assert_eq!(scene.vendor.count("users.create"), 0);
+    scene.delete::<PlatformUser>("ada").await;
+    scene.until_gone::<PlatformUser>("ada").await;
+    assert!(scene.vendor.user(&id).is_some());
+}
+
+#[tokio::test]
+async fn an_id_of_another_person_is_refused_and_names_who_it_is() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    let id = scene.vendor.put_user(json!({"email": "eve@example.com", "username": "eve@example.com"}));
+    let before = scene.vendor.user(&id);
+    scene.user("ada", ada(json!({"externalId": id}))).await;
+    let user = scene.user_says("ada", "Invalid").await;
+    assert!(message(&user).contains("eve@example.com"), "{}", message(&user));
+    assert_eq!(scene.vendor.user(&id), before);
+    assert!(scene.vendor.writes().is_empty());
+}
+
+#[tokio::test]
+async fn a_bound_account_that_became_somebody_else_is_neither_written_nor_removed() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    scene.user("ada", ada(json!({"phone": "1"}))).await;
+    scene.user_ready("ada").await;
+    let given_away = json!({"email": "eve@example.com", "username": "eve@example.com", "phone": "9"});
+    scene.vendor.edit_user("ada@example.com", given_away);
+    scene.vendor.clear_calls();
+    scene.user("ada", ada(json!({"phone": "2"}))).await;
+    scene.user_says("ada", "ProviderMismatch").await;
+    scene.delete::<PlatformUser>("ada").await;
+    let blocked = scene.user_says("ada", "DeletionBlocked").await;
+    assert!(message(&blocked).contains("Orphan"), "{}", message(&blocked));
+    assert!(scene.vendor.writes().is_empty(), "{:#?}", scene.vendor.writes());
+}
+
+#[tokio::test]
+async fn an_adopted_account_that_vanished_is_not_made_again() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    scene.vendor.put_user(json!({"email": "ada@example.com", "username": "ada@example.com"}));
+    scene.user("ada", ada(json!({"adoptionPolicy": "Adopt"}))).await;
+    scene.user_ready("ada").await;
+    scene.vendor.remove_user("ada@example.com");
+    scene.sweep("1").await;
+    let user = scene.user_says("ada", "NotFound").await;
+    assert!(message(&user).contains("did not make"), "{}", message(&user));
+    assert_eq!(scene.vendor.count("users.create"), 0);
+}
+
+#[tokio::test]
+async fn a_group_of_the_same_name_is_not_taken_and_none_is_made_beside_it() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    scene.vendor.put_group(json!({"name": "north"}));
+    scene.group("north", json!({})).await;
+    scene.group_says("north", "AlreadyExists").await;
+    assert!(scene.vendor.writes().is_empty());
+}
+
+#[tokio::test]
+async fn of_two_new_objects_for_one_group_the_older_makes_it() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    scene.group("first", json!({"displayName": "North"})).await;
+    scene.group("second", json!({"displayName": "North"})).await;
+    scene.group_says("first", "Synced").await;
+    scene.group_says("second", "Duplicate").await;
+    assert_eq!(scene.vendor.groups().iter().filter(|group| group["name"] == "North").count(), 1);
+}
+
+#[tokio::test]
+async fn losing_a_group_does_not_wait_for_another_one() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    scene.group("north", json!({})).await;
+    scene.group_says("north", "Synced").await;
+    scene.group("south", json!({})).await;
+    scene.group_says("south", "Synced").await;
+    let groups = |names: &[&str]| {
+        let entries: Vec<Value> = names.iter().map(|name| json!({"groupRef": {"name": name}})).collect();
+        ada(json!({"groups": entries}))
+    };
+    scene.user("ada", groups(&["north", "south"])).await;
+    scene.user_ready("ada").await;
+    scene.user("ada", groups(&["south", "not-there-yet"])).await;
+    scene.user_says("ada", "WaitingForGroup").await;
+    let south = scene.vendor.group("south").unwrap()["id"].clone();
+    assert_eq!(scene.vendor.user("ada@example.com").unwrap()["groups"], json!([south]));
+}

@@ -1,0 +1,105 @@
+//! Ends: a whole namespace, and usher itself, go without hanging and without costing an account nobody meant to lose.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::DeleteParams;
+use kube::runtime::wait::await_condition;
+use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+use usher::api::PlatformUser;
+use usher_sandbox::controlplane::{self, ControlPlane, Options};
+use usher_sandbox::vendors::{Simulator, Vendor};
+
+use crate::world::{Uncounted, settings};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A control plane of its own, with the real namespace controller, an operator, and a user that is in sync.
+struct Stage {
+    admin: Client,
+    vendor: Simulator,
+    _plane: ControlPlane,
+}
+
+impl Stage {
+    async fn new() -> Self {
+        let vendor = Simulator::start(Vendor::Pegasus).await.unwrap();
+        let plane = ControlPlane::start(Options { controllers: true }).await.unwrap();
+        let admin = plane.client().unwrap();
+        controlplane::apply(&admin, &controlplane::crds().unwrap()).await.unwrap();
+        controlplane::apply(&admin, &controlplane::operator_manifests().unwrap()).await.unwrap();
+        let token = plane.service_account_token("usher-system", "usher").await.unwrap();
+        let client = Client::try_from(plane.config(&token).unwrap()).unwrap();
+        tokio::spawn(usher::controller::run(client, settings(), Arc::new(Uncounted), CancellationToken::new(), |_| {}));
+        let stage = Self { admin, vendor, _plane: plane };
+        stage.populate().await;
+        stage
+    }
+
+    async fn populate(&self) {
+        let metadata = |name: &str| json!({"name": name, "namespace": "team"});
+        let credential = json!({"provider": {"pegasus": {"url": self.vendor.url()}}, "secretRef": {"name": "main"},
+            "allowInsecureHttp": true, "removals": {"after": "0s"}});
+        let user = json!({"credentialRef": {"name": "main"}, "email": "ada@example.com", "provider": {"pegasus": {"sendEmail": true}},
+            "groups": [{"groupRef": {"name": "north"}}]});
+        let kind = |kind: &str, name: &str, spec: Value| json!({"apiVersion": "usher.dev/v1alpha1", "kind": kind, "metadata": metadata(name), "spec": spec});
+        for document in [
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team"}}),
+            json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata("main"), "stringData": self.vendor.secret()}),
+            kind("ProviderCredential", "main", credential),
+            kind("PlatformGroup", "north", json!({"credentialRef": {"name": "main"}})),
+            kind("PlatformUser", "ada", user),
+        ] {
+            controlplane::apply(&self.admin, &document.to_string()).await.unwrap();
+        }
+        let users: Api<PlatformUser> = Api::namespaced(self.admin.clone(), "team");
+        let bound = |user: Option<&PlatformUser>| {
+            user.and_then(|user| user.status.as_ref()).is_some_and(|status| status.identity.external_id.is_some())
+        };
+        let came = tokio::time::timeout(PATIENCE, await_condition(users.clone(), "ada", bound)).await;
+        assert!(came.is_ok(), "{:#?}", users.get("ada").await);
+    }
+
+    async fn until_gone<K>(&self, api: Api<K>, name: &str)
+    where
+        K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+    {
+        let gone = await_condition(api.clone(), name, |object: Option<&K>| object.is_none());
+        let went = tokio::time::timeout(PATIENCE, gone).await.is_ok();
+        assert!(went, "{name} never went: {:#?}", api.get(name).await);
+    }
+}
+
+#[tokio::test]
+async fn deleting_a_namespace_completes_by_itself_and_takes_the_accounts_along() {
+    let stage = Stage::new().await;
+    let namespaces: Api<Namespace> = Api::all(stage.admin.clone());
+    namespaces.delete("team", &DeleteParams::default()).await.unwrap();
+    stage.until_gone(namespaces, "team").await;
+    assert!(stage.vendor.user("ada@example.com").is_none(), "{:#?}", stage.vendor.calls());
+    assert!(stage.vendor.group("north").is_none());
+    assert_eq!(stage.vendor.violations(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn uninstalling_with_the_definitions_first_leaves_every_account() {
+    let stage = Stage::new().await;
+    stage.vendor.clear_calls();
+    let definitions: Api<CustomResourceDefinition> = Api::all(stage.admin.clone());
+    let names = ["providercredentials.usher.dev", "platformusers.usher.dev", "platformgroups.usher.dev"];
+    for name in names {
+        definitions.delete(name, &DeleteParams::default()).await.unwrap();
+    }
+    for name in names {
+        stage.until_gone(definitions.clone(), name).await;
+    }
+    assert!(stage.vendor.user("ada@example.com").is_some());
+    assert!(stage.vendor.group("north").is_some());
+    assert!(stage.vendor.writes().is_empty(), "{:#?}", stage.vendor.writes());
+}
