@@ -98,11 +98,11 @@ async fn failed<K: Shelved>(
         }
         context.wake(object.credential_key());
     }
-    let verdict = if object.is_going() && reason.companion() == Some(ConditionType::Stalled) {
-        Verdict::new(
-            Reason::DeletionBlocked,
-            format!("{error}; or give the account up: {}", removal::orphan_command(&object.key())),
-        )
+    let refused = reason.companion() == Some(ConditionType::Stalled);
+    let verdict = if object.is_going() {
+        let reason = if refused { Reason::DeletionBlocked } else { reason };
+        let command = removal::orphan_command(&object.key());
+        Verdict::new(reason, format!("{}; it is tried again, or give the account up: {command}", error.message))
     } else {
         Verdict::new(reason, error.message)
     };

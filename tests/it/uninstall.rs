@@ -18,7 +18,7 @@ use usher_sandbox::vendors::{Simulator, Vendor};
 
 use crate::world::{Uncounted, settings};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A control plane of its own, with the real namespace controller, an operator, and a user that is in sync.
 struct Stage {
