@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::api::{Api, ApiResource, DynamicObject, PostParams};
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::GroupVersionKind;
 use kube::runtime::wait::await_condition;
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use usher_sandbox::controlplane::{self, ControlPlane, Options};
 use usher_sandbox::vendors::{Simulator, Vendor};
 
@@ -31,39 +31,101 @@ fn ready(object: Option<&DynamicObject>, reason: &str) -> bool {
     conditions.into_iter().flatten().any(|condition| condition["type"] == "Ready" && condition["reason"] == reason)
 }
 
-#[tokio::test]
-async fn a_broken_object_is_reported_and_the_others_go_on() {
-    let plane = ControlPlane::start(Options::default()).await.unwrap();
-    let admin = plane.client().unwrap();
-    controlplane::apply(&admin, &unchecked_kinds()).await.unwrap();
-    controlplane::apply(&admin, &controlplane::operator_manifests().unwrap()).await.unwrap();
-    let vendor = Simulator::start(Vendor::Pegasus).await.unwrap();
-    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("usher.dev", "v1alpha1", "PlatformUser"));
-    let users: Api<DynamicObject> = Api::namespaced_with(admin.clone(), "default", &resource);
-    let user = |name: &str, further: Value| {
+/// A cluster without schemas, an operator, and a credential.
+struct Stage {
+    vendor: Simulator,
+    users: Api<DynamicObject>,
+    _plane: ControlPlane,
+    operator: DropGuard,
+}
+
+impl Stage {
+    async fn new() -> Self {
+        let plane = ControlPlane::start(Options::default()).await.unwrap();
+        let admin = plane.client().unwrap();
+        controlplane::apply(&admin, &unchecked_kinds()).await.unwrap();
+        controlplane::apply(&admin, &controlplane::operator_manifests().unwrap()).await.unwrap();
+        let vendor = Simulator::start(Vendor::Pegasus).await.unwrap();
+        let metadata = json!({"name": "main", "namespace": "default"});
+        let spec = json!({"provider": {"pegasus": {"url": vendor.url()}}, "secretRef": {"name": "main"},
+            "allowInsecureHttp": true, "removals": {"after": "0s"}});
+        for document in [
+            json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": vendor.secret()}),
+            json!({"apiVersion": "usher.dev/v1alpha1", "kind": "ProviderCredential", "metadata": metadata, "spec": spec}),
+        ] {
+            controlplane::apply(&admin, &document.to_string()).await.unwrap();
+        }
+        let token = plane.service_account_token("usher-system", "usher").await.unwrap();
+        let client = kube::Client::try_from(plane.config(&token).unwrap()).unwrap();
+        let stop = CancellationToken::new();
+        tokio::spawn(usher::controller::run(client, settings(), Arc::new(Uncounted), stop.clone(), |_| {}));
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("usher.dev", "v1alpha1", "PlatformUser"));
+        let users = Api::namespaced_with(admin, "default", &resource);
+        Self { vendor, users, _plane: plane, operator: stop.drop_guard() }
+    }
+
+    async fn create(&self, name: &str, further: Value) {
         let mut spec = json!({"credentialRef": {"name": "main"}, "email": format!("{name}@example.com"), "provider": {"pegasus": {"sendEmail": true}}});
         crate::scene::merge(&mut spec, further);
-        serde_json::from_value(json!({"apiVersion": "usher.dev/v1alpha1", "kind": "PlatformUser", "metadata": {"name": name}, "spec": spec})).unwrap()
-    };
-    users.create(&PostParams::default(), &user("broken", json!({"membership": "Sometimes"}))).await.unwrap();
-    users.create(&PostParams::default(), &user("ada", json!({}))).await.unwrap();
-    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "main", "namespace": "default"}, "stringData": vendor.secret()});
-    let credential = json!({"apiVersion": "usher.dev/v1alpha1", "kind": "ProviderCredential", "metadata": {"name": "main", "namespace": "default"}, "spec": {
-        "provider": {"pegasus": {"url": vendor.url()}}, "secretRef": {"name": "main"}, "allowInsecureHttp": true}});
-    controlplane::apply(&admin, &secret.to_string()).await.unwrap();
-    controlplane::apply(&admin, &credential.to_string()).await.unwrap();
-
-    let token = plane.service_account_token("usher-system", "usher").await.unwrap();
-    let client = kube::Client::try_from(plane.config(&token).unwrap()).unwrap();
-    let stop = CancellationToken::new();
-    let operator = tokio::spawn(usher::controller::run(client, settings(), Arc::new(Uncounted), stop.clone(), |_| {}));
-    for (name, reason) in [("ada", "Synced"), ("broken", "Invalid")] {
-        let told = await_condition(users.clone(), name, |user: Option<&DynamicObject>| ready(user, reason));
-        assert!(tokio::time::timeout(PATIENCE, told).await.is_ok(), "{:#?}", users.get(name).await);
+        let user = json!({"apiVersion": "usher.dev/v1alpha1", "kind": "PlatformUser", "metadata": {"name": name}, "spec": spec});
+        self.users.create(&PostParams::default(), &serde_json::from_value(user).unwrap()).await.unwrap();
     }
-    let said = json!(users.get("broken").await.unwrap())["status"]["conditions"][0]["message"].to_string();
+
+    async fn patch(&self, name: &str, spec: Value) {
+        let patch = Patch::Merge(json!({"spec": spec}));
+        self.users.patch(name, &PatchParams::default(), &patch).await.unwrap();
+    }
+
+    async fn says(&self, name: &str, reason: &str) -> String {
+        let told = await_condition(self.users.clone(), name, |user: Option<&DynamicObject>| ready(user, reason));
+        assert!(tokio::time::timeout(PATIENCE, told).await.is_ok(), "{:#?}", self.users.get(name).await);
+        json!(self.users.get(name).await.unwrap())["status"]["conditions"][0]["message"].to_string()
+    }
+
+    async fn until_gone(&self, name: &str) {
+        let gone = await_condition(self.users.clone(), name, |user: Option<&DynamicObject>| user.is_none());
+        assert!(tokio::time::timeout(PATIENCE, gone).await.is_ok(), "{:#?}", self.users.get(name).await);
+    }
+}
+
+#[tokio::test]
+async fn a_broken_object_is_reported_and_the_others_go_on() {
+    let stage = Stage::new().await;
+    stage.create("broken", json!({"membership": "Sometimes"})).await;
+    stage.create("ada", json!({})).await;
+    stage.says("ada", "Synced").await;
+    let said = stage.says("broken", "Invalid").await;
     assert!(said.contains("Sometimes"), "{said}");
-    assert!(vendor.user("broken@example.com").is_none());
-    stop.cancel();
-    operator.await.unwrap();
+    assert!(stage.vendor.user("broken@example.com").is_none());
+    drop(stage.operator);
+}
+
+#[tokio::test]
+async fn an_object_that_no_longer_parses_keeps_its_account_and_goes_as_its_policy_says() {
+    let stage = Stage::new().await;
+    let policies = [("gone", "Delete"), ("stays", "Orphan"), ("odd", "Retain")];
+    for (name, _) in policies {
+        stage.create(name, json!({})).await;
+        stage.says(name, "Synced").await;
+    }
+    for (name, policy) in policies {
+        stage.patch(name, json!({"membership": "Sometimes", "deletionPolicy": policy})).await;
+        stage.says(name, "Invalid").await;
+    }
+    stage.create("rival", json!({"email": "gone@example.com"})).await;
+    stage.says("rival", "Duplicate").await;
+    stage.users.delete("rival", &DeleteParams::default()).await.unwrap();
+    stage.until_gone("rival").await;
+    for (name, _) in policies {
+        stage.users.delete(name, &DeleteParams::default()).await.unwrap();
+    }
+    stage.until_gone("gone").await;
+    stage.until_gone("stays").await;
+    let said = stage.says("odd", "DeletionBlocked").await;
+    assert!(said.contains("Retain") && said.contains("kubectl"), "{said}");
+    assert!(stage.vendor.user("gone@example.com").is_none());
+    assert!(stage.vendor.user("stays@example.com").is_some());
+    stage.patch("odd", json!({"deletionPolicy": "Orphan"})).await;
+    stage.until_gone("odd").await;
+    assert!(stage.vendor.user("odd@example.com").is_some());
 }
