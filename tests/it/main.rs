@@ -9,6 +9,7 @@ mod crds;
 mod credentials;
 mod demo;
 mod judgement;
+mod killed;
 mod leaving;
 mod lifecycle;
 mod permissions;
