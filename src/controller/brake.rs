@@ -75,7 +75,8 @@ pub async fn admit<K: Shelved>(context: &Context, credential: &ProviderCredentia
     }
     let bounds = Bounds::of(&credential);
     let recent = recent(&credential, &bounds);
-    let waiting = waiting(context, &credential, &counted);
+    let mut waiting = waiting(context, &credential, &counted, Some(&uid));
+    waiting.extend(object.meta().deletion_timestamp.as_ref().map(|time| time.0));
     let total = recent.count as usize + waiting.len();
     if total > bounds.at_most as usize {
         context.wake(credential::key(&credential));
@@ -91,7 +92,7 @@ pub async fn admit<K: Shelved>(context: &Context, credential: &ProviderCredentia
 pub async fn held_of(context: &Context, credential: &ProviderCredential) -> Option<HeldRemovals> {
     let counted = context.brake.0.lock().await;
     let bounds = Bounds::of(credential);
-    let waiting = waiting(context, credential, &counted);
+    let waiting = waiting(context, credential, &counted, None);
     let total = recent(credential, &bounds).count as usize + waiting.len();
     (total > bounds.at_most as usize && !waiting.is_empty()).then(|| HeldRemovals {
         count: u32::try_from(waiting.len()).unwrap_or(u32::MAX),
@@ -131,10 +132,17 @@ fn recent(credential: &ProviderCredential, bounds: &Bounds) -> RecentRemovals {
     counted.filter(|recent| recent.since + bounds.per > now).unwrap_or(RecentRemovals { since: now, count: 0 })
 }
 
-/// When those objects of a credential were deleted whose accounts are yet to be taken away.
-fn waiting(context: &Context, credential: &ProviderCredential, counted: &HashSet<String>) -> Vec<Timestamp> {
-    let users = context.users.all(|user| waits(context, credential, counted, user));
-    let groups = context.groups.all(|group| waits(context, credential, counted, group));
+/// When those objects of a credential were deleted whose accounts are yet to be taken away, but for `own`.
+fn waiting(
+    context: &Context,
+    credential: &ProviderCredential,
+    counted: &HashSet<String>,
+    own: Option<&str>,
+) -> Vec<Timestamp> {
+    let users =
+        context.users.all(|user| user.metadata.uid.as_deref() != own && waits(context, credential, counted, user));
+    let groups =
+        context.groups.all(|group| group.metadata.uid.as_deref() != own && waits(context, credential, counted, group));
     let users = users.iter().filter_map(|user: &Arc<PlatformUser>| user.metadata.deletion_timestamp.as_ref());
     let groups = groups.iter().filter_map(|group: &Arc<PlatformGroup>| group.metadata.deletion_timestamp.as_ref());
     users.chain(groups).map(|time| time.0).collect()

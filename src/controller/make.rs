@@ -161,8 +161,9 @@ impl<K: Shelved> Case<'_, K> {
         Stop::because(
             Reason::AlreadyExists,
             format!(
-                "{} has an account {} that usher did not make: set spec.adoptionPolicy: Adopt to take it over (spec.mode: Plan first shows what would change), or remove it there",
+                "{} has a {} {} that usher did not make: set spec.adoptionPolicy: Adopt to take it over (spec.mode: Plan first shows what would change), or remove it there",
                 self.connection.vendor.title(),
+                K::SUBJECT,
                 self.desired.key()
             ),
         )

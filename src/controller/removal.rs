@@ -113,6 +113,11 @@ async fn at_the_vendor<K: Shelved>(
         None => (Deed::Deleted, format!("{} has no such account any more", connection.vendor.title())),
         Some(account) => {
             check(object, &connection, &account, identity)?;
+            if K::shelf(context).newest(object.clone()).generation() != object.generation() {
+                // Someone may have changed the policy while we looked.
+                context.wake(object.key());
+                return Err(Stop::Parked);
+            }
             let deed = take_away(object, &connection, &account, decided).await?;
             (deed, format!("the account {} at {}", account.id, connection.account))
         }

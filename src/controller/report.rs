@@ -56,7 +56,7 @@ pub async fn report<K: Shelved>(
         Err(Stop::Pending(calls)) => {
             let verdict = Verdict::new(
                 Reason::ChangesPending,
-                format!("mode Plan: {} calls would be made; see status.pending", calls.len()),
+                format!("mode Plan: status.pending lists what would be sent ({})", calls.len()),
             );
             say(context, object, scene, verdict, None, Some(calls)).await?;
             Ok(Action::await_change())
@@ -104,7 +104,7 @@ async fn failed<K: Shelved>(
         let command = removal::orphan_command(&object.key());
         Verdict::new(reason, format!("{}; it is tried again, or give the account up: {command}", error.message))
     } else {
-        Verdict::new(reason, error.message)
+        Verdict::new(reason, format!("{}{}", error.message, way_out(reason)))
     };
     say(context, object, scene, verdict, None, None).await?;
     Ok(match (error.kind, error.retry_at) {
@@ -115,6 +115,18 @@ async fn failed<K: Shelved>(
         _ if object.is_going() => Action::requeue(context.backoff.next(&object.key())),
         _ => Action::await_change(),
     })
+}
+
+/// What a person can do about a vendor's refusal, or that nothing needs doing.
+fn way_out(reason: Reason) -> &'static str {
+    match reason {
+        Reason::WaitingForCredential => "; the credential is checked, see its conditions",
+        Reason::ProviderUnavailable => "; it is tried again by itself",
+        Reason::PermissionDenied => "; give usher's login this right at the vendor",
+        Reason::Invalid => "; correct the manifest",
+        Reason::AlreadyExists => "; choose another value, or free it at the vendor",
+        _ => "",
+    }
 }
 
 fn reason_of(error: &ProviderError) -> Reason {

@@ -292,7 +292,7 @@ fn forbidden(address: IpAddr, insecure: bool) -> Option<&'static str> {
         IpAddr::V6(v6) => v6.is_unicast_link_local() || v6.segments()[..2] == [0xfd00, 0x0ec2],
     };
     if link_local || address.is_unspecified() || address.is_multicast() {
-        return Some("link-local, metadata, multicast and unspecified addresses are never called");
+        return Some("link-local, metadata, multicast and unspecified addresses are never called; correct the address");
     }
     (address.is_loopback() && !insecure).then_some(LOOPBACK)
 }

@@ -18,5 +18,6 @@ mod removal;
 mod rivals;
 mod scene;
 mod sharing;
+mod states;
 mod uninstall;
 mod world;

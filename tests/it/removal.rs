@@ -14,9 +14,9 @@ fn person(name: &str, further: Value) -> Value {
     spec
 }
 
-/// A scene with three users and room for two removals, each of which waits for an heir first.
-async fn three_users_and_a_brake_at_two(after: &str) -> Scene {
-    let brake = json!({"removals": {"after": after, "atMost": 2, "per": "1h"}});
+/// A scene with three users and room for two removals.
+async fn three_users_and_a_brake_at_two() -> Scene {
+    let brake = json!({"removals": {"after": "0s", "atMost": 2, "per": "1h"}});
     let scene = Scene::with(Vendor::Pegasus, Options::default(), brake).await;
     for name in ["ada", "bob", "eve"] {
         scene.user(name, person(name, json!({}))).await;
@@ -27,6 +27,18 @@ async fn three_users_and_a_brake_at_two(after: &str) -> Scene {
     scene
 }
 
+/// Deletes several users such that all are seen to go before the first is taken away.
+async fn delete_at_once(scene: &Scene, names: &[&str]) {
+    scene.annotate::<ProviderCredential>("main", "usher.dev/paused", "true").await;
+    for name in names {
+        scene.delete::<PlatformUser>(name).await;
+    }
+    for name in names {
+        scene.user_says(name, "DeletionBlocked").await;
+    }
+    scene.annotate::<ProviderCredential>("main", "usher.dev/paused", "false").await;
+}
+
 /// What comes between `start` and `end` in a message, as a person would copy it.
 fn printed(message: &str, start: &str, end: &str) -> String {
     let rest = message.split_once(start).unwrap_or_else(|| panic!("{start} is not in {message}")).1;
@@ -35,12 +47,10 @@ fn printed(message: &str, start: &str, end: &str) -> String {
 
 #[tokio::test]
 async fn one_slip_costs_no_more_accounts_than_the_brake_lets_through() {
-    let scene = three_users_and_a_brake_at_two("0s").await;
+    let scene = three_users_and_a_brake_at_two().await;
     scene.delete::<PlatformUser>("ada").await;
     scene.until_gone::<PlatformUser>("ada").await;
-    for name in ["bob", "eve"] {
-        scene.delete::<PlatformUser>(name).await;
-    }
+    delete_at_once(&scene, &["bob", "eve"]).await;
     let held = scene.user_says("eve", "RemovalHeld").await;
     assert!(message(&held).contains("spec.removals.atMost"), "{}", message(&held));
     scene.user_says("bob", "RemovalHeld").await;
@@ -78,10 +88,8 @@ async fn one_slip_costs_no_more_accounts_than_the_brake_lets_through() {
 
 #[tokio::test]
 async fn a_held_removal_ends_as_orphan_by_the_command_in_its_message() {
-    let scene = three_users_and_a_brake_at_two("2s").await;
-    for name in ["ada", "bob", "eve"] {
-        scene.delete::<PlatformUser>(name).await;
-    }
+    let scene = three_users_and_a_brake_at_two().await;
+    delete_at_once(&scene, &["ada", "bob", "eve"]).await;
     let held = scene.user_says("ada", "RemovalHeld").await;
     let patch: Value = serde_json::from_str(&printed(&message(&held), "--type merge -p '", "'")).unwrap();
     scene.patch::<PlatformUser>("ada", patch).await;

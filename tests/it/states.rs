@@ -1,0 +1,334 @@
+//! docs/states.md: every state that waits for a person or a thing, with the message as it really is said. `USHER_BLESS=1` writes the page anew.
+
+use futures::StreamExt;
+use futures::future::{BoxFuture, FutureExt};
+use serde_json::{Value, json};
+use usher::api::conditions::{ConditionType, find};
+use usher::api::{PlatformGroup, PlatformUser, ProviderCredential};
+use usher_sandbox::vendors::{Fault, FaultKind, Options, Vendor};
+
+use crate::scene::{Scene, merge};
+
+/// Where the page is.
+const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/states.md");
+
+const INTRODUCTION: &str = "# What usher says when it cannot go on
+
+Every reason of the condition Ready that is not the good end, with a message as usher really writes it. A test makes each of these states
+come about on a real API server and compares what is said with this page. Names, addresses and times are examples.
+
+| kind | reason | when | message |
+|---|---|---|---|
+";
+
+/// One state: kind, reason, when it comes about, what is said.
+type Row = (&'static str, &'static str, &'static str, String);
+
+fn ada(further: Value) -> Value {
+    let mut spec = json!({"email": "ada@example.com", "provider": {"pegasus": {"sendEmail": true}}});
+    merge(&mut spec, further);
+    spec
+}
+
+/// The message with everything that differs from run to run replaced.
+fn general(scene: &Scene, message: &str) -> String {
+    let address = scene.vendor.url().trim_start_matches("http://").split('/').next().unwrap().to_owned();
+    let text = message.replace(&address, "vendor.example.com").replace(&format!("{}/", scene.namespace), "identity/");
+    let text = text.replace(&format!("-n {} ", scene.namespace), "-n identity ");
+    let text = text.replace(&format!(" {} ", scene.namespace), " identity ");
+    text.split(' ').map(timeless).collect::<Vec<_>>().join(" ").replace('|', "\\|")
+}
+
+fn timeless(word: &str) -> String {
+    let bare = word.trim_end_matches([',', ';', ':', '.']);
+    if bare.parse::<jiff::Timestamp>().is_ok() {
+        return word.replace(bare, "2026-01-31T12:00:00Z");
+    }
+    match bare.split_once("release-removals=") {
+        Some((_, token)) => word.replace(token, "1769860800-0a1b2c3d"),
+        None => without_id(word),
+    }
+}
+
+/// The simulated vendor counts its ids from 5000, in the order in which log-ins and accounts come.
+fn without_id(word: &str) -> String {
+    let (start, last) = word.split_at(word.rfind('/').map_or(0, |at| at + 1));
+    let is_id = last.len() == 4 && last.starts_with("500");
+    if is_id { format!("{start}5001") } else { word.to_owned() }
+}
+
+async fn user_says(scene: &Scene, name: &str, reason: &'static str) -> String {
+    let user: PlatformUser = scene.user_says(name, reason).await;
+    let conditions = &user.status.as_ref().unwrap().report.conditions;
+    general(scene, &find(conditions, ConditionType::Ready).unwrap().message)
+}
+
+async fn group_says(scene: &Scene, name: &str, reason: &'static str) -> String {
+    let group: PlatformGroup = scene.group_says(name, reason).await;
+    let conditions = &group.status.as_ref().unwrap().report.conditions;
+    general(scene, &find(conditions, ConditionType::Ready).unwrap().message)
+}
+
+async fn credential_says(scene: &Scene, reason: &'static str) -> String {
+    let credential: ProviderCredential = scene.credential_says(reason).await;
+    let conditions = &credential.status.as_ref().unwrap().conditions;
+    general(scene, &find(conditions, ConditionType::Ready).unwrap().message)
+}
+
+/// States that a user's manifest brings about by itself.
+fn by_manifest() -> Vec<(&'static str, &'static str, Value)> {
+    vec![
+        ("WaitingForCredential", "the credential does not exist", json!({"credentialRef": {"name": "nowhere"}})),
+        ("WaitingForGroup", "a group has no manifest yet", json!({"groups": [{"groupRef": {"name": "north"}}]})),
+        (
+            "WaitingForSecret",
+            "the password's Secret is missing",
+            json!({"provider": {"pegasus": {"sendEmail": false}}, "passwordSecretRef": {"name": "login"}}),
+        ),
+        ("ChangesPending", "mode Plan, and there is something to do", json!({"mode": "Plan"})),
+        ("NotFound", "no account has this id", json!({"externalId": "4711"})),
+        ("NotFound", "no group has this id", json!({"groups": [{"externalId": "17"}]})),
+        ("NotFound", "no group has this name", json!({"groups": [{"externalName": "Nobody"}]})),
+        ("AmbiguousMatch", "two groups have this name", json!({"groups": [{"externalName": "Twins"}]})),
+        ("AlreadyExists", "the account was there before", json!({"email": "stranger@example.com"})),
+        ("Invalid", "the vendor needs a password", json!({"provider": {"pegasus": {"sendEmail": false}}})),
+        ("Invalid", "externalId is another person", json!({"externalId": "STRANGER"})),
+        (
+            "NamespaceNotAllowed",
+            "a credential elsewhere that may not be used",
+            json!({"credentialRef": {"namespace": "elsewhere"}}),
+        ),
+        ("Privileged", "administrator rights", json!({"provider": {"pegasus": {"isStaff": true}}})),
+        ("Protected", "the credential protects the account", json!({"email": "root@example.com"})),
+        ("Protected", "it is the account usher logs in with", json!({"email": "usher@example.com"})),
+    ]
+}
+
+async fn from_manifest(reason: &'static str, when: &'static str, mut further: Value) -> Row {
+    let scene = Scene::with(Vendor::Pegasus, Options::default(), json!({"protected": ["root@example.com"]})).await;
+    let stranger = scene.vendor.put_user(json!({"email": "stranger@example.com", "username": "stranger@example.com"}));
+    scene.vendor.put_group(json!({"name": "Twins"}));
+    scene.vendor.put_group(json!({"name": "Twins"}));
+    if further["externalId"] == "STRANGER" {
+        further["externalId"] = json!(stranger);
+    }
+    scene.credential_says("Synced").await;
+    scene.user_as_is("ada", ada(further)).await;
+    ("PlatformUser", reason, when, user_says(&scene, "ada", reason).await)
+}
+
+/// States that the vendor's answer to a create brings about.
+async fn from_answer(reason: &'static str, when: &'static str, fault: FaultKind) -> Row {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    scene.vendor.fault(Fault::always("users.create", fault));
+    scene.user("ada", ada(json!({}))).await;
+    ("PlatformUser", reason, when, user_says(&scene, "ada", reason).await)
+}
+
+async fn made(credential: Value) -> Scene {
+    let scene = Scene::with(Vendor::Pegasus, Options::default(), credential).await;
+    scene.user("ada", ada(json!({}))).await;
+    scene.user_ready("ada").await;
+    scene
+}
+
+async fn duplicate() -> Row {
+    let scene = made(json!({})).await;
+    scene.user("ada-2", ada(json!({}))).await;
+    ("PlatformUser", "Duplicate", "another object holds the account", user_says(&scene, "ada-2", "Duplicate").await)
+}
+
+async fn renamed_by_someone() -> Row {
+    let scene = made(json!({})).await;
+    scene.vendor.edit_user("ada@example.com", json!({"email": "eve@example.com", "username": "eve@example.com"}));
+    scene.user("ada", ada(json!({"phone": "1"}))).await;
+    let said = user_says(&scene, "ada", "ProviderMismatch").await;
+    ("PlatformUser", "ProviderMismatch", "the bound account is somebody else now", said)
+}
+
+async fn other_vendor() -> Row {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    scene.user("ada", json!({"email": "ada@example.com", "provider": {"amani": {}}})).await;
+    (
+        "PlatformUser",
+        "ProviderMismatch",
+        "the block is another vendor's",
+        user_says(&scene, "ada", "ProviderMismatch").await,
+    )
+}
+
+async fn vanished() -> Row {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    scene.vendor.put_user(json!({"email": "ada@example.com", "username": "ada@example.com"}));
+    scene.user("ada", ada(json!({"adoptionPolicy": "Adopt"}))).await;
+    scene.user_ready("ada").await;
+    scene.vendor.remove_user("ada@example.com");
+    scene.sweep("1").await;
+    ("PlatformUser", "NotFound", "an adopted account is gone", user_says(&scene, "ada", "NotFound").await)
+}
+
+async fn deleting() -> Row {
+    let scene = made(json!({"removals": {"after": "10m"}})).await;
+    scene.delete::<PlatformUser>("ada").await;
+    ("PlatformUser", "Deleting", "a removal waits for an heir", user_says(&scene, "ada", "Deleting").await)
+}
+
+async fn held() -> Row {
+    let scene = made(json!({"removals": {"after": "0s", "atMost": 0}})).await;
+    scene.delete::<PlatformUser>("ada").await;
+    (
+        "PlatformUser",
+        "RemovalHeld",
+        "more removals than the brake allows",
+        user_says(&scene, "ada", "RemovalHeld").await,
+    )
+}
+
+async fn deletion_while(when: &'static str, credential: Value, spoil: impl AsyncFnOnce(&Scene)) -> Row {
+    let scene = made(credential).await;
+    spoil(&scene).await;
+    scene.delete::<PlatformUser>("ada").await;
+    ("PlatformUser", "DeletionBlocked", when, user_says(&scene, "ada", "DeletionBlocked").await)
+}
+
+async fn industrility_user(spec: Value, reason: &'static str, when: &'static str) -> Row {
+    let scene = Scene::new(Vendor::Industrility).await;
+    let mut whole = json!({"email": "ada@example.com", "firstName": "Ada", "lastName": "Lovelace", "provider": {"industrility": {
+        "orgName": "Example", "userType": "Customer", "userLoginType": "COGNITO", "parentUser": "US-root@example.com", "role": "UR-customer"}}});
+    scene.user("ada", whole.clone()).await;
+    scene.user_says("ada", "Created").await;
+    merge(&mut whole, spec);
+    scene.user("ada", whole).await;
+    ("PlatformUser", reason, when, user_says(&scene, "ada", reason).await)
+}
+
+async fn group(vendor: Vendor, reason: &'static str, when: &'static str, spec: Value) -> Row {
+    let scene = Scene::new(vendor).await;
+    scene.vendor.put_group(json!({"name": "Taken"}));
+    scene.group("north", spec).await;
+    ("PlatformGroup", reason, when, group_says(&scene, "north", reason).await)
+}
+
+async fn full_group() -> Row {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    scene.group("north", json!({})).await;
+    let group = scene.group_says("north", "Synced").await;
+    let id: i64 = group.status.unwrap().identity.external_id.unwrap().parse().unwrap();
+    scene.vendor.put_user(json!({"email": "eve@example.com", "username": "eve@example.com", "groups": [id]}));
+    scene.delete::<PlatformGroup>("north").await;
+    ("PlatformGroup", "DeletionBlocked", "the group is not empty", group_says(&scene, "north", "DeletionBlocked").await)
+}
+
+async fn credential(reason: &'static str, when: &'static str, spec: Value, secret: Value) -> Row {
+    let scene = Scene::without_credential(Vendor::Pegasus, Options::default()).await;
+    if !secret.is_null() {
+        scene.secret("main", &secret).await;
+    }
+    scene.apply_credential(spec).await;
+    ("ProviderCredential", reason, when, credential_says(&scene, reason).await)
+}
+
+async fn credential_of_a_vendor_that_is_away() -> Row {
+    let scene = Scene::without_credential(Vendor::Pegasus, Options::default()).await;
+    scene.vendor.fault(Fault::always("*", FaultKind::Status(503, None)));
+    scene.apply_secret("main").await;
+    scene.apply_credential(json!({})).await;
+    (
+        "ProviderCredential",
+        "ProviderUnavailable",
+        "the vendor is away",
+        credential_says(&scene, "ProviderUnavailable").await,
+    )
+}
+
+async fn credential_in_use() -> Row {
+    let scene = made(json!({})).await;
+    scene.delete::<ProviderCredential>("main").await;
+    (
+        "ProviderCredential",
+        "DeletionBlocked",
+        "objects are bound through it",
+        credential_says(&scene, "DeletionBlocked").await,
+    )
+}
+
+fn users() -> Vec<BoxFuture<'static, Row>> {
+    let slow_down = FaultKind::RateLimited(Some(std::time::Duration::from_mins(10)));
+    vec![
+        from_answer("RateLimited", "the vendor asks to slow down", slow_down).boxed(),
+        from_answer("ProviderUnavailable", "the vendor fails", FaultKind::Status(503, None)).boxed(),
+        from_answer("ProviderUnavailable", "the answer makes no sense", FaultKind::Html).boxed(),
+        from_answer("PermissionDenied", "the login may not do this", FaultKind::Status(403, None)).boxed(),
+        from_answer("Invalid", "the vendor finds fault with a value", FaultKind::Status(422, None)).boxed(),
+        duplicate().boxed(),
+        renamed_by_someone().boxed(),
+        other_vendor().boxed(),
+        vanished().boxed(),
+        industrility_user(json!({"lastName": "Byron"}), "Unsupported", "the vendor cannot change a user").boxed(),
+        industrility_user(json!({"deletionPolicy": "Delete"}), "Unsupported", "the vendor cannot remove a user")
+            .boxed(),
+        deleting().boxed(),
+        held().boxed(),
+        deletion_while("the object is paused", json!({}), async |scene: &Scene| {
+            scene.annotate::<PlatformUser>("ada", "usher.dev/paused", "true").await;
+        })
+        .boxed(),
+        deletion_while("the vendor refuses", json!({}), async |scene: &Scene| {
+            scene.vendor.fault(Fault::always("users.delete", FaultKind::Status(403, None)));
+        })
+        .boxed(),
+        deletion_while("the account is protected", json!({}), async |scene: &Scene| {
+            scene.apply_credential(json!({"protected": ["ada@example.com"]})).await;
+            scene.user_says("ada", "Protected").await;
+        })
+        .boxed(),
+    ]
+}
+
+fn others() -> Vec<BoxFuture<'static, Row>> {
+    vec![
+        group(
+            Vendor::Pegasus,
+            "AlreadyExists",
+            "a group of this name was there before",
+            json!({"displayName": "Taken"}),
+        )
+        .boxed(),
+        group(Vendor::Amani, "NotFound", "no role has this name", json!({"displayName": "Nobody"})).boxed(),
+        group(Vendor::Industrility, "Invalid", "the vendor has no API for groups", json!({})).boxed(),
+        full_group().boxed(),
+        credential("WaitingForSecret", "its Secret is missing", json!({}), json!(null)).boxed(),
+        credential("Unauthenticated", "the login is refused", json!({}), json!({"token": "fake-wrong-token"})).boxed(),
+        credential("Invalid", "its Secret lacks a key", json!({}), json!({"other": "x"})).boxed(),
+        credential(
+            "Invalid",
+            "its address is one of the metadata service",
+            json!({"provider": {"pegasus": {"url": "http://169.254.169.254"}}}),
+            json!({"token": "fake-token"}),
+        )
+        .boxed(),
+        credential_of_a_vendor_that_is_away().boxed(),
+        credential_in_use().boxed(),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_state_that_waits_is_in_the_docs_with_what_it_really_says() {
+    let manifests = by_manifest().into_iter().map(|(reason, when, spec)| from_manifest(reason, when, spec).boxed());
+    let all = manifests.chain(users()).chain(others());
+    let rows: Vec<Row> = futures::stream::iter(all).buffered(8).collect().await;
+    let lines = rows.iter().map(|(kind, reason, when, said)| format!("| {kind} | {reason} | {when} | {said} |\n"));
+    let page: String = std::iter::once(INTRODUCTION.to_owned()).chain(lines).collect();
+    for (kind, reason, when, said) in &rows {
+        assert!(said.len() > 20 && !said.contains("PlatformUser {"), "{kind} {reason} {when}: {said}");
+    }
+    if std::env::var_os("USHER_BLESS").is_some() {
+        std::fs::write(PAGE, &page).unwrap();
+    }
+    let kept = std::fs::read_to_string(PAGE).unwrap_or_default();
+    let differs: Vec<(&str, &str)> = kept.lines().zip(page.lines()).filter(|(kept, said)| kept != said).collect();
+    assert!(
+        differs.is_empty() && kept.len() == page.len(),
+        "docs/states.md (left) is not what is said (right); run with USHER_BLESS=1 and read the difference: {differs:#?}"
+    );
+}
