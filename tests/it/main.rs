@@ -10,6 +10,7 @@ mod credentials;
 mod demo;
 mod judgement;
 mod lifecycle;
+mod modes;
 mod permissions;
 mod process;
 mod scene;
