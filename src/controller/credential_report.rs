@@ -83,7 +83,8 @@ pub async fn report(
     Ok(next(credential, link))
 }
 
-fn verdict(context: &Context, credential: &ProviderCredential, link: &Link) -> Verdict {
+/// What is to be said of a credential.
+pub(super) fn verdict(context: &Context, credential: &ProviderCredential, link: &Link) -> Verdict {
     if credential.metadata.deletion_timestamp.is_some() {
         let bound = bound(context, credential);
         let message = format!(
@@ -179,7 +180,7 @@ pub async fn is_released(context: &Context, credential: &Arc<ProviderCredential>
 }
 
 /// How many objects are bound, or being created, through a credential.
-fn bound(context: &Context, credential: &ProviderCredential) -> usize {
+pub(super) fn bound(context: &Context, credential: &ProviderCredential) -> usize {
     let key = key(credential);
     let users = context.users.all(|user| user.credential_key() == key && user.is_held());
     let groups = context.groups.all(|group| group.credential_key() == key && group.is_held());

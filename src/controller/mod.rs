@@ -14,6 +14,7 @@ mod make;
 mod managed;
 mod outcome;
 mod password;
+pub mod preview;
 mod record;
 mod removal;
 mod report;
@@ -74,6 +75,7 @@ pub async fn run(
         recorder: Recorder::new(client.clone(), reporter),
         tally,
         backoff: Backoff::default(),
+        preview: false,
         digest_key: OnceCell::new(),
     });
     let watches = watch_all(&context, client, user_writer, group_writer, credential_writer, secret_writer);

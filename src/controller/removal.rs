@@ -11,7 +11,7 @@ use super::context::Context;
 use super::managed::user_wish;
 use super::outcome::{Deed, Stop};
 use super::record::{self, Shelved};
-use super::{make, resolve};
+use super::{make, preview, resolve};
 use crate::api::status::Identity;
 use crate::api::{ObjectKey, Reason};
 use crate::plan::{Account, Changes, GroupSupport, Removal, Subject, Wish, removal};
@@ -65,7 +65,7 @@ async fn at_the_vendor<K: Shelved>(
         return Err(blocked(object, &format!("paused by {by}; lift that")));
     }
     let connection = reachable(context, object)?;
-    if resolve::mode(context, &connection, &**object) != crate::api::user::Mode::Enforce {
+    if preview::mode(context, &connection, &**object) != crate::api::user::Mode::Enforce {
         return Err(blocked(object, "mode Plan removes nothing; set mode: Enforce"));
     }
     not_awaited(context, object)?;
@@ -75,6 +75,7 @@ async fn at_the_vendor<K: Shelved>(
         None => Deed::Deleted,
         Some(account) => {
             check(object, &connection, &account, identity)?;
+            preview::not_for_real(context, || preview::removal(object, &connection, &account, decided))?;
             take_away(object, &connection, &account, decided).await?
         }
     };
@@ -207,7 +208,7 @@ async fn take_away<K: Shelved>(
         Deed::Disabled
     } else {
         if let Some(held) = &account.in_use {
-            return Err(blocked(object, &format!("the group still holds {held}; move them to another group")));
+            return Err(in_use(object, held));
         }
         match provider.delete(K::SUBJECT, &account.id).await {
             Err(error) if error.kind == ErrorKind::NotFound => {}
@@ -220,7 +221,13 @@ async fn take_away<K: Shelved>(
     Ok(deed)
 }
 
+/// The vendor holds on to a group that is not empty.
+pub fn in_use<K: Shelved>(object: &Arc<K>, held: &str) -> Stop {
+    blocked(object, &format!("the group still holds {held}; move them to another group"))
+}
+
 async fn let_go<K: Shelved>(context: &Context, object: &Arc<K>, deed: Option<Deed>) -> Result<(), Stop> {
+    preview::not_for_real(context, || preview::release(&**object, deed))?;
     record::let_go(context, &**object).await?;
     Err(Stop::Gone(deed))
 }

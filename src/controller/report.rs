@@ -112,7 +112,8 @@ async fn failed<K: Shelved>(
     })
 }
 
-fn reason_of(error: &ProviderError) -> Reason {
+/// The reason that a vendor's refusal gives an object.
+pub(super) fn reason_of(error: &ProviderError) -> Reason {
     match error.kind {
         ErrorKind::Unauthenticated => Reason::WaitingForCredential,
         ErrorKind::PermissionDenied => Reason::PermissionDenied,

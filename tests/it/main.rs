@@ -12,6 +12,7 @@ mod judgement;
 mod lifecycle;
 mod modes;
 mod permissions;
+mod plan;
 mod process;
 mod scene;
 mod world;
