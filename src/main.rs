@@ -7,8 +7,12 @@ use usher::cli::Cli;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match Cli::parse().execute().await {
-        Ok(()) => ExitCode::SUCCESS,
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(usage) => return usher::cli::explain(&usage),
+    };
+    match cli.execute().await {
+        Ok(code) => code,
         Err(error) => usher::cli::complain(&*error),
     }
 }

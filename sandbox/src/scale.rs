@@ -64,7 +64,8 @@ struct Figures {
 pub async fn run(args: Args, out: &mut (dyn Write + Send)) -> Result<(), Failure> {
     if let Some(arguments) = args.operator {
         let arguments = ["usher".to_owned(), "run".to_owned()].into_iter().chain(arguments);
-        return Box::pin(usher::cli::Cli::parse_from(arguments).execute()).await;
+        Box::pin(usher::cli::Cli::parse_from(arguments).execute()).await?;
+        return Ok(());
     }
     writeln!(out, "{} users at Pegasus, {} ms a call, {} at a time", args.users, args.latency, args.concurrency)?;
     let figures = measure(&args).await?;

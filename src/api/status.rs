@@ -63,6 +63,13 @@ pub struct PendingCall {
     pub fields: Vec<String>,
 }
 
+impl PendingCall {
+    /// A call from its parts.
+    pub fn new(operation: impl Into<String>, target: impl Into<String>, fields: Vec<String>) -> Self {
+        Self { operation: operation.into(), target: target.into(), fields }
+    }
+}
+
 /// What people read: written by `usher`.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]

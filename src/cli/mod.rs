@@ -2,7 +2,10 @@
 
 mod counting;
 mod crds;
+mod plan;
 mod run;
+
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -23,23 +26,35 @@ enum Command {
     Run(Box<run::Args>),
     /// Write the CustomResourceDefinitions, or check that a folder holds them as they are.
     Crds(crds::Args),
+    /// Show the calls that `usher run` would make, for the cluster or for files not applied yet. Never writes.
+    Plan(plan::Args),
 }
 
 impl Cli {
-    /// Runs the command.
+    /// Runs the command and returns its exit code.
     ///
     /// Errors: what went wrong and what to do, for a person at a terminal.
-    pub async fn execute(self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    pub async fn execute(self) -> Result<ExitCode, Box<dyn std::error::Error + Send + Sync>> {
         match self.command {
-            Command::Run(args) => Ok(Box::pin(run::run(*args)).await?),
-            Command::Crds(args) => Ok(crds::crds(&args)?),
+            Command::Run(args) => Box::pin(run::run(*args)).await?,
+            Command::Crds(args) => crds::crds(&args)?,
+            Command::Plan(args) => return Ok(Box::pin(plan::plan(args)).await?),
         }
+        Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Prints help, or what is wrong with the arguments. That is exit code 1: clap's own, 2, says "changes" of `usher plan`.
+#[must_use]
+pub fn explain(usage: &clap::Error) -> ExitCode {
+    // Nobody reads a closed terminal.
+    let _ = usage.print();
+    if usage.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 /// Prints an error with its causes to standard error; the exit code is 1.
 #[must_use]
-pub fn complain(error: &(dyn std::error::Error + 'static)) -> std::process::ExitCode {
+pub fn complain(error: &(dyn std::error::Error + 'static)) -> ExitCode {
     let mut text = format!("usher: {error}");
     let mut cause = error.source();
     while let Some(inner) = cause {
@@ -49,5 +64,5 @@ pub fn complain(error: &(dyn std::error::Error + 'static)) -> std::process::Exit
     }
     // Nobody reads a closed standard error.
     let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{text}\n").as_bytes());
-    std::process::ExitCode::FAILURE
+    ExitCode::FAILURE
 }

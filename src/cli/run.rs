@@ -218,7 +218,8 @@ fn mode(text: &str) -> Result<Mode, String> {
     }
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
+/// Whole seconds from 1 to 3600.
+pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     match text.parse::<u64>() {
         Ok(number @ 1..=3600) => Ok(Duration::from_secs(number)),
         _ => Err("write whole seconds from 1 to 3600".into()),

@@ -82,7 +82,7 @@ impl<K: Shelved> Case<'_, K> {
         if let Some(account) = listed.filter(|_| !self.forced)
             && self.steps(Some(&account))?.is_empty()
         {
-            let released = self.releases_groups && self.identity.groups.is_some();
+            let released = self.releases_groups && self.identity.groups.is_some() && self.mode == Mode::Enforce;
             self.remember(&account).await?;
             return Ok(released.then_some(Deed::GroupsReleased));
         }
@@ -101,6 +101,13 @@ impl<K: Shelved> Case<'_, K> {
         let added: BTreeSet<String> = self.identity.groups.iter().flatten().cloned().collect();
         let known = Known { sent: &sent, added: &added, password_due: self.password.due().is_some() };
         Ok(plan(self.connection.table(K::SUBJECT), &self.desired, observed, known)?)
+    }
+
+    /// The steps that make an account anew whose binding is forgotten: everything is due again, the password too.
+    pub(super) fn steps_anew(&self) -> Result<Vec<Step>, Stop> {
+        let password_due = self.password.version().is_some();
+        let known = Known { sent: &Sent::default(), added: &BTreeSet::new(), password_due };
+        Ok(plan(self.connection.table(K::SUBJECT), &self.desired, None, known)?)
     }
 
     /// Carries out steps on an account that was just read.

@@ -68,19 +68,17 @@ impl<K: Shelved> Case<'_, K> {
         if self.mode == Mode::Enforce || steps.is_empty() {
             return Ok(());
         }
-        let call = |operation: &str, fields: Vec<String>| PendingCall {
-            operation: operation.to_owned(),
-            target: target.to_owned(),
-            fields,
-        };
-        let pending = steps.iter().map(|step| match step {
-            Step::Create(changes) => call("create", changes.names()),
-            Step::Update(changes) => call("update", changes.names()),
-            Step::Grant { application, rights } => {
-                call("grant", rights.keys().map(|right| format!("{application}.{right}")).collect())
-            }
-        });
-        Err(Stop::Pending(pending.collect()))
+        Err(Stop::Pending(pending(target, steps)))
+    }
+
+    /// Errors: Plan mode, with `operation`, which writes to the object's status alone, and the calls that follow it.
+    pub(super) fn only_if_binding(&self, operation: &str, target: &str, steps: &[Step]) -> Result<(), Stop> {
+        if self.mode == Mode::Enforce {
+            return Ok(());
+        }
+        let mut calls = vec![PendingCall::new(operation, target, Vec::new())];
+        calls.extend(pending(target, steps));
+        Err(Stop::Pending(calls))
     }
 
     /// A group of a vendor without a group API: the id is taken as given.
@@ -133,6 +131,7 @@ impl<K: Shelved> Case<'_, K> {
         self.identity.account = Some(self.connection.account.clone());
         self.identity.adopted = Some(true);
         if self.identity != before {
+            self.only_if_binding("bind", id, &[])?;
             self.object = record::identity(self.context, &*self.object, &self.identity, false).await?;
         }
         Ok(())
@@ -166,13 +165,23 @@ impl<K: Shelved> Case<'_, K> {
             );
             return Err(Stop::because(Reason::NotFound, message));
         }
-        if self.mode == Mode::Plan {
-            let steps = self.steps(None)?;
-            self.only_if_enforced(self.desired.key(), &steps)?;
-        }
+        self.only_if_enforced(self.desired.key(), &self.steps_anew()?)?;
         self.identity = crate::api::status::Identity::default();
         self.object = record::identity(self.context, &*self.object, &self.identity, false).await?;
         self.context.wake(self.object.key());
         Err(Stop::Parked)
     }
+}
+
+/// What `steps` would send for `target`.
+fn pending(target: &str, steps: &[Step]) -> Vec<PendingCall> {
+    let call = |operation: &str, fields: Vec<String>| PendingCall::new(operation, target, fields);
+    let calls = steps.iter().map(|step| match step {
+        Step::Create(changes) => call("create", changes.names()),
+        Step::Update(changes) => call("update", changes.names()),
+        Step::Grant { application, rights } => {
+            call("grant", rights.keys().map(|right| format!("{application}.{right}")).collect())
+        }
+    });
+    calls.collect()
 }

@@ -82,6 +82,8 @@ pub struct Context {
     pub tally: Arc<dyn Tally>,
     /// How long failing objects wait.
     pub backoff: Backoff,
+    /// Whether nothing is carried out, removals neither: what would be is told as pending calls.
+    pub preview: bool,
     /// Key of password digests, read or made once.
     pub digest_key: OnceCell<DigestKey>,
 }

@@ -89,7 +89,7 @@ fn is_forced(credential: &ProviderCredential) -> bool {
 }
 
 /// The link as it is now: the one before if neither spec nor Secret changed and nothing is suspect.
-async fn attempt(
+pub(super) async fn attempt(
     credential: &ProviderCredential,
     context: &Context,
     before: Option<Link>,

@@ -96,7 +96,8 @@ fn wake_going(context: &Context, key: &ObjectKey) {
     groups.iter().for_each(|group| context.wake(group.key()));
 }
 
-fn verdict(context: &Context, credential: &ProviderCredential, link: &Link) -> Verdict {
+/// What is to be said of a credential.
+pub(super) fn verdict(context: &Context, credential: &ProviderCredential, link: &Link) -> Verdict {
     if credential.metadata.deletion_timestamp.is_some() {
         let bound = bound(context, credential);
         let message = format!(
@@ -207,7 +208,7 @@ fn forget(context: &Context, credential: &ProviderCredential) {
 }
 
 /// How many objects that may use a credential are bound, or being created, through it.
-fn bound(context: &Context, credential: &ProviderCredential) -> usize {
+pub(super) fn bound(context: &Context, credential: &ProviderCredential) -> usize {
     let key = key(credential);
     let serves =
         |namespace: Option<String>| access::may_use(context, &key, &credential.spec, &namespace.unwrap_or_default());

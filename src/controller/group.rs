@@ -35,7 +35,12 @@ pub async fn reconcile(group: Arc<PlatformGroup>, context: &Context) -> Result<A
     Ok(action)
 }
 
-async fn attempt(group: &mut Arc<PlatformGroup>, scene: &mut Scene, context: &Context) -> Result<Done, Stop> {
+/// One look at a group, up to how it ended; nothing is said of it yet.
+pub(super) async fn attempt(
+    group: &mut Arc<PlatformGroup>,
+    scene: &mut Scene,
+    context: &Context,
+) -> Result<Done, Stop> {
     if group.is_going() {
         removal::remove(context, group).await?;
     }

@@ -141,6 +141,7 @@ impl<K: Shelved> Case<'_, K> {
 
     /// Binds the account that our own lost create made; everything that create may have left open is then due.
     async fn claim(&mut self, account: Account) -> Result<Deed, Stop> {
+        self.only_if_binding("bind", &account.id, &self.steps(Some(&account))?)?;
         self.bind(&account, false).await?;
         self.connection.wrote(K::SUBJECT, &account.id, Some(account.clone()));
         let steps = self.steps(Some(&account))?;
@@ -210,7 +211,7 @@ impl<K: Shelved> Case<'_, K> {
             self.password = Password::Sent(version.clone());
         }
         let steps = self.steps(Some(&account))?;
-        self.only_if_enforced(&account.id, &steps)?;
+        self.only_if_binding("adopt", &account.id, &steps)?;
         self.bind(&account, true).await?;
         self.perform(&account, steps).await?;
         Ok(Deed::Adopted)

@@ -17,6 +17,7 @@ mod make;
 mod managed;
 mod outcome;
 mod password;
+pub mod preview;
 mod record;
 mod removal;
 mod report;
@@ -87,6 +88,7 @@ pub async fn run(
         recorder: Recorder::new(client.clone(), reporter),
         tally,
         backoff: Backoff::default(),
+        preview: false,
         digest_key: OnceCell::new(),
     });
     let writers = (user_writer, group_writer, credential_writer, secret_writer, namespace_writer);

@@ -11,7 +11,7 @@ use super::context::Context;
 use super::managed::user_wish;
 use super::outcome::{Deed, Farewell, Stop};
 use super::record::{self, Shelved};
-use super::{access, brake, heir, make, resolve, rights, salvage};
+use super::{access, brake, heir, make, preview, resolve, rights, salvage};
 use crate::api::conditions::Verdict;
 use crate::api::status::Identity;
 use crate::api::{ObjectKey, Reason};
@@ -54,7 +54,9 @@ pub fn has_account<K: Shelved>(object: &K) -> bool {
 async fn hand_over<K: Shelved>(context: &Context, object: &Arc<K>, heir: Arc<K>) -> Result<(), Stop> {
     let id = object.identity().external_id.unwrap_or_default();
     let note = format!("the account {id} passes on to {}; nothing was sent to the vendor", heir.key());
-    heir::pass_on(context, &**object, heir).await?;
+    if !context.preview {
+        heir::pass_on(context, &**object, heir).await?;
+    }
     let_go(context, object, Some(Farewell { deed: Deed::HandedOver, note, warns: false })).await
 }
 
@@ -99,13 +101,17 @@ async fn at_the_vendor<K: Shelved>(
     let credential = access::credential(context, &**object).ok_or_else(|| {
         blocked(object, &format!("{} is not there or may not be used from here", object.credential_key()))
     })?;
-    brake::wait_for_heirs(&credential, &**object)?;
+    if !context.preview {
+        brake::wait_for_heirs(&credential, &**object)?;
+    }
     let connection = reachable(context, object)?;
-    if resolve::mode(context, &connection, &**object) != crate::api::user::Mode::Enforce {
+    if preview::mode(context, &connection, &**object) != crate::api::user::Mode::Enforce {
         return Err(blocked(object, "mode Plan removes nothing; set mode: Enforce"));
     }
     not_awaited(context, object)?;
-    brake::admit(context, &credential, &**object).await?;
+    if !context.preview {
+        brake::admit(context, &credential, &**object).await?;
+    }
     connection.gate.open()?;
     let _place = connection.gate.try_enter(Lane::Edit, &object.key()).ok_or(Stop::Parked)?;
     let id = identity.external_id.as_deref().unwrap_or_default();
@@ -113,6 +119,7 @@ async fn at_the_vendor<K: Shelved>(
         None => (Deed::Deleted, format!("{} has no such account any more", connection.vendor.title())),
         Some(account) => {
             check(object, &connection, &account, identity)?;
+            preview::not_for_real(context, || preview::removal(object, &connection, &account, decided))?;
             if K::shelf(context).newest(object.clone()).generation() != object.generation() {
                 // Someone may have changed the policy while we looked.
                 context.wake(object.key());
@@ -243,7 +250,7 @@ async fn take_away<K: Shelved>(
         Deed::Disabled
     } else {
         if let Some(held) = &account.in_use {
-            return Err(blocked(object, &format!("the group still holds {held}; move them to another group")));
+            return Err(in_use(object, held));
         }
         match provider.delete(K::SUBJECT, &account.id).await {
             Err(error) if error.kind == ErrorKind::NotFound => {}
@@ -255,7 +262,13 @@ async fn take_away<K: Shelved>(
     Ok(deed)
 }
 
+/// The vendor holds on to a group that is not empty.
+pub fn in_use<K: Shelved>(object: &Arc<K>, held: &str) -> Stop {
+    blocked(object, &format!("the group still holds {held}; move them to another group"))
+}
+
 async fn let_go<K: Shelved>(context: &Context, object: &Arc<K>, farewell: Option<Farewell>) -> Result<(), Stop> {
+    preview::not_for_real(context, || preview::release(&**object, farewell.as_ref()))?;
     record::let_go(context, &**object).await?;
     if let Some(uid) = object.uid() {
         brake::forget(context, &uid).await;

@@ -129,7 +129,8 @@ fn way_out(reason: Reason) -> &'static str {
     }
 }
 
-fn reason_of(error: &ProviderError) -> Reason {
+/// The reason that a vendor's refusal gives an object.
+pub(super) fn reason_of(error: &ProviderError) -> Reason {
     match error.kind {
         ErrorKind::Unauthenticated => Reason::WaitingForCredential,
         ErrorKind::PermissionDenied => Reason::PermissionDenied,

@@ -25,7 +25,8 @@ pub async fn reconcile(user: Arc<PlatformUser>, context: &Context) -> Result<Act
     report::report(context, &user, scene, result).await
 }
 
-async fn attempt(user: &mut Arc<PlatformUser>, scene: &mut Scene, context: &Context) -> Result<Done, Stop> {
+/// One look at a user, up to how it ended; nothing is said of it yet.
+pub(super) async fn attempt(user: &mut Arc<PlatformUser>, scene: &mut Scene, context: &Context) -> Result<Done, Stop> {
     if user.is_going() {
         removal::remove(context, user).await?;
     }

@@ -4,5 +4,6 @@
 pub mod admin;
 pub mod leader;
 pub mod metrics;
+pub mod readonly;
 pub mod shutdown;
 pub mod telemetry;

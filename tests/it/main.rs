@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+mod admission;
 mod architecture;
 mod broken;
 mod contract;
@@ -12,7 +13,9 @@ mod judgement;
 mod killed;
 mod leaving;
 mod lifecycle;
+mod modes;
 mod permissions;
+mod plan;
 mod process;
 mod removal;
 mod rivals;

@@ -10,9 +10,17 @@ use super::apply::documents;
 use super::assets::workspace;
 use super::error::io;
 
-/// What the operator needs of deploy/ when it runs as a process of ours instead of a Pod.
-const PERMISSIONS: [&str; 6] =
-    ["Namespace", "ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"];
+/// What is needed of deploy/ when the operator runs as a process of ours instead of a Pod: its rights, and what its users meet.
+const PERMISSIONS: [&str; 8] = [
+    "Namespace",
+    "ServiceAccount",
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "Role",
+    "RoleBinding",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+];
 
 /// The part of a kustomization that is read here.
 #[derive(Deserialize)]
@@ -27,7 +35,7 @@ pub fn deploy() -> Result<String, Error> {
     Ok(files("deploy")?.join("\n---\n"))
 }
 
-/// Namespace, `ServiceAccount` and RBAC of deploy/, without the Deployment and what belongs to it.
+/// Namespace, `ServiceAccount`, RBAC and admission policies of deploy/, without the Deployment and what belongs to it.
 ///
 /// Errors: a file cannot be read.
 pub fn operator_manifests() -> Result<String, Error> {
@@ -39,6 +47,13 @@ pub fn operator_manifests() -> Result<String, Error> {
         }
     }
     Ok(chosen.join("\n---\n"))
+}
+
+/// The admission policies for clusters of many teams, which deploy/ leaves out.
+///
+/// Errors: a file cannot be read.
+pub fn tenancy() -> Result<String, Error> {
+    Ok(files("deploy/tenancy")?.join("\n---\n"))
 }
 
 /// The committed `CustomResourceDefinitions`.
@@ -72,7 +87,9 @@ mod tests {
 
     #[test]
     fn permissions_are_chosen_and_the_deployment_is_not() {
-        assert_eq!(kinds(&operator_manifests().unwrap()), PERMISSIONS);
+        let chosen = kinds(&operator_manifests().unwrap());
+        assert!(PERMISSIONS.iter().all(|kind| chosen.iter().any(|one| one == kind)), "{chosen:?}");
+        assert!(chosen.iter().all(|one| PERMISSIONS.contains(&one.as_str())), "{chosen:?}");
         assert!(kinds(&deploy().unwrap()).contains(&"Deployment".to_owned()));
     }
 

@@ -21,7 +21,7 @@ pub use access::client_from;
 pub use apply::{apply, documents};
 pub use assets::workspace;
 pub use error::Error;
-pub use manifests::{crds, deploy, operator_manifests};
+pub use manifests::{crds, deploy, operator_manifests, tenancy};
 
 use access::Access;
 use assets::{Assets, Program};

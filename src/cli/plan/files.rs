@@ -1,0 +1,266 @@
+//! Manifests from files, folders and standard input; it speaks to no cluster.
+
+use std::collections::BTreeSet;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use kube::{Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::api::names::API_GROUP;
+use crate::controller::preview::Documents;
+
+/// Endings of files that are read from a folder.
+const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
+
+/// Why a file is of no use.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It cannot be read.
+    #[error("failed to read {path}: give a file, a folder, or - for standard input")]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is no YAML.
+    #[error("{path} is no YAML: {reason}")]
+    Yaml {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong and where.
+        reason: String,
+    },
+    /// A document is not what its kind asks for.
+    #[error("{path}, {object}: {field}: {reason}; see kubectl explain")]
+    Document {
+        /// Which file.
+        path: PathBuf,
+        /// Kind and name.
+        object: String,
+        /// The field.
+        field: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Two documents are about one object.
+    #[error("{0} is there twice in the given files: remove one")]
+    Twice(String),
+}
+
+/// What was read.
+#[derive(Debug, Default)]
+pub struct Read {
+    /// Documents of our kinds.
+    pub documents: Documents,
+    /// A note for every file with documents of other kinds.
+    pub skipped: Vec<String>,
+}
+
+/// Reads all documents of `paths`.
+///
+/// Errors: the file and the field at fault.
+pub fn read(paths: &[PathBuf]) -> Result<Unplaced, Error> {
+    let mut read = Read::default();
+    for path in paths {
+        if path == Path::new("-") {
+            let mut text = String::new();
+            let path = || PathBuf::from("standard input");
+            io::stdin().read_to_string(&mut text).map_err(|source| Error::Read { path: path(), source })?;
+            read.take(&path(), &text)?;
+        } else {
+            for file in files(path)? {
+                let text = std::fs::read_to_string(&file);
+                read.take(&file, &text.map_err(|source| Error::Read { path: file.clone(), source })?)?;
+            }
+        }
+    }
+    read.each_once()?;
+    Ok(Unplaced(read))
+}
+
+/// What was read, before documents without a namespace have one.
+pub struct Unplaced(Read);
+
+impl Unplaced {
+    /// Puts documents that name no namespace into `namespace`.
+    pub fn within(self, namespace: &str) -> Read {
+        let Read { mut documents, skipped } = self.0;
+        documents.users.iter_mut().for_each(|user| place(user, namespace));
+        documents.groups.iter_mut().for_each(|group| place(group, namespace));
+        documents.credentials.iter_mut().for_each(|credential| place(credential, namespace));
+        Read { documents, skipped }
+    }
+}
+
+fn place<K: Resource>(object: &mut K, namespace: &str) {
+    object.meta_mut().namespace.get_or_insert_with(|| namespace.to_owned());
+}
+
+/// The file itself, or all manifests in and below a folder, sorted.
+fn files(path: &Path) -> Result<Vec<PathBuf>, Error> {
+    let failed = |source| Error::Read { path: path.to_owned(), source };
+    if !path.metadata().map_err(failed)?.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let entries: Result<Vec<PathBuf>, io::Error> =
+        std::fs::read_dir(path).map_err(failed)?.map(|entry| entry.map(|entry| entry.path())).collect();
+    let mut entries = entries.map_err(failed)?;
+    entries.sort();
+    let mut found = Vec::new();
+    for entry in entries.into_iter().filter(|entry| !is_hidden(entry)) {
+        let known = entry.extension().is_some_and(|ending| ENDINGS.iter().any(|known| ending == *known));
+        if entry.is_dir() {
+            found.extend(files(&entry)?);
+        } else if known {
+            found.push(entry);
+        }
+    }
+    Ok(found)
+}
+
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
+}
+
+impl Read {
+    fn take(&mut self, path: &Path, text: &str) -> Result<(), Error> {
+        // The snippet of a parser's message would quote the file, and a file may hold Secrets.
+        let options = serde_saphyr::options! { with_snippet: false };
+        let parsed: Result<Vec<Value>, _> = serde_saphyr::from_multiple_with_options(text, options);
+        let parsed = parsed.map_err(|error| Error::Yaml { path: path.to_owned(), reason: error.to_string() })?;
+        let mut others = BTreeSet::new();
+        for document in parsed {
+            self.take_one(path, &document, &mut others)?;
+        }
+        if !others.is_empty() {
+            let kinds = others.into_iter().collect::<Vec<_>>().join(", ");
+            self.skipped.push(format!("{}: skipped {kinds}", path.display()));
+        }
+        Ok(())
+    }
+
+    fn take_one(&mut self, path: &Path, document: &Value, others: &mut BTreeSet<String>) -> Result<(), Error> {
+        if document.is_null() {
+            return Ok(());
+        }
+        let group = document["apiVersion"].as_str().and_then(|version| version.split_once('/')).map(|(group, _)| group);
+        let kind = document["kind"].as_str().unwrap_or("a document without a kind").to_owned();
+        match (group, kind.as_str()) {
+            (Some(API_GROUP), "PlatformUser") => self.documents.users.push(typed(path, document)?),
+            (Some(API_GROUP), "PlatformGroup") => self.documents.groups.push(typed(path, document)?),
+            (Some(API_GROUP), "ProviderCredential") => self.documents.credentials.push(typed(path, document)?),
+            (None, "List") => {
+                for item in document["items"].as_array().into_iter().flatten() {
+                    self.take_one(path, item, others)?;
+                }
+            }
+            _ => drop(others.insert(kind)),
+        }
+        Ok(())
+    }
+
+    /// Errors: two documents with one kind, namespace and name.
+    fn each_once(&self) -> Result<(), Error> {
+        let keys = self.documents.keys();
+        let (users, groups, credentials) = (&self.documents.users, &self.documents.groups, &self.documents.credentials);
+        if keys.len() == users.len() + groups.len() + credentials.len() {
+            return Ok(());
+        }
+        let mut seen = BTreeSet::new();
+        let names = users.iter().map(|one| ("PlatformUser", one.namespace(), one.name_any()));
+        let names = names.chain(groups.iter().map(|one| ("PlatformGroup", one.namespace(), one.name_any())));
+        let names = names.chain(credentials.iter().map(|one| ("ProviderCredential", one.namespace(), one.name_any())));
+        let twice = { names }.find(|name| !seen.insert(name.clone()));
+        twice.map_or(Ok(()), |(kind, _, name)| Err(Error::Twice(format!("{kind} {name}"))))
+    }
+}
+
+/// A document as its kind.
+fn typed<K: DeserializeOwned + Serialize>(path: &Path, document: &Value) -> Result<K, Error> {
+    let name = document["metadata"]["name"].as_str().unwrap_or_default();
+    let object = format!("{} {name}", document["kind"].as_str().unwrap_or_default());
+    let wrong = |field: String, reason: String| Error::Document {
+        path: path.to_owned(),
+        object: object.clone(),
+        field,
+        reason,
+    };
+    if name.is_empty() {
+        return Err(wrong("metadata.name".into(), "is missing".into()));
+    }
+    let typed: K = serde_path_to_error::deserialize(document)
+        .map_err(|error| wrong(error.path().to_string(), error.inner().to_string()))?;
+    let known = serde_json::to_value(&typed).map_err(|error| wrong("spec".into(), error.to_string()))?;
+    match unknown(&document["spec"], &known["spec"], "spec") {
+        Some(field) => Err(wrong(field, "there is no such field".into())),
+        None => Ok(typed),
+    }
+}
+
+/// A field that was written but is none.
+fn unknown(written: &Value, known: &Value, path: &str) -> Option<String> {
+    match (written, known) {
+        (Value::Object(written), _) => written.iter().filter(|(_, value)| !value.is_null()).find_map(|(key, value)| {
+            let path = format!("{path}.{key}");
+            known.get(key).map_or(Some(path.clone()), |known| unknown(value, known, &path))
+        }),
+        (Value::Array(written), Value::Array(known)) => {
+            let pairs = written.iter().zip(known).enumerate();
+            { pairs }.find_map(|(index, (written, known))| unknown(written, known, &format!("{path}[{index}]")))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(text: &str) -> Result<Read, String> {
+        let mut read = Read::default();
+        read.take(Path::new("people.yaml"), text).map_err(|error| error.to_string())?;
+        read.each_once().map_err(|error| error.to_string())?;
+        Ok(Unplaced(read).within("identity"))
+    }
+
+    fn user(further: &str) -> String {
+        format!(
+            "apiVersion: usher.dev/v1alpha1\nkind: PlatformUser\nmetadata: {{name: ada}}\nspec: {{credentialRef: {{name: main}}, email: a@example.com{further}}}\n"
+        )
+    }
+
+    #[test]
+    fn other_kinds_are_skipped_with_a_note_and_namespaces_filled_in() {
+        let read = taken(&format!("{}---\nkind: Secret\napiVersion: v1\n---\n# nothing\n", user(""))).unwrap();
+        assert_eq!(read.skipped, ["people.yaml: skipped Secret"]);
+        assert_eq!(read.documents.users[0].namespace().as_deref(), Some("identity"));
+    }
+
+    #[test]
+    fn an_error_names_file_object_and_field() {
+        let said = taken(&user(", groups: [{groupRef: {}}]")).unwrap_err();
+        assert!(said.starts_with("people.yaml, PlatformUser ada: spec.groups[0]"), "{said}");
+        let said = taken(&user(", phne: '1'")).unwrap_err();
+        assert!(said.starts_with("people.yaml, PlatformUser ada: spec.phne: there is no such field"), "{said}");
+        let said = taken("kind: [A").unwrap_err();
+        assert!(said.starts_with("people.yaml is no YAML"), "{said}");
+    }
+
+    #[test]
+    fn a_parse_error_quotes_no_value() {
+        let said = taken("kind: Secret\nstringData: {password: Fake-Passw0rd, [}\n").unwrap_err();
+        assert!(!said.contains("Fake-Passw0rd"), "{said}");
+    }
+
+    #[test]
+    fn lists_are_opened_and_doubles_refused() {
+        let one = user("").replace('\n', "\n  ");
+        let list = format!("apiVersion: v1\nkind: List\nitems:\n- {one}");
+        assert_eq!(taken(&list).unwrap().documents.users.len(), 1);
+        assert!(taken(&format!("{}---\n{}", user(""), user(""))).unwrap_err().contains("twice"));
+    }
+}

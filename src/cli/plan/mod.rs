@@ -1,0 +1,141 @@
+//! `usher plan`: shows what `usher run` would do, from the cluster or from files; it writes to nobody.
+
+mod files;
+mod print;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args as ClapArgs, ValueEnum};
+use kube::Config;
+
+use super::counting::Counting;
+use crate::api::user::Mode;
+use crate::controller::Settings;
+use crate::controller::preview::{self, Documents, Item, Outcome, Scope};
+use crate::runtime::metrics::Metrics;
+use crate::runtime::readonly;
+
+/// Longest time for one call to Kubernetes, and until it answers at all.
+const KUBERNETES_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Help that shows how it is used.
+const EXAMPLES: &str = "\
+Examples:
+  usher plan --all                          every object in the cluster
+  usher plan --all -n identity              every object of one namespace
+  usher plan -f manifests/ -n identity      what applying a folder would lead to
+  kubectl kustomize . | usher plan -f -     the same for what a tool renders
+  usher plan -f user.yaml -o json | jq '.[].calls'
+
+Exit code: 0 nothing to do, 2 changes, 1 error or an object that is blocked.
+
+What the API server's own rules refuse shows only on apply: kubectl apply --dry-run=server.";
+
+/// What is looked at and how it is shown.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// A file or folder (with what is below it) of manifests, or - for standard input; may be given several times. They win
+    /// over what is in the cluster.
+    #[arg(short, long = "filename", value_name = "FILE", required_unless_present = "all")]
+    filenames: Vec<PathBuf>,
+    /// Every object in the cluster, or with -n in that namespace.
+    #[arg(long)]
+    all: bool,
+    /// Namespace of documents that name none, and with --all the only one shown.
+    #[arg(short, long, value_name = "NAMESPACE")]
+    namespace: Option<String>,
+    /// How the answer is shown.
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    output: Format,
+    /// Namespace of the operator, which holds the key of password digests.
+    #[arg(long, env = "POD_NAMESPACE", value_name = "NAMESPACE", default_value = "usher-system")]
+    operator_namespace: String,
+    /// Longest time for one call to a vendor, answer included, in seconds.
+    #[arg(long, env = "USHER_CALL_TIMEOUT", value_name = "SECONDS", default_value = "30", value_parser = super::run::seconds)]
+    call_timeout: Duration,
+}
+
+/// How the answer is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people.
+    Table,
+    /// For programs: an array with one entry per object.
+    Json,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No kubeconfig and not in a cluster.
+    #[error("failed to find a cluster: set KUBECONFIG to a kubeconfig whose current context leads to one")]
+    Config(#[from] kube::config::InferConfigError),
+    /// The kubeconfig leads to no client.
+    #[error("failed to build a Kubernetes client")]
+    Client(#[source] kube::Error),
+    /// A file could not be read or is no manifest.
+    #[error(transparent)]
+    Files(#[from] files::Error),
+    /// The cluster could not be read.
+    #[error(transparent)]
+    Preview(#[from] preview::Error),
+    /// The answer could not be rendered.
+    #[error("failed to render the answer")]
+    Render(#[from] serde_json::Error),
+    /// The answer could not be written.
+    #[error("failed to write the answer")]
+    Write(#[from] io::Error),
+}
+
+/// Shows what would be done. The exit code is 0 when that is nothing, 2 for changes and 1 when an object is blocked.
+pub async fn plan(args: Args) -> Result<ExitCode, Error> {
+    let read = files::read(&args.filenames)?;
+    let mut config = Config::infer().await?;
+    config.default_retry = false;
+    config.connect_timeout = Some(KUBERNETES_TIMEOUT);
+    config.read_timeout = Some(KUBERNETES_TIMEOUT);
+    let namespace = args.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+    let files::Read { documents, skipped } = read.within(&namespace);
+    for note in skipped {
+        // Nobody reads a closed standard error.
+        let _ = writeln!(io::stderr(), "usher: {note}");
+    }
+    let items = look(&args, config, documents).await?;
+    let text = match args.output {
+        Format::Table => print::table(&items),
+        Format::Json => print::json(&items)?,
+    };
+    io::stdout().write_all(text.as_bytes())?;
+    Ok(exit_code(&items))
+}
+
+async fn look(args: &Args, config: Config, documents: Documents) -> Result<Vec<Item>, Error> {
+    let client = readonly::client(config).map_err(Error::Client)?;
+    let settings = Settings {
+        call_timeout: args.call_timeout,
+        reconcile_timeout: args.call_timeout,
+        mode: Mode::Plan,
+        secret_finalizer: true,
+        namespace: args.operator_namespace.clone(),
+        concurrency: 1,
+    };
+    let scope = if args.all { Scope::Cluster(args.namespace.clone()) } else { Scope::Documents };
+    let tally = Arc::new(Counting(Metrics::new()));
+    Ok(Box::pin(preview::preview(client, settings, tally, documents, &scope)).await?)
+}
+
+fn exit_code(items: &[Item]) -> ExitCode {
+    let any = |outcome| items.iter().any(|item| item.outcome == outcome);
+    if any(Outcome::Blocked) {
+        ExitCode::FAILURE
+    } else if any(Outcome::Changes) {
+        ExitCode::from(2)
+    } else {
+        ExitCode::SUCCESS
+    }
+}

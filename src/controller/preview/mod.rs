@@ -1,0 +1,216 @@
+//! What Enforce would do, for objects in the cluster or not applied yet: the reconciles' own path up to the first write, in
+//! mode Plan. It decides nothing itself and writes nothing.
+
+mod item;
+mod overlay;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use futures::future::{BoxFuture, FutureExt, try_join_all};
+use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::reflector::{Store, store};
+use kube::runtime::watcher::Event;
+use kube::{Client, ResourceExt};
+use tokio::sync::{OnceCell, mpsc};
+
+pub use item::{Item, Outcome};
+pub(super) use item::{mode, not_for_real, release, removal};
+pub use overlay::{Documents, Scope};
+
+use super::brake::Brake;
+use super::connection::{Connections, Link};
+use super::context::{Context, Settings, Shelf, Tally};
+use super::make::Making;
+use super::managed::Managed;
+use super::outcome::{Done, Stop};
+use super::record::Shelved;
+use super::report::Scene;
+use super::requeue::Backoff;
+use super::{credential, group, sweep, user};
+use crate::api::user::{GroupEntry, Mode};
+use crate::api::{ObjectKey, PlatformGroup, PlatformUser, ProviderCredential};
+use overlay::{Finished, Listed};
+
+/// How often an object that waits for a listing is looked at again.
+const ROUNDS: usize = 4;
+
+/// Why there is nothing to show.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The cluster refused a listing or did not answer.
+    #[error("failed to list {what}: {help}")]
+    List {
+        /// Which kind.
+        what: &'static str,
+        /// What to do.
+        help: &'static str,
+        /// What Kubernetes said.
+        source: kube::Error,
+    },
+    /// The cluster refused a single read or did not answer.
+    #[error("failed to read from Kubernetes")]
+    Read(#[from] kube::Error),
+}
+
+/// What is looked at, and the stores that pretend each change is made once it is known.
+struct Stage {
+    context: Context,
+    users: Writer<PlatformUser>,
+    groups: Writer<PlatformGroup>,
+}
+
+/// What `usher run` in Enforce would do now, as if `documents` were applied: one item for each object in `scope`.
+///
+/// `client` needs to read only. Errors: the cluster cannot be read; what is wrong with an object is said in its item.
+pub async fn preview(
+    client: Client,
+    settings: Settings,
+    tally: Arc<dyn Tally>,
+    documents: Documents,
+    scope: &Scope,
+) -> Result<Vec<Item>, Error> {
+    let wanted = documents.keys();
+    let listed = overlay::list(&client, documents, scope).await?;
+    let shown = |key: &ObjectKey| match scope {
+        Scope::Documents => wanted.contains(key),
+        Scope::Cluster(namespace) => namespace.as_ref().is_none_or(|namespace| *namespace == key.namespace),
+    };
+    let mut items: Vec<Item> = listed.broken.iter().filter(|item| shown(&item.key)).cloned().collect();
+    let credentials: Vec<_> = listed.credentials.iter().map(|credential| Arc::new(credential.clone())).collect();
+    let groups: Vec<_> = listed.groups.iter().filter(|group| shown(&group.key())).cloned().map(Arc::new).collect();
+    let users: Vec<_> = listed.users.iter().filter(|user| shown(&user.key())).cloned().map(Arc::new).collect();
+    let used: BTreeSet<ObjectKey> = groups
+        .iter()
+        .map(|group| group.credential_key())
+        .chain(users.iter().map(|user| user.credential_key()))
+        .collect();
+
+    let mut stage = Stage::new(client, settings, tally, listed);
+    let needed = credentials.iter().filter(|one| shown(&credential::key(one)) || used.contains(&credential::key(one)));
+    try_join_all(needed.map(|one| connect(&stage.context, one.clone()))).await?;
+    let ours = credentials.iter().filter(|one| shown(&credential::key(one)));
+    items.extend(ours.map(|one| item::of_credential(&stage.context, one)));
+    for group in groups {
+        items.push(stage.look(group, |group, scene, context| group::attempt(group, scene, context).boxed()).await?);
+    }
+    for user in users {
+        let after = awaited(&user, &items);
+        let item = stage.look(user, |user, scene, context| user::attempt(user, scene, context).boxed()).await?;
+        items.push(item.after(&after));
+    }
+    Ok(items)
+}
+
+/// One look at an object of a kind.
+type Attempt<K> = for<'a> fn(&'a mut Arc<K>, &'a mut Scene, &'a Context) -> BoxFuture<'a, Result<Done, Stop>>;
+
+impl Stage {
+    fn new(client: Client, settings: Settings, tally: Arc<dyn Tally>, listed: Listed) -> Self {
+        // Nobody is woken here: what waits is looked at again.
+        let (wake, _) = mpsc::unbounded_channel();
+        let (users, user_writer) = filled(listed.users);
+        let (groups, group_writer) = filled(listed.groups);
+        let context = Context {
+            client: client.clone(),
+            settings: Settings { mode: Mode::Plan, ..settings },
+            connections: Connections::default(),
+            users: Shelf::new(users),
+            groups: Shelf::new(groups),
+            credentials: Shelf::new(filled(listed.credentials).0),
+            secrets: filled(listed.secrets).0,
+            namespaces: filled(listed.namespaces).0,
+            brake: Brake::default(),
+            making: Making::default(),
+            wake,
+            recorder: Recorder::new(client, Reporter { controller: "usher-plan".into(), instance: None }),
+            tally,
+            backoff: Backoff::default(),
+            preview: true,
+            digest_key: OnceCell::new(),
+        };
+        Self { context, users: user_writer, groups: group_writer }
+    }
+
+    /// What would be done about one object; from then on the others see it done.
+    async fn look<K: Seen>(&mut self, object: Arc<K>, attempt: Attempt<K>) -> Result<Item, kube::Error> {
+        let mut result = Err(Stop::Parked);
+        for _ in 0..ROUNDS {
+            result = attempt(&mut object.clone(), &mut Scene::default(), &self.context).await;
+            let Err(Stop::Parked) = &result else { break };
+            if let Some(connection) = self.context.connections.up(&object.credential_key()) {
+                sweep::sweep(&self.context, &connection, false).await;
+            }
+        }
+        let item = item::of_object(&self.context, &*object, result)?;
+        if !object.is_going() && item.outcome != Outcome::Blocked {
+            let done = overlay::done(&*object, &item.calls);
+            if let (Some(connection), Some(account)) = (
+                self.context.connections.up(&object.credential_key()),
+                item::new_account(&item.calls, &done.identity()),
+            ) {
+                connection.wrote(K::SUBJECT, &account.id.clone(), Some(account));
+            }
+            K::writer(self).apply_watcher_event(&Event::Apply(done));
+        }
+        Ok(item)
+    }
+}
+
+/// A kind whose objects are shown to the others as if they were done.
+trait Seen: Shelved + Finished {
+    /// Where the others find it.
+    fn writer(stage: &mut Stage) -> &mut Writer<Self>;
+}
+
+impl Seen for PlatformUser {
+    fn writer(stage: &mut Stage) -> &mut Writer<Self> {
+        &mut stage.users
+    }
+}
+
+impl Seen for PlatformGroup {
+    fn writer(stage: &mut Stage) -> &mut Writer<Self> {
+        &mut stage.groups
+    }
+}
+
+/// Names of the groups of `user` that have to be made first.
+fn awaited(user: &PlatformUser, items: &[Item]) -> Vec<String> {
+    let named = user.spec.groups.iter().flatten().filter_map(|entry| match entry {
+        GroupEntry::GroupRef(reference) => Some(reference.name.clone()),
+        GroupEntry::ExternalId(_) | GroupEntry::ExternalName(_) => None,
+    });
+    let namespace = user.namespace().unwrap_or_default();
+    let made = |name: &String| {
+        let key = ObjectKey::new(PlatformGroup::KIND, &*namespace, name);
+        items.iter().any(|item| item.key == key && item.outcome == Outcome::Changes && item.is_binding())
+    };
+    named.filter(made).collect()
+}
+
+/// A store that holds `objects`.
+fn filled<K>(objects: Vec<K>) -> (Store<K>, Writer<K>)
+where
+    K: kube::Resource<DynamicType = ()> + Clone + 'static,
+{
+    let (store, mut writer) = store();
+    writer.apply_watcher_event(&Event::Init);
+    objects.into_iter().for_each(|object| writer.apply_watcher_event(&Event::InitApply(object)));
+    writer.apply_watcher_event(&Event::InitDone);
+    (store, writer)
+}
+
+/// Connects a credential and lists what its vendor has, unless it is paused.
+async fn connect(context: &Context, credential: Arc<ProviderCredential>) -> Result<(), kube::Error> {
+    if credential::paused_by(&credential).is_some() {
+        return Ok(());
+    }
+    let link = credential::attempt(&credential, context, None).await?;
+    if let Link::Up(connection) = &link {
+        sweep::sweep(context, connection, false).await;
+    }
+    context.connections.set(&credential::key(&credential), link);
+    Ok(())
+}
