@@ -37,7 +37,7 @@ What the API server's own rules refuse shows only on apply: kubectl apply --dry-
 
 /// What is looked at and how it is shown.
 #[derive(Debug, ClapArgs)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, override_usage = "usher plan -f FILE [-n NAMESPACE] [-o table|json]\n       usher plan --all [-n NAMESPACE] [-o table|json]")]
 pub struct Args {
     /// A file or folder (with what is below it) of manifests, or - for standard input; may be given several times. They win
     /// over what is in the cluster.

@@ -3,6 +3,7 @@
 
 mod item;
 mod overlay;
+mod untouched;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -208,6 +209,7 @@ async fn connect(context: &Context, credential: Arc<ProviderCredential>) -> Resu
         return Ok(());
     }
     let link = credential::attempt(&credential, context, None).await?;
+    let Some(link) = untouched::untouched(link) else { return Ok(()) };
     if let Link::Up(connection) = &link {
         sweep::sweep(context, connection, false).await;
     }

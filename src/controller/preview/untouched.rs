@@ -1,0 +1,96 @@
+//! A vendor that is asked and never changed: whatever path a preview takes, no write gets through here.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use secrecy::SecretString;
+
+use super::super::connection::{Connection, Link};
+use crate::api::{PlatformGroupSpec, PlatformUserSpec};
+use crate::plan::{Account, Capabilities, Catalog, Changes, Desired, GroupHandle, Rejection, Subject};
+use crate::providers::{ErrorKind, Provider, ProviderError};
+
+/// The link with a provider that only reads. A connection that others hold already is given up: it could write.
+pub fn untouched(link: Link) -> Option<Link> {
+    match link {
+        Link::Down(down) => Some(Link::Down(down)),
+        Link::Up(connection) => {
+            let connection = Arc::into_inner(connection)?;
+            let provider: Arc<dyn Provider> = Arc::new(Untouched(connection.provider.clone()));
+            Some(Link::Up(Arc::new(Connection { provider, ..connection })))
+        }
+    }
+}
+
+/// Passes questions on and refuses the rest.
+struct Untouched(Arc<dyn Provider>);
+
+fn refused(operation: &str) -> ProviderError {
+    ProviderError::refused(ErrorKind::Unsupported, format!("a preview sends no {operation}: this is a fault in usher"))
+}
+
+#[async_trait]
+impl Provider for Untouched {
+    fn capabilities(&self) -> &'static Capabilities {
+        self.0.capabilities()
+    }
+
+    fn host(&self) -> String {
+        self.0.host()
+    }
+
+    fn desire_user(&self, spec: &PlatformUserSpec, catalog: &Catalog) -> Result<Desired, Rejection> {
+        self.0.desire_user(spec, catalog)
+    }
+
+    fn desire_group(&self, name: &str, spec: &PlatformGroupSpec, catalog: &Catalog) -> Result<Desired, Rejection> {
+        self.0.desire_group(name, spec, catalog)
+    }
+
+    fn group_value(&self, group: &GroupHandle) -> String {
+        self.0.group_value(group)
+    }
+
+    async fn whoami(&self) -> Result<String, ProviderError> {
+        self.0.whoami().await
+    }
+
+    async fn list(&self, subject: Subject) -> Result<Vec<Account>, ProviderError> {
+        self.0.list(subject).await
+    }
+
+    async fn catalog(&self) -> Result<Catalog, ProviderError> {
+        self.0.catalog().await
+    }
+
+    async fn find(&self, subject: Subject, desired: &Desired) -> Result<Vec<Account>, ProviderError> {
+        self.0.find(subject, desired).await
+    }
+
+    async fn read(&self, subject: Subject, id: &str) -> Result<Option<Account>, ProviderError> {
+        self.0.read(subject, id).await
+    }
+
+    async fn create(&self, _: Subject, _: &Changes, _: Option<&SecretString>) -> Result<Account, ProviderError> {
+        Err(refused("create"))
+    }
+
+    async fn update(
+        &self,
+        _: Subject,
+        _: &Account,
+        _: &Changes,
+        _: Option<&SecretString>,
+    ) -> Result<(), ProviderError> {
+        Err(refused("update"))
+    }
+
+    async fn delete(&self, _: Subject, _: &str) -> Result<(), ProviderError> {
+        Err(refused("delete"))
+    }
+
+    async fn grant(&self, _: &str, _: &str, _: &BTreeMap<String, bool>) -> Result<(), ProviderError> {
+        Err(refused("grant"))
+    }
+}
