@@ -30,8 +30,10 @@ pub struct Connection {
     pub login: String,
     /// What the credential says about its objects.
     pub spec: ProviderCredentialSpec,
-    /// Spec and Secret it was made from.
-    pub stamp: String,
+    /// Versions of the spec and Secret it fits.
+    pub stamp: Mutex<String>,
+    /// Digest of the spec's generation and the Secret's data that it was made from.
+    pub content: String,
     /// Whether a call was refused since it was last checked.
     pub suspect: AtomicBool,
     /// Whether it is being deleted: it serves what is bound and starts nothing new.
@@ -55,6 +57,16 @@ impl Connection {
     /// The index; never held across an await.
     pub fn index(&self) -> MutexGuard<'_, Index> {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it was made from, or fits, these versions of spec and Secret.
+    pub fn fits(&self, stamp: &str) -> bool {
+        *self.stamp.lock().unwrap_or_else(PoisonError::into_inner) == stamp
+    }
+
+    /// Notes that it fits these versions as well: what matters in them is the same.
+    pub fn refit(&self, stamp: String) {
+        *self.stamp.lock().unwrap_or_else(PoisonError::into_inner) = stamp;
     }
 
     /// Why the last sweep failed, if it did.

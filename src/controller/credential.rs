@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use aws_lc_rs::digest::{Context as Context256, SHA256};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
@@ -111,7 +112,7 @@ pub(super) async fn attempt(
         seen.resource_version().unwrap_or_default()
     );
     match &before {
-        Some(Link::Up(connection)) if connection.stamp == stamp && is_sound(credential, connection) => {
+        Some(Link::Up(connection)) if connection.fits(&stamp) && is_sound(credential, connection) => {
             return Ok(Link::Up(connection.clone()));
         }
         Some(Link::Down(down)) if down.stamp == stamp && down.not_before.is_some_and(|at| at > Timestamp::now()) => {
@@ -122,12 +123,33 @@ pub(super) async fn attempt(
     let Some(secret) = context.api::<Secret>(&namespace).get_opt(name).await? else {
         return Ok(without_secret(credential, before, &namespace));
     };
+    if let Some(Link::Up(connection)) = &before
+        && connection.content == content(credential, &secret)
+        && is_sound(credential, connection)
+    {
+        // Labels or finalizers changed, ours perhaps: no reason to log in again.
+        connection.refit(stamp);
+        return Ok(Link::Up(connection.clone()));
+    }
     // validate (no client required)
     if let Some(verdict) = password::wrong_type(&secret, "spec.secretRef") {
         return Ok(Link::Down(Down { verdict, stamp, not_before: None }));
     }
     // connect (client required)
     Ok(connect(credential, context, &secret, before, stamp).await)
+}
+
+/// A digest of all that a connection is made from.
+fn content(credential: &ProviderCredential, secret: &Secret) -> String {
+    let mut context = Context256::new(&SHA256);
+    context.update(&credential.metadata.generation.unwrap_or_default().to_be_bytes());
+    for (key, ByteString(value)) in secret.data.iter().flatten() {
+        for part in [key.as_bytes(), value] {
+            context.update(&part.len().to_be_bytes());
+            context.update(part);
+        }
+    }
+    password::hex(context.finish().as_ref())
 }
 
 fn is_sound(credential: &ProviderCredential, connection: &Connection) -> bool {
@@ -183,7 +205,8 @@ async fn connect(
         account,
         login,
         spec: credential.spec.clone(),
-        stamp,
+        stamp: Mutex::new(stamp),
+        content: content(credential, secret),
         suspect: AtomicBool::new(false),
         closing: credential.metadata.deletion_timestamp.is_some(),
         index: kept.unwrap_or_default(),

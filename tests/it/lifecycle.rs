@@ -40,6 +40,7 @@ async fn a_group_a_user_and_his_applications_are_made_in_order() {
         ["groups.create", "users.create", "apps.write"]
     );
     assert_eq!(scene.vendor.violations(), Vec::<String>::new());
+    scene.until_event("ada", "Created").await;
     let events = scene.events("ada").await;
     assert!(events.iter().any(|reason| reason == "WaitingForGroup"), "{events:?}");
     assert_eq!(events.iter().filter(|reason| *reason == "Created").count(), 1, "{events:?}");

@@ -131,7 +131,7 @@ async fn renaming_a_manifest_passes_the_account_on() {
     assert_eq!(after.adopted, None, "it stays ours, and goes when the new manifest goes");
     assert_eq!(scene.vendor.user("ada@example.com").unwrap()["phone"], "2");
     assert_eq!((scene.vendor.count("users.create"), scene.vendor.count("users.delete")), (1, 0));
-    assert!(scene.events("ada").await.contains(&"HandedOver".to_owned()));
+    scene.until_event("ada", "HandedOver").await;
 }
 
 #[tokio::test]

@@ -217,6 +217,17 @@ impl Scene {
         events.items.into_iter().filter(about).filter_map(|event| event.reason).collect()
     }
 
+    /// Waits for an event about an object; it comes a moment after the status it goes with.
+    pub async fn until_event(&self, name: &str, reason: &str) {
+        let waiting = async {
+            while !self.events(name).await.iter().any(|event| event == reason) {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let came = tokio::time::timeout(PATIENCE, waiting).await.is_ok();
+        assert!(came, "{name} has no event {reason}: {:?}", self.events(name).await);
+    }
+
     /// `kubectl delete`, without waiting.
     pub async fn delete<K>(&self, name: &str)
     where

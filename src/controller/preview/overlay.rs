@@ -6,6 +6,7 @@ use std::fmt::Debug;
 use jiff::Timestamp;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{ListParams, ObjectMeta};
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::{Api, Client, Resource, ResourceExt};
@@ -190,8 +191,18 @@ pub trait Laid:
     /// It as it would be once applied for the first time.
     fn fresh(mut self) -> Self {
         let ObjectMeta { name, namespace, labels, annotations, .. } = self.meta().clone();
-        *self.meta_mut() =
-            ObjectMeta { name, namespace, labels, annotations, generation: Some(1), ..ObjectMeta::default() };
+        // As if it were applied now, in the order of names.
+        let place = format!("{}/{}", namespace.clone().unwrap_or_default(), name.clone().unwrap_or_default());
+        *self.meta_mut() = ObjectMeta {
+            name,
+            namespace,
+            labels,
+            annotations,
+            generation: Some(1),
+            uid: Some(place),
+            creation_timestamp: Some(Time(Timestamp::now())),
+            ..ObjectMeta::default()
+        };
         self.take_status(None);
         self
     }
