@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::error::{ErrorKind, ProviderError};
 use super::http::{Call, Transport};
+use super::shape;
 use super::{Access, Provider};
 use crate::api::credential::IndustrilityAccess;
 use crate::api::{PlatformGroupSpec, PlatformUserSpec, Reason};
@@ -120,6 +121,7 @@ impl Provider for Industrility {
             return Err(wire::refusal(&answer));
         }
         let email = changes.fields.get("email").and_then(Value::as_str).unwrap_or_default();
+        shape::done(&answer)?;
         Ok(Account { id: wire::id(&answer.json_or_null(), email), ..Account::default() })
     }
 

@@ -224,12 +224,12 @@ impl Provider for Ozmap {
             Call::new(operation(subject, Verb::Update), Method::PATCH, Self::one(subject, &current.id)).json(body);
         let answer = self.session.send(&self.transport, call).await?;
         // The SDK ignores the body of this answer; so do we.
-        if answer.is_success() { Ok(()) } else { Err(wire::refusal(&answer)) }
+        if answer.is_success() { shape::done(&answer) } else { Err(wire::refusal(&answer)) }
     }
 
     async fn delete(&self, subject: Subject, id: &str) -> Result<(), ProviderError> {
         let call = Call::new(operation(subject, Verb::Delete), Method::DELETE, Self::one(subject, id));
         let answer = self.session.send(&self.transport, call).await?;
-        if answer.is_success() { Ok(()) } else { Err(wire::refusal(&answer)) }
+        if answer.is_success() { shape::done(&answer) } else { Err(wire::refusal(&answer)) }
     }
 }
