@@ -199,9 +199,17 @@ impl<K: Shelved> Case<'_, K> {
     /// A bound account that the vendor does not show: gone if a complete listing lacks it too.
     pub(super) async fn vanished(&mut self, id: &str) -> Result<Option<Deed>, Stop> {
         let vendor = self.connection.vendor.title();
-        let found = self.connection.provider.find(K::SUBJECT, &self.desired).await?;
+        let provider = &self.connection.provider;
+        // The manifest may have a new key already: only what the account was last known by finds it.
+        let found = if self.identity.key.as_deref() == Some(self.desired.key()) {
+            provider.find(K::SUBJECT, &self.desired).await?
+        } else {
+            provider.list(K::SUBJECT).await?
+        };
         if found.iter().any(|account| account.id == id) {
-            let message = format!("{vendor} lists {id} but does not show it: the login may lack rights on it");
+            let message = format!(
+                "{vendor} lists {id} but says \"not found\" when it is asked for or changed: the login may lack rights on it"
+            );
             return Err(Stop::because(Reason::PermissionDenied, message));
         }
         self.connection.wrote(K::SUBJECT, id, None);
