@@ -154,7 +154,12 @@ impl Provider for Ozmap {
     async fn whoami(&self) -> Result<String, ProviderError> {
         let me = self.call(Call::new("whoami", Method::GET, "/authenticated")).await?;
         let user = me.get("user").filter(|user| user.is_object()).unwrap_or(&me);
-        let shown = ["username", "email"].iter().find_map(|name| user.get(*name).and_then(shape::id));
+        let names = || ["username", "email"].iter().filter_map(|name| user.get(*name).filter(|value| !value.is_null()));
+        let shown = names().find_map(shape::id);
+        if shown.is_none() && names().next().is_some() {
+            // Taking this for "shows no name" would make it another account, and strangers of all that is bound.
+            return Err(shape::nonsense("/authenticated", "no name that can be read"));
+        }
         Ok(shown.or_else(|| self.username.clone()).unwrap_or_else(|| "token".into()))
     }
 
@@ -176,6 +181,10 @@ impl Provider for Ozmap {
             }
         }
         let named = |entry: &&CatalogEntry| entry.catalog == wire::ROLE && entry.name == wire::ADMINISTRATOR;
+        if !entries.iter().any(|entry| entry.catalog == wire::ROLE) {
+            // Every tenant has seven roles from the beginning (help centre, article 44001786995).
+            return Err(shape::nonsense("/roles", "no role at all"));
+        }
         *self.administrators.lock().unwrap_or_else(PoisonError::into_inner) =
             entries.iter().filter(named).map(|entry| entry.id.clone()).collect();
         Ok(Catalog { entries })
