@@ -6,6 +6,7 @@ use super::apply::Case;
 use super::outcome::{Deed, Done, Stop};
 use super::password::Password;
 use super::record::{self, Shelved};
+use super::resolve;
 use crate::api::Reason;
 use crate::api::conditions::Verdict;
 use crate::api::status::PendingCall;
@@ -156,6 +157,10 @@ impl<K: Shelved> Case<'_, K> {
         };
         match found.as_slice() {
             [id] => self.bind_found(id).await.map(|()| None),
+            // A vendor that shows no group at all any more is no evidence against one that was there.
+            [] if resolve::is_settled(&*self.object) && self.connection.index().is_empty(Subject::Group) => {
+                Err(Stop::Settled)
+            }
             [] => Err(Stop::because(
                 Reason::NotFound,
                 format!(
