@@ -40,11 +40,15 @@ impl<K: Shelved> Case<'_, K> {
         }
         self.wait_out_doubt()?;
         let _place = self.enter(Lane::New)?;
-        if !self.connection.provider.capabilities().readable {
+        let capabilities = self.connection.provider.capabilities();
+        if !capabilities.readable {
             return self.create().await;
         }
         if let Some(id) = self.object.external_id().map(str::to_owned) {
             return self.bind_existing(&id).await;
+        }
+        if K::SUBJECT == Subject::User && !capabilities.listable {
+            return self.create().await;
         }
         match self.look_up().await?.as_slice() {
             [] => self.create().await,

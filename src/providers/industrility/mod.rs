@@ -24,6 +24,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     user_fields: wire::USER,
     group_fields: &[],
     readable: false,
+    listable: false,
     filter: false,
     updates: false,
     deletes: false,
@@ -120,8 +121,8 @@ impl Provider for Industrility {
         if !answer.is_success() {
             return Err(wire::refusal(&answer));
         }
-        let email = changes.fields.get("email").and_then(Value::as_str).unwrap_or_default();
         shape::done(&answer)?;
+        let email = changes.fields.get("email").and_then(Value::as_str).unwrap_or_default();
         Ok(Account { id: wire::id(&answer.json_or_null(), email), ..Account::default() })
     }
 

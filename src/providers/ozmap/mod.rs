@@ -34,6 +34,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     user_fields: wire::USER,
     group_fields: wire::GROUP,
     readable: true,
+    listable: true,
     filter: true,
     updates: true,
     deletes: true,
@@ -180,11 +181,11 @@ impl Provider for Ozmap {
                 entries.push(CatalogEntry { catalog, id, name });
             }
         }
-        let named = |entry: &&CatalogEntry| entry.catalog == wire::ROLE && entry.name == wire::ADMINISTRATOR;
         if !entries.iter().any(|entry| entry.catalog == wire::ROLE) {
             // Every tenant has seven roles from the beginning (help centre, article 44001786995).
             return Err(shape::nonsense("/roles", "no role at all"));
         }
+        let named = |entry: &&CatalogEntry| entry.catalog == wire::ROLE && entry.name == wire::ADMINISTRATOR;
         *self.administrators.lock().unwrap_or_else(PoisonError::into_inner) =
             entries.iter().filter(named).map(|entry| entry.id.clone()).collect();
         Ok(Catalog { entries })
