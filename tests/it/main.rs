@@ -8,6 +8,7 @@ mod contract;
 mod crds;
 mod credentials;
 mod demo;
+mod faults;
 mod judgement;
 mod lifecycle;
 mod permissions;
