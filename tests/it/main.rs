@@ -10,6 +10,7 @@ mod credentials;
 mod demo;
 mod faults;
 mod judgement;
+mod leaks;
 mod lifecycle;
 mod permissions;
 mod process;
