@@ -15,7 +15,7 @@ use crate::api::conditions::Verdict;
 use crate::api::status::Identity;
 use crate::api::user::Mode;
 use crate::plan::{Account, Changes, Desired, GroupSupport, Known, Sent, Step, Subject, plan};
-use crate::providers::{Lane, Permit};
+use crate::providers::{ErrorKind, Lane, Permit};
 
 /// One object on its way to what it shall be.
 pub struct Case<'a, K> {
@@ -123,7 +123,13 @@ impl<K: Shelved> Case<'_, K> {
         for step in steps {
             match step {
                 Step::Update(changes) => {
-                    self.update(account, &changes).await?;
+                    match self.update(account, &changes).await {
+                        // Just read, and not to be found: as much a doubt as one that cannot be read.
+                        Err(Stop::Provider(error)) if error.kind == ErrorKind::NotFound => {
+                            return self.vanished(&account.id).await;
+                        }
+                        updated => updated?,
+                    }
                     after = after.with(&changes);
                 }
                 Step::Grant { application, rights } => self.grant(&account.id, &application, &rights).await?,

@@ -4,7 +4,7 @@ use super::apply::Case;
 use super::outcome::{Deed, Done, Stop};
 use super::password::Password;
 use super::record::{self, Shelved};
-use super::{access, removal, rights};
+use super::{access, removal, resolve, rights};
 use crate::api::Reason;
 use crate::api::conditions::Verdict;
 use crate::api::status::PendingCall;
@@ -107,6 +107,10 @@ impl<K: Shelved> Case<'_, K> {
         };
         match found.as_slice() {
             [id] => self.bind_found(id).await.map(|()| None),
+            // A vendor that shows no group at all any more is no evidence against one that was there.
+            [] if resolve::is_settled(&*self.object) && self.connection.index().is_empty(Subject::Group) => {
+                Err(Stop::Settled)
+            }
             [] => Err(Stop::because(
                 Reason::NotFound,
                 format!(
@@ -153,9 +157,17 @@ impl<K: Shelved> Case<'_, K> {
     /// A bound account that the vendor does not show: gone if a complete listing lacks it too.
     pub(super) async fn vanished(&mut self, id: &str) -> Result<Option<Deed>, Stop> {
         let vendor = self.connection.vendor.title();
-        let found = self.connection.provider.find(K::SUBJECT, &self.desired).await?;
+        let provider = &self.connection.provider;
+        // The manifest may have a new key already: only what the account was last known by finds it.
+        let found = if self.identity.key.as_deref() == Some(self.desired.key()) {
+            provider.find(K::SUBJECT, &self.desired).await?
+        } else {
+            provider.list(K::SUBJECT).await?
+        };
         if found.iter().any(|account| account.id == id) {
-            let message = format!("{vendor} lists {id} but does not show it: the login may lack rights on it");
+            let message = format!(
+                "{vendor} lists {id} but says \"not found\" when it is asked for or changed: the login may lack rights on it"
+            );
             return Err(Stop::because(Reason::PermissionDenied, message));
         }
         self.connection.wrote(K::SUBJECT, id, None);

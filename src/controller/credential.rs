@@ -55,8 +55,8 @@ pub async fn reconcile(credential: Arc<ProviderCredential>, context: &Context) -
         (Some(Link::Down(_)), Link::Down(_)) => false,
         (_, Link::Up(_) | Link::Down(_)) => true,
     };
-    // Where nothing is ever listed, this is the only regular look.
-    let is_blind = matches!(&link, Link::Up(connection) if !connection.provider.capabilities().readable);
+    // Where users are never listed, this is the only regular look.
+    let is_blind = matches!(&link, Link::Up(connection) if !connection.provider.capabilities().listable);
     let action = credential_report::report(context, &credential, &link).await?;
     if is_other || was_paused || is_blind || news {
         context.wake_users_of(&key);

@@ -130,8 +130,14 @@ pub(super) fn verdict(context: &Context, credential: &ProviderCredential, link: 
         };
         return Verdict::new(reason, trouble.error.message);
     }
-    if connection.provider.capabilities().checkable {
-        return Verdict::new(Reason::Synced, format!("logged in as {}", connection.account));
+    let capabilities = connection.provider.capabilities();
+    if capabilities.checkable {
+        let unlisted = if capabilities.listable {
+            ""
+        } else {
+            "; this server lists no users, so usher cannot see which are there: one that exists is refused when it is made, and not adopted"
+        };
+        return Verdict::new(Reason::Synced, format!("logged in as {}{unlisted}", connection.account));
     }
     let vendor = connection.vendor.title();
     Verdict::new(Reason::Unverified, format!("{vendor} offers no way to check a token; the first user made will tell"))

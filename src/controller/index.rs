@@ -65,6 +65,17 @@ impl Index {
         self.wanted.remove(&subject);
     }
 
+    /// Whether the listing of `subject` shows nothing at all.
+    pub fn is_empty(&self, subject: Subject) -> bool {
+        self.listing(subject).is_none_or(|listing| listing.accounts.is_empty())
+    }
+
+    /// Drops the listing of `subject`: there is none to be had.
+    pub fn forget(&mut self, subject: Subject) {
+        *self.slot(subject) = None;
+        self.wanted.remove(&subject);
+    }
+
     /// Notes what we wrote; `None`: removed.
     pub fn wrote(&mut self, subject: Subject, table: &[Field], id: &str, account: Option<Account>) {
         if let Some(listing) = self.slot(subject) {

@@ -79,11 +79,15 @@ impl<K: Shelved> Case<'_, K> {
         let key = (self.connection.key.clone(), K::SUBJECT, self.desired.key().to_ascii_lowercase());
         let Some(_alone) = self.context.making.begin(key) else { return Err(Stop::InDoubt(Timestamp::now() + RIVAL)) };
         let _place = self.enter(Lane::New)?;
-        if !self.connection.provider.capabilities().readable {
+        let capabilities = self.connection.provider.capabilities();
+        if !capabilities.readable {
             return self.create().await;
         }
         if let Some(id) = self.object.external_id().map(str::to_owned) {
             return self.bind_existing(&id).await;
+        }
+        if K::SUBJECT == Subject::User && !capabilities.listable {
+            return self.create().await;
         }
         match self.look_up().await?.as_slice() {
             [] => self.create().await,

@@ -194,15 +194,22 @@ async fn look<K: Shelved>(
     if let Some(account) = connection.provider.read(K::SUBJECT, id).await? {
         return Ok(Some(account));
     }
-    // A 404 alone may mask missing rights; together with a listing that lacks the account it is proof.
-    let listed = connection.provider.list(K::SUBJECT).await?;
-    if listed.iter().any(|account| account.id == *id) {
-        return Err(blocked(
-            object,
-            &format!("the vendor lists {id} but does not show it; the login may lack rights on it"),
-        ));
-    }
+    is_gone(object, connection, id).await?;
     Ok(None)
+}
+
+/// A 404 alone may mask missing rights; together with a listing that lacks the account it is proof.
+///
+/// Errors: the account is listed.
+async fn is_gone<K: Shelved>(object: &Arc<K>, connection: &Connection, id: &str) -> Result<(), Stop> {
+    let listed = connection.provider.list(K::SUBJECT).await?;
+    if listed.iter().any(|account| account.id == id) {
+        let why = format!(
+            "the vendor lists {id} but says \"not found\" when it is asked for or removed; the login may lack rights on it"
+        );
+        return Err(blocked(object, &why));
+    }
+    Ok(())
 }
 
 /// Errors: the account is another one than the object's, protected, or has rights that may not be touched.
@@ -253,7 +260,7 @@ async fn take_away<K: Shelved>(
             return Err(in_use(object, held));
         }
         match provider.delete(K::SUBJECT, &account.id).await {
-            Err(error) if error.kind == ErrorKind::NotFound => {}
+            Err(error) if error.kind == ErrorKind::NotFound => is_gone(object, connection, &account.id).await?,
             other => other?,
         }
         Deed::Deleted

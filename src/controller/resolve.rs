@@ -110,8 +110,10 @@ pub fn listed<K: Managed>(
     subject: Subject,
 ) -> Result<(), Stop> {
     let capabilities = connection.provider.capabilities();
-    let none_to_have =
-        !capabilities.readable || (subject == Subject::Group && capabilities.groups == GroupSupport::Given);
+    let none_to_have = match subject {
+        Subject::User => !capabilities.listable,
+        Subject::Group => !capabilities.readable || capabilities.groups == GroupSupport::Given,
+    };
     if none_to_have || connection.index().has(subject) {
         return Ok(());
     }

@@ -41,7 +41,14 @@ async fn list(connection: &Connection, due: &[Subject]) -> Result<(), ProviderEr
     connection.index().catalog = catalog;
     for subject in due {
         let begun = Timestamp::now();
-        let accounts = connection.provider.list(*subject).await?;
+        let listed = connection.provider.list(*subject).await;
+        if *subject == Subject::User && !connection.provider.capabilities().listable {
+            // Not a failure: the server has no such call, and its users are read one by one.
+            info!(credential = %connection.key, "the server lists no users");
+            connection.index().forget(*subject);
+            continue;
+        }
+        let accounts = listed?;
         info!(credential = %connection.key, %subject, count = accounts.len(), "swept");
         connection.index().replace(*subject, begun, connection.table(*subject), accounts);
     }

@@ -244,8 +244,10 @@ pub struct Capabilities {
     pub user_fields: &'static [Field],
     /// Writable fields of a group.
     pub group_fields: &'static [Field],
-    /// Whether accounts can be read and listed at all.
+    /// Whether accounts can be read at all.
     pub readable: bool,
+    /// Whether users can be listed, and so looked up.
+    pub listable: bool,
     /// Whether `find` costs one filtered call rather than a listing.
     pub filter: bool,
     /// Whether a user can be changed after creation.

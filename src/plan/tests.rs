@@ -128,6 +128,7 @@ const CAPABLE: Capabilities = Capabilities {
     user_fields: TABLE,
     group_fields: &[],
     readable: true,
+    listable: true,
     filter: true,
     updates: true,
     deletes: true,

@@ -116,6 +116,12 @@ impl Answer {
             .map_err(|_| ProviderError::lost(format!("{} with a body that is not JSON: is the url right?", self.said)))
     }
 
+    /// Whether the body is a web page: whoever sent it is not the vendor's API, whatever the status.
+    #[must_use]
+    pub fn is_page(&self) -> bool {
+        self.body.trim_ascii_start().starts_with(b"<")
+    }
+
     /// The body as JSON, or null when it is empty or unreadable.
     #[must_use]
     pub fn json_or_null(&self) -> Value {

@@ -84,6 +84,13 @@ pub fn distinct(accounts: Vec<Account>, said: &str) -> Result<Vec<Account>, Prov
     }
 }
 
+/// A successful answer whose body is nobody's business, as long as it is the vendor's.
+///
+/// Errors: a web page, which any sign-in page or proxy may send with status 200.
+pub fn done(answer: &Answer) -> Result<(), ProviderError> {
+    if answer.is_page() { Err(nonsense(answer.said(), "a web page")) } else { Ok(()) }
+}
+
 /// An answer that makes no sense; what was sent may have been done all the same.
 #[must_use]
 pub fn nonsense(said: &str, what: &str) -> ProviderError {

@@ -9,6 +9,7 @@ use crate::scene::{Scene, merge};
 
 /// One vendor's manifests and what they look like at the vendor.
 pub struct Sample {
+    /// The vendor.
     pub vendor: Vendor,
     /// Spec of a group, its name at the vendor, and how it becomes ready.
     pub group: (Value, &'static str, &'static str),
@@ -26,6 +27,7 @@ fn holds_id(user: &Value, group: &Value) -> bool {
     user["groups"].as_array().is_some_and(|groups| groups == &vec![group["id"].clone()])
 }
 
+/// A vendor's manifests.
 pub fn sample(vendor: Vendor) -> Sample {
     let person = |further: Value| {
         let mut spec = json!({"email": "ada@example.com", "firstName": "Ada", "lastName": "Lovelace", "passwordSecretRef": {"name": "login"}});
@@ -96,6 +98,7 @@ pub fn sample(vendor: Vendor) -> Sample {
     }
 }
 
+/// Every user's password.
 pub const PASSWORD: &str = "Fake-Passw0rd";
 
 async fn with_group_and_user(sample: &Sample) -> Scene {
@@ -109,7 +112,8 @@ async fn with_group_and_user(sample: &Sample) -> Scene {
     scene
 }
 
-fn ready(vendor: Vendor) -> &'static str {
+/// What a user says who is as he shall be.
+pub fn ready(vendor: Vendor) -> &'static str {
     if vendor == Vendor::Industrility { "Created" } else { "Synced" }
 }
 

@@ -164,3 +164,28 @@ async fn a_paused_credential_pauses_all_its_users_and_releases_them() {
     scene.annotate::<ProviderCredential>("main", "usher.dev/paused", "false").await;
     scene.user_ready("ada").await;
 }
+
+#[tokio::test]
+async fn an_amani_that_lists_no_users_says_so_and_serves_all_the_same() {
+    let mut options = Options::default();
+    options.amani.listing = false;
+    let scene = Scene::with(Vendor::Amani, options, json!({})).await;
+    scene.vendor.put_user(json!({"email": "eve@example.com"}));
+    scene.secret("login", &json!({"password": "Fake-Passw0rd"})).await;
+    let person = |name: &str, phone: &str| json!({"email": format!("{name}@example.com"), "phone": phone, "passwordSecretRef": {"name": "login"}});
+    scene.user("ada", person("ada", "1")).await;
+    scene.user_ready("ada").await;
+    scene.sweep("0").await;
+    let credential = scene.credential_says("Synced").await;
+    assert!(said(&credential).contains("lists no users"), "{}", said(&credential));
+    scene.user("ada", person("ada", "2")).await;
+    scene.user_ready("ada").await;
+    assert_eq!(scene.vendor.user("ada@example.com").unwrap()["phone"], "2");
+    scene.user("eve", person("eve", "3")).await;
+    scene.user_says("eve", "AlreadyExists").await;
+    assert_eq!(scene.vendor.user("eve@example.com").unwrap()["phone"], "");
+    assert!(scene.vendor.edit_user("ada@example.com", json!({"phone": "9"})));
+    scene.sweep("1").await;
+    scene.vendor_until("the repair", |vendor| vendor.user("ada@example.com").unwrap()["phone"] == "2").await;
+    assert_eq!(scene.vendor.violations(), Vec::<String>::new());
+}

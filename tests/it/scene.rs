@@ -16,6 +16,7 @@ use usher::api::{PlatformGroup, PlatformUser, ProviderCredential};
 use usher_sandbox::controlplane;
 use usher_sandbox::vendors::{Options, Simulator, Vendor};
 
+use crate::leaks;
 use crate::world::world;
 
 /// Longest time until a condition comes true.
@@ -29,6 +30,13 @@ pub struct Scene {
     pub namespace: String,
     /// The vendor.
     pub vendor: Arc<Simulator>,
+}
+
+impl Drop for Scene {
+    /// The vendor's tokens are known only now; what usher said about them is found all the same.
+    fn drop(&mut self) {
+        leaks::register(self.vendor.tokens());
+    }
 }
 
 impl Scene {
@@ -70,8 +78,9 @@ impl Scene {
         self.secret(name, &json!(self.vendor.secret())).await;
     }
 
-    /// A Secret with these entries.
+    /// A Secret with these entries, which nothing may show from now on.
     pub async fn secret(&self, name: &str, entries: &Value) {
+        leaks::register_entries(entries);
         let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": self.namespace}, "stringData": entries});
         self.apply(&secret).await;
     }

@@ -28,6 +28,9 @@ pub trait Api: Send + Sync {
     /// Puts in what every tenant has from the beginning.
     fn seed(&self, _state: &mut State) {}
 
+    /// Every operation the vendor has; a route that is none of these is no route.
+    fn operations(&self) -> &'static [&'static str];
+
     /// Which operation a request is, if the vendor has such a route.
     fn operation(&self, state: &State, request: &Request) -> Option<&'static str>;
 

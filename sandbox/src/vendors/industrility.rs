@@ -70,6 +70,10 @@ impl Api for Industrility {
         }
     }
 
+    fn operations(&self) -> &'static [&'static str] {
+        &[op::USERS_CREATE]
+    }
+
     fn operation(&self, state: &State, request: &Request) -> Option<&'static str> {
         let is_create = request.method == "POST" && request.path == state.options.industrility.create_path;
         is_create.then_some(op::USERS_CREATE)

@@ -63,6 +63,12 @@ impl Vendor {
         }
     }
 
+    /// Every operation the vendor has: see [`operation`].
+    #[must_use]
+    pub fn operations(self) -> &'static [&'static str] {
+        self.api().operations()
+    }
+
     fn api(self) -> &'static dyn api::Api {
         match self {
             Self::Pegasus => &pegasus::Pegasus,

@@ -64,6 +64,7 @@ impl Desk {
         let slash = request.path.len() > 1 && request.path.ends_with('/');
         let operation = api
             .operation(&self.state, &request)
+            .filter(|operation| api.operations().contains(operation))
             .filter(|_| !slash || api.slash_may_end())
             .unwrap_or(operation::UNKNOWN);
         request.operation = operation;

@@ -83,6 +83,12 @@ impl Simulator {
         self.shared.look().state.secret.clone()
     }
 
+    /// Every token given out so far, whether it is still accepted or not. Visibly fake.
+    #[must_use]
+    pub fn tokens(&self) -> Vec<String> {
+        self.shared.look().state.sessions.given.iter().cloned().collect()
+    }
+
     /// Changes what the vendor accepts from now on; sessions already open stay.
     pub fn set_secret(&self, key: &str, value: &str) {
         self.shared.change(|desk| {

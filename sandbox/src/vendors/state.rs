@@ -82,11 +82,14 @@ pub enum Kind {
 pub struct Sessions {
     live: HashMap<String, (Kind, SystemTime)>,
     revoked: HashSet<String>,
+    /// Every token ever given out.
+    pub given: HashSet<String>,
 }
 
 impl Sessions {
     /// Gives a token out.
     pub fn open(&mut self, kind: Kind, token: &str, life: Duration) {
+        self.given.insert(token.to_owned());
         self.live.insert(token.to_owned(), (kind, SystemTime::now() + life));
     }
 

@@ -6,6 +6,8 @@
 mod auth;
 mod wire;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use async_trait::async_trait;
 use reqwest::Method;
 use secrecy::SecretString;
@@ -36,6 +38,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     user_fields: wire::USER,
     group_fields: wire::GROUP,
     readable: true,
+    listable: true,
     filter: false,
     updates: true,
     deletes: false,
@@ -45,12 +48,17 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     default_limits: Limits { per_minute: 120, burst: 20, concurrency: 4 },
 };
 
+/// What an Amani can do that has no listing of users, which no document promises.
+const UNLISTED: Capabilities = Capabilities { listable: false, ..CAPABILITIES };
+
 /// One credential's way to Amani.
 pub struct Amani {
     transport: Transport,
     session: Session<AmaniLogin>,
     name: String,
     patch_requires_credentials: bool,
+    /// Whether the last listing of users was answered with "no such call".
+    unlisted: AtomicBool,
 }
 
 impl Amani {
@@ -63,6 +71,7 @@ impl Amani {
             name: login.name(),
             session: Session::new(login),
             patch_requires_credentials: settings.patch_requires_credentials.unwrap_or(false),
+            unlisted: AtomicBool::new(false),
         })
     }
 
@@ -82,7 +91,15 @@ impl Amani {
         if number > 1 {
             call = call.query("page", number.to_string());
         }
-        let answer = self.call(call).await.map_err(|error| no_page(subject, number, error))?;
+        let answer = self.call(call).await.map_err(|error| no_page(subject, number, error));
+        if subject == Subject::User && number == 1 {
+            match &answer {
+                Ok(_) => self.unlisted.store(false, Ordering::Relaxed),
+                Err(error) if error.kind == ErrorKind::Unsupported => self.unlisted.store(true, Ordering::Relaxed),
+                Err(_) => {}
+            }
+        }
+        let answer = answer?;
         wire::page(subject, number, &answer)
     }
 
@@ -120,7 +137,7 @@ fn unsupported(message: &str) -> ProviderError {
 fn no_page(subject: Subject, number: usize, mut error: ProviderError) -> ProviderError {
     if error.kind == ErrorKind::NotFound && number > 1 {
         error.kind = ErrorKind::Unavailable;
-    } else if error.kind == ErrorKind::NotFound && subject == Subject::User {
+    } else if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Unsupported) && subject == Subject::User {
         error.kind = ErrorKind::Unsupported;
         error.message += ": this server lists no users, so none can be looked up; or the url is wrong";
     }
@@ -130,7 +147,7 @@ fn no_page(subject: Subject, number: usize, mut error: ProviderError) -> Provide
 #[async_trait]
 impl Provider for Amani {
     fn capabilities(&self) -> &'static Capabilities {
-        &CAPABILITIES
+        if self.unlisted.load(Ordering::Relaxed) { &UNLISTED } else { &CAPABILITIES }
     }
 
     fn host(&self) -> String {

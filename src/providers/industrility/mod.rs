@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::error::{ErrorKind, ProviderError};
 use super::http::{Call, Transport};
+use super::shape;
 use super::{Access, Provider};
 use crate::api::credential::IndustrilityAccess;
 use crate::api::{PlatformGroupSpec, PlatformUserSpec, Reason};
@@ -23,6 +24,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     user_fields: wire::USER,
     group_fields: &[],
     readable: false,
+    listable: false,
     filter: false,
     updates: false,
     deletes: false,
@@ -119,6 +121,7 @@ impl Provider for Industrility {
         if !answer.is_success() {
             return Err(wire::refusal(&answer));
         }
+        shape::done(&answer)?;
         let email = changes.fields.get("email").and_then(Value::as_str).unwrap_or_default();
         Ok(Account { id: wire::id(&answer.json_or_null(), email), ..Account::default() })
     }

@@ -34,6 +34,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     user_fields: wire::USER,
     group_fields: wire::GROUP,
     readable: true,
+    listable: true,
     filter: true,
     updates: true,
     deletes: true,
@@ -154,7 +155,12 @@ impl Provider for Ozmap {
     async fn whoami(&self) -> Result<String, ProviderError> {
         let me = self.call(Call::new("whoami", Method::GET, "/authenticated")).await?;
         let user = me.get("user").filter(|user| user.is_object()).unwrap_or(&me);
-        let shown = ["username", "email"].iter().find_map(|name| user.get(*name).and_then(shape::id));
+        let names = || ["username", "email"].iter().filter_map(|name| user.get(*name).filter(|value| !value.is_null()));
+        let shown = names().find_map(shape::id);
+        if shown.is_none() && names().next().is_some() {
+            // Taking this for "shows no name" would make it another account, and strangers of all that is bound.
+            return Err(shape::nonsense("/authenticated", "no name that can be read"));
+        }
         Ok(shown.or_else(|| self.username.clone()).unwrap_or_else(|| "token".into()))
     }
 
@@ -174,6 +180,10 @@ impl Provider for Ozmap {
                 let name = object.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
                 entries.push(CatalogEntry { catalog, id, name });
             }
+        }
+        if !entries.iter().any(|entry| entry.catalog == wire::ROLE) {
+            // Every tenant has seven roles from the beginning (help centre, article 44001786995).
+            return Err(shape::nonsense("/roles", "no role at all"));
         }
         let named = |entry: &&CatalogEntry| entry.catalog == wire::ROLE && entry.name == wire::ADMINISTRATOR;
         *self.administrators.lock().unwrap_or_else(PoisonError::into_inner) =
@@ -224,12 +234,12 @@ impl Provider for Ozmap {
             Call::new(operation(subject, Verb::Update), Method::PATCH, Self::one(subject, &current.id)).json(body);
         let answer = self.session.send(&self.transport, call).await?;
         // The SDK ignores the body of this answer; so do we.
-        if answer.is_success() { Ok(()) } else { Err(wire::refusal(&answer)) }
+        if answer.is_success() { shape::done(&answer) } else { Err(wire::refusal(&answer)) }
     }
 
     async fn delete(&self, subject: Subject, id: &str) -> Result<(), ProviderError> {
         let call = Call::new(operation(subject, Verb::Delete), Method::DELETE, Self::one(subject, id));
         let answer = self.session.send(&self.transport, call).await?;
-        if answer.is_success() { Ok(()) } else { Err(wire::refusal(&answer)) }
+        if answer.is_success() { shape::done(&answer) } else { Err(wire::refusal(&answer)) }
     }
 }

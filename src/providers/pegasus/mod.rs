@@ -42,6 +42,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     user_fields: wire::USER,
     group_fields: wire::GROUP,
     readable: true,
+    listable: true,
     filter: true,
     updates: true,
     deletes: true,

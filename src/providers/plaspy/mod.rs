@@ -35,6 +35,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     user_fields: wire::USER,
     group_fields: wire::GROUP,
     readable: true,
+    listable: true,
     filter: false,
     updates: true,
     deletes: true,

@@ -186,9 +186,11 @@ pub fn instant(value: Option<&Value>) -> Option<Timestamp> {
 pub fn countries(answer: &Value, said: &str) -> Result<Catalog, ProviderError> {
     let countries = answer.get("countries").and_then(Value::as_object);
     let countries = countries.ok_or_else(|| shape::nonsense(said, "no map under countries"))?;
-    let named = countries.iter().filter_map(|(code, name)| Some((code, name.as_str()?)));
-    let entry = |(id, name): (&String, &str)| CatalogEntry { catalog: COUNTRY, id: id.clone(), name: name.into() };
-    Ok(Catalog { entries: named.map(entry).collect() })
+    let entry = |(id, name): (&String, &Value)| {
+        let name = name.as_str().ok_or_else(|| shape::nonsense(said, "a country without a name"))?;
+        Ok(CatalogEntry { catalog: COUNTRY, id: id.clone(), name: name.into() })
+    };
+    Ok(Catalog { entries: countries.iter().map(entry).collect::<Result<_, ProviderError>>()? })
 }
 
 /// The body of a POST; empty times are left out.

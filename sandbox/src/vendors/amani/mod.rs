@@ -57,6 +57,19 @@ impl Api for Amani {
         }
     }
 
+    fn operations(&self) -> &'static [&'static str] {
+        &[
+            op::LOGIN,
+            op::REFRESH,
+            op::GROUPS_LIST,
+            op::USERS_LIST,
+            op::USERS_READ,
+            op::USERS_CREATE,
+            op::USERS_UPDATE,
+            op::USERS_DELETE,
+        ]
+    }
+
     fn operation(&self, _state: &State, request: &Request) -> Option<&'static str> {
         let mut segments = request.segments();
         segments.pop_if(|last| last.is_empty());

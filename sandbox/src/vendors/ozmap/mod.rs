@@ -68,6 +68,27 @@ impl Api for Ozmap {
         }
     }
 
+    fn operations(&self) -> &'static [&'static str] {
+        &[
+            op::LOGIN,
+            op::WHOAMI,
+            op::ROLES_LIST,
+            op::PROJECTS_LIST,
+            op::USERS_LIST,
+            op::USERS_FIND,
+            op::USERS_READ,
+            op::USERS_CREATE,
+            op::USERS_UPDATE,
+            op::USERS_DELETE,
+            op::GROUPS_LIST,
+            op::GROUPS_FIND,
+            op::GROUPS_READ,
+            op::GROUPS_CREATE,
+            op::GROUPS_UPDATE,
+            op::GROUPS_DELETE,
+        ]
+    }
+
     fn operation(&self, _state: &State, request: &Request) -> Option<&'static str> {
         let segments = request.segments();
         let ["api", "v2", path @ ..] = &segments[..] else {

@@ -43,6 +43,27 @@ impl Api for Pegasus {
         &["username", "email"]
     }
 
+    fn operations(&self) -> &'static [&'static str] {
+        &[
+            op::LOGIN,
+            op::WHOAMI,
+            op::USERS_LIST,
+            op::USERS_FIND,
+            op::USERS_READ,
+            op::USERS_CREATE,
+            op::USERS_UPDATE,
+            op::USERS_DELETE,
+            op::GROUPS_LIST,
+            op::GROUPS_FIND,
+            op::GROUPS_READ,
+            op::GROUPS_CREATE,
+            op::GROUPS_UPDATE,
+            op::GROUPS_DELETE,
+            op::APPS_READ,
+            op::APPS_WRITE,
+        ]
+    }
+
     fn operation(&self, _state: &State, request: &Request) -> Option<&'static str> {
         let searches = request.query.keys().any(|key| key.starts_with("search."));
         Some(match (request.method.as_str(), &request.segments()[..]) {

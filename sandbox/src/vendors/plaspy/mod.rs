@@ -33,6 +33,24 @@ impl Api for Plaspy {
         &["email"]
     }
 
+    fn operations(&self) -> &'static [&'static str] {
+        &[
+            op::LOGIN,
+            op::COUNTRIES_LIST,
+            op::TIME_ZONES_LIST,
+            op::USERS_LIST,
+            op::USERS_READ,
+            op::USERS_CREATE,
+            op::USERS_UPDATE,
+            op::USERS_DELETE,
+            op::GROUPS_LIST,
+            op::GROUPS_READ,
+            op::GROUPS_CREATE,
+            op::GROUPS_UPDATE,
+            op::GROUPS_DELETE,
+        ]
+    }
+
     fn operation(&self, _state: &State, request: &Request) -> Option<&'static str> {
         let segments = request.segments();
         let ["api", path @ ..] = &segments[..] else {

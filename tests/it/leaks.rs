@@ -1,0 +1,127 @@
+//! Reads along with everything the shared operator emits — log lines, status, events, labels of metrics — and ends the run when a secret is among it.
+//!
+//! What was emitted is kept, so that a secret is found, too, that is known only later (a token of a vendor).
+
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::io::{self, Write};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use futures::StreamExt;
+use k8s_openapi::api::events::v1::Event;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client, Resource};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tracing_subscriber::EnvFilter;
+use usher::api::{PlatformGroup, PlatformUser, ProviderCredential};
+
+/// Shorter texts are no secrets of ours, and would be found everywhere.
+const SHORTEST: usize = 8;
+
+/// Secrets, and everything that must not hold one.
+#[derive(Default)]
+struct Watch {
+    secrets: BTreeSet<String>,
+    emitted: String,
+}
+
+static WATCH: Mutex<Option<Watch>> = Mutex::new(None);
+
+fn watch() -> MutexGuard<'static, Option<Watch>> {
+    WATCH.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The first of `secrets` in `text`.
+fn leaked<'a>(text: &str, mut secrets: impl Iterator<Item = &'a String>) -> Option<&'a String> {
+    secrets.find(|secret| text.contains(secret.as_str()))
+}
+
+/// Ends the run: a panic could be in a thread that no test waits for, or after the last test's end.
+fn end_the_run(secret: &str, text: &str) -> ! {
+    let line = text.lines().find(|line| line.contains(secret)).unwrap_or(text);
+    // Not through the test's own capture: the process ends at once.
+    let _ = writeln!(io::stderr(), "\nA SECRET LEAKED: {secret:?} is in\n{line}\n");
+    std::process::exit(101);
+}
+
+/// Makes secrets known; what was emitted so far is searched for those that are new.
+pub fn register(secrets: impl IntoIterator<Item = String>) {
+    let mut guard = watch();
+    let watch = guard.get_or_insert_default();
+    for secret in secrets.into_iter().filter(|secret| secret.len() >= SHORTEST) {
+        if !watch.secrets.contains(&secret) && watch.emitted.contains(&secret) {
+            end_the_run(&secret, &watch.emitted);
+        }
+        watch.secrets.insert(secret);
+    }
+}
+
+/// Makes the values of a Secret known; who logs in is none, and is shown.
+pub fn register_entries(entries: &Value) {
+    let entries = entries.as_object().into_iter().flatten().filter(|(key, _)| *key != "username" && *key != "note");
+    register(entries.filter_map(|(_, value)| value.as_str().map(str::to_owned)));
+}
+
+/// Searches what was just emitted, and keeps it.
+pub fn emitted(text: &str) {
+    let mut guard = watch();
+    let watch = guard.get_or_insert_default();
+    if let Some(secret) = leaked(text, watch.secrets.iter()) {
+        end_the_run(secret, text);
+    }
+    watch.emitted.push_str(text);
+    watch.emitted.push('\n');
+}
+
+/// Takes log lines.
+struct Lines;
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        emitted(&String::from_utf8_lossy(bytes));
+        if std::env::var_os("USHER_LOG").is_some() {
+            io::stderr().write_all(bytes)?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Logs everything of ours into the watch; with USHER_LOG as filter also to standard error.
+pub fn watch_logs() {
+    let filter = std::env::var("USHER_LOG").unwrap_or_else(|_| "usher=trace,warn".into());
+    let builder = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(filter)).with_ansi(false);
+    builder.with_writer(|| Lines).try_init().expect("nobody else logs");
+}
+
+/// Reads every status and event of the cluster as it comes, until the process ends.
+pub fn watch_cluster(client: &Client) {
+    watch_all::<PlatformUser>(client, |user| json!(user)["status"].to_string());
+    watch_all::<PlatformGroup>(client, |group| json!(group)["status"].to_string());
+    watch_all::<ProviderCredential>(client, |credential| json!(credential)["status"].to_string());
+    watch_all::<Event>(client, |event| format!("{} {}", json!(event.reason), json!(event.note)));
+}
+
+fn watch_all<K>(client: &Client, text: fn(&K) -> String)
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize + Send + 'static,
+{
+    let objects = watcher(Api::<K>::all(client.clone()), watcher::Config::default()).default_backoff();
+    tokio::spawn(objects.touched_objects().for_each(move |object| async move {
+        if let Ok(object) = object {
+            emitted(&text(&object));
+        }
+    }));
+}
+
+#[test]
+fn a_secret_is_found_in_what_was_emitted() {
+    let secrets = ["fake-secret-of-this-test".to_owned()];
+    assert_eq!(leaked("password=fake-secret-of-this-test;", secrets.iter()), Some(&secrets[0]));
+    assert_eq!(leaked("password=***", secrets.iter()), None);
+}
