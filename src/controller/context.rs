@@ -194,9 +194,16 @@ where
         self.store.get(&ObjectRef::new(name).within(namespace)).map(|object| self.newest(object))
     }
 
-    /// All objects that `filter` lets through.
+    /// All objects that `filter` lets through as they are now, our own latest writes included.
     pub fn all(&self, filter: impl Fn(&K) -> bool) -> Vec<Arc<K>> {
-        self.store.state_filter(filter).into_iter().map(|object| self.newest(object)).collect()
+        let newer = self.newer.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let ours = |shown: &K| {
+            let written = shown.meta().uid.as_ref().and_then(|uid| newer.get(uid));
+            written.filter(|written| version(&***written) > version(shown))
+        };
+        let lets_through = |shown: &K| ours(shown).map_or_else(|| filter(shown), |written| filter(written));
+        let found = self.store.state_filter(lets_through);
+        found.into_iter().map(|shown| ours(&shown).cloned().unwrap_or(shown)).collect()
     }
 }
 
