@@ -189,3 +189,23 @@ async fn an_amani_that_lists_no_users_says_so_and_serves_all_the_same() {
     scene.vendor_until("the repair", |vendor| vendor.user("ada@example.com").unwrap()["phone"] == "2").await;
     assert_eq!(scene.vendor.violations(), Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn an_update_that_is_refused_as_unauthenticated_is_not_hammered() {
+    let scene = Scene::new(Vendor::Amani).await;
+    scene.secret("login", &json!({"password": "Fake-Passw0rd"})).await;
+    let person =
+        |phone: &str| json!({"email": "ada@example.com", "phone": phone, "passwordSecretRef": {"name": "login"}});
+    scene.user("ada", person("1")).await;
+    scene.user_ready("ada").await;
+    scene.vendor.fault(Fault::always("users.update", FaultKind::Status(401, None)));
+    scene.user("ada", person("2")).await;
+    scene.user_says("ada", "WaitingForCredential").await;
+    // Two calls an attempt, for the one re-login: the waits between three attempts are 1 s and 2 s, or more.
+    scene.vendor_until("three attempts", |vendor| vendor.count("users.update") >= 6).await;
+    let calls = scene.vendor.calls();
+    let updates: Vec<_> = calls.iter().filter(|call| call.operation == "users.update").collect();
+    assert!(updates[5].at.duration_since(updates[0].at).as_secs() >= 2, "{updates:#?}");
+    scene.vendor.heal();
+    scene.user_ready("ada").await;
+}
