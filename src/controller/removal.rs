@@ -14,7 +14,7 @@ use super::record::{self, Shelved};
 use super::{make, resolve};
 use crate::api::status::Identity;
 use crate::api::{ObjectKey, Reason};
-use crate::plan::{Account, Changes, GroupSupport, Removal, Subject, Wish, removal};
+use crate::plan::{Account, Changes, GroupSupport, Removal, Subject, Wish, matches_key, removal};
 use crate::providers::{self, ErrorKind, Lane};
 
 /// Takes the account of a going object away as its policy says, then lets the object go.
@@ -160,7 +160,12 @@ fn check<K: Shelved>(
 ) -> Result<(), Stop> {
     let names: Vec<&str> = ["username", "email", "name"].iter().filter_map(|field| account.text(field)).collect();
     let known = |name: &&str| identity.key.as_ref().is_some_and(|key| key.eq_ignore_ascii_case(name));
-    if identity.key.is_some() && !names.iter().any(known) {
+    // A rename that was not recorded any more has given it the manifest's key.
+    let catalog = connection.index().catalog.clone();
+    let desired = object.desire(&*connection.provider, &catalog).ok();
+    let table = connection.table(K::SUBJECT);
+    let renamed = desired.is_some_and(|desired| desired.keys.iter().any(|key| matches_key(table, account, key)));
+    if identity.key.is_some() && !renamed && !names.iter().any(known) {
         let message = format!(
             "{} is {} at the vendor now, not {}",
             account.id,
