@@ -8,25 +8,27 @@ use usher_sandbox::vendors::{Fault, FaultKind, Options, Vendor};
 use crate::scene::{Scene, merge};
 
 /// One vendor's manifests and what they look like at the vendor.
-struct Sample {
-    vendor: Vendor,
+pub struct Sample {
+    /// The vendor.
+    pub vendor: Vendor,
     /// Spec of a group, its name at the vendor, and how it becomes ready.
-    group: (Value, &'static str, &'static str),
+    pub group: (Value, &'static str, &'static str),
     /// Spec of a user without his groups.
-    user: Value,
+    pub user: Value,
     /// A change of the spec and where it shows at the vendor.
-    edit: (Value, &'static str, Value),
+    pub edit: (Value, &'static str, Value),
     /// Someone's change at the vendor, undone at the same place.
-    drift: Value,
+    pub drift: Value,
     /// What it takes to find a user in.
-    groups_shown_as: fn(&Value, &Value) -> bool,
+    pub groups_shown_as: fn(&Value, &Value) -> bool,
 }
 
 fn holds_id(user: &Value, group: &Value) -> bool {
     user["groups"].as_array().is_some_and(|groups| groups == &vec![group["id"].clone()])
 }
 
-fn sample(vendor: Vendor) -> Sample {
+/// The sample of a vendor.
+pub fn sample(vendor: Vendor) -> Sample {
     let person = |further: Value| {
         let mut spec = json!({"email": "ada@example.com", "firstName": "Ada", "lastName": "Lovelace", "passwordSecretRef": {"name": "login"}});
         merge(&mut spec, further);

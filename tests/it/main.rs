@@ -5,6 +5,7 @@
 mod architecture;
 mod broken;
 mod contract;
+mod crash;
 mod crds;
 mod credentials;
 mod demo;
