@@ -297,7 +297,10 @@ impl<K: Shelved> Case<'_, K> {
         let found = self.connection.provider.find(K::SUBJECT, &self.desired).await?;
         match found.as_slice() {
             [one] if self.claims(one) => self.claim(one.clone()).await,
-            [_] => Err(self.already_exists()),
+            [_] => {
+                self.clear_doubt().await?;
+                Err(self.already_exists())
+            }
             _ => Err(error.into()),
         }
     }
