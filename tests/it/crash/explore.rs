@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Runs of one story at a time.
 const AT_ONCE: usize = 8;
 /// Runs that take longer are named.
-const SLOW: Duration = Duration::from_secs(10);
+const SLOW: Duration = Duration::from_secs(20);
 /// The one Kubernetes write of an unchanged world.
 const CREDENTIAL_STATUS: &str = "PATCH providercredentials/main/status";
 
