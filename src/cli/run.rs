@@ -22,6 +22,8 @@ use crate::runtime::telemetry::{self, LogFormat};
 
 /// How often a cluster without our CRDs, or without an answer, is asked again.
 const RETRY: Duration = Duration::from_secs(5);
+/// Beyond the call's own timeout, how long a create whose answer was lost may still be under way.
+pub(super) const GRACE: Duration = Duration::from_secs(10);
 /// Longest time for one call to Kubernetes that is no watch.
 const KUBERNETES_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -191,6 +193,7 @@ async fn lead(
 async fn work(args: &Args, client: Client, metrics: Metrics, readiness: Readiness, stop: &CancellationToken) {
     let settings = Settings {
         call_timeout: args.call_timeout,
+        grace: GRACE,
         reconcile_timeout: args.reconcile_timeout,
         mode: args.mode,
         namespace: args.namespace.clone(),

@@ -119,6 +119,10 @@ impl<K: Shelved> Case<'_, K> {
         }
         self.only_if_enforced(&account.id, &steps)?;
         let deed = self.deed(&steps);
+        self.foresee(account);
+        if self.identity.groups != self.object.identity().groups {
+            self.object = record::identity(self.context, &*self.object, &self.identity, false).await?;
+        }
         let mut after = account.clone();
         for step in steps {
             match step {
@@ -139,6 +143,13 @@ impl<K: Shelved> Case<'_, K> {
         self.connection.wrote(K::SUBJECT, &account.id, Some(after));
         self.remember(account).await?;
         Ok(Some(deed))
+    }
+
+    /// Counts groups among ours that are about to be added: once they are there, nobody could tell who added them.
+    pub(super) fn foresee(&mut self, account: &Account) {
+        let to_come = self.added_to(account).unwrap_or_default();
+        let ours: BTreeSet<String> = self.identity.groups.iter().flatten().cloned().chain(to_come).collect();
+        self.identity.groups = Some(Vec::from_iter(ours)).filter(|groups| !groups.is_empty());
     }
 
     /// Why a change is made: the manifest or Secret changed, or the vendor's side did.

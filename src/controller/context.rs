@@ -28,6 +28,8 @@ use crate::providers::Observer;
 pub struct Settings {
     /// Longest time for one vendor call.
     pub call_timeout: Duration,
+    /// Beyond `call_timeout`, how long a create with unknown end may still be under way.
+    pub grace: Duration,
     /// Longest time for one reconcile.
     pub reconcile_timeout: Duration,
     /// The strictest of this, the credential's, the object's and the annotation's mode wins.

@@ -52,7 +52,7 @@ pub async fn reconcile(credential: Arc<ProviderCredential>, context: &Context) -
     context.connections.set(&key, link.clone());
     let is_other = match (&before, &link) {
         // Merely checked after a refusal: who was refused comes back by himself, and slower each time.
-        (Some(Link::Up(before)), Link::Up(now)) if before.stamp == now.stamp => before.closing != now.closing,
+        (Some(Link::Up(before)), Link::Up(now)) if before.content == now.content => before.closing != now.closing,
         (Some(Link::Down(_)), Link::Down(_)) => false,
         (_, Link::Up(_) | Link::Down(_)) => true,
     };

@@ -1,6 +1,6 @@
 //! An account that is not bound yet: looked for, then made, claimed, adopted or bound by its id; each effect is recorded before the next.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
@@ -15,11 +15,8 @@ use super::{access, rivals};
 use crate::api::status::Creating;
 use crate::api::user::AdoptionPolicy;
 use crate::api::{ObjectKey, Reason};
-use crate::plan::{Account, Step, Subject, matches_key};
+use crate::plan::{Account, Desired, Sent, Step, Subject, matches_key};
 use crate::providers::{Delivery, ErrorKind, Lane, ProviderError};
-
-/// Beyond the call's own timeout, how long a create with unknown end may still be under way.
-const GRACE: SignedDuration = SignedDuration::from_secs(10);
 
 /// When to look again while another object makes an account with the same key.
 const RIVAL: SignedDuration = SignedDuration::from_secs(1);
@@ -29,8 +26,9 @@ const SKEW: SignedDuration = SignedDuration::from_secs(5);
 
 /// Until when a create with unknown end may still be under way, if it may be now.
 pub fn in_doubt(context: &Context, creating: &Creating) -> Option<Timestamp> {
-    let timeout = SignedDuration::try_from(context.settings.call_timeout).unwrap_or_default();
-    Some(creating.at + timeout + GRACE).filter(|until| *until > Timestamp::now())
+    let under_way = context.settings.call_timeout + context.settings.grace;
+    let under_way = SignedDuration::try_from(under_way).unwrap_or(SignedDuration::from_hours(1));
+    Some(creating.at + under_way).filter(|until| *until > Timestamp::now())
 }
 
 /// Whether a create that began at `creating.at` can have made `account`.
@@ -89,11 +87,15 @@ impl<K: Shelved> Case<'_, K> {
         if K::SUBJECT == Subject::User && !capabilities.listable {
             return self.create().await;
         }
+        if let Some(account) = self.made_under_another_key().await? {
+            return self.claim(account).await;
+        }
         match self.look_up().await?.as_slice() {
             [] => self.create().await,
             [one] if self.claims(one) => self.claim(one.clone()).await,
             [one] => {
                 rivals::not_held(self.context, &*self.object, &one.id)?;
+                self.clear_doubt().await?;
                 self.adopt(one.clone()).await
             }
             several => Err(Stop::because(
@@ -134,6 +136,27 @@ impl<K: Shelved> Case<'_, K> {
             return Err(Stop::Parked);
         }
         Ok(connection.provider.find(K::SUBJECT, &self.desired).await?)
+    }
+
+    /// The account of a create with unknown end whose key the manifest has given up since.
+    async fn made_under_another_key(&self) -> Result<Option<Account>, Stop> {
+        let Some(creating) = self.identity.creating.as_ref().filter(|creating| creating.key != self.desired.key())
+        else {
+            return Ok(None);
+        };
+        let mut then = self.desired.clone();
+        then.keys.truncate(1);
+        then.keys.iter_mut().for_each(|key| key.value.clone_from(&creating.key));
+        let found = self.connection.provider.find(K::SUBJECT, &then).await?;
+        Ok(found.into_iter().find(|account| can_be_ours(creating, account, &self.connection.login)))
+    }
+
+    /// What is there is not ours, so our create with unknown end made nothing.
+    async fn clear_doubt(&mut self) -> Result<(), Stop> {
+        if self.identity.creating.take().is_some() {
+            self.object = record::identity(self.context, &*self.object, &self.identity, false).await?;
+        }
+        Ok(())
     }
 
     /// Whether `account` is the one that our create with unknown end made.
@@ -216,6 +239,7 @@ impl<K: Shelved> Case<'_, K> {
         }
         let steps = self.steps(Some(&account))?;
         self.only_if_binding("adopt", &account.id, &steps)?;
+        self.foresee(&account);
         self.bind(&account, true).await?;
         self.perform(&account, steps).await?;
         Ok(Deed::Adopted)
@@ -245,6 +269,7 @@ impl<K: Shelved> Case<'_, K> {
         if steps.is_empty() {
             self.remember(&empty).await?;
         } else {
+            self.made();
             self.bind(&account, false).await?;
             for step in steps {
                 if let Step::Grant { application, rights } = step {
@@ -256,8 +281,19 @@ impl<K: Shelved> Case<'_, K> {
         Ok(Deed::Created)
     }
 
+    /// Notes what the create call carried: all but rights in applications, which are calls of their own.
+    fn made(&mut self) {
+        let created = Desired { grants: BTreeMap::new(), ..self.desired.clone() };
+        self.identity.sent = Sent::of(self.connection.table(K::SUBJECT), &created).text();
+        self.identity.password_version = self.password.version().map(str::to_owned);
+    }
+
     /// Writes `creating`, so that an account made from now on is known to be ours even if its answer is lost.
     async fn announce(&mut self) -> Result<(), Stop> {
+        // Where nothing can be read, what the first call carries is all that will ever be known of the account.
+        if self.identity.creating.is_none() && !self.connection.provider.capabilities().readable {
+            self.made();
+        }
         self.identity.creating = Some(Creating {
             at: Timestamp::now(),
             key: self.desired.key().to_owned(),
@@ -275,6 +311,7 @@ impl<K: Shelved> Case<'_, K> {
         }
         if error.delivery == Delivery::NoEffect && !in_doubt {
             self.identity.creating = None;
+            self.identity.sent = None;
             self.object = record::identity(self.context, &*self.object, &self.identity, false).await?;
         }
         if error.kind == ErrorKind::Conflict { Err(self.already_exists()) } else { Err(error.into()) }
@@ -284,13 +321,18 @@ impl<K: Shelved> Case<'_, K> {
     async fn own_after_all(&mut self, error: ProviderError) -> Result<Deed, Stop> {
         if !self.connection.provider.capabilities().readable {
             let id = format!("US-{}", self.desired.key());
-            self.bind(&Account { id, ..Account::default() }, false).await?;
+            let groups = self.desired.groups.as_ref().map(|groups| groups.wanted.clone());
+            self.bind(&Account { id, groups, ..Account::default() }, false).await?;
+            self.compare_blindly()?;
             return Ok(Deed::Created);
         }
         let found = self.connection.provider.find(K::SUBJECT, &self.desired).await?;
         match found.as_slice() {
             [one] if self.claims(one) => self.claim(one.clone()).await,
-            [_] => Err(self.already_exists()),
+            [_] => {
+                self.clear_doubt().await?;
+                Err(self.already_exists())
+            }
             _ => Err(error.into()),
         }
     }
@@ -303,6 +345,11 @@ impl<K: Shelved> Case<'_, K> {
         self.identity.account = Some(self.connection.account.clone());
         self.identity.creating = None;
         self.identity.adopted = found.then_some(true);
+        if !found && self.desired.groups.is_some() {
+            // Whatever an account is in that we made just now, it is in because of us.
+            let groups = account.groups.iter().flatten().cloned().collect::<Vec<_>>();
+            self.identity.groups = Some(groups).filter(|groups| !groups.is_empty());
+        }
         if found && let Some(version) = self.password.version() {
             self.identity.password_version = Some(version.to_owned());
         }

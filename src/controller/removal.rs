@@ -226,7 +226,11 @@ fn check<K: Shelved>(
         let mut keys = KEYS.iter().map(|field| Key { field, value: key.clone() });
         keys.any(|key| matches_key(table, account, &key)) || names.iter().any(|name| heir::same_key(name, key))
     };
-    if !known.is_some_and(carries) {
+    // A rename that was not recorded any more has given it the manifest's key.
+    let catalog = connection.index().catalog.clone();
+    let desired = object.desire(&*connection.provider, &catalog).ok();
+    let renamed = desired.is_some_and(|desired| desired.keys.iter().any(|key| matches_key(table, account, key)));
+    if !renamed && !known.is_some_and(carries) {
         let message = format!(
             "{} is {} at the vendor now, not {}",
             account.id,

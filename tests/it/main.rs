@@ -6,6 +6,7 @@ mod admission;
 mod architecture;
 mod broken;
 mod contract;
+mod crash;
 mod crds;
 mod credentials;
 mod demo;

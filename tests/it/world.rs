@@ -27,6 +27,7 @@ pub struct World {
 pub fn settings() -> Settings {
     Settings {
         call_timeout: CALL_TIMEOUT,
+        grace: Duration::from_secs(10),
         reconcile_timeout: Duration::from_mins(1),
         mode: Mode::Enforce,
         namespace: "usher-system".into(),

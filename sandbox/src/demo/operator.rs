@@ -40,6 +40,7 @@ impl Operator {
         let stop = CancellationToken::new();
         let settings = Settings {
             call_timeout: Duration::from_secs(10),
+            grace: Duration::from_secs(10),
             reconcile_timeout: Duration::from_mins(1),
             mode: Mode::Enforce,
             namespace: NAMESPACE.into(),

@@ -14,6 +14,7 @@ mod fake;
 mod fault;
 mod http;
 mod industrility;
+mod intercept;
 mod listener;
 mod options;
 mod ozmap;
@@ -28,6 +29,7 @@ mod table;
 mod tests;
 
 pub use fault::{Fault, FaultKind};
+pub use intercept::{Intercept, Ruling};
 pub use options::{AmaniOptions, IndustrilityOptions, Options, PegasusOptions, PlaspyOptions};
 pub use server::Call;
 pub use simulator::Simulator;

@@ -19,6 +19,7 @@ use super::api::Api;
 use super::delivery::Delivery;
 use super::fault::{self, Fault, FaultKind};
 use super::http::{Refusal, Request, Response};
+use super::intercept::{Gatekeeper, Ruling};
 use super::listener::{CutListener, Switch};
 use super::state::State;
 use super::{Vendor, control, operation};
@@ -60,13 +61,17 @@ pub struct Desk {
 }
 
 impl Desk {
-    fn serve(&mut self, api: &dyn Api, mut request: Request) -> Delivery {
+    fn operation(&self, api: &dyn Api, request: &Request) -> &'static str {
         let slash = request.path.len() > 1 && request.path.ends_with('/');
         let operation = api
-            .operation(&self.state, &request)
+            .operation(&self.state, request)
             .filter(|operation| api.operations().contains(operation))
-            .filter(|_| !slash || api.slash_may_end())
-            .unwrap_or(operation::UNKNOWN);
+            .filter(|_| !slash || api.slash_may_end());
+        operation.unwrap_or(operation::UNKNOWN)
+    }
+
+    fn serve(&mut self, api: &dyn Api, mut request: Request) -> Delivery {
+        let operation = self.operation(api, &request);
         request.operation = operation;
         let delivery = match fault::take(&mut self.faults, operation) {
             None => Delivery::Plain(self.work(api, &request)),
@@ -141,6 +146,8 @@ pub struct Shared {
     pub address: SocketAddr,
     /// Cancelled when it is to stop.
     pub stop: CancellationToken,
+    /// Decides the fate of single calls.
+    pub gatekeeper: Gatekeeper,
     latency: Duration,
     desk: Mutex<Desk>,
     changes: watch::Sender<u64>,
@@ -153,6 +160,7 @@ impl Shared {
             vendor,
             address,
             stop: CancellationToken::new(),
+            gatekeeper: Gatekeeper::default(),
             latency: state.options.latency,
             desk: Mutex::new(Desk { state, calls: Vec::new(), violations: Vec::new(), faults: Vec::new() }),
             changes: watch::Sender::new(0),
@@ -211,12 +219,44 @@ async fn handle(
         if !shared.latency.is_zero() {
             tokio::time::sleep(shared.latency).await;
         }
-        let delivery = shared.change(|desk| desk.serve(shared.api(), request));
-        delivery.send(&switch).await
+        rule(&shared, request).await.send(&switch).await
     };
     tokio::select! {
         response = work => response,
         () = shared.stop.cancelled() => Delivery::Cut.send(&switch).await,
+    }
+}
+
+/// Serves a call as the interceptor rules.
+async fn rule(shared: &Arc<Shared>, request: Request) -> Delivery {
+    let operation = shared.look().operation(shared.api(), &request);
+    let serve = |shared: &Shared, request| shared.change(|desk| desk.serve(shared.api(), request));
+    match shared.gatekeeper.rule(&request.method, operation) {
+        Ruling::Serve => serve(shared, request),
+        Ruling::Hold(token) => {
+            token.cancelled().await;
+            serve(shared, request)
+        }
+        Ruling::Withhold(token) => {
+            let delivery = serve(shared, request);
+            token.cancelled().await;
+            delivery
+        }
+        Ruling::Swallow => Delivery::Silence,
+        Ruling::Mute => {
+            serve(shared, request);
+            Delivery::Silence
+        }
+        Ruling::Detach(token) => {
+            let shared = shared.clone();
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = token.cancelled() => drop(serve(&shared, request)),
+                    () = shared.stop.cancelled() => {}
+                }
+            });
+            Delivery::Silence
+        }
     }
 }
 

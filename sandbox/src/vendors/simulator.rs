@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::fault::Fault;
+use super::intercept::Intercept;
 use super::listener::CutListener;
 use super::server::{self, Call, Shared};
 use super::state::{State, merge};
@@ -150,6 +151,11 @@ impl Simulator {
     /// Switches every fault off.
     pub fn heal(&self) {
         self.shared.change(|desk| desk.faults.clear());
+    }
+
+    /// Puts an interceptor in charge of all calls from now on, or none.
+    pub fn intercept(&self, intercept: Option<Intercept>) {
+        self.shared.gatekeeper.set(intercept);
     }
 
     /// All users with what the vendor never shows.

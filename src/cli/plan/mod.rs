@@ -119,6 +119,7 @@ async fn look(args: &Args, config: Config, documents: Documents) -> Result<Vec<I
     let settings = Settings {
         call_timeout: args.call_timeout,
         reconcile_timeout: args.call_timeout,
+        grace: super::run::GRACE,
         mode: Mode::Plan,
         secret_finalizer: true,
         namespace: args.operator_namespace.clone(),

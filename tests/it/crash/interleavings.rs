@@ -1,0 +1,229 @@
+//! Two things at the same moment, in the order that hurts: what people see in the end.
+
+use rstest::rstest;
+use serde_json::json;
+use usher::api::{PlatformUser, ProviderCredential};
+use usher_sandbox::vendors::{Options, Simulator, Vendor};
+
+use super::explore::Stage;
+use super::operator::Operator;
+use super::stories::{alone, basics, person};
+use crate::scene::Scene;
+
+/// The status write that announces a create, and the one that follows it.
+const ANNOUNCEMENT: &str = "PATCH platformusers/ada/status usher-identity";
+
+fn accounts(scene: &Scene) -> usize {
+    scene.vendor.users().iter().filter(|user| user["email"] == "ada@example.com").count()
+}
+
+/// A stage with a credential in use, and its operator.
+async fn stage(vendor: Vendor) -> (Stage, Operator) {
+    let stage = Stage::new(&super::client(), vendor).await;
+    let operator = stage.operator();
+    basics(&stage.scene).await;
+    let ready = if vendor == Vendor::Industrility { "Unverified" } else { "Synced" };
+    stage.scene.credential_says(ready).await;
+    (stage, operator)
+}
+
+async fn apply_ada(stage: &Stage) {
+    stage.scene.user("ada", alone(stage.scene.vendor.vendor(), json!({}))).await;
+}
+
+#[rstest]
+#[case::before_it_is_announced(ANNOUNCEMENT)]
+#[case::after_it_is_announced("vendor users.create")]
+#[tokio::test]
+async fn an_account_made_by_hand_in_the_middle_of_a_create_stays_who_made_its(
+    #[case] held: &str,
+    #[values(Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy, Vendor::Ozmap)] vendor: Vendor,
+) {
+    let (stage, operator) = stage(vendor).await;
+    let scene = &stage.scene;
+    let create = operator.fuse.hold(held);
+    apply_ada(&stage).await;
+    create.reached.cancelled().await;
+    scene.vendor.put_user(person(vendor, "ada@example.com"));
+    let before = scene.vendor.user("ada@example.com");
+    create.release.cancel();
+    let ada = scene.user_says("ada", "AlreadyExists").await;
+    assert_eq!(ada.status.unwrap().identity.creating, None);
+    scene.sweep("1").await;
+    scene.delete::<PlatformUser>("ada").await;
+    scene.until_gone::<PlatformUser>("ada").await;
+    assert_eq!(scene.vendor.user("ada@example.com"), before);
+    operator.kill().await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_sweep_that_began_before_a_create_and_ends_after_it_does_not_undo_it(
+    #[values(Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy, Vendor::Ozmap)] vendor: Vendor,
+) {
+    let (stage, operator) = stage(vendor).await;
+    let scene = &stage.scene;
+    scene.user("first", further(vendor, "first@example.com")).await;
+    scene.user_ready("first").await;
+    let answer = operator.fuse.delay("vendor users.list");
+    scene.annotate::<ProviderCredential>("main", "usher.dev/reconcile-at", "1").await;
+    answer.reached.cancelled().await;
+    apply_ada(&stage).await;
+    scene.user_ready("ada").await;
+    answer.release.cancel();
+    swept(scene, "1").await;
+    scene.sweep("2").await;
+    scene.user_ready("ada").await;
+    assert_eq!((scene.vendor.count("users.create"), accounts(scene)), (2, 1));
+    assert_eq!(scene.vendor.count("users.update"), 0);
+    operator.kill().await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_create_that_is_done_long_after_its_time_ran_out_is_still_ours(
+    #[values(Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy, Vendor::Ozmap, Vendor::Industrility)] vendor: Vendor,
+) {
+    let (stage, operator) = stage(vendor).await;
+    let scene = &stage.scene;
+    let create = operator.fuse.detach("vendor users.create");
+    apply_ada(&stage).await;
+    create.reached.cancelled().await;
+    scene.user_says("ada", "ProviderUnavailable").await;
+    create.release.cancel();
+    scene.user_says("ada", if vendor == Vendor::Industrility { "Created" } else { "Synced" }).await;
+    assert_eq!(accounts(scene), 1);
+    operator.kill().await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_credential_rotated_in_the_middle_of_a_create_finishes_it(
+    #[values(Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy, Vendor::Ozmap)] vendor: Vendor,
+) {
+    let (stage, operator) = stage(vendor).await;
+    let scene = &stage.scene;
+    let create = operator.fuse.hold("vendor users.create");
+    apply_ada(&stage).await;
+    create.reached.cancelled().await;
+    scene.vendor.revoke_tokens();
+    for key in scene.vendor.secret().keys().filter(|key| *key != "username") {
+        scene.vendor.set_secret(key, "fake-rotated-secret");
+    }
+    scene.apply_secret("main").await;
+    create.release.cancel();
+    scene.user_ready("ada").await;
+    assert_eq!(accounts(scene), 1);
+    operator.kill().await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_credential_pointed_elsewhere_in_the_middle_of_a_create_touches_nothing_there(
+    #[values(Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy, Vendor::Ozmap)] vendor: Vendor,
+) {
+    let (stage, operator) = stage(vendor).await;
+    let scene = &stage.scene;
+    let elsewhere = Simulator::start_with(vendor, Options::default()).await.unwrap();
+    let create = operator.fuse.detach("vendor users.create");
+    apply_ada(&stage).await;
+    create.reached.cancelled().await;
+    scene.apply_credential(json!({"provider": {vendor.name(): {"url": elsewhere.url()}}})).await;
+    create.release.cancel();
+    scene.user_says("ada", "ProviderMismatch").await;
+    assert!(elsewhere.writes().is_empty(), "{:#?}", elsewhere.writes());
+    scene.apply_credential(json!({})).await;
+    scene.user_ready("ada").await;
+    assert_eq!((accounts(scene), elsewhere.users().len()), (1, 0));
+    operator.kill().await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn two_operators_for_a_moment_make_one_account(
+    #[values(Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy, Vendor::Ozmap)] vendor: Vendor,
+) {
+    let (stage, first) = stage(vendor).await;
+    let scene = &stage.scene;
+    let announced = first.fuse.hold(ANNOUNCEMENT);
+    apply_ada(&stage).await;
+    announced.reached.cancelled().await;
+    let second = stage.operator();
+    scene.user_ready("ada").await;
+    announced.release.cancel();
+    scene.sweep("1").await;
+    scene.user_ready("ada").await;
+    assert_eq!((scene.vendor.count("users.create"), accounts(scene)), (1, 1));
+    first.kill().await;
+    second.kill().await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_user_deleted_right_after_a_rename_that_nobody_recorded_is_removed(
+    #[values(Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy)] vendor: Vendor,
+) {
+    let (stage, operator) = stage(vendor).await;
+    let scene = &stage.scene;
+    apply_ada(&stage).await;
+    scene.user_ready("ada").await;
+    let record = operator.fuse.hold(ANNOUNCEMENT);
+    scene.user("ada", further(vendor, "countess@example.com")).await;
+    record.reached.cancelled().await;
+    operator.kill().await;
+    scene.delete::<PlatformUser>("ada").await;
+    let successor = stage.operator();
+    scene.until_gone::<PlatformUser>("ada").await;
+    let account = scene.vendor.user("countess@example.com");
+    assert!(account.is_none_or(|account| account["is_active"] == false));
+    successor.kill().await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn an_email_changed_after_an_unrecorded_create_leaves_no_second_account(
+    #[values(Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy)] vendor: Vendor,
+) {
+    let (stage, operator) = stage(vendor).await;
+    let scene = &stage.scene;
+    made_and_forgotten(&stage, operator).await;
+    scene.user("ada", further(vendor, "countess@example.com")).await;
+    let successor = stage.operator();
+    scene.user_ready("ada").await;
+    assert_eq!((accounts(scene), scene.vendor.users().len()), (0, 1));
+    successor.kill().await;
+}
+
+/// An account whose id nobody recorded.
+async fn made_and_forgotten(stage: &Stage, operator: Operator) {
+    let scene = &stage.scene;
+    let create = operator.fuse.detach("vendor users.create");
+    apply_ada(stage).await;
+    create.reached.cancelled().await;
+    create.release.cancel();
+    scene.vendor_until("the account", |vendor| vendor.user("ada@example.com").is_some()).await;
+    operator.kill().await;
+}
+
+#[tokio::test]
+async fn a_manifest_changed_after_an_unrecorded_create_says_that_it_cannot_be_done() {
+    let (stage, operator) = stage(Vendor::Industrility).await;
+    let scene = &stage.scene;
+    made_and_forgotten(&stage, operator).await;
+    scene.user("ada", alone(Vendor::Industrility, json!({"lastName": "King"}))).await;
+    let successor = stage.operator();
+    scene.user_says("ada", "Unsupported").await;
+    successor.kill().await;
+}
+
+fn further(vendor: Vendor, email: &str) -> serde_json::Value {
+    alone(vendor, json!({"email": email}))
+}
+
+async fn swept(scene: &Scene, value: &'static str) {
+    let handled = move |credential: &ProviderCredential| {
+        let handled = credential.status.as_ref().and_then(|status| status.last_handled_reconcile_at.as_deref());
+        handled == Some(value)
+    };
+    scene.until("main", handled).await;
+}
