@@ -82,7 +82,9 @@ pub fn paused_by(credential: &ProviderCredential) -> Option<String> {
 
 /// How often vendor and cluster are compared.
 pub fn resync(credential: &crate::api::ProviderCredentialSpec) -> SignedDuration {
-    credential.resync_interval.as_deref().and_then(|text| text.parse().ok()).unwrap_or(RESYNC)
+    let written = credential.resync_interval.as_deref().and_then(|text| text.parse::<SignedDuration>().ok());
+    // The schema asks for a minute; what was stored before that rule must not sweep without pause.
+    written.unwrap_or(RESYNC).max(SignedDuration::from_mins(1))
 }
 
 fn is_forced(credential: &ProviderCredential) -> bool {

@@ -102,6 +102,12 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// An answer as if it had come.
+    #[cfg(any(test, fuzzing))]
+    pub fn new(status: u16, body: &[u8], said: &str) -> Self {
+        Self { status, body: body.to_vec(), said: said.to_owned() }
+    }
+
     /// Whether the status is 2xx.
     #[must_use]
     pub fn is_success(&self) -> bool {
@@ -210,7 +216,7 @@ impl Transport {
 }
 
 /// The time a 429 names: Retry-After in seconds, or X-RateLimit-Reset in seconds since 1970 (Pegasus).
-fn named_time(headers: &HeaderMap, now: Timestamp) -> Option<Timestamp> {
+pub fn named_time(headers: &HeaderMap, now: Timestamp) -> Option<Timestamp> {
     let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<f64>().ok().filter(|n| n.is_finite());
     #[expect(
         clippy::cast_possible_truncation,
@@ -343,8 +349,8 @@ pub fn segment(text: &str) -> String {
 /// A vendor's own words for a message: known fields only, one line, at most 256 characters.
 #[must_use]
 pub fn quote(words: &str) -> String {
-    let line: String = words.split_whitespace().collect::<Vec<_>>().join(" ");
-    line.chars().take(256).collect()
+    let line = words.split_whitespace().collect::<Vec<_>>().join(" ");
+    line.chars().filter(|letter| !letter.is_control()).take(256).collect()
 }
 
 #[cfg(test)]

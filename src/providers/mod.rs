@@ -4,6 +4,9 @@
 
 mod amani;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gate;
 mod http;
 mod industrility;

@@ -17,6 +17,7 @@ mod leaks;
 mod leaving;
 mod lifecycle;
 mod modes;
+mod ownership;
 mod permissions;
 mod plan;
 mod process;

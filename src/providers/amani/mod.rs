@@ -4,7 +4,7 @@
 //! listing them is not documented there, so both are asked for leniently. What else is open is in `vendors.md`.
 
 mod auth;
-mod wire;
+pub(super) mod wire;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

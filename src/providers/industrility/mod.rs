@@ -3,7 +3,7 @@
 //! Source: docs.industrility.com, `CreateNewUserRequest` (seed 003). Base address and authentication are not documented and
 //! so configurable.
 
-mod wire;
+pub(super) mod wire;
 
 use async_trait::async_trait;
 use reqwest::Method;

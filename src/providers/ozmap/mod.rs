@@ -3,7 +3,7 @@
 //! Sources: the wiki page "User creation" (seed 004) and the vendor's own SDK, @ozmap/ozmap-sdk 1.1.8.
 
 mod auth;
-mod wire;
+pub(super) mod wire;
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};

@@ -3,7 +3,7 @@
 //! Sources: pegasus.digitalcomtech.com/docs/user-creation and /docs/api-overview; what they leave open is in `vendors.md`.
 
 mod auth;
-mod wire;
+pub(super) mod wire;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;

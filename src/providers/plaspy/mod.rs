@@ -5,7 +5,7 @@
 
 mod auth;
 mod patch;
-mod wire;
+pub(super) mod wire;
 
 use async_trait::async_trait;
 use reqwest::Method;

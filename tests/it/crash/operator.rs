@@ -124,7 +124,7 @@ fn rule(fuse: &Fuse, request: &Request<Body>, path: &str) -> Ruling {
 fn confine(request: &mut Request<Body>, namespace: &str) {
     let uri = request.uri().clone();
     let Some((group, plural)) = uri.path().rsplit_once('/') else { return };
-    if !matches!(group, "/apis/usher.dev/v1alpha1" | "/api/v1") {
+    if !matches!(group, "/apis/usher.dev/v1alpha1" | "/api/v1") || plural == "namespaces" {
         return;
     }
     let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
