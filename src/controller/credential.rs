@@ -11,7 +11,7 @@ use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use tracing::{info, warn};
 
-use super::connection::{Connection, Down, Link};
+use super::connection::{Connection, Down, Link, Trouble};
 use super::context::Context;
 use super::{credential_report, password, requeue, salvage, sweep};
 use crate::api::conditions::{ConditionType, Verdict, find};
@@ -199,7 +199,11 @@ async fn connect(
     let vendor = credential.spec.provider.vendor();
     let account = format!("{vendor} {} {login}", provider.host());
     info!(credential = %key(credential), account, "connected");
-    let kept = previous.filter(|previous| previous.account == account).map(|previous| previous.index.clone());
+    let same = previous.filter(|previous| previous.account == account);
+    // A new log-in does not mend a listing that failed: that one is due at once.
+    let trouble = same.as_ref().and_then(|previous| previous.trouble());
+    let trouble = trouble.map(|trouble| Trouble { until: Timestamp::now(), ..trouble });
+    let kept = same.map(|previous| previous.index.clone());
     Link::Up(Arc::new(Connection {
         key: key(credential),
         vendor,
@@ -213,7 +217,7 @@ async fn connect(
         suspect: AtomicBool::new(false),
         closing: credential.metadata.deletion_timestamp.is_some(),
         index: kept.unwrap_or_default(),
-        trouble: Mutex::default(),
+        trouble: Mutex::new(trouble),
     }))
 }
 

@@ -40,17 +40,7 @@ pub async fn report(
         }
         Link::Down(_) => None,
     };
-    let uses = |count: usize| u32::try_from(count).ok();
-    let news = swept.is_some() && swept != before.last_sweep_time;
-    let changed = before.observed_generation != credential.metadata.generation.unwrap_or_default() || news;
-    let (users, groups) = if changed || swept.is_none() {
-        (
-            uses(context.users.all(|user| user.credential_key() == credential_key).len()),
-            uses(context.groups.all(|group| group.credential_key() == credential_key).len()),
-        )
-    } else {
-        (before.users, before.groups)
-    };
+    let (users, groups) = counts(context, credential, &before, swept);
     let after = ProviderCredentialStatus {
         observed_generation: credential.metadata.generation.unwrap_or_default(),
         conditions: conditions::conditions(
@@ -86,6 +76,23 @@ pub async fn report(
         info!(credential = %credential_key, reason = %verdict.reason, message = verdict.message, "status");
     }
     Ok(next(credential, link))
+}
+
+/// How many objects use a credential; counted anew at most once a sweep.
+fn counts(
+    context: &Context,
+    credential: &ProviderCredential,
+    before: &ProviderCredentialStatus,
+    swept: Option<Timestamp>,
+) -> (Option<u32>, Option<u32>) {
+    let same_spec = before.observed_generation == credential.metadata.generation.unwrap_or_default();
+    if same_spec && swept.is_some() && swept == before.last_sweep_time {
+        return (before.users, before.groups);
+    }
+    let key = key(credential);
+    let users = context.users.all(|user| user.credential_key() == key).len();
+    let groups = context.groups.all(|group| group.credential_key() == key).len();
+    (u32::try_from(users).ok(), u32::try_from(groups).ok())
 }
 
 /// Wakes the objects of a credential that are being deleted.

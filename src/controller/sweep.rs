@@ -12,9 +12,9 @@ use crate::plan::{GroupSupport, Subject};
 use crate::providers::{Lane, ProviderError};
 
 /// Sweeps what is due or asked for; whether there is news for the objects. After a failure the index stays as it was, and
-/// nothing is tried before its time, whoever asks.
+/// nothing is tried before its time, unless a person asks by annotation.
 pub async fn sweep(context: &Context, connection: &Connection, forced: bool) -> bool {
-    if connection.trouble().is_some_and(|trouble| trouble.until > Timestamp::now()) {
+    if !forced && connection.trouble().is_some_and(|trouble| trouble.until > Timestamp::now()) {
         return false;
     }
     let due: Vec<Subject> = [Subject::Group, Subject::User]

@@ -128,6 +128,10 @@ async fn delete(stage: &Stage, out: Out<'_>) -> Result<(), Failure> {
     let ozmap = stage.vendor(Vendor::Ozmap)?;
     ozmap.clear_calls();
     writeln!(out, "$ kubectl -n identity delete puser radia")?;
+    writeln!(
+        out,
+        "Her account waits ten seconds for another manifest to claim it (spec.removals.after), then it goes."
+    )?;
     stage.delete("radia").await?;
     if ozmap.user("radia@example.com").is_some() {
         return Err("PlatformUser radia is gone, but her account at OZmap is still there".into());

@@ -18,7 +18,7 @@ use stage::Stage;
 use strike::Strike;
 
 /// Scenes side by side, per vendor.
-const SIDE_BY_SIDE: usize = 32;
+const SIDE_BY_SIDE: usize = 16;
 
 /// Operations that usher has no use for.
 fn is_used(vendor: Vendor, operation: &str) -> bool {
