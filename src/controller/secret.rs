@@ -5,7 +5,7 @@ use kube::api::{Patch, PatchParams};
 use kube::core::PartialObjectMeta;
 use kube::{Api, ResourceExt};
 use serde_json::json;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::context::Context;
 use crate::api::ProviderCredential;
@@ -91,6 +91,15 @@ async fn set(context: &Context, secret: &PartialObjectMeta<Secret>, held: bool) 
         }
         // Gone, or changed by someone else: its next event brings us back.
         Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(()),
+        // What the finalizer is for is rare; what the credential is for is not.
+        Err(kube::Error::Api(status)) if status.code == 403 => {
+            let secret = format!("{namespace}/{name}");
+            warn!(
+                secret,
+                held, "not allowed to patch Secrets: kubectl apply -k deploy, or run with --secret-finalizer=false"
+            );
+            Ok(())
+        }
         Err(error) => Err(error),
     }
 }

@@ -39,11 +39,13 @@ pub enum Story {
     Leave,
     /// The user is applied, and deleted as soon as there is trouble.
     Abandon,
+    /// The user's manifest gets another name.
+    HandOver,
 }
 
 impl Story {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Create,
         Self::Update,
         Self::Rotate,
@@ -56,6 +58,7 @@ impl Story {
         Self::Rename,
         Self::Leave,
         Self::Abandon,
+        Self::HandOver,
     ];
 
     /// Whether it can be told of this vendor.
@@ -144,6 +147,10 @@ impl Story {
                 scene.user("ada", spec).await;
             }
             Self::Abandon => scene.user("ada", alone(vendor, json!({}))).await,
+            Self::HandOver => {
+                scene.user("heir", self.user(vendor)).await;
+                scene.delete::<PlatformUser>("ada").await;
+            }
         }
     }
 
@@ -165,6 +172,10 @@ impl Story {
                 if self == Self::Leave {
                     scene.until_gone::<ProviderCredential>("main").await;
                 }
+            }
+            Self::HandOver => {
+                scene.until_gone::<PlatformUser>("ada").await;
+                settled::<PlatformUser>(scene, "heir").await;
             }
             Self::Rotate => {
                 let sent = |vendor: &usher_sandbox::vendors::Simulator| {
@@ -196,11 +207,11 @@ impl Story {
         state
     }
 
-    /// How it ends for the user: the reason, or `None` if he is gone.
+    /// How it ends for the user, or the one object that is left of him: the reason, or `None` if there is none.
     pub fn end(self, vendor: Vendor) -> Option<&'static str> {
         match (self, vendor) {
             (Self::Delete | Self::Disable | Self::Orphan | Self::Leave | Self::Abandon, _) => None,
-            (Self::Create, Vendor::Industrility) => Some("Created"),
+            (Self::Create | Self::HandOver, Vendor::Industrility) => Some("Created"),
             (_, Vendor::Industrility) | (Self::Rename, Vendor::Ozmap) => Some("Unsupported"),
             _ => Some("Synced"),
         }
