@@ -118,3 +118,14 @@ async fn losing_a_group_does_not_wait_for_another_one() {
     let south = scene.vendor.group("south").unwrap()["id"].clone();
     assert_eq!(scene.vendor.user("ada@example.com").unwrap()["groups"], json!([south]));
 }
+
+#[tokio::test]
+async fn where_nothing_can_be_looked_up_a_second_object_sends_nothing() {
+    let scene = Scene::new(Vendor::Industrility).await;
+    let spec = crate::contract::sample(Vendor::Industrility).user;
+    scene.user("ada", spec.clone()).await;
+    scene.user_says("ada", "Created").await;
+    scene.user("ada-2", spec).await;
+    scene.user_says("ada-2", "Duplicate").await;
+    assert_eq!(scene.vendor.count("users.create"), 1);
+}

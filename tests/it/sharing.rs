@@ -107,3 +107,11 @@ async fn an_account_of_one_namespace_does_not_pass_to_another_that_only_claims_i
     let now = owner.vendor.user("ada@example.com").unwrap()["id"].clone();
     assert_ne!(id, now, "removed and made anew, not inherited");
 }
+
+#[tokio::test]
+async fn from_same_is_what_it_says() {
+    let (owner, tenant) = neighbours(json!({"allowedNamespaces": {"from": "Same"}})).await;
+    tenant.user_as_is("ada", through(&owner, json!({}))).await;
+    tenant.user_says("ada", "NamespaceNotAllowed").await;
+    assert!(owner.vendor.writes().is_empty());
+}
