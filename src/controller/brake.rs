@@ -13,6 +13,7 @@ use super::context::Context;
 use super::managed::Managed;
 use super::outcome::Stop;
 use super::record::Shelved;
+use super::shelf::Tag;
 use super::{credential, credential_report, password, removal};
 use crate::api::credential::{HeldRemovals, RecentRemovals};
 use crate::api::names::RELEASE_REMOVALS;
@@ -139,10 +140,13 @@ fn waiting(
     counted: &HashSet<String>,
     own: Option<&str>,
 ) -> Vec<Timestamp> {
-    let users =
-        context.users.all(|user| user.metadata.uid.as_deref() != own && waits(context, credential, counted, user));
-    let groups =
-        context.groups.all(|group| group.metadata.uid.as_deref() != own && waits(context, credential, counted, group));
+    let going = [Tag::Going(credential::key(credential))];
+    let users = context
+        .users
+        .tagged(&going, |user| user.metadata.uid.as_deref() != own && waits(context, credential, counted, user));
+    let groups = context
+        .groups
+        .tagged(&going, |group| group.metadata.uid.as_deref() != own && waits(context, credential, counted, group));
     let users = users.iter().filter_map(|user: &Arc<PlatformUser>| user.metadata.deletion_timestamp.as_ref());
     let groups = groups.iter().filter_map(|group: &Arc<PlatformGroup>| group.metadata.deletion_timestamp.as_ref());
     users.chain(groups).map(|time| time.0).collect()
@@ -154,9 +158,7 @@ fn waits<K: Shelved>(
     counted: &HashSet<String>,
     object: &K,
 ) -> bool {
-    object.is_going()
-        && object.is_held()
-        && object.credential_key() == credential::key(credential)
+    object.is_held()
         && !object.uid().is_some_and(|uid| counted.contains(&uid))
         && !is_released(credential, object)
         && removal::has_account(object)

@@ -14,6 +14,7 @@ use super::connection::Link;
 use super::context::Context;
 use super::credential::{key, resync, retry};
 use super::managed::Managed;
+use super::shelf::Tag;
 use super::{access, brake, requeue, secret};
 use crate::api::conditions::{self, Verdict};
 use crate::api::credential::RecentRemovals;
@@ -89,18 +90,15 @@ fn counts(
     if same_spec && swept.is_some() && swept == before.last_sweep_time {
         return (before.users, before.groups);
     }
-    let key = key(credential);
-    let users = context.users.all(|user| user.credential_key() == key).len();
-    let groups = context.groups.all(|group| group.credential_key() == key).len();
-    (u32::try_from(users).ok(), u32::try_from(groups).ok())
+    let using = Tag::Credential(key(credential));
+    (u32::try_from(context.users.count(&using)).ok(), u32::try_from(context.groups.count(&using)).ok())
 }
 
 /// Wakes the objects of a credential that are being deleted.
 fn wake_going(context: &Context, key: &ObjectKey) {
-    let users = context.users.all(|user| user.is_going() && user.credential_key() == *key);
-    users.iter().for_each(|user| context.wake(user.key()));
-    let groups = context.groups.all(|group| group.is_going() && group.credential_key() == *key);
-    groups.iter().for_each(|group| context.wake(group.key()));
+    let going = [Tag::Going(key.clone())];
+    context.users.tagged(&going, |_| true).iter().for_each(|user| context.wake(user.key()));
+    context.groups.tagged(&going, |_| true).iter().for_each(|group| context.wake(group.key()));
 }
 
 /// What is to be said of a credential.
@@ -225,9 +223,9 @@ pub(super) fn bound(context: &Context, credential: &ProviderCredential) -> usize
     let key = key(credential);
     let serves =
         |namespace: Option<String>| access::may_use(context, &key, &credential.spec, &namespace.unwrap_or_default());
-    let users = context.users.all(|user| user.is_held() && user.credential_key() == key && serves(user.namespace()));
-    let groups =
-        context.groups.all(|group| group.is_held() && group.credential_key() == key && serves(group.namespace()));
+    let using = [Tag::Credential(key.clone())];
+    let users = context.users.tagged(&using, |user| user.is_held() && serves(user.namespace()));
+    let groups = context.groups.tagged(&using, |group| group.is_held() && serves(group.namespace()));
     users.len() + groups.len()
 }
 

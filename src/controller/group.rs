@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use kube::ResourceExt;
 use kube::runtime::controller::Action;
 
 use super::apply::Case;
@@ -11,9 +10,9 @@ use super::managed::Managed;
 use super::outcome::{Done, Stop};
 use super::password::Password;
 use super::report::{self, Scene};
+use super::shelf::Tag;
 use super::{removal, resolve, salvage};
-use crate::api::user::GroupEntry;
-use crate::api::{PlatformGroup, PlatformUser};
+use crate::api::PlatformGroup;
 use crate::plan::Subject;
 
 /// Brings one group and its counterpart together, says how that went, and wakes the users that wait for it.
@@ -77,14 +76,7 @@ pub(super) async fn attempt(
     done
 }
 
-/// Whether `user` names the PlatformGroup `name` of its namespace.
-pub fn names_group(user: &PlatformUser, name: &str) -> bool {
-    let mut entries = user.spec.groups.iter().flatten();
-    entries.any(|entry| matches!(entry, GroupEntry::GroupRef(reference) if reference.name == name))
-}
-
 fn wake_members(context: &Context, group: &PlatformGroup) {
-    let (namespace, name) = (group.namespace(), group.name_any());
-    let members = context.users.all(|user| user.namespace() == namespace && names_group(user, &name));
+    let members = context.users.tagged(&[Tag::Group(group.key())], |_| true);
     members.iter().for_each(|user| context.wake(user.key()));
 }

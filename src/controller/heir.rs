@@ -9,6 +9,7 @@ use super::access;
 use super::context::Context;
 use super::outcome::Stop;
 use super::record::{self, Shelved};
+use super::shelf::Tag;
 use crate::api::ProviderCredentialSpec;
 use crate::api::status::Identity;
 use crate::api::user::AdoptionPolicy;
@@ -18,7 +19,10 @@ use crate::api::user::AdoptionPolicy;
 pub fn find<K: Shelved>(context: &Context, holder: &K) -> Option<Arc<K>> {
     let identity = holder.identity();
     let credential = access::credential(context, holder)?;
-    let mut heirs = K::shelf(context).all(|other| {
+    let creating = identity.creating.as_ref().map(|creating| &creating.key);
+    let keys = identity.key.iter().chain(creating).map(|key| Tag::key(key));
+    let tags: Vec<Tag> = keys.chain(identity.external_id.iter().cloned().map(Tag::Account)).collect();
+    let mut heirs = K::shelf(context).tagged(&tags, |other| {
         !other.is_going()
             && other.uid() != holder.uid()
             && claims(other, &identity)

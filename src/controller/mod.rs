@@ -27,6 +27,7 @@ mod rights;
 mod rivals;
 mod salvage;
 mod secret;
+mod shelf;
 mod sweep;
 mod user;
 mod watch;
@@ -54,9 +55,10 @@ pub use context::{Settings, Tally};
 use crate::api::{Kind, ObjectKey, PlatformGroup, PlatformUser, ProviderCredential};
 use brake::Brake;
 use connection::Connections;
-use context::{Context, Shelf};
+use context::Context;
 use make::Making;
 use requeue::Backoff;
+use shelf::Shelf;
 use watch::Watched;
 
 /// Runs the three controllers until `stop`, then finishes what is under way. `listed` is called with each kind once its

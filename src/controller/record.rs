@@ -7,13 +7,14 @@ use kube::api::{Patch, PatchParams};
 use serde::Serialize;
 use serde_json::json;
 
-use super::context::{Context, Shelf};
+use super::context::Context;
 use super::managed::Managed;
+use super::shelf::{Shelf, Tagged};
 use crate::api::names::{API_VERSION, FINALIZER, MANAGER, MANAGER_IDENTITY, VELERO_RESTORE_STATUS};
 use crate::api::status::{Identity, Report};
 
 /// Access to the shelf of a kind, so that generic code can note what it wrote.
-pub trait Shelved: Managed {
+pub trait Shelved: Managed + Tagged {
     /// The shelf of this kind.
     fn shelf(context: &Context) -> &Shelf<Self>;
 }

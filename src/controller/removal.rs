@@ -8,9 +8,10 @@ use tracing::info;
 
 use super::connection::{Connection, Link};
 use super::context::Context;
-use super::managed::user_wish;
+use super::managed::{Managed, user_wish};
 use super::outcome::{Deed, Farewell, Stop};
 use super::record::{self, Shelved};
+use super::shelf::Tag;
 use super::{access, brake, heir, make, preview, resolve, rights, salvage};
 use crate::api::conditions::Verdict;
 use crate::api::status::Identity;
@@ -158,13 +159,7 @@ fn not_awaited<K: Shelved>(context: &Context, object: &Arc<K>) -> Result<(), Sto
     if K::SUBJECT != Subject::Group {
         return Ok(());
     }
-    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-    let going = context.users.all(|user| {
-        user.metadata.deletion_timestamp.is_some()
-            && user.namespace().as_ref() == Some(&namespace)
-            && super::group::names_group(user, &name)
-            && user.finalizers().iter().any(|finalizer| finalizer == crate::api::names::FINALIZER)
-    });
+    let going = context.users.tagged(&[Tag::Group(object.key())], |user| user.is_going() && user.is_held());
     match going.first() {
         Some(user) => Err(Stop::because(
             Reason::Deleting,

@@ -7,11 +7,12 @@ use super::context::Context;
 use super::heir::{same_key, seniority};
 use super::outcome::Stop;
 use super::record::Shelved;
+use super::shelf::Tag;
 use crate::api::Reason;
 
 /// Errors: another object has, is making, or is the first to ask for the account that `object` describes.
 pub fn only_one<K: Shelved>(context: &Context, object: &K) -> Result<(), Stop> {
-    let rivals = K::shelf(context).all(|other| {
+    let rivals = K::shelf(context).tagged(&wishes(object), |other| {
         wants_the_same(other, object)
             && other.uid() != object.uid()
             && other.credential_key() == object.credential_key()
@@ -22,7 +23,7 @@ pub fn only_one<K: Shelved>(context: &Context, object: &K) -> Result<(), Stop> {
 
 /// Errors: another object is bound to the account with this id.
 pub fn not_held<K: Shelved>(context: &Context, object: &K, id: &str) -> Result<(), Stop> {
-    let holders = K::shelf(context).all(|other| {
+    let holders = K::shelf(context).tagged(&[Tag::Account(id.to_owned())], |other| {
         other.status().is_some_and(|status| status.identity.external_id.as_deref() == Some(id))
             && other.uid() != object.uid()
             && other.credential_key() == object.credential_key()
@@ -32,8 +33,14 @@ pub fn not_held<K: Shelved>(context: &Context, object: &K, id: &str) -> Result<(
 
 /// Wakes those that want the account of `object`, which is gone.
 pub fn wake<K: Shelved>(context: &Context, object: &K) {
-    let others = K::shelf(context).all(|other| wants_the_same(other, object));
+    let others = K::shelf(context).tagged(&wishes(object), |other| wants_the_same(other, object));
     others.iter().filter(|other| other.uid() != object.uid()).for_each(|other| context.wake(other.key()));
+}
+
+/// What others that want the same account are found by.
+fn wishes<K: Shelved>(object: &K) -> Vec<Tag> {
+    let accounts = object.external_id().into_iter().map(|id| Tag::Account(id.to_owned()));
+    accounts.chain(object.natural_keys().map(Tag::key)).collect()
 }
 
 fn wants_the_same<K: Shelved>(one: &K, other: &K) -> bool {

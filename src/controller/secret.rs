@@ -8,6 +8,7 @@ use serde_json::json;
 use tracing::{info, warn};
 
 use super::context::Context;
+use super::shelf::Tag;
 use crate::api::ProviderCredential;
 use crate::api::names::{MANAGER, SECRET_FINALIZER};
 
@@ -34,11 +35,8 @@ pub async fn keep(context: &Context, credential: &ProviderCredential) -> Result<
 pub async fn release(context: &Context, credential: &ProviderCredential) -> Result<(), kube::Error> {
     let namespace = credential.namespace().unwrap_or_default();
     let name = &credential.spec.secret_ref.name;
-    let others = context.credentials.all(|other| {
-        other.namespace().as_ref() == Some(&namespace)
-            && other.spec.secret_ref.name == *name
-            && other.uid() != credential.uid()
-    });
+    let using = [Tag::Secret(namespace.clone(), name.clone())];
+    let others = context.credentials.tagged(&using, |other| other.uid() != credential.uid());
     match context.secret(&namespace, name) {
         Some(secret) if others.is_empty() && is_held(&secret) => set(context, &secret, false).await,
         _ => Ok(()),
@@ -47,15 +45,10 @@ pub async fn release(context: &Context, credential: &ProviderCredential) -> Resu
 
 /// Lets go of the Secrets of a namespace that no credential names.
 async fn release_unused(context: &Context, namespace: &str) -> Result<(), kube::Error> {
-    let used = |name: &str| {
-        let by = context.credentials.all(|credential| {
-            credential.namespace().as_deref() == Some(namespace) && credential.spec.secret_ref.name == name
-        });
-        !by.is_empty()
-    };
+    let used = |name: String| context.credentials.has(&Tag::Secret(namespace.to_owned(), name));
     let held =
         context.secrets.state_filter(|secret| secret.namespace().as_deref() == Some(namespace) && is_held(secret));
-    for secret in held.iter().filter(|secret| !used(&secret.name_any())) {
+    for secret in held.iter().filter(|secret| !used(secret.name_any())) {
         set(context, secret, false).await?;
     }
     Ok(())

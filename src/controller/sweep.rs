@@ -6,7 +6,8 @@ use tracing::{info, warn};
 use super::connection::{Connection, Trouble};
 use super::context::Context;
 use super::credential::resync;
-use super::managed::Managed;
+use super::shelf::Tag;
+use crate::api::PlatformUser;
 use crate::api::user::GroupEntry;
 use crate::plan::{GroupSupport, Subject};
 use crate::providers::{Lane, ProviderError};
@@ -73,16 +74,11 @@ fn is_due(context: &Context, connection: &Connection, subject: Subject, forced: 
 }
 
 fn is_used(context: &Context, connection: &Connection, subject: Subject) -> bool {
-    let key = &connection.key;
+    let using = Tag::Credential(connection.key.clone());
+    let names_groups =
+        |user: &PlatformUser| user.spec.groups.iter().flatten().any(|entry| !matches!(entry, GroupEntry::GroupRef(_)));
     match subject {
-        Subject::User => !context.users.all(|user| user.credential_key() == *key).is_empty(),
-        Subject::Group => {
-            let by_id_or_name = |entry: &GroupEntry| !matches!(entry, GroupEntry::GroupRef(_));
-            !context.groups.all(|group| group.credential_key() == *key).is_empty()
-                || !context
-                    .users
-                    .all(|user| user.credential_key() == *key && user.spec.groups.iter().flatten().any(by_id_or_name))
-                    .is_empty()
-        }
+        Subject::User => context.users.has(&using),
+        Subject::Group => context.groups.has(&using) || !context.users.tagged(&[using], names_groups).is_empty(),
     }
 }

@@ -15,17 +15,18 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tracing::warn;
 
-use super::context::{Context, Shelf};
+use super::context::Context;
 use super::credential;
-use super::group::names_group;
 use super::managed::Managed;
 use super::rivals;
 use super::salvage::Stored;
+use super::shelf::{Shelf, Tag, Tagged};
 use crate::api::{Kind, ObjectKey, PlatformGroup, PlatformUser, ProviderCredential, Vendor};
 
 /// One of our kinds, as the watch sees it.
 pub trait Watched:
     Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Tagged
     + Clone
     + Debug
     + DeserializeOwned
@@ -70,9 +71,11 @@ impl Watched for PlatformUser {
         rivals::wake(context, self);
         forget(context, &self.key());
         context.wake(self.credential_key());
-        let namespace = self.namespace();
-        let named = context.groups.all(|group| group.namespace() == namespace && names_group(self, &group.name_any()));
-        named.iter().for_each(|group| context.wake(group.key()));
+        let named = self.tags().into_iter().filter_map(|tag| match tag {
+            Tag::Group(group) => Some(group),
+            _ => None,
+        });
+        named.for_each(|group| context.wake(group));
     }
 }
 
@@ -160,7 +163,10 @@ fn note<K: Watched>(context: &Context, event: &Event<K>) {
         Event::Delete(object) => object.gone(context),
         Event::Init => {}
         // Only now does the store hold what a fresh listing showed: whoever was woken by it before found nothing.
-        Event::InitDone => K::shelf(context).all(|_| true).iter().for_each(|object| context.wake(object.object_key())),
+        Event::InitDone => {
+            K::shelf(context).listed();
+            K::shelf(context).all().iter().for_each(|object| context.wake(object.object_key()));
+        }
     }
 }
 
@@ -205,20 +211,16 @@ pub async fn secrets(
 
 /// A fresh listing is in the store only once it is whole.
 fn wake_all_who_use_secrets(context: &Context) {
-    context.credentials.all(|_| true).iter().for_each(|credential| context.wake(credential::key(credential)));
-    let users = context.users.all(|user| user.spec.password_secret_ref.is_some());
-    users.iter().for_each(|user| context.wake(user.key()));
+    context.credentials.all().iter().for_each(|credential| context.wake(credential::key(credential)));
+    let users = context.users.all().into_iter().filter(|user| user.spec.password_secret_ref.is_some());
+    users.for_each(|user| context.wake(user.key()));
 }
 
 fn wake_users_of_secret(context: &Context, namespace: &str, name: &str) {
-    let here = |object: Option<String>| object.as_deref() == Some(namespace);
-    let credentials =
-        context.credentials.all(|credential| here(credential.namespace()) && credential.spec.secret_ref.name == name);
+    let using = [Tag::Secret(namespace.to_owned(), name.to_owned())];
+    let credentials = context.credentials.tagged(&using, |_| true);
     credentials.iter().for_each(|credential| context.wake(credential::key(credential)));
-    let users = context.users.all(|user| {
-        here(user.namespace()) && user.spec.password_secret_ref.as_ref().is_some_and(|reference| reference.name == name)
-    });
-    users.iter().for_each(|user| context.wake(user.key()));
+    context.users.tagged(&using, |_| true).iter().for_each(|user| context.wake(user.key()));
 }
 
 /// Keeps the store of namespaces true, and wakes whatever their labels or their end may concern.
@@ -253,10 +255,12 @@ pub async fn namespaces(
 fn wake_all_in(context: &Context, namespace: &str) {
     let here = |object: Option<String>| object.as_deref() == Some(namespace);
     let elsewhere = |key: ObjectKey| key.namespace != namespace;
-    let credentials = context.credentials.all(|credential| here(credential.namespace()));
-    credentials.iter().for_each(|credential| context.wake(credential::key(credential)));
-    let groups = context.groups.all(|group| here(group.namespace()) && elsewhere(group.credential_key()));
-    groups.iter().for_each(|group| context.wake(group.key()));
-    let users = context.users.all(|user| here(user.namespace()) && elsewhere(user.credential_key()));
-    users.iter().for_each(|user| context.wake(user.key()));
+    let credentials = context.credentials.all().into_iter().filter(|credential| here(credential.namespace()));
+    credentials.for_each(|credential| context.wake(credential::key(&credential)));
+    let groups = context.groups.all().into_iter();
+    let groups = groups.filter(|group| here(group.namespace()) && elsewhere(group.credential_key()));
+    groups.for_each(|group| context.wake(group.key()));
+    let users = context.users.all().into_iter();
+    let users = users.filter(|user| here(user.namespace()) && elsewhere(user.credential_key()));
+    users.for_each(|user| context.wake(user.key()));
 }

@@ -22,13 +22,14 @@ pub use overlay::{Documents, Scope};
 
 use super::brake::Brake;
 use super::connection::{Connections, Link};
-use super::context::{Context, Settings, Shelf, Tally};
+use super::context::{Context, Settings, Tally};
 use super::make::Making;
 use super::managed::Managed;
 use super::outcome::{Done, Stop};
 use super::record::Shelved;
 use super::report::Scene;
 use super::requeue::Backoff;
+use super::shelf::Shelf;
 use super::{credential, group, sweep, user};
 use crate::api::user::{GroupEntry, Mode};
 use crate::api::{ObjectKey, PlatformGroup, PlatformUser, ProviderCredential};
@@ -153,7 +154,8 @@ impl Stage {
             ) {
                 connection.wrote(K::SUBJECT, &account.id.clone(), Some(account));
             }
-            K::writer(self).apply_watcher_event(&Event::Apply(done));
+            K::writer(self).apply_watcher_event(&Event::Apply(done.clone()));
+            K::shelf(&self.context).seen(&done);
         }
         Ok(item)
     }
