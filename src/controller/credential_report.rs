@@ -71,10 +71,11 @@ pub async fn report(
     context.tally.credential_ready(credential.spec.provider.vendor(), &credential_key, Some(verdict.reason.is_ready()));
     if after != before {
         write(context, credential, &after).await?;
-        if after.held_removals != before.held_removals {
-            wake_going(context, &credential_key);
-        }
         info!(credential = %credential_key, reason = %verdict.reason, message = verdict.message, "status");
+    }
+    let is_lifted = before.held_removals.is_some() && after.held_removals.is_none();
+    if is_lifted | brake::is_freshly_released(context, credential).await {
+        wake_going(context, &credential_key);
     }
     Ok(next(credential, link))
 }
@@ -265,7 +266,7 @@ async fn write(
 pub async fn count_removal(
     context: &Context,
     credential: &ProviderCredential,
-    recent: &RecentRemovals,
+    recent: &[RecentRemovals],
 ) -> Result<(), kube::Error> {
     apply_status(context, credential, MANAGER_REMOVALS, json!({"recentRemovals": recent})).await
 }

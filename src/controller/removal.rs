@@ -276,9 +276,7 @@ pub fn in_use<K: Shelved>(object: &Arc<K>, held: &str) -> Stop {
 async fn let_go<K: Shelved>(context: &Context, object: &Arc<K>, farewell: Option<Farewell>) -> Result<(), Stop> {
     preview::not_for_real(context, || preview::release(&**object, farewell.as_ref()))?;
     record::let_go(context, &**object).await?;
-    if let Some(uid) = object.uid() {
-        brake::forget(context, &uid).await;
-    }
+    brake::forget(context, &**object).await;
     Err(Stop::Gone(farewell))
 }
 
