@@ -7,6 +7,7 @@ use super::connection::{Connection, Trouble};
 use super::context::Context;
 use super::credential::resync;
 use super::managed::Managed;
+use super::refusal;
 use crate::api::user::GroupEntry;
 use crate::plan::{GroupSupport, Subject};
 use crate::providers::{Lane, ProviderError};
@@ -30,8 +31,7 @@ pub async fn sweep(context: &Context, connection: &Connection, forced: bool) -> 
         return true;
     };
     warn!(credential = %connection.key, "the sweep failed and is dropped: {error}");
-    let backoff = SignedDuration::try_from(context.backoff.next(&connection.key)).unwrap_or_default();
-    let until = error.retry_at.unwrap_or(Timestamp::now() + backoff);
+    let until = refusal::retry_at(context, &connection.key, &connection.spec, &error);
     connection.swept(Some(Trouble { error, until })).is_none()
 }
 
