@@ -13,18 +13,16 @@ use tracing::{info, warn};
 
 use super::connection::{Connection, Down, Link, Trouble};
 use super::context::Context;
-use super::{credential_report, password, requeue, salvage, sweep};
+use super::{credential_report, password, refusal, requeue, salvage, sweep};
 use crate::api::conditions::{ConditionType, Verdict, find};
 use crate::api::names::PAUSED;
 use crate::api::user::Mode;
 use crate::api::{Kind, ObjectKey, ProviderCredential, Reason};
 use crate::plan::Limits;
-use crate::providers::{self, Access, ErrorKind, Gate, Lane, Provider, ProviderError, SecretData};
+use crate::providers::{self, Access, Gate, Lane, Provider, ProviderError, SecretData};
 
 /// How often vendor and cluster are compared unless the credential says otherwise.
 const RESYNC: SignedDuration = SignedDuration::from_mins(10);
-/// First and longest wait before a refused login is tried again.
-const PROBE: (SignedDuration, SignedDuration) = (SignedDuration::from_mins(1), SignedDuration::from_mins(15));
 
 /// Checks one credential, keeps its connection and its index, and wakes its objects when there is news for them.
 ///
@@ -195,14 +193,15 @@ async fn connect(
         Ok(login) => login,
         Err(error) => return Link::Down(refused(credential, context, &error, stamp)),
     };
-    context.backoff.reset(&key(credential));
     let vendor = credential.spec.provider.vendor();
     let account = format!("{vendor} {} {login}", provider.host());
     info!(credential = %key(credential), account, "connected");
+    let content = content(credential, secret);
     let same = previous.filter(|previous| previous.account == account);
-    // A new log-in does not mend a listing that failed: that one is due at once.
-    let trouble = same.as_ref().and_then(|previous| previous.trouble());
-    let trouble = trouble.map(|trouble| Trouble { until: Timestamp::now(), ..trouble });
+    let trouble = same.as_ref().and_then(|previous| inherited(previous, &content));
+    if trouble.is_none() {
+        context.backoff.reset(&key(credential));
+    }
     let kept = same.map(|previous| previous.index.clone());
     Link::Up(Arc::new(Connection {
         key: key(credential),
@@ -213,12 +212,19 @@ async fn connect(
         login,
         spec: credential.spec.clone(),
         stamp: Mutex::new(stamp),
-        content: content(credential, secret),
+        content,
         suspect: AtomicBool::new(false),
         closing: credential.metadata.deletion_timestamp.is_some(),
         index: kept.unwrap_or_default(),
         trouble: Mutex::new(trouble),
     }))
+}
+
+/// The trouble that a new log-in does not mend. With another Secret a listing that failed is due at once.
+fn inherited(previous: &Connection, content: &str) -> Option<Trouble> {
+    let trouble = previous.trouble()?;
+    let until = if previous.content == content { trouble.until } else { Timestamp::now() };
+    Some(Trouble { until, ..trouble })
 }
 
 /// The gate before, unless its bounds changed: a rotation must not reset what a vendor counts.
@@ -275,26 +281,12 @@ async fn whoami(provider: &dyn Provider, gate: &Gate) -> Result<String, Provider
     provider.whoami().await
 }
 
-/// A refused login is probed slowly, an absent vendor with the usual back-off.
+/// A credential that the vendor does not take.
 fn refused(credential: &ProviderCredential, context: &Context, error: &ProviderError, stamp: String) -> Down {
     let key = key(credential);
     warn!(credential = %key, "not connected: {error}");
-    let backoff = SignedDuration::try_from(context.backoff.next(&key)).unwrap_or(PROBE.0);
-    let (reason, wait) = match error.kind {
-        ErrorKind::Unauthenticated => (Reason::Unauthenticated, (backoff * 60).clamp(PROBE.0, PROBE.1)),
-        ErrorKind::PermissionDenied => (Reason::PermissionDenied, resync(&credential.spec)),
-        ErrorKind::RateLimited => (Reason::RateLimited, backoff),
-        ErrorKind::Invalid | ErrorKind::NotFound | ErrorKind::Unsupported | ErrorKind::Conflict => {
-            (Reason::Invalid, resync(&credential.spec))
-        }
-        ErrorKind::Unavailable => (Reason::ProviderUnavailable, backoff),
-    };
-    let not_before = error.retry_at.unwrap_or(Timestamp::now() + wait);
-    let help = match reason {
-        Reason::Unauthenticated => "; correct the Secret, and it is tried at once",
-        _ => "",
-    };
-    Down { verdict: Verdict::new(reason, format!("{error}{help}")), stamp, not_before: Some(not_before) }
+    let not_before = refusal::retry_at(context, &key, &credential.spec, error);
+    Down { verdict: refusal::verdict(error), stamp, not_before: Some(not_before) }
 }
 
 /// When a credential that does not work is tried again.

@@ -15,14 +15,13 @@ use super::context::Context;
 use super::credential::{key, resync, retry};
 use super::managed::Managed;
 use super::shelf::Tag;
-use super::{access, brake, requeue, secret};
+use super::{access, brake, refusal, requeue, secret};
 use crate::api::conditions::{self, Verdict};
 use crate::api::credential::RecentRemovals;
 use crate::api::names::{API_VERSION, FINALIZER, MANAGER, MANAGER_REMOVALS, RECONCILE_AT};
 use crate::api::user::{Mode, UserDeletionPolicy};
 use crate::api::{Kind, ObjectKey, ProviderCredential, ProviderCredentialStatus, Reason};
 use crate::plan::Subject;
-use crate::providers::ErrorKind;
 
 /// Says how a credential is, and when to look again.
 ///
@@ -127,14 +126,7 @@ pub(super) fn verdict(context: &Context, credential: &ProviderCredential, link: 
         return Verdict::new(Reason::WaitingForSecret, message);
     }
     if let Some(trouble) = connection.trouble() {
-        let reason = match trouble.error.kind {
-            ErrorKind::Unauthenticated => Reason::Unauthenticated,
-            ErrorKind::PermissionDenied => Reason::PermissionDenied,
-            ErrorKind::RateLimited => Reason::RateLimited,
-            ErrorKind::Unsupported | ErrorKind::Invalid | ErrorKind::NotFound | ErrorKind::Conflict => Reason::Invalid,
-            ErrorKind::Unavailable => Reason::ProviderUnavailable,
-        };
-        return Verdict::new(reason, trouble.error.message);
+        return refusal::verdict(&trouble.error);
     }
     let capabilities = connection.provider.capabilities();
     if capabilities.checkable {

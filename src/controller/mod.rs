@@ -19,6 +19,7 @@ mod outcome;
 mod password;
 pub mod preview;
 mod record;
+mod refusal;
 mod removal;
 mod report;
 mod requeue;

@@ -6,6 +6,7 @@ use tracing::{info, warn};
 use super::connection::{Connection, Trouble};
 use super::context::Context;
 use super::credential::resync;
+use super::refusal;
 use super::shelf::Tag;
 use crate::api::PlatformUser;
 use crate::api::user::GroupEntry;
@@ -31,8 +32,7 @@ pub async fn sweep(context: &Context, connection: &Connection, forced: bool) -> 
         return true;
     };
     warn!(credential = %connection.key, "the sweep failed and is dropped: {error}");
-    let backoff = SignedDuration::try_from(context.backoff.next(&connection.key)).unwrap_or_default();
-    let until = error.retry_at.unwrap_or(Timestamp::now() + backoff);
+    let until = refusal::retry_at(context, &connection.key, &connection.spec, &error);
     connection.swept(Some(Trouble { error, until })).is_none()
 }
 

@@ -124,6 +124,44 @@ async fn a_listing_that_fails_is_tried_with_patience_and_said_on_the_credential(
     scene.user_ready("u19").await;
 }
 
+/// A vendor whose listing fails and is tried again with the usual back-off: a clock for what is not to happen meanwhile.
+async fn a_few_seconds() {
+    let scene = Scene::without_credential(Vendor::Pegasus, Options::default()).await;
+    scene.vendor.fault(Fault::always("users.list", FaultKind::Status(500, None)));
+    scene.apply_secret("main").await;
+    scene.apply_credential(json!({})).await;
+    scene.user("ada", ada()).await;
+    scene.vendor_until("three listings", |vendor| vendor.count("users.list") >= 3).await;
+}
+
+#[rstest]
+#[case::the_login(Vendor::Amani, "Unauthenticated")]
+#[case::the_act(Vendor::Pegasus, "PermissionDenied")]
+#[tokio::test]
+async fn a_listing_that_is_refused_is_not_repeated_soon(#[case] vendor: Vendor, #[case] reason: &'static str) {
+    let scene = Scene::without_credential(vendor, Options::default()).await;
+    scene.vendor.fault(Fault::always("users.list", FaultKind::Status(401, None)));
+    scene.apply_secret("main").await;
+    scene.apply_credential(json!({})).await;
+    for name in ["bob", "eve"] {
+        scene.user(name, json!({"email": format!("{name}@example.com")})).await;
+        scene.user_says(name, "WaitingForCredential").await;
+    }
+    scene.credential_says(reason).await;
+    a_few_seconds().await;
+    assert_eq!(scene.vendor.count("users.list"), 2, "once, and once more after the one re-login");
+    scene.vendor.heal();
+    scene.secret("main", &with_note(&scene)).await;
+    scene.credential_says("Synced").await;
+}
+
+/// The Secret, changed in nothing that matters.
+fn with_note(scene: &Scene) -> Value {
+    let mut entries = json!(scene.vendor.secret());
+    entries["note"] = json!("written anew");
+    entries
+}
+
 #[tokio::test]
 async fn a_group_bound_by_its_id_keeps_its_name() {
     let scene = Scene::new(Vendor::Pegasus).await;

@@ -1,8 +1,8 @@
-//! Reads along with everything the shared operator emits — log lines, status, events, labels of metrics — and ends the run when a secret is among it.
+//! Reads along with everything the shared operator emits — log lines, status, events, metrics — and ends the run when a secret is among it.
 //!
 //! What was emitted is kept, so that a secret is found, too, that is known only later (a token of a vendor).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt::Debug;
 use std::io::{self, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -25,6 +25,8 @@ const SHORTEST: usize = 8;
 struct Watch {
     secrets: BTreeSet<String>,
     emitted: String,
+    /// The series of metrics that were searched, without their values.
+    series: HashSet<String>,
 }
 
 static WATCH: Mutex<Option<Watch>> = Mutex::new(None);
@@ -73,6 +75,17 @@ pub fn emitted(text: &str) {
     }
     watch.emitted.push_str(text);
     watch.emitted.push('\n');
+}
+
+/// Searches the text of metrics; of what it shows again and again, once.
+pub fn counted(text: &str) {
+    let fresh: String = {
+        let mut guard = watch();
+        let known = &mut guard.get_or_insert_default().series;
+        let series = text.lines().filter_map(|line| line.rsplit_once(' ')).map(|(series, _)| series);
+        series.filter(|series| known.insert((*series).to_owned())).collect::<Vec<_>>().join("\n")
+    };
+    emitted(&fresh);
 }
 
 /// Takes log lines.

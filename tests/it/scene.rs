@@ -33,9 +33,10 @@ pub struct Scene {
 }
 
 impl Drop for Scene {
-    /// The vendor's tokens are known only now; what usher said about them is found all the same.
+    /// The vendor's tokens are known only now; what usher said about them is found all the same. So is what it counted.
     fn drop(&mut self) {
         leaks::register(self.vendor.tokens());
+        leaks::counted(&world().metrics.render().unwrap());
     }
 }
 
