@@ -15,7 +15,7 @@ use super::context::Context;
 use super::credential::{key, resync, retry};
 use super::managed::Managed;
 use super::shelf::Tag;
-use super::{access, brake, refusal, requeue, secret};
+use super::{access, brake, refusal, requeue, secret, sweep};
 use crate::api::conditions::{self, Verdict};
 use crate::api::credential::RecentRemovals;
 use crate::api::names::{API_VERSION, FINALIZER, MANAGER, MANAGER_REMOVALS, RECONCILE_AT};
@@ -76,7 +76,7 @@ pub async fn report(
     if is_lifted | brake::is_freshly_released(context, credential).await {
         wake_going(context, &credential_key);
     }
-    Ok(next(credential, link))
+    Ok(next(context, credential, link))
 }
 
 /// How many objects use a credential; counted anew at most once a sweep.
@@ -142,7 +142,7 @@ pub(super) fn verdict(context: &Context, credential: &ProviderCredential, link: 
 }
 
 /// When a credential is looked at again: at the next sweep, after a failure sooner.
-fn next(credential: &ProviderCredential, link: &Link) -> Action {
+fn next(context: &Context, credential: &ProviderCredential, link: &Link) -> Action {
     let connection = match link {
         Link::Down(down) => return retry(down),
         Link::Up(connection) => connection,
@@ -151,7 +151,9 @@ fn next(credential: &ProviderCredential, link: &Link) -> Action {
         return requeue::at(trouble.until);
     }
     let index = connection.index();
-    let oldest = [Subject::User, Subject::Group].iter().filter_map(|subject| index.begun(*subject)).min();
+    let used =
+        [Subject::User, Subject::Group].into_iter().filter(|subject| sweep::is_used(context, connection, *subject));
+    let oldest = used.filter_map(|subject| index.begun(subject)).min();
     let due = oldest.unwrap_or_else(Timestamp::now) + resync(&credential.spec);
     let wait = Duration::try_from(due.duration_since(Timestamp::now())).unwrap_or_default();
     Action::requeue(wait.max(Duration::from_secs(1)))

@@ -204,7 +204,8 @@ async fn bounded<K: Watched>(object: Arc<K>, context: &Context, reconcile: Recon
     let key = ObjectKey::new(K::KIND, object.namespace().unwrap_or_default(), object.name_any());
     let span = info_span!("reconcile", kind = %key.kind, namespace = key.namespace, name = key.name, provider = K::vendor_label(&object));
     let begun = Instant::now();
-    let work = tokio::time::timeout(context.settings.reconcile_timeout, reconcile(object, context));
+    let limit = K::limit(context);
+    let work = tokio::time::timeout(limit, reconcile(object, context));
     let (action, result) = match work.instrument(span).await {
         Ok(Ok(action)) => (action, "ok"),
         Ok(Err(kube::Error::Api(status))) if status.code == 409 => {
@@ -216,7 +217,7 @@ async fn bounded<K: Watched>(object: Arc<K>, context: &Context, reconcile: Recon
             (Action::requeue(context.backoff.next(&key)), "error")
         }
         Err(_) => {
-            warn!(object = %key, "not done within {:?}; looking again", context.settings.reconcile_timeout);
+            warn!(object = %key, "not done within {limit:?}; looking again");
             (Action::requeue(context.backoff.next(&key)), "timeout")
         }
     };

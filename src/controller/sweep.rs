@@ -1,5 +1,7 @@
 //! One listing of all accounts of a credential, which answers find-before-create and drift for all its objects; a bad listing is dropped whole.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 use tracing::{info, warn};
 
@@ -13,6 +15,9 @@ use crate::api::user::GroupEntry;
 use crate::plan::{GroupSupport, Subject};
 use crate::providers::{Lane, ProviderError};
 
+/// Longest time for one sweep. A large tenant behind a small rate takes many minutes.
+pub const LONGEST: Duration = Duration::from_mins(30);
+
 /// Sweeps what is due or asked for; whether there is news for the objects. After a failure the index stays as it was, and
 /// nothing is tried before its time, unless a person asks by annotation.
 pub async fn sweep(context: &Context, connection: &Connection, forced: bool) -> bool {
@@ -24,9 +29,10 @@ pub async fn sweep(context: &Context, connection: &Connection, forced: bool) -> 
         .filter(|subject| is_due(context, connection, *subject, forced))
         .collect();
     if due.is_empty() {
-        return false;
+        // Nobody needs the listing that failed any more.
+        return connection.trouble().is_some_and(|_| connection.swept(None).is_some());
     }
-    let Err(error) = list(connection, &due).await else {
+    let Err(error) = within(LONGEST, list(connection, &due)).await else {
         context.backoff.reset(&connection.key);
         connection.swept(None);
         return true;
@@ -34,6 +40,15 @@ pub async fn sweep(context: &Context, connection: &Connection, forced: bool) -> 
     warn!(credential = %connection.key, "the sweep failed and is dropped: {error}");
     let until = refusal::retry_at(context, &connection.key, &connection.spec, &error);
     connection.swept(Some(Trouble { error, until })).is_none()
+}
+
+/// Errors: not done within `limit`.
+async fn within(
+    limit: Duration,
+    listing: impl Future<Output = Result<(), ProviderError>>,
+) -> Result<(), ProviderError> {
+    let late = "the listing of all accounts is not done within half an hour; raise spec.requests.perMinute";
+    tokio::time::timeout(limit, listing).await.unwrap_or_else(|_| Err(ProviderError::lost(late.to_owned())))
 }
 
 async fn list(connection: &Connection, due: &[Subject]) -> Result<(), ProviderError> {
@@ -73,7 +88,8 @@ fn is_due(context: &Context, connection: &Connection, subject: Subject, forced: 
     wanted || (again && is_used(context, connection, subject))
 }
 
-fn is_used(context: &Context, connection: &Connection, subject: Subject) -> bool {
+/// Whether any object needs the listing of `subject`.
+pub fn is_used(context: &Context, connection: &Connection, subject: Subject) -> bool {
     let using = Tag::Credential(connection.key.clone());
     let names_groups =
         |user: &PlatformUser| user.spec.groups.iter().flatten().any(|entry| !matches!(entry, GroupEntry::GroupRef(_)));

@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::NamespaceResourceScope;
@@ -21,6 +22,7 @@ use super::managed::Managed;
 use super::rivals;
 use super::salvage::Stored;
 use super::shelf::{Shelf, Tag, Tagged};
+use super::sweep;
 use crate::api::{Kind, ObjectKey, PlatformGroup, PlatformUser, ProviderCredential, Vendor};
 
 /// One of our kinds, as the watch sees it.
@@ -46,6 +48,10 @@ pub trait Watched:
     /// Its key.
     fn object_key(&self) -> ObjectKey {
         ObjectKey::new(Self::KIND, self.namespace().unwrap_or_default(), self.name_any())
+    }
+    /// Longest time for one reconcile.
+    fn limit(context: &Context) -> Duration {
+        context.settings.reconcile_timeout
     }
     /// Its vendor as far as it is known, for the span of its reconcile.
     fn vendor_label(&self) -> &'static str;
@@ -111,6 +117,11 @@ impl Watched for ProviderCredential {
 
     fn shelf(context: &Context) -> &Shelf<Self> {
         &context.credentials
+    }
+
+    /// A sweep may be among it.
+    fn limit(context: &Context) -> Duration {
+        context.settings.reconcile_timeout + sweep::LONGEST
     }
 
     fn vendor_label(&self) -> &'static str {
