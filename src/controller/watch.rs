@@ -1,6 +1,7 @@
 //! Streams of what happens in the cluster: our kinds as far as they can be read, Secrets and namespaces by metadata only.
 
 use std::fmt::Debug;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use super::rivals;
 use super::salvage::Stored;
 use super::shelf::{Shelf, Tag, Tagged};
 use super::sweep;
+use crate::api::names::{PAUSED, RECONCILE_AT, RELEASE_REMOVALS};
 use crate::api::{Kind, ObjectKey, PlatformGroup, PlatformUser, ProviderCredential, Vendor};
 
 /// One of our kinds, as the watch sees it.
@@ -143,8 +145,17 @@ fn forget(context: &Context, key: &ObjectKey) {
     context.tally.object_state(key, None);
 }
 
-/// Keeps the store true and wakes objects whose spec, annotations or deletion changed; status writes, ours among them, wake
-/// nobody.
+/// A digest of those annotations that ask something of us. Others, ours with the finalizer among them, are no reason to look.
+fn wishes<K: Resource>(object: &K) -> Option<u64> {
+    let mut hasher = DefaultHasher::new();
+    for name in [RECONCILE_AT, PAUSED, RELEASE_REMOVALS] {
+        object.annotations().get(name).hash(&mut hasher);
+    }
+    Some(hasher.finish())
+}
+
+/// Keeps the store true and wakes objects whose spec, wishes in annotations or deletion changed; status writes, ours among
+/// them, wake nobody.
 pub async fn changes<K: Watched>(context: Arc<Context>, api: Api<Stored<K>>, writer: Writer<K>) {
     let events = watch(api, watcher::Config::default())
         .default_backoff()
@@ -156,7 +167,7 @@ pub async fn changes<K: Watched>(context: Arc<Context>, api: Api<Stored<K>>, wri
         .touched_objects()
         .predicate_filter(
             predicates::generation
-                .combine(predicates::annotations)
+                .combine(wishes)
                 .combine(|object: &K| Some(u64::from(object.meta().deletion_timestamp.is_some()))),
             PredicateConfig::default(),
         )
