@@ -5,7 +5,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::fmt::Debug;
 use std::io::{self, Write};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
 use futures::StreamExt;
 use k8s_openapi::api::events::v1::Event;
@@ -107,9 +107,12 @@ impl Write for Lines {
 
 /// Logs everything of ours into the watch; with USHER_LOG as filter also to standard error.
 pub fn watch_logs() {
-    let filter = std::env::var("USHER_LOG").unwrap_or_else(|_| "usher=trace,warn".into());
-    let builder = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(filter)).with_ansi(false);
-    builder.with_writer(|| Lines).try_init().expect("nobody else logs");
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let filter = std::env::var("USHER_LOG").unwrap_or_else(|_| "usher=trace,warn".into());
+        let builder = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(filter)).with_ansi(false);
+        builder.with_writer(|| Lines).try_init().expect("nobody else logs");
+    });
 }
 
 /// Reads every status and event of the cluster as it comes, until the process ends.

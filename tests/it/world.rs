@@ -55,9 +55,15 @@ impl Tally for Uncounted {
     fn credential_ready(&self, _: Vendor, _: &ObjectKey, _: Option<bool>) {}
 }
 
+static WORLD: OnceLock<World> = OnceLock::new();
+
+/// The world, if any test has asked for it.
+pub fn world_so_far() -> Option<&'static World> {
+    WORLD.get()
+}
+
 /// The world, made by the first test that asks. It lives in a thread of its own, because each test has its own runtime.
 pub fn world() -> &'static World {
-    static WORLD: OnceLock<World> = OnceLock::new();
     WORLD.get_or_init(|| {
         let (made, making) = mpsc::channel();
         std::thread::spawn(move || {
