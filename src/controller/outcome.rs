@@ -83,8 +83,13 @@ impl Stop {
             Self::Pending(_) => true,
             Self::Verdict(verdict) => verdict.reason.companion() == Some(ConditionType::Stalled),
             Self::Provider(error) => matches!(error.kind, ErrorKind::Invalid | ErrorKind::Conflict),
-            Self::Paused(_) | Self::Parked | Self::Settled | Self::Gone(_) => false,
-            Self::Until(..) | Self::InDoubt(_) | Self::Kube(_) => false,
+            Self::Paused(_)
+            | Self::Parked
+            | Self::Settled
+            | Self::Gone(_)
+            | Self::Until(..)
+            | Self::InDoubt(_)
+            | Self::Kube(_) => false,
         }
     }
 
