@@ -10,6 +10,7 @@ mod connection;
 mod context;
 mod credential;
 mod credential_report;
+mod doubt;
 mod group;
 mod heir;
 mod index;
@@ -39,6 +40,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::StreamExt;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::core::PartialObjectMeta;
 use kube::runtime::applier;
@@ -57,6 +59,7 @@ use crate::api::{Kind, ObjectKey, PlatformGroup, PlatformUser, ProviderCredentia
 use brake::Brake;
 use connection::Connections;
 use context::Context;
+use doubt::Calls;
 use make::Making;
 use requeue::Backoff;
 use shelf::Shelf;
@@ -87,6 +90,8 @@ pub async fn run(
         namespaces,
         brake: Brake::default(),
         making: Making::default(),
+        calls: Calls::default(),
+        begun: Timestamp::now(),
         wake,
         recorder: Recorder::new(client.clone(), reporter),
         tally,

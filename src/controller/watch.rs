@@ -20,6 +20,7 @@ use tracing::warn;
 use super::context::Context;
 use super::credential;
 use super::managed::Managed;
+use super::removal;
 use super::rivals;
 use super::salvage::Stored;
 use super::shelf::{Shelf, Tag, Tagged};
@@ -55,6 +56,10 @@ pub trait Watched:
     fn limit(context: &Context) -> Duration {
         context.settings.reconcile_timeout
     }
+    /// Whether it has an account and lacks our finalizer.
+    fn has_slipped(&self) -> bool {
+        false
+    }
     /// Its vendor as far as it is known, for the span of its reconcile.
     fn vendor_label(&self) -> &'static str;
 }
@@ -68,6 +73,10 @@ impl Watched for PlatformUser {
 
     fn shelf(context: &Context) -> &Shelf<Self> {
         &context.users
+    }
+
+    fn has_slipped(&self) -> bool {
+        removal::has_account(self) && !self.is_held()
     }
 
     fn vendor_label(&self) -> &'static str {
@@ -96,6 +105,10 @@ impl Watched for PlatformGroup {
 
     fn shelf(context: &Context) -> &Shelf<Self> {
         &context.groups
+    }
+
+    fn has_slipped(&self) -> bool {
+        removal::has_account(self) && !self.is_held()
     }
 
     fn vendor_label(&self) -> &'static str {
@@ -145,9 +158,11 @@ fn forget(context: &Context, key: &ObjectKey) {
     context.tally.object_state(key, None);
 }
 
-/// A digest of those annotations that ask something of us. Others, ours with the finalizer among them, are no reason to look.
-fn wishes<K: Resource>(object: &K) -> Option<u64> {
+/// A digest of those annotations that ask something of us, and whether someone took our finalizer away. Other annotations and
+/// the finalizer's arrival are our own doing and no reason to look.
+fn wishes<K: Watched>(object: &K) -> Option<u64> {
     let mut hasher = DefaultHasher::new();
+    object.has_slipped().hash(&mut hasher);
     for name in [RECONCILE_AT, PAUSED, RELEASE_REMOVALS] {
         object.annotations().get(name).hash(&mut hasher);
     }
