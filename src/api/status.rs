@@ -40,6 +40,15 @@ pub struct Identity {
     pub groups: Option<Vec<String>>,
 }
 
+impl Identity {
+    /// The credential's account that the object is bound in, or may have made an account in; `None`: nothing ties it to any.
+    #[must_use]
+    pub fn tied_to(&self) -> Option<&str> {
+        let creating = self.creating.as_ref().map(|creating| creating.account.as_str());
+        if self.external_id.is_some() { self.account.as_deref() } else { creating }
+    }
+}
+
 /// A create whose end is not known.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Creating {

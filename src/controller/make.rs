@@ -154,6 +154,7 @@ impl<K: Shelved> Case<'_, K> {
     /// What is there is not ours, so our create with unknown end made nothing.
     async fn clear_doubt(&mut self) -> Result<(), Stop> {
         if self.identity.creating.take().is_some() {
+            self.identity.account = None;
             self.object = record::identity(self.context, &*self.object, &self.identity, false).await?;
         }
         Ok(())
@@ -311,6 +312,7 @@ impl<K: Shelved> Case<'_, K> {
         }
         if error.delivery == Delivery::NoEffect && !in_doubt {
             self.identity.creating = None;
+            self.identity.account = None;
             self.identity.sent = None;
             self.object = record::identity(self.context, &*self.object, &self.identity, false).await?;
         }

@@ -139,16 +139,13 @@ fn reachable<K: Shelved>(context: &Context, object: &Arc<K>) -> Result<Arc<Conne
     let credential = object.credential_key();
     let identity = object.identity();
     match context.connections.get(&credential) {
-        Some(Link::Up(connection)) => {
-            let bound = identity.account.or(identity.creating.map(|creating| creating.account));
-            match bound.filter(|account| *account != connection.account) {
-                Some(account) => Err(blocked(
-                    object,
-                    &format!("bound through {account}, but {credential} now leads to {}", connection.account),
-                )),
-                None => Ok(connection),
-            }
-        }
+        Some(Link::Up(connection)) => match identity.tied_to().filter(|account| *account != connection.account) {
+            Some(account) => Err(blocked(
+                object,
+                &format!("bound through {account}, but {credential} now leads to {}", connection.account),
+            )),
+            None => Ok(connection),
+        },
         Some(Link::Down(down)) => Err(blocked(object, &format!("{credential} is not ready: {}", down.verdict.message))),
         None => Err(Stop::Parked),
     }

@@ -75,8 +75,7 @@ fn fits<K: Managed>(object: &K, connection: Arc<Connection>) -> Result<Arc<Conne
         return Err(Stop::because(Reason::ProviderMismatch, message));
     }
     let identity = object.identity();
-    let bound_to = identity.account.or(identity.creating.map(|creating| creating.account));
-    if let Some(account) = bound_to.filter(|account| *account != connection.account) {
+    if let Some(account) = identity.tied_to().filter(|account| *account != connection.account) {
         let message = format!(
             "bound through {account}, but the credential {} now leads to {}: set its url and Secret back, or move the object to a new credential",
             connection.key.name, connection.account

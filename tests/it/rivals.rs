@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 use usher::api::conditions::{ConditionType, find};
+use usher::api::status::Identity;
 use usher::api::{PlatformGroup, PlatformUser};
-use usher_sandbox::vendors::Vendor;
+use usher_sandbox::vendors::{Fault, FaultKind, Simulator, Vendor};
 
 use crate::contract::message;
 use crate::scene::{Scene, merge};
@@ -128,4 +129,20 @@ async fn where_nothing_can_be_looked_up_a_second_object_sends_nothing() {
     scene.user("ada-2", spec).await;
     scene.user_says("ada-2", "Duplicate").await;
     assert_eq!(scene.vendor.count("users.create"), 1);
+}
+
+#[tokio::test]
+async fn a_first_create_that_was_refused_ties_the_object_to_no_login() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    scene.credential_says("Synced").await;
+    scene.vendor.fault(Fault::always("users.create", FaultKind::Status(400, None)));
+    scene.user("ada", ada(json!({}))).await;
+    let user = scene.user_says("ada", "Invalid").await;
+    assert_eq!(user.status.unwrap().identity, Identity::default());
+    // The credential was the wrong one: the object goes to another vendor altogether.
+    let elsewhere = Simulator::start(Vendor::Pegasus).await.unwrap();
+    scene.secret("main", &json!(elsewhere.secret())).await;
+    scene.apply_credential(json!({"provider": {"pegasus": {"url": elsewhere.url()}}})).await;
+    scene.user_ready("ada").await;
+    assert!(elsewhere.user("ada@example.com").is_some());
 }
