@@ -15,8 +15,11 @@ use super::{access, rivals};
 use crate::api::status::Creating;
 use crate::api::user::AdoptionPolicy;
 use crate::api::{ObjectKey, Reason};
-use crate::plan::{Account, Desired, Sent, Step, Subject, matches_key};
+use crate::plan::{Account, Desired, Field, Key, Sent, Step, Subject, matches_key};
 use crate::providers::{Delivery, ErrorKind, Lane, ProviderError};
+
+/// Fields that name an account, at all vendors; the first that a vendor has is its first natural key.
+pub const KEYS: [&str; 3] = ["username", "email", "name"];
 
 /// When to look again while another object makes an account with the same key.
 const RIVAL: SignedDuration = SignedDuration::from_secs(1);
@@ -39,6 +42,13 @@ pub fn can_be_ours(creating: &Creating, account: &Account, login: &str) -> bool 
     let comparable = |creator: &&String| creator.contains('@') == login.contains('@');
     let by_us = account.creator.as_ref().filter(comparable).is_none_or(|creator| creator.eq_ignore_ascii_case(login));
     young && (by_us || login == "token")
+}
+
+/// What a create with unknown end is looked for by: the key it was made with, whatever the manifest says now.
+pub fn made_as(table: &[Field], creating: &Creating) -> Desired {
+    let field = KEYS.into_iter().find(|key| table.iter().any(|field| field.name == *key));
+    let keys = field.map(|field| Key { field, value: creating.key.clone() }).into_iter().collect();
+    Desired { keys, ..Desired::default() }
 }
 
 /// Natural keys that are being looked for and made right now: two objects that want the same never both find it absent.
@@ -144,9 +154,7 @@ impl<K: Shelved> Case<'_, K> {
         else {
             return Ok(None);
         };
-        let mut then = self.desired.clone();
-        then.keys.truncate(1);
-        then.keys.iter_mut().for_each(|key| key.value.clone_from(&creating.key));
+        let then = made_as(self.connection.table(K::SUBJECT), creating);
         let found = self.connection.provider.find(K::SUBJECT, &then).await?;
         Ok(found.into_iter().find(|account| can_be_ours(creating, account, &self.connection.login)))
     }
@@ -211,7 +219,7 @@ impl<K: Shelved> Case<'_, K> {
         let table = self.connection.table(K::SUBJECT);
         if K::SUBJECT == Subject::User && !self.desired.keys.iter().any(|key| matches_key(table, &account, key)) {
             let found = account.text("username").or(account.text("email")).unwrap_or("another account");
-            let found = self.masked(found);
+            let found = access::masked(&self.connection, &*self.object, found);
             let message = format!(
                 "spec.externalId: {id} is {found} at {vendor}, not {}; correct the id or the e-mail",
                 self.desired.key()
@@ -219,14 +227,6 @@ impl<K: Shelved> Case<'_, K> {
             return Err(Stop::because(Reason::Invalid, message));
         }
         self.take(account).await
-    }
-
-    /// Names of accounts are shown to the credential's own namespace only.
-    fn masked(&self, name: &str) -> String {
-        if self.object.namespace().as_ref() == Some(&self.connection.key.namespace) {
-            return name.to_owned();
-        }
-        format!("{}…", name.chars().take(1).collect::<String>())
     }
 
     async fn take(&mut self, account: Account) -> Result<Deed, Stop> {

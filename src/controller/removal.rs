@@ -19,9 +19,6 @@ use crate::api::{ObjectKey, Reason};
 use crate::plan::{Account, Changes, GroupSupport, Key, Rejection, Removal, Subject, Wish, matches_key, removal};
 use crate::providers::{self, ErrorKind, Lane};
 
-/// Fields that name an account, at all vendors.
-const KEYS: [&str; 3] = ["username", "email", "name"];
-
 /// Takes the account of a going object away as its policy says, then lets the object go.
 ///
 /// Errors: always; `Stop::Gone` is the good end.
@@ -173,14 +170,13 @@ async fn look<K: Shelved>(
     connection: &Connection,
     identity: &Identity,
 ) -> Result<Option<Account>, Stop> {
-    let catalog = connection.index().catalog.clone();
-    let desired = object.desire(&*connection.provider, &catalog);
     let Some(id) = &identity.external_id else {
         let Some(creating) = &identity.creating else { return Ok(None) };
         if let Some(until) = make::in_doubt(context, creating) {
             return Err(Stop::InDoubt(until));
         }
-        let found = connection.provider.find(K::SUBJECT, &desired?).await?;
+        let then = make::made_as(connection.table(K::SUBJECT), creating);
+        let found = connection.provider.find(K::SUBJECT, &then).await?;
         return Ok(found.into_iter().find(|account| make::can_be_ours(creating, account, &connection.login)));
     };
     if let Some(account) = connection.provider.read(K::SUBJECT, id).await? {
@@ -211,22 +207,22 @@ fn check<K: Shelved>(
     account: &Account,
     identity: &Identity,
 ) -> Result<(), Stop> {
-    let names: Vec<&str> = KEYS.iter().filter_map(|field| account.text(field)).collect();
+    let names: Vec<&str> = make::KEYS.iter().filter_map(|field| account.text(field)).collect();
     let known = identity.key.as_ref().or(identity.creating.as_ref().map(|creating| &creating.key));
     let table = connection.table(K::SUBJECT);
     let carries = |key: &String| {
-        let mut keys = KEYS.iter().map(|field| Key { field, value: key.clone() });
+        let mut keys = make::KEYS.iter().map(|field| Key { field, value: key.clone() });
         keys.any(|key| matches_key(table, account, &key)) || names.iter().any(|name| heir::same_key(name, key))
     };
-    // A rename that was not recorded any more has given it the manifest's key.
+    // A rename that was not recorded any more has given it the manifest's key. A create in doubt knows its own key alone.
     let catalog = connection.index().catalog.clone();
-    let desired = object.desire(&*connection.provider, &catalog).ok();
+    let desired = object.desire(&*connection.provider, &catalog).ok().filter(|_| identity.external_id.is_some());
     let renamed = desired.is_some_and(|desired| desired.keys.iter().any(|key| matches_key(table, account, key)));
     if !renamed && !known.is_some_and(carries) {
         let message = format!(
             "{} is {} at the vendor now, not {}",
             account.id,
-            names.first().unwrap_or(&"someone else"),
+            access::masked(connection, &**object, names.first().unwrap_or(&"someone else")),
             known.map_or("known to us by any name", String::as_str)
         );
         return Err(blocked(object, &message));
