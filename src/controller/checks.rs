@@ -97,7 +97,10 @@ impl<K: Shelved> Case<'_, K> {
     /// A group that can be found but not written: by externalId or name, exactly one.
     pub(super) async fn find_only(&mut self) -> Result<Option<Deed>, Stop> {
         let vendor = self.connection.vendor.title();
-        let wanted = self.object.external_id().map(str::to_owned).or(self.identity.external_id.clone());
+        // What was found by a name is kept, even if it is renamed there, until the manifest names another one.
+        let same_name = self.identity.key.as_deref() == Some(self.desired.key());
+        let known = self.identity.external_id.clone().filter(|_| same_name);
+        let wanted = self.object.external_id().map(str::to_owned).or(known);
         let found: Vec<String> = {
             let index = self.connection.index();
             match &wanted {

@@ -20,7 +20,7 @@ use crate::plan::Subject;
 /// Errors: Kubernetes failed us.
 pub async fn reconcile(group: Arc<PlatformGroup>, context: &Context) -> Result<Action, kube::Error> {
     let mut group = context.groups.newest(group);
-    let was_ready = resolve::is_settled(&*group);
+    let before = usable_as(&group);
     let mut scene = Scene::default();
     let result = attempt(&mut group, &mut scene, context).await;
     let action = {
@@ -28,7 +28,8 @@ pub async fn reconcile(group: Arc<PlatformGroup>, context: &Context) -> Result<A
         report::report(context, &group, scene, result).await?
     };
     let group = context.groups.newest(group);
-    if !was_ready && resolve::is_settled(&*group) {
+    let now = usable_as(&group);
+    if now.is_some() && now != before {
         wake_members(context, &group);
     }
     Ok(action)
@@ -74,6 +75,11 @@ pub(super) async fn attempt(
     *group = case.object;
     scene.compared = done.is_ok();
     done
+}
+
+/// The id that users are put into, once the group is ready.
+fn usable_as(group: &PlatformGroup) -> Option<String> {
+    group.identity().external_id.filter(|_| resolve::is_settled(group))
 }
 
 fn wake_members(context: &Context, group: &PlatformGroup) {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use usher::api::{PlatformGroup, PlatformUser};
-use usher_sandbox::vendors::Vendor;
+use usher_sandbox::vendors::{Simulator, Vendor};
 
 use crate::scene::Scene;
 
@@ -80,4 +80,39 @@ async fn drift_is_repaired_and_an_unchanged_group_costs_no_write() {
     assert_eq!(scene.vendor.group("north").unwrap()["city"], "Merida");
     assert_eq!(scene.vendor.count("groups.update"), 1);
     assert_eq!(before.metadata.generation, after.metadata.generation);
+}
+
+#[tokio::test]
+async fn a_role_of_another_name_is_found_anew_and_its_members_move() {
+    let scene = Scene::new(Vendor::Amani).await;
+    scene.secret("login", &json!({"password": "Fake-Passw0rd"})).await;
+    let (reviewer, auditor) =
+        (scene.vendor.put_group(json!({"name": "Checker"})), scene.vendor.put_group(json!({"name": "Auditor"})));
+    scene.group("team", json!({"displayName": "Checker"})).await;
+    scene.user("ada", json!({"email": "ada@example.com", "passwordSecretRef": {"name": "login"}, "groups": [{"groupRef": {"name": "team"}}]})).await;
+    scene.user_ready("ada").await;
+    let is_in = |group: String| {
+        move |vendor: &Simulator| vendor.user("ada@example.com").unwrap()["groups"].to_string().contains(&group)
+    };
+    assert!(is_in(reviewer)(&scene.vendor));
+    scene.group("team", json!({"displayName": "Auditor"})).await;
+    let team = scene.group_says("team", "Synced").await;
+    assert_eq!(team.status.unwrap().identity.external_id.as_deref(), Some(auditor.as_str()));
+    scene.vendor_until("the other role", is_in(auditor)).await;
+}
+
+#[tokio::test]
+async fn members_follow_a_group_that_vanished_and_was_made_anew() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    scene.group("north", json!({})).await;
+    let spec = json!({"email": "ada@example.com", "provider": {"pegasus": {"sendEmail": true}}, "groups": [{"groupRef": {"name": "north"}}]});
+    scene.user("ada", spec).await;
+    scene.user_ready("ada").await;
+    scene.vendor.remove_group("north");
+    scene.sweep("1").await;
+    let follows = |vendor: &Simulator| {
+        let group = vendor.group("north").map(|group| group["id"].clone());
+        group.is_some_and(|id| vendor.user("ada@example.com").unwrap()["groups"] == json!([id]))
+    };
+    scene.vendor_until("the new group", follows).await;
 }
