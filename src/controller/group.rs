@@ -11,7 +11,7 @@ use super::outcome::{Done, Stop};
 use super::password::Password;
 use super::report::{self, Scene};
 use super::shelf::Tag;
-use super::{removal, resolve, salvage};
+use super::{record, removal, resolve, salvage};
 use crate::api::PlatformGroup;
 use crate::plan::Subject;
 
@@ -44,6 +44,7 @@ pub(super) async fn attempt(
     if group.is_going() {
         removal::remove(context, group).await?;
     }
+    record::hold_again(context, group).await?;
     salvage::readable(&**group)?;
     // resolve (client required)
     resolve::not_paused(context, &**group)?;

@@ -10,7 +10,7 @@ use super::managed::Managed;
 use super::outcome::{Done, Stop};
 use super::password::{self, Password};
 use super::report::{self, Scene};
-use super::{removal, resolve, salvage};
+use super::{record, removal, resolve, salvage};
 use crate::api::PlatformUser;
 use crate::plan::Subject;
 
@@ -30,6 +30,7 @@ pub(super) async fn attempt(user: &mut Arc<PlatformUser>, scene: &mut Scene, con
     if user.is_going() {
         removal::remove(context, user).await?;
     }
+    record::hold_again(context, user).await?;
     salvage::readable(&**user)?;
     // resolve (client required)
     resolve::not_paused(context, &**user)?;

@@ -132,7 +132,7 @@ fn forget(context: &Context, key: &ObjectKey) {
     context.tally.object_state(key, None);
 }
 
-/// Keeps the store true and wakes objects whose spec, annotations or deletion changed; status writes, ours among them, wake
+/// Keeps the store true and wakes objects whose spec, annotations, finalizers or deletion changed; status writes, ours among them, wake
 /// nobody.
 pub async fn changes<K: Watched>(context: Arc<Context>, api: Api<Stored<K>>, writer: Writer<K>) {
     let events = watch(api, watcher::Config::default())
@@ -146,6 +146,7 @@ pub async fn changes<K: Watched>(context: Arc<Context>, api: Api<Stored<K>>, wri
         .predicate_filter(
             predicates::generation
                 .combine(predicates::annotations)
+                .combine(predicates::finalizers)
                 .combine(|object: &K| Some(u64::from(object.meta().deletion_timestamp.is_some()))),
             PredicateConfig::default(),
         )

@@ -260,3 +260,17 @@ async fn a_create_in_doubt_that_made_nothing_costs_nobody_else_his_account() {
     scene.until_gone::<PlatformUser>("ada").await;
     assert_eq!(scene.vendor.user("bob@example.com"), before);
 }
+
+#[tokio::test]
+async fn an_object_whose_finalizer_was_taken_away_is_held_again() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    scene.user("ada", ada(None, json!({}))).await;
+    scene.user_ready("ada").await;
+    scene.patch::<PlatformUser>("ada", json!({"metadata": {"finalizers": null}})).await;
+    let held =
+        |user: &PlatformUser| user.metadata.finalizers.iter().flatten().any(|name| name == "usher.dev/finalizer");
+    scene.until("ada", held).await;
+    scene.delete::<PlatformUser>("ada").await;
+    scene.until_gone::<PlatformUser>("ada").await;
+    assert!(scene.vendor.user("ada@example.com").is_none());
+}
