@@ -15,6 +15,7 @@ use super::shelf::Tag;
 use super::{access, brake, heir, make, preview, resolve, rights, salvage};
 use crate::api::conditions::Verdict;
 use crate::api::status::Identity;
+use crate::api::user::Mode;
 use crate::api::{ObjectKey, Reason};
 use crate::plan::{Account, Changes, GroupSupport, Key, Rejection, Removal, Subject, Wish, matches_key, removal};
 use crate::providers::{self, ErrorKind, Lane};
@@ -33,13 +34,14 @@ pub async fn remove<K: Shelved>(context: &Context, object: &Arc<K>) -> Result<()
     if let Some(heir) = heir::find(context, &**object) {
         return hand_over(context, object, heir).await;
     }
-    match decide(context, &**object).map_err(|rejection| blocked(object, &rejection.message))? {
-        Removal::Orphan { stays } => let_go(context, object, Some(orphaned(&identity, stays, ""))).await,
+    match decide(context, &**object) {
+        Ok(Removal::Orphan { stays }) => let_go(context, object, Some(orphaned(&identity, stays, ""))).await,
         _ if context.is_uninstalled::<K>().await? => {
             let why = ", because the CustomResourceDefinition is being deleted";
             let_go(context, object, Some(orphaned(&identity, true, why))).await
         }
-        decided => at_the_vendor(context, object, &identity, decided).await,
+        Ok(decided) => at_the_vendor(context, object, &identity, decided).await,
+        Err(rejection) => Err(blocked(object, &rejection.message)),
     }
 }
 
@@ -93,6 +95,9 @@ async fn at_the_vendor<K: Shelved>(
     identity: &Identity,
     decided: Removal,
 ) -> Result<(), Stop> {
+    if let Some(mode) = salvage::unread_mode(&**object) {
+        return Err(blocked(object, &format!("spec.mode: {mode} is none that usher knows")));
+    }
     if let Some(by) = resolve::paused_by(context, &**object) {
         return Err(blocked(object, &format!("paused by {by}; lift that")));
     }
@@ -103,8 +108,9 @@ async fn at_the_vendor<K: Shelved>(
         brake::wait_for_heirs(&credential, &**object)?;
     }
     let connection = reachable(context, object)?;
-    if preview::mode(context, &connection, &**object) != crate::api::user::Mode::Enforce {
-        return Err(blocked(object, "mode Plan removes nothing; set mode: Enforce"));
+    if preview::mode(context, &connection, &**object) != Mode::Enforce {
+        let by = resolve::planned_by(context, &connection, &**object);
+        return Err(blocked(object, &format!("mode Plan removes nothing, and {by} asks for it; set Enforce there")));
     }
     not_awaited(context, object)?;
     if !context.preview {
@@ -112,9 +118,11 @@ async fn at_the_vendor<K: Shelved>(
     }
     connection.gate.open()?;
     let _place = connection.gate.try_enter(Lane::Edit, &object.key()).ok_or(Stop::Parked)?;
-    let id = identity.external_id.as_deref().unwrap_or_default();
     let (deed, what) = match look(context, object, &connection, identity).await? {
-        None => (Deed::Deleted, format!("{} has no such account any more", connection.vendor.title())),
+        None => {
+            identity.external_id.iter().for_each(|id| connection.wrote(K::SUBJECT, id, None));
+            (Deed::Deleted, format!("{} has no such account any more", connection.vendor.title()))
+        }
         Some(account) => {
             check(object, &connection, &account, identity)?;
             preview::not_for_real(context, || preview::removal(object, &connection, &account, decided))?;
@@ -127,7 +135,6 @@ async fn at_the_vendor<K: Shelved>(
             (deed, format!("the account {} at {}", account.id, connection.account))
         }
     };
-    connection.wrote(K::SUBJECT, id, None);
     let_go(context, object, Some(Farewell { deed, note: what, warns: false })).await
 }
 
@@ -246,6 +253,7 @@ async fn take_away<K: Shelved>(
         if account.fields.get(switch.field) != Some(&json!(switch.blocked)) {
             provider.update(K::SUBJECT, account, &changes, None).await?;
         }
+        connection.wrote(K::SUBJECT, &account.id, Some(account.clone().with(&changes)));
         Deed::Disabled
     } else {
         if let Some(held) = &account.in_use {
@@ -255,6 +263,7 @@ async fn take_away<K: Shelved>(
             Err(error) if error.kind == ErrorKind::NotFound => is_gone(object, connection, &account.id).await?,
             other => other?,
         }
+        connection.wrote(K::SUBJECT, &account.id, None);
         Deed::Deleted
     };
     info!(object = %object.key(), credential = %connection.key, account = account.id, operation = %deed, "vendor write");

@@ -101,6 +101,22 @@ async fn a_broken_object_is_reported_and_the_others_go_on() {
 }
 
 #[tokio::test]
+async fn an_object_whose_mode_cannot_be_read_loses_nothing_until_it_can() {
+    let stage = Stage::new().await;
+    stage.create("ada", json!({})).await;
+    stage.says("ada", "Synced").await;
+    stage.patch("ada", json!({"mode": "Pause"})).await;
+    stage.says("ada", "Invalid").await;
+    stage.users.delete("ada", &DeleteParams::default()).await.unwrap();
+    let said = stage.says("ada", "DeletionBlocked").await;
+    assert!(said.contains("Pause") && said.contains("kubectl"), "{said}");
+    assert!(stage.vendor.user("ada@example.com").is_some());
+    stage.patch("ada", json!({"mode": "Enforce"})).await;
+    stage.until_gone("ada").await;
+    assert!(stage.vendor.user("ada@example.com").is_none());
+}
+
+#[tokio::test]
 async fn an_object_that_no_longer_parses_keeps_its_account_and_goes_as_its_policy_says() {
     let stage = Stage::new().await;
     let policies = [("gone", "Delete"), ("stays", "Orphan"), ("odd", "Retain")];
