@@ -83,7 +83,7 @@ impl<K: Shelved> Case<'_, K> {
             return Err(Stop::waiting(Reason::WaitingForCredential, &self.connection.key, why));
         }
         self.wait_out_doubt()?;
-        rivals::only_one(self.context, &*self.object)?;
+        rivals::only_one(self.context, &*self.object, self.connection.vendor)?;
         let key = (self.connection.key.clone(), K::SUBJECT, self.desired.key().to_ascii_lowercase());
         let Some(_alone) = self.context.making.begin(key) else { return Err(Stop::InDoubt(Timestamp::now() + RIVAL)) };
         let _place = self.enter(Lane::New)?;
@@ -104,7 +104,7 @@ impl<K: Shelved> Case<'_, K> {
             [] => self.create().await,
             [one] if self.claims(one) => self.claim(one.clone()).await,
             [one] => {
-                rivals::not_held(self.context, &*self.object, &one.id)?;
+                rivals::not_held(self.context, &*self.object, &self.connection, &one.id)?;
                 self.clear_doubt().await?;
                 self.adopt(one.clone()).await
             }
@@ -232,7 +232,7 @@ impl<K: Shelved> Case<'_, K> {
     async fn take(&mut self, account: Account) -> Result<Deed, Stop> {
         let field = if self.object.external_id().is_some() { "spec.externalId" } else { "spec.adoptionPolicy" };
         access::only_if_existing_allowed(&self.connection, &*self.object, field)?;
-        rivals::not_held(self.context, &*self.object, &account.id)?;
+        rivals::not_held(self.context, &*self.object, &self.connection, &account.id)?;
         self.check_rights(&account)?;
         // The password that is there stays: the present value of the Secret is the baseline.
         if let Password::Due(_, version) = &self.password {

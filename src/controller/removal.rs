@@ -20,6 +20,9 @@ use crate::api::{ObjectKey, Reason};
 use crate::plan::{Account, Changes, GroupSupport, Key, Rejection, Removal, Subject, Wish, matches_key, removal};
 use crate::providers::{self, ErrorKind, Lane};
 
+/// Instead of the id of an account that a create with unknown end may have made.
+const MAYBE: &str = "which may have been made";
+
 /// Takes the account of a going object away as its policy says, then lets the object go.
 ///
 /// Errors: always; `Stop::Gone` is the good end.
@@ -52,7 +55,7 @@ pub fn has_account<K: Shelved>(object: &K) -> bool {
 }
 
 async fn hand_over<K: Shelved>(context: &Context, object: &Arc<K>, heir: Arc<K>) -> Result<(), Stop> {
-    let id = object.identity().external_id.unwrap_or_default();
+    let id = object.identity().external_id.unwrap_or_else(|| MAYBE.into());
     let note = format!("the account {id} passes on to {}; nothing was sent to the vendor", heir.key());
     if !context.preview {
         heir::pass_on(context, &**object, heir).await?;
@@ -61,7 +64,7 @@ async fn hand_over<K: Shelved>(context: &Context, object: &Arc<K>, heir: Arc<K>)
 }
 
 fn orphaned(identity: &Identity, stays: bool, why: &str) -> Farewell {
-    let id = identity.external_id.as_deref().unwrap_or("which may have been made");
+    let id = identity.external_id.as_deref().unwrap_or(MAYBE);
     let key = identity.key.as_deref().or(identity.creating.as_ref().map(|creating| creating.key.as_str()));
     let account = identity.account.as_deref().unwrap_or("the vendor");
     let note = format!("the account {id} ({}) stays at {account}{why}", key.unwrap_or_default());

@@ -146,3 +146,31 @@ async fn a_first_create_that_was_refused_ties_the_object_to_no_login() {
     scene.user_ready("ada").await;
     assert!(elsewhere.user("ada@example.com").is_some());
 }
+
+#[tokio::test]
+async fn what_a_vendor_ignores_makes_no_two_objects_one() {
+    let scene = Scene::new(Vendor::Plaspy).await;
+    let plaspy = json!({"plaspy": {"country": "CO", "timeZone": "America/Bogota"}});
+    for name in ["ada", "eve"] {
+        let email = format!("{name}@example.com");
+        scene.user(name, json!({"email": email, "username": "countess", "provider": plaspy})).await;
+    }
+    scene.user_ready("ada").await;
+    scene.user_ready("eve").await;
+}
+
+#[tokio::test]
+async fn what_is_held_through_one_credential_is_not_taken_through_another_to_the_same_place() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    scene.user("ada", ada(json!({"phone": "1"}))).await;
+    scene.user_ready("ada").await;
+    let other = json!({"provider": {"pegasus": {"url": scene.vendor.url()}}, "secretRef": {"name": "main"}, "allowInsecureHttp": true});
+    let metadata = json!({"name": "other", "namespace": scene.namespace});
+    let kind = "ProviderCredential";
+    scene.apply(&json!({"apiVersion": "usher.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": other})).await;
+    let taker = ada(json!({"credentialRef": {"name": "other"}, "adoptionPolicy": "Adopt", "phone": "2"}));
+    scene.user_as_is("taker", taker).await;
+    let taker = scene.user_says("taker", "Duplicate").await;
+    assert!(message(&taker).contains("/ada"), "{}", message(&taker));
+    assert_eq!(scene.vendor.user("ada@example.com").unwrap()["phone"], "1");
+}
