@@ -130,10 +130,10 @@ impl<K: Shelved> Case<'_, K> {
     /// the listing is older.
     async fn look_up(&self) -> Result<Vec<Account>, Stop> {
         let (connection, table) = (&self.connection, self.connection.table(K::SUBJECT));
-        let in_doubt = self.identity.creating.is_some();
+        let (in_doubt, uid) = (self.identity.creating.is_some(), self.object.uid().unwrap_or_default());
         let wide = {
             let mut index = connection.index();
-            let fresh = index.is_fresh(K::SUBJECT, &self.object.key(), Timestamp::now());
+            let fresh = index.is_fresh(K::SUBJECT, &uid, Timestamp::now());
             if K::SUBJECT == Subject::User && fresh && !in_doubt {
                 return Ok(index.matching(K::SUBJECT, table, &self.desired));
             }
@@ -142,9 +142,13 @@ impl<K: Shelved> Case<'_, K> {
         };
         if wide {
             connection.index().want(K::SUBJECT);
+            if let Some(trouble) = connection.trouble() {
+                return Err(Stop::waiting(Reason::WaitingForCredential, &connection.key, &trouble.error.message));
+            }
             self.context.wake(connection.key.clone());
             return Err(Stop::Parked);
         }
+        connection.index().answered(&uid);
         Ok(connection.provider.find(K::SUBJECT, &self.desired).await?)
     }
 

@@ -41,18 +41,21 @@ pub(super) async fn attempt(user: &mut Arc<PlatformUser>, scene: &mut Scene, con
     let identity = user.identity();
     let is_bound = identity.external_id.is_some();
     let (membership, missing) = resolve::membership(context, user, &connection);
-    let password = password::resolve(context, user, identity.password_version.as_deref()).await?;
+    let (password, unread) = match password::resolve(context, user, identity.password_version.as_deref()).await {
+        Ok(password) => (password, None),
+        Err(stop) if is_bound => (Password::Unmanaged, Some(stop)),
+        Err(stop) => return Err(stop),
+    };
 
     // validate (no client required)
     let catalog = connection.index().catalog.clone();
     let mut desired = user.desire(&*connection.provider, &catalog)?;
     // Someone who is bound already never waits for a group or a Secret to lose what else he shall lose.
     let can_wait = connection.provider.capabilities().readable;
-    let mut late;
-    match missing {
+    let mut late = match missing {
         Some(stop) if !is_bound || !can_wait || matches!(stop, Stop::Parked) => return Err(stop),
-        missing => late = missing,
-    }
+        missing => missing.or(unread),
+    };
     desired.groups = membership;
     if let (Password::Missing(verdict), true, None) = (&password, is_bound, &identity.password_version) {
         late = late.or(Some(Stop::Verdict(verdict.clone())));
