@@ -52,12 +52,23 @@ impl Identity {
 /// A create whose end is not known.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Creating {
-    /// When it began.
+    /// When it was last sent.
     pub at: Timestamp,
+    /// When it was first sent with this key, if it was repeated: an account made since then may be ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
     /// The natural key it was made with.
     pub key: String,
     /// The credential's account it was made in.
     pub account: String,
+}
+
+impl Creating {
+    /// The same create, sent once more `now`.
+    #[must_use]
+    pub fn again(&self, now: Timestamp) -> Self {
+        Self { at: now, since: Some(self.since.unwrap_or(self.at)), ..self.clone() }
+    }
 }
 
 /// A call that Plan mode would make.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::core::PartialObjectMeta;
@@ -13,6 +14,7 @@ use tokio::sync::{OnceCell, mpsc};
 
 use super::brake::Brake;
 use super::connection::Connections;
+use super::doubt::Calls;
 use super::make::Making;
 use super::managed::Managed;
 use super::password::DigestKey;
@@ -75,6 +77,10 @@ pub struct Context {
     pub brake: Brake,
     /// Natural keys that are being looked for and made right now.
     pub making: Making,
+    /// When our creates ended.
+    pub calls: Calls,
+    /// Since when this process makes accounts; another one may have sent its last create just before.
+    pub begun: Timestamp,
     /// Wakes objects.
     pub wake: mpsc::UnboundedSender<ObjectKey>,
     /// Publishes events.

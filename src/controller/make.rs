@@ -7,15 +7,15 @@ use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
 use super::apply::Case;
-use super::context::Context;
+use super::doubt::Call;
 use super::outcome::{Deed, Stop};
 use super::password::Password;
 use super::record::{self, Shelved};
-use super::{access, rivals};
+use super::{access, doubt, rivals};
 use crate::api::status::Creating;
 use crate::api::user::AdoptionPolicy;
 use crate::api::{ObjectKey, Reason};
-use crate::plan::{Account, Desired, Field, Key, Sent, Step, Subject, matches_key};
+use crate::plan::{Account, Changes, Desired, Field, Key, Sent, Step, Subject, matches_key};
 use crate::providers::{Delivery, ErrorKind, Lane, ProviderError};
 
 /// Fields that name an account, at all vendors; the first that a vendor has is its first natural key.
@@ -27,18 +27,12 @@ const RIVAL: SignedDuration = SignedDuration::from_secs(1);
 /// How much a vendor's clock may lag behind ours.
 const SKEW: SignedDuration = SignedDuration::from_secs(5);
 
-/// Until when a create with unknown end may still be under way, if it may be now.
-pub fn in_doubt(context: &Context, creating: &Creating) -> Option<Timestamp> {
-    let under_way = context.settings.call_timeout + context.settings.grace;
-    let under_way = SignedDuration::try_from(under_way).unwrap_or(SignedDuration::from_hours(1));
-    Some(creating.at + under_way).filter(|until| *until > Timestamp::now())
-}
-
-/// Whether a create that began at `creating.at` can have made `account`.
+/// Whether a create that was first sent at `creating.since` or `creating.at` can have made `account`.
 ///
 /// `login` is who the vendor says we are; a maker it does not name, or names in another way, is no evidence.
 pub fn can_be_ours(creating: &Creating, account: &Account, login: &str) -> bool {
-    let young = account.created.is_none_or(|created| created >= creating.at - SKEW);
+    let first = creating.since.unwrap_or(creating.at);
+    let young = account.created.is_none_or(|created| created >= first - SKEW);
     let comparable = |creator: &&String| creator.contains('@') == login.contains('@');
     let by_us = account.creator.as_ref().filter(comparable).is_none_or(|creator| creator.eq_ignore_ascii_case(login));
     young && (by_us || login == "token")
@@ -122,7 +116,7 @@ impl<K: Shelved> Case<'_, K> {
 
     /// Errors: an earlier create may still be under way.
     fn wait_out_doubt(&self) -> Result<(), Stop> {
-        let doubt = self.identity.creating.as_ref().and_then(|creating| in_doubt(self.context, creating));
+        let doubt = self.identity.creating.as_ref().and_then(|creating| doubt::until(self.context, creating));
         doubt.map_or(Ok(()), |until| Err(Stop::InDoubt(until)))
     }
 
@@ -259,7 +253,7 @@ impl<K: Shelved> Case<'_, K> {
         let Step::Create(changes) = steps.remove(0) else { return Err(Stop::Parked) };
         self.object = record::hold(self.context, self.object.clone()).await?;
         self.announce().await?;
-        let made = self.connection.provider.create(K::SUBJECT, &changes, self.password.due()).await;
+        let made = self.send(&changes).await;
         let account = match made {
             Ok(account) => account,
             Err(error) => return self.not_created(error, in_doubt).await,
@@ -286,6 +280,16 @@ impl<K: Shelved> Case<'_, K> {
         Ok(Deed::Created)
     }
 
+    /// The create call; one that ends without an answer, dropped ones too, is in doubt from then on.
+    async fn send(&self, changes: &Changes) -> Result<Account, ProviderError> {
+        let call = self.identity.creating.as_ref().map(|creating| self.context.calls.begin(creating));
+        let made = self.connection.provider.create(K::SUBJECT, changes, self.password.due()).await;
+        if made.as_ref().err().is_none_or(|error| error.delivery == Delivery::NoEffect) {
+            call.into_iter().for_each(Call::answered);
+        }
+        made
+    }
+
     /// Notes what the create call carried: all but rights in applications, which are calls of their own.
     fn made(&mut self) {
         let created = Desired { grants: BTreeMap::new(), ..self.desired.clone() };
@@ -299,11 +303,10 @@ impl<K: Shelved> Case<'_, K> {
         if self.identity.creating.is_none() && !self.connection.provider.capabilities().readable {
             self.made();
         }
-        self.identity.creating = Some(Creating {
-            at: Timestamp::now(),
-            key: self.desired.key().to_owned(),
-            account: self.connection.account.clone(),
-        });
+        let (now, key) = (Timestamp::now(), self.desired.key());
+        let before = self.identity.creating.as_ref().filter(|before| before.key == key);
+        let first = || Creating { at: now, since: None, key: key.into(), account: self.connection.account.clone() };
+        self.identity.creating = Some(before.map_or_else(first, |before| before.again(now)));
         self.identity.account = Some(self.connection.account.clone());
         self.object = record::identity(self.context, &*self.object, &self.identity, true).await?;
         Ok(())

@@ -10,6 +10,7 @@ mod connection;
 mod context;
 mod credential;
 mod credential_report;
+mod doubt;
 mod group;
 mod heir;
 mod index;
@@ -38,6 +39,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::StreamExt;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::core::PartialObjectMeta;
 use kube::runtime::applier;
@@ -56,6 +58,7 @@ use crate::api::{Kind, ObjectKey, PlatformGroup, PlatformUser, ProviderCredentia
 use brake::Brake;
 use connection::Connections;
 use context::Context;
+use doubt::Calls;
 use make::Making;
 use requeue::Backoff;
 use shelf::Shelf;
@@ -86,6 +89,8 @@ pub async fn run(
         namespaces,
         brake: Brake::default(),
         making: Making::default(),
+        calls: Calls::default(),
+        begun: Timestamp::now(),
         wake,
         recorder: Recorder::new(client.clone(), reporter),
         tally,

@@ -12,7 +12,7 @@ use super::managed::{Managed, user_wish};
 use super::outcome::{Deed, Farewell, Stop};
 use super::record::{self, Shelved};
 use super::shelf::Tag;
-use super::{access, brake, heir, make, preview, resolve, rights, salvage};
+use super::{access, brake, doubt, heir, make, preview, resolve, rights, salvage};
 use crate::api::conditions::Verdict;
 use crate::api::status::Identity;
 use crate::api::user::Mode;
@@ -182,7 +182,7 @@ async fn look<K: Shelved>(
 ) -> Result<Option<Account>, Stop> {
     let Some(id) = &identity.external_id else {
         let Some(creating) = &identity.creating else { return Ok(None) };
-        if let Some(until) = make::in_doubt(context, creating) {
+        if let Some(until) = doubt::until(context, creating) {
             return Err(Stop::InDoubt(until));
         }
         let then = make::made_as(connection.table(K::SUBJECT), creating);

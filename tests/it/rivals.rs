@@ -1,10 +1,14 @@
 //! Binding: what is bound to what, and what is refused because it is somebody else's.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use serde_json::{Value, json};
 use usher::api::conditions::{ConditionType, find};
 use usher::api::status::Identity;
 use usher::api::{PlatformGroup, PlatformUser};
-use usher_sandbox::vendors::{Fault, FaultKind, Simulator, Vendor};
+use usher_sandbox::vendors::{Fault, FaultKind, Ruling, Simulator, Vendor};
 
 use crate::contract::message;
 use crate::scene::{Scene, merge};
@@ -173,4 +177,29 @@ async fn what_is_held_through_one_credential_is_not_taken_through_another_to_the
     let taker = scene.user_says("taker", "Duplicate").await;
     assert!(message(&taker).contains("/ada"), "{}", message(&taker));
     assert_eq!(scene.vendor.user("ada@example.com").unwrap()["phone"], "1");
+}
+
+#[tokio::test]
+async fn what_our_first_create_made_late_is_still_ours_when_the_second_meets_it() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    scene.credential_says("Synced").await;
+    let (vendor, creates) = (scene.vendor.clone(), AtomicUsize::new(0));
+    let ruling = move |_: &str, operation: &'static str| {
+        if operation != "users.create" {
+            return Ruling::Serve;
+        }
+        if creates.fetch_add(1, Ordering::Relaxed) == 0 {
+            return Ruling::Swallow;
+        }
+        // The account of the first call is seen only now.
+        let id = vendor.put_user(json!({"email": "ada@example.com", "username": "ada@example.com"}));
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
+        vendor.edit_user(&id, json!({"__created": now - 10.0}));
+        Ruling::Serve
+    };
+    scene.vendor.intercept(Some(Arc::new(ruling)));
+    scene.user("ada", ada(json!({}))).await;
+    let user = scene.user_ready("ada").await;
+    scene.vendor.intercept(None);
+    assert_eq!(user.status.unwrap().identity.adopted, None);
 }

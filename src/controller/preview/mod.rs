@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::future::{BoxFuture, FutureExt, try_join_all};
+use jiff::Timestamp;
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{Store, store};
@@ -23,6 +24,7 @@ pub use overlay::{Documents, Scope};
 use super::brake::Brake;
 use super::connection::{Connections, Link};
 use super::context::{Context, Settings, Tally};
+use super::doubt::Calls;
 use super::make::Making;
 use super::managed::Managed;
 use super::outcome::{Done, Stop};
@@ -125,6 +127,8 @@ impl Stage {
             namespaces: filled(listed.namespaces).0,
             brake: Brake::default(),
             making: Making::default(),
+            calls: Calls::default(),
+            begun: Timestamp::UNIX_EPOCH,
             wake,
             recorder: Recorder::new(client, Reporter { controller: "usher-plan".into(), instance: None }),
             tally,
