@@ -92,7 +92,11 @@ impl<K: Shelved> Case<'_, K> {
         };
         self.check_binding(&account)?;
         self.check_rights(&account)?;
-        let steps = self.steps(Some(&account))?;
+        let mut steps = self.steps(Some(&account))?;
+        if self.forced {
+            let drifted = self.drifted_grants(&account.id, &steps).await?;
+            steps.extend(drifted);
+        }
         self.perform(&account, steps).await
     }
 

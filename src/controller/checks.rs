@@ -1,5 +1,7 @@
 //! What is checked before an account is touched, and the ways of vendors that cannot do everything; no writes to a vendor.
 
+use std::collections::BTreeMap;
+
 use super::apply::Case;
 use super::outcome::{Deed, Done, Stop};
 use super::password::Password;
@@ -79,6 +81,23 @@ impl<K: Shelved> Case<'_, K> {
         let mut calls = vec![PendingCall::new(operation, target, Vec::new())];
         calls.extend(pending(target, steps));
         Err(Stop::Pending(calls))
+    }
+
+    /// Rights in applications that are not as they were granted; they are read only when someone asks, by calls of their own.
+    pub(super) async fn drifted_grants(&self, id: &str, due: &[Step]) -> Result<Vec<Step>, Stop> {
+        let is_due = |name: &String| {
+            due.iter().any(|step| matches!(step, Step::Grant { application, .. } if application == name))
+        };
+        let mut drifted = Vec::new();
+        for (application, rights) in self.desired.grants.iter().filter(|(name, _)| !is_due(name)) {
+            let there = self.connection.provider.granted(id, application).await?;
+            let differs =
+                |there: BTreeMap<String, bool>| rights.iter().any(|(right, given)| there.get(right) != Some(given));
+            if there.is_some_and(differs) {
+                drifted.push(Step::Grant { application: application.clone(), rights: rights.clone() });
+            }
+        }
+        Ok(drifted)
     }
 
     /// A group of a vendor without a group API: the id is taken as given.

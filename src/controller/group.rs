@@ -74,7 +74,7 @@ pub(super) async fn attempt(
     case.check_desired()?;
     let done = case.converge().await;
     *group = case.object;
-    scene.compared = done.is_ok();
+    scene.compared = done.as_ref().map_or_else(Stop::is_comparison, |_| true);
     done
 }
 

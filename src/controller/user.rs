@@ -70,7 +70,7 @@ pub(super) async fn attempt(user: &mut Arc<PlatformUser>, scene: &mut Scene, con
     case.check_desired()?;
     let done = case.converge().await;
     *user = case.object;
-    scene.compared = done.is_ok();
+    scene.compared = done.as_ref().map_or_else(Stop::is_comparison, |_| true);
     match (done, late) {
         (Ok(_), Some(stop)) => Err(stop),
         (done, _) => done,

@@ -99,6 +99,15 @@ pub trait Provider: Send + Sync {
     /// Removes an account. Already gone (`NotFound`) is for the caller to judge.
     async fn delete(&self, subject: Subject, id: &str) -> Result<(), ProviderError>;
 
+    /// The rights of a user in one application; `None` where the vendor has no such thing.
+    async fn granted(
+        &self,
+        _user: &str,
+        _application: &str,
+    ) -> Result<Option<std::collections::BTreeMap<String, bool>>, ProviderError> {
+        Ok(None)
+    }
+
     /// Sets rights of a user in one application; rights not named stay.
     ///
     /// Errors: `Unsupported` where the vendor has no such thing.

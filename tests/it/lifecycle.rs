@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use usher::api::{PlatformGroup, PlatformUser};
-use usher_sandbox::vendors::{Simulator, Vendor};
+use usher_sandbox::vendors::{Fault, FaultKind, Simulator, Vendor};
 
 use crate::scene::Scene;
 
@@ -115,4 +115,42 @@ async fn members_follow_a_group_that_vanished_and_was_made_anew() {
         group.is_some_and(|id| vendor.user("ada@example.com").unwrap()["groups"] == json!([id]))
     };
     scene.vendor_until("the new group", follows).await;
+}
+
+#[tokio::test]
+async fn rights_in_applications_are_read_and_repaired_when_someone_asks() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    let pegasus = json!({"pegasus": {"sendEmail": true, "applications": {"pegasus2.0": {"tracking": true}}}});
+    scene.user("ada", json!({"email": "ada@example.com", "provider": pegasus})).await;
+    scene.user_ready("ada").await;
+    let apps = |vendor: &Simulator| {
+        vendor.user("ada@example.com").unwrap()["applications"]["pegasus2.0"]["staff"]["apps"].clone()
+    };
+    let by_hand = json!({"pegasus2.0": {"staff": {"apps": {"tracking": false, "alerts": true}}}});
+    scene.vendor.edit_user("ada@example.com", json!({"applications": by_hand}));
+    scene.vendor.clear_calls();
+    scene.sweep("1").await;
+    assert_eq!(scene.vendor.count("apps.read"), 0, "nobody asked");
+    scene.compare_user("ada").await;
+    assert_eq!(apps(&scene.vendor), json!({"tracking": true, "alerts": true}));
+    scene.until_event("ada", "DriftRepaired").await;
+    scene.vendor.clear_calls();
+    scene.compare_user("ada").await;
+    assert!(scene.vendor.writes().is_empty(), "{:#?}", scene.vendor.writes());
+}
+
+#[tokio::test]
+async fn a_comparison_that_was_asked_for_is_made_once_whatever_it_finds() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    let spec = |mode: &str, phone: &str| json!({"email": "ada@example.com", "mode": mode, "phone": phone, "provider": {"pegasus": {"sendEmail": true}}});
+    scene.user("ada", spec("Enforce", "1")).await;
+    scene.user_ready("ada").await;
+    scene.user("ada", spec("Plan", "2")).await;
+    scene.user_says("ada", "ChangesPending").await;
+    scene.compare_user("ada").await;
+    let refusal = json!({"message": "no such telephone"});
+    scene.vendor.fault(Fault::always("users.update", FaultKind::Status(400, Some(refusal))));
+    scene.user("ada", spec("Enforce", "2")).await;
+    scene.user_says("ada", "Invalid").await;
+    scene.compare_user("ada").await;
 }
