@@ -18,6 +18,9 @@ pub struct Identity {
     /// Username, e-mail or name last synced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
+    /// Username, e-mail or name that an update with unknown end may have given it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renaming: Option<String>,
     /// The credential's account when the object was bound.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
@@ -41,6 +44,12 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// What the account may be called by all that we did.
+    pub fn known_keys(&self) -> impl Iterator<Item = &String> {
+        let creating = self.creating.as_ref().map(|creating| &creating.key);
+        self.key.iter().chain(&self.renaming).chain(creating)
+    }
+
     /// The credential's account that the object is bound in, or may have made an account in; `None`: nothing ties it to any.
     #[must_use]
     pub fn tied_to(&self) -> Option<&str> {

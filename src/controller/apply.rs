@@ -7,6 +7,7 @@ use tracing::info;
 
 use super::connection::Connection;
 use super::context::Context;
+use super::heir::same_key;
 use super::outcome::{Deed, Done, Stop};
 use super::password::Password;
 use super::record::{self, Shelved};
@@ -124,7 +125,8 @@ impl<K: Shelved> Case<'_, K> {
         self.only_if_enforced(&account.id, &steps)?;
         let deed = self.deed(&steps);
         self.foresee(account);
-        if self.identity.groups != self.object.identity().groups {
+        self.note_names(account);
+        if self.identity != self.object.identity() {
             self.object = record::identity(self.context, &*self.object, &self.identity, false).await?;
         }
         let mut after = account.clone();
@@ -154,6 +156,17 @@ impl<K: Shelved> Case<'_, K> {
         let to_come = self.added_to(account).unwrap_or_default();
         let ours: BTreeSet<String> = self.identity.groups.iter().flatten().cloned().chain(to_come).collect();
         self.identity.groups = Some(Vec::from_iter(ours)).filter(|groups| !groups.is_empty());
+    }
+
+    /// Notes what the account is called now and what it is about to be: whichever a lost answer leaves it with, it is known by.
+    fn note_names(&mut self, account: &Account) {
+        let field = self.desired.keys.first().map_or("", |key| key.field);
+        let known = |identity: &Identity, name: &str| identity.key.as_deref().is_some_and(|key| same_key(key, name));
+        if let Some(now) = account.text(field).filter(|now| !known(&self.identity, now)) {
+            self.identity.key = Some(now.to_owned());
+        }
+        let then = self.key(account);
+        self.identity.renaming = Some(then).filter(|then| !known(&self.identity, then));
     }
 
     /// Why a change is made: the manifest or Secret changed, or the vendor's side did.
@@ -204,6 +217,7 @@ impl<K: Shelved> Case<'_, K> {
     /// Records what was reached with `account`, if that is news.
     pub(super) async fn remember(&mut self, account: &Account) -> Result<(), Stop> {
         self.identity.key = Some(self.key(account));
+        self.identity.renaming = None;
         self.identity.sent = Sent::of(self.connection.table(K::SUBJECT), &self.desired).text();
         self.identity.groups = self.added_to(account);
         if let Some(version) = self.password.version() {

@@ -17,11 +17,11 @@ impl<K: Shelved> Case<'_, K> {
     /// Errors: the account carries neither the key we know it by nor the manifest's.
     pub(super) fn check_binding(&self, account: &Account) -> Result<(), Stop> {
         let table = self.connection.table(K::SUBJECT);
-        let known = self.identity.key.as_ref().map(|value| {
-            self.desired.keys.iter().map(|key| Key { field: key.field, value: value.clone() }).collect::<Vec<_>>()
-        });
-        let mut keys = self.desired.keys.iter().chain(known.iter().flatten());
-        if keys.any(|key| matches_key(table, account, key)) {
+        let fields = self.desired.keys.iter().map(|key| key.field);
+        let known =
+            fields.flat_map(|field| self.identity.known_keys().map(move |key| Key { field, value: key.clone() }));
+        let mut keys = self.desired.keys.iter().cloned().chain(known);
+        if keys.any(|key| matches_key(table, account, &key)) {
             return Ok(());
         }
         let message = format!(

@@ -218,7 +218,6 @@ fn check<K: Shelved>(
     identity: &Identity,
 ) -> Result<(), Stop> {
     let names: Vec<&str> = make::KEYS.iter().filter_map(|field| account.text(field)).collect();
-    let known = identity.key.as_ref().or(identity.creating.as_ref().map(|creating| &creating.key));
     let table = connection.table(K::SUBJECT);
     let carries = |key: &String| {
         let mut keys = make::KEYS.iter().map(|field| Key { field, value: key.clone() });
@@ -228,12 +227,12 @@ fn check<K: Shelved>(
     let catalog = connection.index().catalog.clone();
     let desired = object.desire(&*connection.provider, &catalog).ok().filter(|_| identity.external_id.is_some());
     let renamed = desired.is_some_and(|desired| desired.keys.iter().any(|key| matches_key(table, account, key)));
-    if !renamed && !known.is_some_and(carries) {
+    if !renamed && !identity.known_keys().any(carries) {
         let message = format!(
             "{} is {} at the vendor now, not {}",
             account.id,
             access::masked(connection, &**object, names.first().unwrap_or(&"someone else")),
-            known.map_or("known to us by any name", String::as_str)
+            identity.known_keys().next().map_or("known to us by any name", String::as_str)
         );
         return Err(blocked(object, &message));
     }

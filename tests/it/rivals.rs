@@ -203,3 +203,26 @@ async fn what_our_first_create_made_late_is_still_ours_when_the_second_meets_it(
     scene.vendor.intercept(None);
     assert_eq!(user.status.unwrap().identity.adopted, None);
 }
+
+#[tokio::test]
+async fn an_account_is_known_by_a_name_whose_record_was_lost_when_it_gets_yet_another() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    scene.user("ada", ada(json!({}))).await;
+    scene.user_ready("ada").await;
+    let once = AtomicUsize::new(0);
+    let ruling = move |_: &str, operation: &'static str| {
+        if operation == "users.update" && once.fetch_add(1, Ordering::Relaxed) == 0 {
+            Ruling::Mute
+        } else {
+            Ruling::Serve
+        }
+    };
+    scene.vendor.intercept(Some(Arc::new(ruling)));
+    scene.user("ada", ada(json!({"email": "bob@example.com"}))).await;
+    scene.vendor_until("the second name", |vendor| vendor.user("bob@example.com").is_some()).await;
+    scene.user("ada", ada(json!({"email": "eve@example.com"}))).await;
+    let user = scene.user_ready("ada").await;
+    assert_eq!(user.status.unwrap().identity.renaming, None);
+    assert!(scene.vendor.user("eve@example.com").is_some());
+    assert_eq!(scene.vendor.count("users.create"), 1);
+}
