@@ -93,8 +93,7 @@ fn salvage<K: Resource + DeserializeOwned>(stored: &Value) -> Option<K> {
             }
         }
     }
-    let object = K::deserialize(&lean).ok()?;
-    Some(unmarked(object))
+    K::deserialize(&lean).ok().map(unmarked)
 }
 
 /// The object without what may be unreadable; what a spec needs is there but empty.

@@ -139,7 +139,7 @@ async fn where_nothing_can_be_looked_up_a_second_object_sends_nothing() {
 async fn a_first_create_that_was_refused_ties_the_object_to_no_login() {
     let scene = Scene::new(Vendor::Pegasus).await;
     scene.credential_says("Synced").await;
-    scene.vendor.fault(Fault::once("users.create", FaultKind::Status(400, None)));
+    scene.vendor.fault(Fault::always("users.create", FaultKind::Status(400, None)));
     scene.user("ada", ada(json!({}))).await;
     let user = scene.user_says("ada", "Invalid").await;
     assert_eq!(user.status.unwrap().identity, Identity::default());
