@@ -1,16 +1,15 @@
 //! The one transport: bounded in time and size, through the gate, no redirects, no forbidden addresses; it judges no vendor's answer.
 
 use std::fmt::Write as _;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Certificate, Client, Method, Url, redirect};
 use serde_json::Value;
 
+use super::address::{GuardedDns, check};
 use super::error::{ErrorKind, ProviderError};
 use super::gate::Gate;
 use super::observer::Observer;
@@ -264,69 +263,6 @@ fn failed(said: &str, error: reqwest::Error) -> (&'static str, ProviderError) {
     ("error", ProviderError::lost(message))
 }
 
-/// The base address, if it may be used.
-fn check(url: &str, insecure: bool) -> Result<Url, Rejection> {
-    let invalid = |why: &str| Rejection::new(Reason::Invalid, format!("url {url}: {why}"));
-    let parsed =
-        Url::parse(url).map_err(|error| invalid(&format!("{error}; write it as https://host[:port][/path]")))?;
-    match parsed.scheme() {
-        "https" => {}
-        "http" if insecure => {}
-        "http" => {
-            return Err(invalid(
-                "http:// would send the token in clear; use https://, or allowInsecureHttp: true for a test server",
-            ));
-        }
-        _ => return Err(invalid("only https:// is spoken")),
-    }
-    if !parsed.username().is_empty() || parsed.password().is_some() {
-        let message = "url: a user in the address would leak; put it in the Secret";
-        return Err(Rejection::new(Reason::Invalid, message));
-    }
-    let host = parsed.host_str().ok_or_else(|| invalid("has no host"))?;
-    let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok();
-    if let Some(why) = literal.and_then(|address| forbidden(address, insecure)) {
-        return Err(invalid(why));
-    }
-    if !insecure && (host.eq_ignore_ascii_case("localhost") || host.ends_with(".localhost")) {
-        return Err(invalid(LOOPBACK));
-    }
-    Ok(parsed)
-}
-
-const LOOPBACK: &str = "loopback addresses need allowInsecureHttp: true";
-
-/// Why an address may not be called, if it may not.
-fn forbidden(address: IpAddr, insecure: bool) -> Option<&'static str> {
-    let address = address.to_canonical();
-    let link_local = match address {
-        IpAddr::V4(v4) => v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_unicast_link_local() || v6.segments()[..2] == [0xfd00, 0x0ec2],
-    };
-    if link_local || address.is_unspecified() || address.is_multicast() {
-        return Some("link-local, metadata, multicast and unspecified addresses are never called; correct the address");
-    }
-    (address.is_loopback() && !insecure).then_some(LOOPBACK)
-}
-
-/// Resolves names and refuses forbidden addresses, so that a name cannot lead where a literal may not.
-struct GuardedDns {
-    insecure: bool,
-}
-
-impl Resolve for GuardedDns {
-    fn resolve(&self, name: Name) -> Resolving {
-        let insecure = self.insecure;
-        Box::pin(async move {
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            if let Some(why) = found.iter().find_map(|address| forbidden(address.ip(), insecure)) {
-                return Err(format!("{} leads to a forbidden address: {why}", name.as_str()).into());
-            }
-            Ok(Box::new(found.into_iter()) as Addrs)
-        })
-    }
-}
-
 /// `text` as one segment of a path.
 #[must_use]
 pub fn segment(text: &str) -> String {
@@ -358,36 +294,6 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-
-    #[rstest]
-    #[case::loopback("127.0.0.1", false, true)]
-    #[case::loopback_allowed("127.0.0.1", true, false)]
-    #[case::loopback_v6("::1", false, true)]
-    #[case::mapped_loopback("::ffff:127.0.0.1", false, true)]
-    #[case::metadata("169.254.169.254", true, true)]
-    #[case::mapped_metadata("::ffff:169.254.169.254", true, true)]
-    #[case::link_local_v6("fe80::1", true, true)]
-    #[case::aws_metadata_v6("fd00:ec2::254", true, true)]
-    #[case::unspecified("0.0.0.0", true, true)]
-    #[case::private("10.0.0.1", false, false)]
-    #[case::public("192.0.2.1", false, false)]
-    fn addresses_that_lead_astray_are_forbidden(#[case] address: &str, #[case] insecure: bool, #[case] refused: bool) {
-        assert_eq!(forbidden(address.parse().unwrap(), insecure).is_some(), refused);
-    }
-
-    #[rstest]
-    #[case::plain_http("http://example.com", "send the token in clear")]
-    #[case::other_scheme("ftp://example.com", "only https")]
-    #[case::user("https://me:secret@example.com", "would leak")]
-    #[case::localhost("https://localhost", "loopback")]
-    #[case::literal("https://[::1]/", "loopback")]
-    #[case::decimal("https://2130706433/", "loopback")]
-    #[case::nonsense("example.com", "write it as")]
-    fn a_url_that_may_not_be_used_says_why(#[case] url: &str, #[case] words: &str) {
-        let rejection = check(url, false).unwrap_err();
-        assert!(rejection.message.contains(words), "{rejection}");
-        assert!(!rejection.message.contains("secret@"), "{rejection}");
-    }
 
     #[rstest]
     #[case::seconds("retry-after", "3", Some(3))]

@@ -2,6 +2,7 @@
 //!
 //! Nothing outside this room looks at an HTTP status, and nothing in it knows Kubernetes.
 
+mod address;
 mod amani;
 mod error;
 #[cfg(any(test, fuzzing))]
