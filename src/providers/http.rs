@@ -180,8 +180,8 @@ impl Transport {
     pub async fn send(&self, call: Call) -> Result<Answer, ProviderError> {
         self.settings.gate.call().await?;
         let Call { operation, method, path, query, header, body } = call;
-        let said = format!("{method} {}{path}", self.base.as_str().trim_end_matches('/'));
-        let mut request = self.client.request(method, self.address(&path)).query(&query);
+        let said = format!("{method} {}", self.shown(&path));
+        let mut request = self.client.request(method, self.address(&path, &query));
         if let Some((name, value)) = header {
             request = request.header(name, value);
         }
@@ -201,10 +201,25 @@ impl Transport {
         Ok(answer)
     }
 
-    fn address(&self, path: &str) -> Url {
+    /// Without a path the base address as it is written: a slash at its end may matter.
+    fn address(&self, path: &str, query: &[(&str, String)]) -> Url {
         let mut url = self.base.clone();
-        let joined = format!("{}{path}", self.base.path().trim_end_matches('/'));
-        url.set_path(&joined);
+        if !path.is_empty() {
+            url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
+        }
+        let given = self.base.query().map(str::to_owned);
+        let pairs = query.iter().map(|(name, value)| format!("{name}={}", percent_encoded(value)));
+        let pairs: Vec<String> = given.into_iter().chain(pairs).collect();
+        if !pairs.is_empty() {
+            url.set_query(Some(&pairs.join("&")));
+        }
+        url
+    }
+
+    /// The address for messages: without a query, which may hold personal data.
+    fn shown(&self, path: &str) -> Url {
+        let mut url = self.address(path, &[]);
+        url.set_query(None);
         url
     }
 
@@ -270,9 +285,15 @@ pub fn segment(text: &str) -> String {
     if text.bytes().all(|byte| byte == b'.') {
         return "%252E".repeat(text.len());
     }
+    percent_encoded(text).replace("%40", "@")
+}
+
+/// `text` with all but letters, digits and `-_.~` encoded (RFC 3986, 2.3); a blank becomes %20, which every server reads.
+#[must_use]
+pub fn percent_encoded(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~' | b'@') {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
             encoded.push(char::from(byte));
         } else {
             // Writing to a String does not fail.
@@ -319,5 +340,30 @@ mod tests {
         let mut url = Url::parse("https://example.com/api/").unwrap();
         url.set_path(&format!("/api/users/{}", segment("..")));
         assert_eq!(url.path(), "/api/users/%252E%252E");
+    }
+    fn transport(url: &str) -> Transport {
+        let wake = tokio::sync::mpsc::unbounded_channel().0;
+        let limits = crate::plan::Limits { per_minute: 60, burst: 10, concurrency: 1 };
+        let observer: Arc<dyn Observer> = Arc::new(crate::providers::Unobserved);
+        let gate = Gate::new(Vendor::Pegasus, limits, wake, observer.clone());
+        let timeout = Duration::from_secs(1);
+        let settings = Settings { vendor: Vendor::Pegasus, gate, observer, timeout, insecure: false, ca_bundle: None };
+        Transport::new(url, settings).unwrap()
+    }
+
+    #[rstest]
+    #[case::as_written("https://example.com/login/", "", "https://example.com/login/")]
+    #[case::nothing_after_the_host("https://example.com", "", "https://example.com/")]
+    #[case::below("https://example.com/api/", "/users", "https://example.com/api/users")]
+    #[case::query_in_the_base("https://example.com/api?site=7", "/users", "https://example.com/api/users?site=7")]
+    fn a_path_goes_below_the_base(#[case] base: &str, #[case] path: &str, #[case] expected: &str) {
+        assert_eq!(transport(base).address(path, &[]).as_str(), expected);
+    }
+
+    #[test]
+    fn a_blank_in_a_query_is_no_plus() {
+        let query = [("search.name", "Fleet + North".to_owned()), ("page", "1".to_owned())];
+        let url = transport("https://example.com").address("/groups", &query);
+        assert_eq!(url.query(), Some("search.name=Fleet%20%2B%20North&page=1"));
     }
 }
