@@ -1,6 +1,6 @@
 //! The one transport: bounded in time and size, through the gate, no redirects, no forbidden addresses; it judges no vendor's answer.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use super::address::{GuardedDns, check};
 use super::error::{ErrorKind, ProviderError};
 use super::gate::Gate;
 use super::observer::Observer;
+use super::redact::Hidden;
 use crate::api::{Reason, Vendor};
 use crate::plan::Rejection;
 
@@ -44,8 +45,8 @@ pub struct Transport {
     settings: Settings,
 }
 
-/// One call, before a vendor's authentication is added.
-#[derive(Clone, Debug)]
+/// One call, before a vendor's authentication is added. `Debug` shows no values: they may be secrets.
+#[derive(Clone)]
 pub struct Call {
     operation: &'static str,
     method: Method,
@@ -91,6 +92,16 @@ impl Call {
     }
 }
 
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { operation, method, path, query, header: _, body: _ } = self;
+        let query: Vec<_> = query.iter().map(|(name, _)| name).collect();
+        let mut shown = f.debug_struct("Call");
+        shown.field("operation", operation).field("method", method).field("path", path).field("query", &query);
+        shown.finish_non_exhaustive()
+    }
+}
+
 /// Whatever the vendor answered, read to its end.
 #[derive(Clone)]
 pub struct Answer {
@@ -98,13 +109,14 @@ pub struct Answer {
     pub status: u16,
     body: Vec<u8>,
     said: String,
+    hidden: Hidden,
 }
 
 impl Answer {
     /// An answer as if it had come.
     #[cfg(any(test, fuzzing))]
     pub fn new(status: u16, body: &[u8], said: &str) -> Self {
-        Self { status, body: body.to_vec(), said: said.to_owned() }
+        Self { status, body: body.to_vec(), said: said.to_owned(), hidden: Hidden::default() }
     }
 
     /// Whether the status is 2xx.
@@ -137,6 +149,12 @@ impl Answer {
     #[must_use]
     pub fn said(&self) -> &str {
         &self.said
+    }
+
+    /// Words of this answer for a message: as `quote` has them, and without the secrets of the call.
+    #[must_use]
+    pub fn quote(&self, words: &str) -> String {
+        quote(&self.hidden.mask(words))
     }
 }
 
@@ -180,6 +198,7 @@ impl Transport {
     pub async fn send(&self, call: Call) -> Result<Answer, ProviderError> {
         self.settings.gate.call().await?;
         let Call { operation, method, path, query, header, body } = call;
+        let hidden = Hidden::of(header.as_ref().map(|(_, value)| value), body.as_ref());
         let said = format!("{method} {}", self.shown(&path));
         let mut request = self.client.request(method, self.address(&path, &query));
         if let Some((name, value)) = header {
@@ -193,7 +212,7 @@ impl Transport {
         let code = outcome.as_ref().map_or_else(|(word, _)| (*word).to_owned(), |(status, ..)| status.to_string());
         self.settings.observer.provider_request(self.settings.vendor, operation, &code, begun.elapsed());
         let (status, headers, body) = outcome.map_err(|(_, error)| error)?;
-        let answer = Answer { status, body, said: format!("{said} answered {status}") };
+        let answer = Answer { status, body, said: format!("{said} answered {status}"), hidden };
         if status == 429 {
             return Err(self.slow_down(&headers, &answer));
         }
@@ -365,5 +384,14 @@ mod tests {
         let query = [("search.name", "Fleet + North".to_owned()), ("page", "1".to_owned())];
         let url = transport("https://example.com").address("/groups", &query);
         assert_eq!(url.query(), Some("search.name=Fleet%20%2B%20North&page=1"));
+    }
+
+    #[test]
+    fn debug_shows_no_value_of_a_call() {
+        let call = Call::new("users.create", Method::POST, "/users").query("auth", "fake-token");
+        let call = call.json(serde_json::json!({"password": "Fake-Pass-1"}));
+        let call = call.header(HeaderName::from_static("authenticate"), "fake-token").unwrap();
+        let shown = format!("{call:?}");
+        assert!(shown.contains("users.create") && !shown.contains("ake-"), "{shown}");
     }
 }

@@ -15,6 +15,7 @@ mod observer;
 mod ozmap;
 mod pegasus;
 mod plaspy;
+mod redact;
 mod secret;
 mod session;
 mod shape;

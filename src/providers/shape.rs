@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::error::{ErrorKind, ProviderError};
-use super::http::{Answer, quote};
+use super::http::Answer;
 use crate::api::PlatformUserSpec;
 use crate::plan::{Account, Compare, Field, Fields, Subject};
 
@@ -100,7 +100,7 @@ pub fn nonsense(said: &str, what: &str) -> ProviderError {
 /// The usual meaning of a status that is not 2xx; `words` are the vendor's own, from known error fields.
 #[must_use]
 pub fn refusal(answer: &Answer, words: &str) -> ProviderError {
-    let message = match quote(words) {
+    let message = match answer.quote(words) {
         words if words.is_empty() => answer.said().to_owned(),
         words => format!("{}: {words}", answer.said()),
     };
