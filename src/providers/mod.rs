@@ -2,6 +2,7 @@
 //!
 //! Nothing outside this room looks at an HTTP status, and nothing in it knows Kubernetes.
 
+mod address;
 mod amani;
 mod error;
 #[cfg(any(test, fuzzing))]
@@ -14,6 +15,7 @@ mod observer;
 mod ozmap;
 mod pegasus;
 mod plaspy;
+mod redact;
 mod secret;
 mod session;
 mod shape;
