@@ -4,6 +4,7 @@ use super::apply::Case;
 use super::outcome::{Deed, Done, Stop};
 use super::password::Password;
 use super::record::{self, Shelved};
+use super::rights::Held;
 use super::{access, removal, resolve, rights};
 use crate::api::Reason;
 use crate::api::conditions::Verdict;
@@ -33,7 +34,7 @@ impl<K: Shelved> Case<'_, K> {
 
     /// Errors: the account as found is protected, or has administrator rights that the credential does not allow to touch.
     pub(super) fn check_rights(&self, account: &Account) -> Result<(), Stop> {
-        rights::check(&self.connection, K::SUBJECT, account)
+        rights::check(self.context, &*self.object, &self.connection, account)
     }
 
     /// Errors: what the manifest asks for cannot be made.
@@ -57,8 +58,8 @@ impl<K: Shelved> Case<'_, K> {
         let connection = &self.connection;
         rights::check_protected(connection, K::SUBJECT, self.desired.keys.iter().map(|key| key.value.as_str()))?;
         let groups = self.desired.groups.as_ref().map(|membership| membership.wanted.clone()).unwrap_or_default();
-        let why = self.desired.privileged.as_deref();
-        rights::check_privileged(connection, K::SUBJECT, why, &groups, "the manifest asks for")?;
+        let asked = Held { why: self.desired.privileged.as_deref(), groups: &groups, roles: &self.desired.roles };
+        rights::check_privileged(self.context, &*self.object, connection, &asked, "the manifest asks for")?;
         removal::decide(self.context, &*self.object)?;
         Ok(())
     }

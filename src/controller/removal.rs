@@ -118,7 +118,7 @@ async fn at_the_vendor<K: Shelved>(
     let (deed, what) = match look(context, object, &connection, identity).await? {
         None => (Deed::Deleted, format!("{} has no such account any more", connection.vendor.title())),
         Some(account) => {
-            check(object, &connection, &account, identity)?;
+            check(context, object, &connection, &account, identity)?;
             preview::not_for_real(context, || preview::removal(object, &connection, &account, decided))?;
             if K::shelf(context).newest(object.clone()).generation() != object.generation() {
                 // Someone may have changed the policy while we looked.
@@ -214,6 +214,7 @@ async fn is_gone<K: Shelved>(object: &Arc<K>, connection: &Connection, id: &str)
 
 /// Errors: the account is another one than the object's, protected, or has rights that may not be touched.
 fn check<K: Shelved>(
+    context: &Context,
     object: &Arc<K>,
     connection: &Connection,
     account: &Account,
@@ -239,7 +240,7 @@ fn check<K: Shelved>(
         );
         return Err(blocked(object, &message));
     }
-    match rights::check(connection, K::SUBJECT, account) {
+    match rights::check(context, &**object, connection, account) {
         Err(Stop::Verdict(Verdict { message, .. })) => Err(blocked(object, &message)),
         other => other,
     }

@@ -7,6 +7,7 @@ use super::connection::{Connection, Trouble};
 use super::context::Context;
 use super::credential::resync;
 use super::managed::Managed;
+use super::rights;
 use crate::api::user::GroupEntry;
 use crate::plan::{GroupSupport, Subject};
 use crate::providers::{Lane, ProviderError};
@@ -74,8 +75,9 @@ fn is_due(context: &Context, connection: &Connection, subject: Subject, forced: 
 
 fn is_used(context: &Context, connection: &Connection, subject: Subject) -> bool {
     let key = &connection.key;
+    let has_users = || !context.users.all(|user| user.credential_key() == *key).is_empty();
     match subject {
-        Subject::User => !context.users.all(|user| user.credential_key() == *key).is_empty(),
+        Subject::User => has_users(),
         Subject::Group => {
             let by_id_or_name = |entry: &GroupEntry| !matches!(entry, GroupEntry::GroupRef(_));
             !context.groups.all(|group| group.credential_key() == *key).is_empty()
@@ -83,6 +85,7 @@ fn is_used(context: &Context, connection: &Connection, subject: Subject) -> bool
                     .users
                     .all(|user| user.credential_key() == *key && user.spec.groups.iter().flatten().any(by_id_or_name))
                     .is_empty()
+                || (rights::has_list(&connection.spec) && has_users())
         }
     }
 }

@@ -134,6 +134,7 @@ const CAPABLE: Capabilities = Capabilities {
     deletes: true,
     switch: Some(Switch { field: "is_active", blocked: false }),
     groups: GroupSupport::Managed,
+    named_roles: false,
     checkable: true,
     default_limits: Limits { per_minute: 1, burst: 1, concurrency: 1 },
 };

@@ -22,6 +22,7 @@ mod permissions;
 mod plan;
 mod process;
 mod removal;
+mod rights;
 mod rivals;
 mod scene;
 mod sharing;

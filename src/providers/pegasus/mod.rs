@@ -48,6 +48,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     deletes: true,
     switch: Some(Switch { field: "is_active", blocked: false }),
     groups: GroupSupport::Managed,
+    named_roles: false,
     checkable: true,
     default_limits: Limits { per_minute: 300, burst: 20, concurrency: 4 },
 };

@@ -64,6 +64,7 @@ pub fn desire_user(spec: &PlatformUserSpec) -> Desired {
         keys: vec![Key { field: "username", value: username.clone() }],
         needs_password: send_email != Some(true),
         privileged: privilege(&block),
+        roles: block.roles.iter().flatten().map(i64::to_string).collect(),
         grants: block.applications.clone().unwrap_or_default(),
         ..Desired::default()
     };
@@ -154,6 +155,7 @@ pub fn account(subject: Subject, entry: &Value) -> Result<Account, ProviderError
     match subject {
         Subject::User => {
             account.groups = Some(ids(object.get("groups")));
+            account.roles = ids(object.get("roles"));
             account.privileged = privilege_of(object);
         }
         Subject::Group => {

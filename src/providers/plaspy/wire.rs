@@ -188,7 +188,7 @@ pub fn countries(answer: &Value, said: &str) -> Result<Catalog, ProviderError> {
     let countries = countries.ok_or_else(|| shape::nonsense(said, "no map under countries"))?;
     let entry = |(id, name): (&String, &Value)| {
         let name = name.as_str().ok_or_else(|| shape::nonsense(said, "a country without a name"))?;
-        Ok(CatalogEntry { catalog: COUNTRY, id: id.clone(), name: name.into() })
+        Ok(CatalogEntry { catalog: COUNTRY, id: id.clone(), name: name.into(), privileged: false })
     };
     Ok(Catalog { entries: countries.iter().map(entry).collect::<Result<_, ProviderError>>()? })
 }
