@@ -108,7 +108,7 @@ pub fn refusal(answer: &Answer, words: &str) -> ProviderError {
         401 => ErrorKind::Unauthenticated,
         403 => ErrorKind::PermissionDenied,
         404 | 410 => ErrorKind::NotFound,
-        405 => ErrorKind::Unsupported,
+        405 | 501 => ErrorKind::Unsupported,
         409 => ErrorKind::Conflict,
         400 | 413 | 415 | 422 => ErrorKind::Invalid,
         300..400 => {

@@ -18,6 +18,7 @@ mod leaving;
 mod lifecycle;
 mod modes;
 mod ownership;
+mod pegasus;
 mod permissions;
 mod plan;
 mod process;

@@ -16,15 +16,16 @@ use reqwest::Method;
 use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 
-use super::error::{ErrorKind, ProviderError};
-use super::http::{Answer, Call, Transport, segment};
-use super::session::Session;
+use super::error::{Delivery, ErrorKind, ProviderError};
+use super::http::{Call, Transport, segment};
+use super::session::{Session, Token};
 use super::shape::{self, Verb, operation};
 use super::{Access, Provider};
 use crate::api::credential::PegasusAccess;
 use crate::api::{PlatformGroupSpec, PlatformUserSpec};
 use crate::plan::{
-    Account, Capabilities, Catalog, Changes, Desired, GroupSupport, Limits, Rejection, Subject, Switch, matches_key,
+    Account, Capabilities, Catalog, Changes, Desired, GroupSupport, Key, Limits, Rejection, Subject, Switch,
+    matches_key,
 };
 use auth::PegasusLogin;
 
@@ -73,25 +74,30 @@ impl Pegasus {
         })
     }
 
-    /// The JSON of a successful answer. A 401 that outlives a fresh login is a missing scope if `GET /user` works.
+    /// The JSON of a successful answer. A 401 is a missing scope if `GET /user` takes the token; else it may have ended, and
+    /// a log-in follows.
     async fn call(&self, call: Call) -> Result<Value, ProviderError> {
-        let answer = self.session.send(&self.transport, call).await?;
-        match answer.status {
-            204 => Ok(Value::Null),
-            200..300 => answer.json(),
-            401 => Err(self.judge_401(&answer).await),
-            _ => Err(wire::refusal(&answer)),
+        let (answer, token) = self.session.attempt(&self.transport, call.clone()).await?;
+        if answer.status != 401 {
+            return wire::judge(&answer);
         }
+        if self.takes(&token).await {
+            return Err(wire::denied(&answer));
+        }
+        let Some(again) = self.session.repeat(&self.transport, call, &token).await else {
+            return wire::judge(&answer);
+        };
+        let (answer, token) = again?;
+        if answer.status == 401 && self.takes(&token).await {
+            return Err(wire::denied(&answer));
+        }
+        wire::judge(&answer)
     }
 
-    async fn judge_401(&self, answer: &Answer) -> ProviderError {
-        let mut error = wire::refusal(answer);
-        let me = self.session.send(&self.transport, Call::new("whoami", Method::GET, "/user")).await;
-        if me.is_ok_and(|me| me.is_success()) {
-            error.kind = ErrorKind::PermissionDenied;
-            error.message += ": the login works but lacks the scope, or shares no group with the account";
-        }
-        error
+    /// Whether the vendor takes `token`.
+    async fn takes(&self, token: &Token) -> bool {
+        let me = self.session.send_with(&self.transport, whoami(), token).await;
+        me.is_ok_and(|me| me.is_success())
     }
 
     async fn pages(
@@ -125,6 +131,20 @@ impl Pegasus {
         }
     }
 
+    /// The account that a create made without showing it.
+    ///
+    /// Errors: it cannot be found, or not now: it is there all the same.
+    async fn just_made(&self, subject: Subject, changes: &Changes) -> Result<Account, ProviderError> {
+        let field = wire::key(subject);
+        let value = changes.fields.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let desired = Desired { keys: vec![Key { field, value }], ..Desired::default() };
+        let in_doubt = |error| ProviderError { delivery: Delivery::Unknown, ..error };
+        match self.find(subject, &desired).await.map_err(in_doubt)?.as_slice() {
+            [one] => Ok(one.clone()),
+            found => Err(shape::nonsense(wire::path(subject), &format!("nothing, and {} found after it", found.len()))),
+        }
+    }
+
     fn wait_for_apps(&self) -> Result<(), ProviderError> {
         let two = NonZeroU32::new(2).unwrap_or(NonZeroU32::MIN);
         let Ok(Err(full)) = self.apps.check_n(two) else { return Ok(()) };
@@ -135,6 +155,10 @@ impl Pegasus {
             Some(until),
         ))
     }
+}
+
+fn whoami() -> Call {
+    Call::new("whoami", Method::GET, "/user")
 }
 
 /// The path of one user or group.
@@ -161,7 +185,7 @@ impl Provider for Pegasus {
     }
 
     async fn whoami(&self) -> Result<String, ProviderError> {
-        let me = self.call(Call::new("whoami", Method::GET, "/user")).await?;
+        let me = wire::judge(&self.session.send(&self.transport, whoami()).await?)?;
         let me = shape::object(&me, "/user")?;
         let name = ["username", "email", "id"].iter().find_map(|field| me.get(*field).and_then(shape::id));
         name.ok_or_else(|| shape::nonsense("/user", "no username"))
@@ -207,7 +231,7 @@ impl Provider for Pegasus {
         let made = self
             .call(Call::new(operation(subject, Verb::Create), Method::POST, wire::path(subject)).json(body))
             .await?;
-        wire::account(subject, &made)
+        if made.is_null() { self.just_made(subject, changes).await } else { wire::account(subject, &made) }
     }
 
     /// Read-modify-write: the reference does not say that fields left out of a PUT stay, so what was read goes along.
@@ -230,14 +254,15 @@ impl Provider for Pegasus {
         Ok(())
     }
 
-    /// Reads the user's record of the application, because what a PUT leaves out is not documented to stay.
+    /// Reads the user's record of the application, if it can be, because what a PUT leaves out is not documented to stay;
+    /// only the PUT is documented (docs/user-creation).
     async fn grant(&self, user: &str, application: &str, rights: &BTreeMap<String, bool>) -> Result<(), ProviderError> {
         self.wait_for_apps()?;
         let path = format!("/apps/{}", segment(application));
         let read = self.call(Call::new("apps.read", Method::GET, path.clone()).query("user", user)).await;
         let staff = match read {
             Ok(record) => record.get("staff").and_then(Value::as_object).cloned().unwrap_or_default(),
-            Err(error) if error.kind == ErrorKind::NotFound => Map::new(),
+            Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Unsupported) => Map::new(),
             Err(error) => return Err(error),
         };
         let there = staff.get("apps").and_then(Value::as_object).cloned().unwrap_or_default();

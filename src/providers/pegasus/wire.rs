@@ -9,7 +9,7 @@ use crate::api::group::GroupProvider;
 use crate::api::user::{PegasusUser, Scope, UserProvider};
 use crate::api::{PlatformGroupSpec, PlatformUserSpec};
 use crate::plan::{Account, Compare, Desired, Field, Fields, Key, Subject};
-use crate::providers::error::ProviderError;
+use crate::providers::error::{ErrorKind, ProviderError};
 use crate::providers::http::Answer;
 use crate::providers::shape::{self, put};
 
@@ -49,6 +49,14 @@ pub fn path(subject: Subject) -> &'static str {
     match subject {
         Subject::User => "/users",
         Subject::Group => "/groups",
+    }
+}
+
+/// The natural key's field.
+pub fn key(subject: Subject) -> &'static str {
+    match subject {
+        Subject::User => "username",
+        Subject::Group => "name",
     }
 }
 
@@ -207,6 +215,21 @@ pub fn body(fields: Fields, groups: Option<&BTreeSet<String>>, password: Option<
         body.insert("password".into(), json!(password.expose_secret()));
     }
     body.into()
+}
+
+/// The JSON of a successful answer; null where it has none, which the documents allow for 201 (reference: status table).
+///
+/// Errors: any other status.
+pub fn judge(answer: &Answer) -> Result<Value, ProviderError> {
+    if answer.is_success() { answer.content() } else { Err(refusal(answer)) }
+}
+
+/// A 401 to someone whose token is taken (reference: status table).
+pub fn denied(answer: &Answer) -> ProviderError {
+    let mut error = refusal(answer);
+    error.kind = ErrorKind::PermissionDenied;
+    error.message += ": the login works but lacks the scope, or shares no group with the account";
+    error
 }
 
 /// A refusal; errors carry `message` (reference: the 429 body; assumed for the others).

@@ -38,6 +38,8 @@ fn unauthenticated_once(vendor: Vendor, operation: &str) -> Vec<&'static str> {
     match (vendor, operation) {
         (Vendor::Industrility, _) => vec!["WaitingForCredential", "Created"],
         (_, "login") => vec!["Unauthenticated"],
+        // The token is taken, so that it is a missing scope, until the next look.
+        (Vendor::Pegasus, operation) if operation != "whoami" => [&["PermissionDenied"], WELL].concat(),
         _ => WELL.to_vec(),
     }
 }

@@ -1,0 +1,131 @@
+//! What Pegasus' documents leave open works in every reading: the provider alone against the simulated vendor.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rstest::rstest;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use usher::api::PlatformUserSpec;
+use usher::plan::{Account, Catalog, Changes, Desired, Known, Sent, Step, Subject, plan};
+use usher::providers::{self, Access, Delivery, ErrorKind, Gate, Provider, SecretData, Unobserved};
+use usher_sandbox::vendors::{Fault, FaultKind, Options, PegasusOptions, Simulator, Vendor};
+
+use crate::contract::PASSWORD;
+use crate::scene::merge;
+
+/// The vendor, and the way to it.
+struct Wire {
+    vendor: Simulator,
+    provider: Arc<dyn Provider>,
+}
+
+impl Wire {
+    async fn new(pegasus: PegasusOptions) -> Self {
+        let options = Options { pegasus, ..Options::default() };
+        let vendor = Simulator::start_with(Vendor::Pegasus, options).await.unwrap();
+        let secret = vendor.secret().into_iter().map(|(key, value)| (key, value.into_bytes()));
+        let limits = providers::capabilities(usher::api::Vendor::Pegasus).default_limits;
+        let (wake, _) = mpsc::unbounded_channel();
+        let provider = providers::connect(&Access {
+            provider: &serde_json::from_value(json!({"pegasus": {"url": vendor.url()}})).unwrap(),
+            secret: &SecretData::new("main", secret),
+            gate: Gate::new(usher::api::Vendor::Pegasus, limits, wake, Arc::new(Unobserved)),
+            observer: Arc::new(Unobserved),
+            timeout: Duration::from_secs(5),
+            insecure: true,
+            ca_bundle: None,
+        });
+        Self { vendor, provider: provider.unwrap() }
+    }
+
+    fn user(&self, further: Value) -> Desired {
+        let mut spec = json!({"credentialRef": {"name": "main"}, "email": "ada@example.com"});
+        merge(&mut spec, further);
+        let spec: PlatformUserSpec = serde_json::from_value(spec).unwrap();
+        self.provider.desire_user(&spec, &Catalog::default()).unwrap()
+    }
+
+    /// What is to be sent to make `account` as `desired`; what is hidden was sent already.
+    fn changes(&self, subject: Subject, desired: &Desired, account: Option<&Account>, password_due: bool) -> Changes {
+        let table = self.provider.capabilities().fields(subject);
+        let known = Known { sent: &Sent::of(table, desired), added: &BTreeSet::new(), password_due };
+        match plan(table, desired, account, known).unwrap().into_iter().next() {
+            Some(Step::Create(changes) | Step::Update(changes)) => changes,
+            Some(Step::Grant { .. }) | None => Changes::default(),
+        }
+    }
+
+    async fn create(&self, subject: Subject, desired: &Desired) -> Result<Account, providers::ProviderError> {
+        let changes = self.changes(subject, desired, None, true);
+        self.provider.create(subject, &changes, Some(&PASSWORD.into())).await
+    }
+
+    async fn read(&self, id: &str) -> Account {
+        self.provider.read(Subject::User, id).await.unwrap().unwrap()
+    }
+}
+
+fn ada(further: Value) -> Value {
+    let mut user = json!({"email": "ada@example.com", "username": "ada@example.com"});
+    merge(&mut user, further);
+    user
+}
+
+#[tokio::test]
+async fn a_success_without_a_body_is_a_success() {
+    let wire = Wire::new(PegasusOptions::default()).await;
+    for operation in ["users.create", "users.update", "users.delete", "apps.write"] {
+        wire.vendor.fault(Fault::always(operation, FaultKind::NoBody));
+    }
+    let made = wire.create(Subject::User, &wire.user(json!({}))).await.unwrap();
+    assert_eq!(wire.vendor.user("ada@example.com").unwrap()["id"].to_string(), made.id);
+    let changes = Changes { password: true, ..Changes::default() };
+    wire.provider.update(Subject::User, &made, &changes, Some(&"Fake-Passw0rd-2".into())).await.unwrap();
+    wire.provider.grant(&made.id, "pegasus2.0", &BTreeMap::from([("trips".into(), true)])).await.unwrap();
+    wire.provider.delete(Subject::User, &made.id).await.unwrap();
+    assert!(wire.vendor.users().is_empty());
+}
+
+#[tokio::test]
+async fn a_create_without_a_body_whose_user_is_not_found_stays_in_doubt() {
+    let wire = Wire::new(PegasusOptions::default()).await;
+    wire.vendor.fault(Fault::always("users.create", FaultKind::NoBody));
+    for kind in [FaultKind::EmptyList, FaultKind::Status(403, None)] {
+        wire.vendor.fault(Fault::once("users.find", kind));
+        let lost = wire.create(Subject::User, &wire.user(json!({}))).await.unwrap_err();
+        assert_eq!(lost.delivery, Delivery::Unknown, "{lost}");
+        wire.vendor.remove_user("ada@example.com");
+    }
+}
+
+#[rstest]
+#[case::not_found(404)]
+#[case::no_such_method(405)]
+#[case::not_implemented(501)]
+#[tokio::test]
+async fn rights_are_granted_where_they_cannot_be_read(#[case] status: u16) {
+    let wire = Wire::new(PegasusOptions::default()).await;
+    let id = wire.vendor.put_user(ada(json!({})));
+    wire.vendor.fault(Fault::always("apps.read", FaultKind::Status(status, None)));
+    wire.provider.grant(&id, "pegasus2.0", &BTreeMap::from([("trips".into(), true)])).await.unwrap();
+    let user = wire.vendor.user(&id).unwrap();
+    assert_eq!(user["applications"]["pegasus2.0"]["staff"]["apps"], json!({"trips": true}));
+}
+
+#[tokio::test]
+async fn a_missing_scope_costs_no_login() {
+    let wire = Wire::new(PegasusOptions::default()).await;
+    let id = wire.vendor.put_user(ada(json!({})));
+    wire.vendor.fault(Fault::always("users.read", FaultKind::Status(401, None)));
+    for _ in 0..3 {
+        let denied = wire.provider.read(Subject::User, &id).await.unwrap_err();
+        assert_eq!(denied.kind, ErrorKind::PermissionDenied);
+    }
+    assert_eq!((wire.vendor.count("login"), wire.vendor.count("users.read")), (1, 3));
+    wire.vendor.heal();
+    wire.vendor.revoke_tokens();
+    wire.read(&id).await;
+    assert_eq!(wire.vendor.count("login"), 2);
+}
