@@ -8,7 +8,7 @@ mod steps;
 #[cfg(test)]
 mod tests;
 
-pub use compare::{Compare, matches_key, same};
+pub use compare::{Compare, folds, matches_key, same};
 pub use model::{
     Account, Capabilities, Catalog, CatalogEntry, Changes, Desired, Field, Fields, GroupHandle, GroupSupport, Key,
     Limits, Membership, ROLE, Rejection, Subject, Switch,

@@ -62,7 +62,7 @@ pub struct Account {
     pub id: String,
     /// The writable fields that the vendor shows. A field that is missing here is empty at the vendor.
     pub fields: Fields,
-    /// Groups of a user, as written; `None` for a group.
+    /// Groups of a user, as written; `None` for a group, and where the vendor does not show them.
     pub groups: Option<BTreeSet<String>>,
     /// Roles that it holds beside its groups, by id.
     pub roles: BTreeSet<String>,
@@ -156,6 +156,9 @@ pub struct Changes {
     pub groups: Option<BTreeSet<String>>,
     /// Whether the password goes along.
     pub password: bool,
+    /// Managed fields that do not change but that the vendor does not show as they were given: for whoever must write the
+    /// account as a whole.
+    pub alongside: Fields,
 }
 
 impl Changes {

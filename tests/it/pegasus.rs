@@ -7,7 +7,7 @@ use std::time::Duration;
 use rstest::rstest;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
-use usher::api::PlatformUserSpec;
+use usher::api::{PlatformGroupSpec, PlatformUserSpec};
 use usher::plan::{Account, Catalog, Changes, Desired, Known, Sent, Step, Subject, plan};
 use usher::providers::{self, Access, Delivery, ErrorKind, Gate, Provider, SecretData, Unobserved};
 use usher_sandbox::vendors::{Fault, FaultKind, Options, PegasusOptions, Simulator, Vendor};
@@ -45,6 +45,13 @@ impl Wire {
         merge(&mut spec, further);
         let spec: PlatformUserSpec = serde_json::from_value(spec).unwrap();
         self.provider.desire_user(&spec, &Catalog::default()).unwrap()
+    }
+
+    fn group(&self, name: &str, further: Value) -> Desired {
+        let mut spec = json!({"credentialRef": {"name": "main"}});
+        merge(&mut spec, further);
+        let spec: PlatformGroupSpec = serde_json::from_value(spec).unwrap();
+        self.provider.desire_group(name, &spec, &Catalog::default()).unwrap()
     }
 
     /// What is to be sent to make `account` as `desired`; what is hidden was sent already.
@@ -128,4 +135,75 @@ async fn a_missing_scope_costs_no_login() {
     wire.vendor.revoke_tokens();
     wire.read(&id).await;
     assert_eq!(wire.vendor.count("login"), 2);
+}
+
+#[rstest]
+#[case::field(json!({"phone": "2"}), false)]
+#[case::password(json!({}), true)]
+#[tokio::test]
+async fn a_put_keeps_what_is_hidden_and_what_is_derived(#[case] edit: Value, #[case] password: bool) {
+    let wire = Wire::new(PegasusOptions { put_replaces: true, ..PegasusOptions::default() }).await;
+    let block = json!({"access": "full", "appUrl": "https://app.example.com", "logoUrl": "https://example.com/l.png", "scopes": {"vehicles": "w"}});
+    let spec = json!({"phone": "1", "provider": {"pegasus": block}});
+    let made = wire.create(Subject::User, &wire.user(spec.clone())).await.unwrap();
+    let mut edited = spec;
+    merge(&mut edited, edit);
+    let account = wire.read(&made.id).await;
+    let changes = wire.changes(Subject::User, &wire.user(edited), Some(&account), password);
+    assert!(!changes.names().contains(&"access".to_owned()), "{changes:?}");
+    let password = password.then(|| "Fake-Passw0rd-2".into());
+    wire.provider.update(Subject::User, &account, &changes, password.as_ref()).await.unwrap();
+    let user = wire.vendor.user(&made.id).unwrap();
+    let kept = (&user["access"], &user["app_url"], &user["logo_url"], &user["scopes"]);
+    let url = |text: &str| json!(text);
+    assert_eq!(
+        kept,
+        (&url("full"), &url("https://app.example.com"), &url("https://example.com/l.png"), &json!({"vehicles": "w"}))
+    );
+}
+
+#[rstest]
+#[case::objects(PegasusOptions { groups_as_objects: true, ..PegasusOptions::default() })]
+#[case::hidden(PegasusOptions { groups_hidden: true, ..PegasusOptions::default() })]
+#[tokio::test]
+async fn groups_that_are_not_managed_stay_however_they_are_shown(#[case] options: PegasusOptions) {
+    let wire = Wire::new(options).await;
+    let group: i64 = wire.vendor.put_group(json!({"name": "North"})).parse().unwrap();
+    let id = wire.vendor.put_user(ada(json!({"groups": [group]})));
+    let account = wire.read(&id).await;
+    let changes = wire.changes(Subject::User, &wire.user(json!({"phone": "2"})), Some(&account), false);
+    wire.provider.update(Subject::User, &account, &changes, None).await.unwrap();
+    let user = wire.vendor.user(&id).unwrap();
+    assert_eq!((&user["groups"], &user["phone"]), (&json!([group]), &json!("2")));
+}
+
+#[rstest]
+#[case::text(json!("3"))]
+#[case::names(json!([{"name": "North"}]))]
+#[tokio::test]
+async fn groups_that_make_no_sense_are_no_evidence(#[case] groups: Value) {
+    let wire = Wire::new(PegasusOptions::default()).await;
+    let user = json!({"id": 5001, "username": "ada@example.com", "groups": groups});
+    wire.vendor.fault(Fault::always("users.read", FaultKind::Status(200, Some(user))));
+    wire.provider.read(Subject::User, "5001").await.unwrap_err();
+}
+
+#[rstest]
+#[case::address(false)]
+#[case::flag(true)]
+#[tokio::test]
+async fn a_logo_is_sent_once_however_it_is_shown(#[case] logo_as_flag: bool) {
+    let wire = Wire::new(PegasusOptions { logo_as_flag, ..PegasusOptions::default() }).await;
+    let spec = json!({"provider": {"pegasus": {"logoUrl": "https://example.com/l.png"}}});
+    let desired = wire.group("North", spec);
+    let made = wire.create(Subject::Group, &desired).await.unwrap();
+    let account = wire.provider.read(Subject::Group, &made.id).await.unwrap().unwrap();
+    assert_eq!(wire.changes(Subject::Group, &desired, Some(&account), false), Changes::default());
+    let unmanaged = wire.group("South", json!({}));
+    let changes = wire.changes(Subject::Group, &unmanaged, Some(&account), false);
+    wire.provider.update(Subject::Group, &account, &changes, None).await.unwrap();
+    assert_eq!(
+        wire.vendor.group("South").unwrap()["logo"],
+        if logo_as_flag { json!(true) } else { json!("https://example.com/l.png") }
+    );
 }

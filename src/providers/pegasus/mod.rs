@@ -234,7 +234,8 @@ impl Provider for Pegasus {
         if made.is_null() { self.just_made(subject, changes).await } else { wire::account(subject, &made) }
     }
 
-    /// Read-modify-write: the reference does not say that fields left out of a PUT stay, so what was read goes along.
+    /// Read-modify-write: the reference does not say that fields left out of a PUT stay, so what was read goes along, and
+    /// what cannot be read.
     async fn update(
         &self,
         subject: Subject,
@@ -242,7 +243,8 @@ impl Provider for Pegasus {
         changes: &Changes,
         password: Option<&SecretString>,
     ) -> Result<(), ProviderError> {
-        let after = current.clone().with(changes);
+        let mut after = current.clone().with(changes);
+        after.fields.extend(changes.alongside.clone());
         let body = wire::body(after.fields, after.groups.as_ref(), password);
         self.call(Call::new(operation(subject, Verb::Update), Method::PUT, one(subject, &current.id)).json(body))
             .await?;

@@ -41,7 +41,7 @@ pub const GROUP: &[Field] = &[
     Field::new("address_2", Compare::Exact),
     Field::new("city", Compare::Exact),
     Field::new("country", Compare::Exact),
-    Field::new("logo", Compare::Exact),
+    Field::new("logo", Compare::Shy),
 ];
 
 /// The collection's path.
@@ -146,7 +146,7 @@ pub fn desire_group(name: &str, spec: &PlatformGroupSpec) -> Desired {
 
 /// A user or group as Pegasus shows it.
 ///
-/// Errors: an entry that is no object or has no id.
+/// Errors: an entry that is no object or has no id, or groups that make no sense.
 pub fn account(subject: Subject, entry: &Value) -> Result<Account, ProviderError> {
     let said = path(subject);
     let table = match subject {
@@ -162,23 +162,34 @@ pub fn account(subject: Subject, entry: &Value) -> Result<Account, ProviderError
     };
     match subject {
         Subject::User => {
-            account.groups = Some(ids(object.get("groups")));
-            account.roles = ids(object.get("roles"));
+            account.groups = groups(object.get("groups"))?;
+            account.roles = elements(object.get("roles")).filter_map(element_id).collect();
             account.privileged = privilege_of(object);
         }
         Subject::Group => {
-            // An unset logo is written as null and shown as false (docs/user-creation).
-            if account.fields.get("logo") == Some(&Value::Bool(false)) {
-                account.fields.insert("logo".into(), Value::Null);
-            }
+            // A logo is written as an address or null and shown as false, when there is none (docs/user-creation), or always.
+            account.fields.retain(|name, shown| name != "logo" || !shown.is_boolean());
             account.in_use = in_use(object);
         }
     }
     Ok(account)
 }
 
-fn ids(list: Option<&Value>) -> BTreeSet<String> {
-    list.and_then(Value::as_array).into_iter().flatten().filter_map(shape::id).collect()
+/// The groups of a user; `None` where they are not shown: that is not the same as none.
+///
+/// Errors: anything but ids, or objects that have one. What is not understood would be lost with the next PUT.
+fn groups(list: Option<&Value>) -> Result<Option<BTreeSet<String>>, ProviderError> {
+    let Some(list) = list.filter(|list| !list.is_null()) else { return Ok(None) };
+    let all: Option<BTreeSet<String>> = list.as_array().and_then(|list| list.iter().map(element_id).collect());
+    all.map(Some).ok_or_else(|| shape::nonsense(path(Subject::User), "groups that are no list of ids"))
+}
+
+fn elements(list: Option<&Value>) -> impl Iterator<Item = &Value> {
+    list.and_then(Value::as_array).into_iter().flatten()
+}
+
+fn element_id(element: &Value) -> Option<String> {
+    shape::id(element.get("id").unwrap_or(element))
 }
 
 fn privilege_of(object: &Map<String, Value>) -> Option<String> {

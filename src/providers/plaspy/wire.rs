@@ -197,7 +197,7 @@ pub fn countries(answer: &Value, said: &str) -> Result<Catalog, ProviderError> {
 ///
 /// Errors: a user without country and time zone, or with more than one group, is `Invalid`.
 pub fn body(subject: Subject, changes: &Changes, password: Option<&SecretString>) -> Result<Value, ProviderError> {
-    let Changes { fields, groups, password: _ } = changes;
+    let Changes { fields, groups, password: _, alongside: _ } = changes;
     if subject == Subject::User && REQUIRED.iter().any(|name| !fields.contains_key(*name)) {
         let message = "Plaspy makes no user without country and time zone: \
             set spec.provider.plaspy.country and spec.provider.plaspy.timeZone";
