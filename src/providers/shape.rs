@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::error::{ErrorKind, ProviderError};
 use super::http::{Answer, quote};
 use crate::api::PlatformUserSpec;
-use crate::plan::{Account, Compare, Field, Fields, Subject};
+use crate::plan::{Account, Compare, Field, Fields, Key, Subject, folds};
 
 /// The object in `value`.
 ///
@@ -82,6 +82,19 @@ pub fn distinct(accounts: Vec<Account>, said: &str) -> Result<Vec<Account>, Prov
     } else {
         Err(nonsense(said, "the same account twice in one listing"))
     }
+}
+
+/// What to search for, one after the other until something is found: vendors' searches mind case, and some keys do not.
+#[must_use]
+pub fn spellings(table: &[Field], key: &Key) -> Vec<String> {
+    let lower = Some(key.value.to_ascii_lowercase()).filter(|lower| folds(table, key) && *lower != key.value);
+    [key.value.clone()].into_iter().chain(lower).collect()
+}
+
+/// Whether a search that ended so is one that the vendor does not offer, rather than one that failed.
+#[must_use]
+pub fn is_no_search(error: &ProviderError) -> bool {
+    matches!(error.kind, ErrorKind::Invalid | ErrorKind::NotFound | ErrorKind::Unsupported)
 }
 
 /// A successful answer whose body is nobody's business, as long as it is the vendor's.

@@ -138,6 +138,56 @@ async fn a_missing_scope_costs_no_login() {
 }
 
 #[rstest]
+#[case::offered(PegasusOptions::default(), None)]
+#[case::ignored(PegasusOptions { search_users: false, ..PegasusOptions::default() }, None)]
+#[case::bare(PegasusOptions { bare_lists: true, ..PegasusOptions::default() }, None)]
+#[case::bad_request(PegasusOptions::default(), Some(400))]
+#[case::not_found(PegasusOptions::default(), Some(404))]
+#[case::no_such_method(PegasusOptions::default(), Some(405))]
+#[case::not_implemented(PegasusOptions::default(), Some(501))]
+#[tokio::test]
+async fn a_user_is_found_whatever_becomes_of_the_search(#[case] options: PegasusOptions, #[case] refusal: Option<u16>) {
+    let wire = Wire::new(options).await;
+    (0..1200).for_each(|number| {
+        let email = format!("user{number}@example.com");
+        wire.vendor.put_user(json!({"email": email, "username": email}));
+    });
+    let id = wire.vendor.put_user(ada(json!({})));
+    if let Some(status) = refusal {
+        wire.vendor.fault(Fault::always("users.find", FaultKind::Status(status, None)));
+    }
+    for email in ["ada@example.com", "Ada@Example.com"] {
+        let desired = wire.user(json!({"email": email}));
+        let found = wire.provider.find(Subject::User, &desired).await.unwrap();
+        assert_eq!(found.iter().map(|account| &account.id).collect::<Vec<_>>(), [&id], "{email}");
+    }
+    let nobody = wire.user(json!({"email": "nobody@example.com"}));
+    assert_eq!(wire.provider.find(Subject::User, &nobody).await.unwrap(), []);
+    assert_eq!(wire.provider.list(Subject::User).await.unwrap().len(), 1201);
+}
+
+#[rstest]
+#[case::as_it_is(false)]
+#[case::in_quotes(true)]
+#[tokio::test]
+async fn a_group_whose_name_has_blanks_is_found_by_exactly_that_name(#[case] search_needs_quotes: bool) {
+    let wire = Wire::new(PegasusOptions { search_needs_quotes, ..PegasusOptions::default() }).await;
+    wire.vendor.put_group(json!({"name": "fleet north"}));
+    let id = wire.vendor.put_group(json!({"name": "Fleet North"}));
+    let found = wire.provider.find(Subject::Group, &wire.group("Fleet North", json!({}))).await.unwrap();
+    assert_eq!(found.iter().map(|group| &group.id).collect::<Vec<_>>(), [&id]);
+}
+
+#[tokio::test]
+async fn an_empty_page_ends_a_listing_however_many_pages_are_announced() {
+    let wire = Wire::new(PegasusOptions::default()).await;
+    let page = json!({"set": 0, "page": 1, "pages": 1_000_000, "total": 5, "data": []});
+    wire.vendor.fault(Fault::always("users.list", FaultKind::Status(200, Some(page))));
+    wire.provider.list(Subject::User).await.unwrap_err();
+    assert_eq!(wire.vendor.count("users.list"), 1);
+}
+
+#[rstest]
 #[case::field(json!({"phone": "2"}), false)]
 #[case::password(json!({}), true)]
 #[tokio::test]

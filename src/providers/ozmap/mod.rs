@@ -106,16 +106,23 @@ impl Ozmap {
         shape::distinct(accounts?, path)
     }
 
-    /// The accounts that carry `key`; rows that do not match show that the filter was ignored, and the listing answers.
+    /// The accounts that carry `key`. A filter that is refused, or ignored, which rows that do not match show, tells nothing:
+    /// then the listing answers.
     async fn with_key(&self, subject: Subject, key: &Key) -> Result<Vec<Account>, ProviderError> {
         let table = CAPABILITIES.fields(subject);
-        let filter = json!([{"property": key.field, "operator": "=", "value": key.value}]);
-        let found = self.accounts(subject, Some(&filter)).await?;
-        if found.iter().all(|account| matches_key(table, account, key)) {
-            return Ok(found);
+        for spelling in shape::spellings(table, key) {
+            let filter = json!([{"property": key.field, "operator": "=", "value": spelling}]);
+            match self.accounts(subject, Some(&filter)).await {
+                Ok(found) if found.is_empty() => {}
+                Ok(found) if found.iter().all(|account| matches_key(table, account, key)) => return Ok(found),
+                Err(error) if !shape::is_no_search(&error) => return Err(error),
+                Ok(_) | Err(_) => {
+                    let all = self.accounts(subject, None).await?;
+                    return Ok(all.into_iter().filter(|account| matches_key(table, account, key)).collect());
+                }
+            }
         }
-        let all = self.accounts(subject, None).await?;
-        Ok(all.into_iter().filter(|account| matches_key(table, account, key)).collect())
+        Ok(Vec::new())
     }
 
     fn one(subject: Subject, id: &str) -> String {

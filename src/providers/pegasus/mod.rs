@@ -28,6 +28,7 @@ use crate::plan::{
     matches_key,
 };
 use auth::PegasusLogin;
+use wire::Page;
 
 /// Where the API is unless the credential says otherwise (docs/user-creation).
 const DEFAULT_URL: &str = "https://api.pegasusgateway.com";
@@ -100,35 +101,36 @@ impl Pegasus {
         me.is_ok_and(|me| me.is_success())
     }
 
-    async fn pages(
+    async fn page(
         &self,
         subject: Subject,
+        number: usize,
         search: Option<(&'static str, &str)>,
-    ) -> Result<Vec<Account>, ProviderError> {
-        let path = wire::path(subject);
+    ) -> Result<Page, ProviderError> {
         let name = operation(subject, if search.is_some() { Verb::Find } else { Verb::List });
-        let mut accounts = Vec::new();
-        let mut page = 1_usize;
-        loop {
-            let mut call = Call::new(name, Method::GET, path).query("page", page.to_string());
-            call = call.query("set", PAGE.to_string());
-            if let Some((key, value)) = search {
-                call = call.query(key, value);
-            }
-            let answer = self.call(call).await?;
-            for entry in shape::list(&answer, "data", path)? {
-                accounts.push(wire::account(subject, entry)?);
-            }
-            let (pages, total) = (shape::count(&answer, "pages", path)?, shape::count(&answer, "total", path)?);
-            if page >= pages.max(1) {
-                return if accounts.len() == total {
-                    shape::distinct(accounts, path)
-                } else {
-                    Err(shape::nonsense(path, &format!("{} entries of {total}: a short listing", accounts.len())))
-                };
-            }
-            page += 1;
+        let mut call = Call::new(name, Method::GET, wire::path(subject)).query("page", number.to_string());
+        call = call.query("set", PAGE.to_string());
+        if let Some((key, value)) = search {
+            call = call.query(key, value);
         }
+        wire::page(subject, &self.call(call).await?)
+    }
+
+    /// One search; `None` where its answer cannot be relied on: refused, not on one page, or with rows that do not match,
+    /// which show that it was ignored.
+    async fn search(&self, subject: Subject, key: &Key, value: &str) -> Result<Option<Vec<Account>>, ProviderError> {
+        let search = match subject {
+            Subject::User => "search.username",
+            Subject::Group => "search.name",
+        };
+        let Page { accounts, total } = match self.page(subject, 1, Some((search, value))).await {
+            Err(error) if shape::is_no_search(&error) => return Ok(None),
+            page => page?,
+        };
+        let is_whole = total.is_none_or(|total| total == accounts.len());
+        let table = CAPABILITIES.fields(subject);
+        let all_match = accounts.iter().all(|account| matches_key(table, account, key));
+        if is_whole && all_match { shape::distinct(accounts, wire::path(subject)).map(Some) } else { Ok(None) }
     }
 
     /// The account that a create made without showing it.
@@ -191,26 +193,43 @@ impl Provider for Pegasus {
         name.ok_or_else(|| shape::nonsense("/user", "no username"))
     }
 
+    /// Page by page until there are as many as there shall be, or no more.
     async fn list(&self, subject: Subject) -> Result<Vec<Account>, ProviderError> {
-        self.pages(subject, None).await
+        let path = wire::path(subject);
+        let mut accounts = Vec::new();
+        for number in 1.. {
+            let Page { accounts: found, total } = self.page(subject, number, None).await?;
+            let count = found.len();
+            accounts.extend(found);
+            match total {
+                Some(total) if accounts.len() < total && count > 0 => {}
+                None if count == PAGE => {}
+                Some(total) if accounts.len() != total => {
+                    let what = format!("{} entries of {total}: a listing that is not whole", accounts.len());
+                    return Err(shape::nonsense(path, &what));
+                }
+                Some(_) | None => break,
+            }
+        }
+        shape::distinct(accounts, path)
     }
 
-    /// By `search.<key>`; documented for groups, uncertain for users: rows that do not match show that it was ignored,
-    /// and then the whole listing answers.
+    /// By `search.<key>`, which is documented for groups and uncertain for users; where it cannot be relied on, the whole
+    /// listing answers.
     async fn find(&self, subject: Subject, desired: &Desired) -> Result<Vec<Account>, ProviderError> {
         let table = CAPABILITIES.fields(subject);
         let Some(key) = desired.keys.first() else { return Ok(Vec::new()) };
-        let matching = |accounts: Vec<Account>| -> Vec<Account> {
-            accounts.into_iter().filter(|account| matches_key(table, account, key)).collect()
-        };
-        let search = match subject {
-            Subject::User => "search.username",
-            Subject::Group => "search.name",
-        };
-        let found = self.pages(subject, Some((search, &key.value))).await?;
-        let all = found.len();
-        let found = matching(found);
-        if found.len() == all { Ok(found) } else { Ok(matching(self.list(subject).await?)) }
+        for spelling in wire::spellings(table, key) {
+            match self.search(subject, key, &spelling).await? {
+                Some(found) if found.is_empty() => {}
+                Some(found) => return Ok(found),
+                None => {
+                    let all = self.list(subject).await?;
+                    return Ok(all.into_iter().filter(|account| matches_key(table, account, key)).collect());
+                }
+            }
+        }
+        Ok(Vec::new())
     }
 
     async fn read(&self, subject: Subject, id: &str) -> Result<Option<Account>, ProviderError> {

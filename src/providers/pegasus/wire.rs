@@ -60,6 +60,13 @@ pub fn key(subject: Subject) -> &'static str {
     }
 }
 
+/// What to search for, one after the other: a value with blanks also in double quotes, as a client of the vendor's own does
+/// (qconnect_pass_wizard); the documents do not say whether it must be.
+pub fn spellings(table: &[Field], key: &Key) -> Vec<String> {
+    let quoted = key.value.contains(char::is_whitespace).then(|| format!("\"{}\"", key.value));
+    shape::spellings(table, key).into_iter().chain(quoted).collect()
+}
+
 /// The user that a manifest describes.
 pub fn desire_user(spec: &PlatformUserSpec) -> Desired {
     let block = match &spec.provider {
@@ -190,6 +197,29 @@ fn elements(list: Option<&Value>) -> impl Iterator<Item = &Value> {
 
 fn element_id(element: &Value) -> Option<String> {
     shape::id(element.get("id").unwrap_or(element))
+}
+
+/// Accounts of one page of a listing, and how many there are on all pages where the server says so.
+#[derive(Debug)]
+pub struct Page {
+    /// What is on it.
+    pub accounts: Vec<Account>,
+    /// Entries on all pages.
+    pub total: Option<usize>,
+}
+
+/// A page `{set, page, pages, total, data}` (docs/api-overview), or a bare array, which a client of the vendor's own takes as
+/// well (qconnect_pass_wizard).
+///
+/// Errors: anything else.
+pub fn page(subject: Subject, answer: &Value) -> Result<Page, ProviderError> {
+    let said = path(subject);
+    let (entries, total) = match answer.as_array() {
+        Some(entries) => (entries.as_slice(), None),
+        None => (shape::list(answer, "data", said)?, Some(shape::count(answer, "total", said)?)),
+    };
+    let accounts = entries.iter().map(|entry| account(subject, entry)).collect::<Result<_, _>>()?;
+    Ok(Page { accounts, total })
 }
 
 fn privilege_of(object: &Map<String, Value>) -> Option<String> {

@@ -50,6 +50,8 @@ fn refusal(vendor: Vendor, operation: &str, status: u16) -> Vec<&'static str> {
     match status {
         // Pegasus answers 401 also for a missing scope: GET /user tells.
         401 if vendor == Vendor::Pegasus && !is_login && operation != "whoami" => vec!["PermissionDenied"],
+        // A search that is not offered: the listing answers.
+        404 | 422 if operation.ends_with("find") => WELL.to_vec(),
         401 if act.is_about_credential() => vec!["Unauthenticated"],
         401 => vec!["WaitingForCredential"],
         403 if is_login => vec!["PermissionDenied", "Unauthenticated"],
