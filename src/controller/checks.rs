@@ -159,8 +159,13 @@ impl<K: Shelved> Case<'_, K> {
     pub(super) async fn vanished(&mut self, id: &str) -> Result<Option<Deed>, Stop> {
         let vendor = self.connection.vendor.title();
         let provider = &self.connection.provider;
-        // The manifest may have a new key already: only what the account was last known by finds it.
-        let found = if self.identity.key.as_deref() == Some(self.desired.key()) {
+        // What the last listing lacks is merely looked for again, by the key it was last known by. That key may be written in
+        // other case there, so what was listed is gone only if another complete listing lacks it.
+        let lacks = {
+            let index = self.connection.index();
+            index.has(K::SUBJECT) && index.get(K::SUBJECT, id).is_none()
+        };
+        let found = if lacks && self.identity.key.as_deref() == Some(self.desired.key()) {
             provider.find(K::SUBJECT, &self.desired).await?
         } else {
             provider.list(K::SUBJECT).await?

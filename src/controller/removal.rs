@@ -188,7 +188,7 @@ async fn look<K: Shelved>(
         if let Some(until) = make::in_doubt(context, creating) {
             return Err(Stop::InDoubt(until));
         }
-        let found = connection.provider.find(K::SUBJECT, &desired?).await?;
+        let found = connection.find_for_sure(K::SUBJECT, &desired?).await?;
         return Ok(found.into_iter().find(|account| make::can_be_ours(creating, account, &connection.login)));
     };
     if let Some(account) = connection.provider.read(K::SUBJECT, id).await? {
