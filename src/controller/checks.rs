@@ -6,6 +6,7 @@ use super::apply::Case;
 use super::outcome::{Deed, Done, Stop};
 use super::password::Password;
 use super::record::{self, Shelved};
+use super::rights::Held;
 use super::{access, removal, resolve, rights};
 use crate::api::Reason;
 use crate::api::conditions::Verdict;
@@ -35,7 +36,7 @@ impl<K: Shelved> Case<'_, K> {
 
     /// Errors: the account as found is protected, or has administrator rights that the credential does not allow to touch.
     pub(super) fn check_rights(&self, account: &Account) -> Result<(), Stop> {
-        rights::check(&self.connection, K::SUBJECT, account)
+        rights::check(self.context, &*self.object, &self.connection, account)
     }
 
     /// Errors: what the manifest asks for cannot be made.
@@ -59,8 +60,8 @@ impl<K: Shelved> Case<'_, K> {
         let connection = &self.connection;
         rights::check_protected(connection, K::SUBJECT, self.desired.keys.iter().map(|key| key.value.as_str()))?;
         let groups = self.desired.groups.as_ref().map(|membership| membership.wanted.clone()).unwrap_or_default();
-        let why = self.desired.privileged.as_deref();
-        rights::check_privileged(connection, K::SUBJECT, why, &groups, "the manifest asks for")?;
+        let asked = Held { why: self.desired.privileged.as_deref(), groups: &groups, roles: &self.desired.roles };
+        rights::check_privileged(self.context, &*self.object, connection, &asked, "the manifest asks for")?;
         removal::decide(self.context, &*self.object)?;
         Ok(())
     }
@@ -180,8 +181,13 @@ impl<K: Shelved> Case<'_, K> {
     pub(super) async fn vanished(&mut self, id: &str) -> Result<Option<Deed>, Stop> {
         let vendor = self.connection.vendor.title();
         let provider = &self.connection.provider;
-        // The manifest may have a new key already: only what the account was last known by finds it.
-        let found = if self.identity.key.as_deref() == Some(self.desired.key()) {
+        // What the last listing lacks is merely looked for again, by the key it was last known by. That key may be written in
+        // other case there, so what was listed is gone only if another complete listing lacks it.
+        let lacks = {
+            let index = self.connection.index();
+            index.has(K::SUBJECT) && index.get(K::SUBJECT, id).is_none()
+        };
+        let found = if lacks && self.identity.key.as_deref() == Some(self.desired.key()) {
             provider.find(K::SUBJECT, &self.desired).await?
         } else {
             provider.list(K::SUBJECT).await?

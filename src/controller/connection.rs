@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use crate::api::conditions::Verdict;
 use crate::api::user::Mode;
 use crate::api::{ObjectKey, ProviderCredentialSpec, Vendor};
-use crate::plan::{Account, Field, Subject};
+use crate::plan::{Account, Desired, Field, Subject, folds, matches_key};
 use crate::providers::{Gate, Provider, ProviderError};
 
 use super::index::Index;
@@ -109,6 +109,22 @@ impl Connection {
     /// Notes what we wrote; `None`: removed.
     pub fn wrote(&self, subject: Subject, id: &str, account: Option<Account>) {
         self.index().wrote(subject, self.table(subject), id, account);
+    }
+
+    /// The accounts with a natural key of `desired`, where their absence shall be a proof: a vendor's search may mind case
+    /// where we do not, and only a complete listing shows what it missed.
+    ///
+    /// Errors: those of the provider.
+    pub async fn find_for_sure(&self, subject: Subject, desired: &Desired) -> Result<Vec<Account>, ProviderError> {
+        let table = self.table(subject);
+        let found = self.provider.find(subject, desired).await?;
+        let minds_case = self.provider.capabilities().filter && desired.keys.iter().any(|key| folds(table, key));
+        if !found.is_empty() || !minds_case {
+            return Ok(found);
+        }
+        let mut all = self.provider.list(subject).await?;
+        all.retain(|account| desired.keys.iter().any(|key| matches_key(table, account, key)));
+        Ok(all)
     }
 
     /// The credential's mode.

@@ -135,15 +135,29 @@ impl<K: Shelved> Case<'_, K> {
             K::SUBJECT == Subject::User && !in_doubt && (many || !connection.provider.capabilities().filter)
         };
         if wide {
-            connection.index().want(K::SUBJECT);
-            if let Some(trouble) = connection.trouble() {
-                return Err(Stop::waiting(Reason::WaitingForCredential, &connection.key, &trouble.error.message));
-            }
-            self.context.wake(connection.key.clone());
-            return Err(Stop::Parked);
+            return Err(self.await_listing());
         }
         connection.index().answered(&uid);
-        Ok(connection.provider.find(K::SUBJECT, &self.desired).await?)
+        if in_doubt {
+            return Ok(connection.find_for_sure(K::SUBJECT, &self.desired).await?);
+        }
+        let found = connection.provider.find(K::SUBJECT, &self.desired).await?;
+        let was_listed = !connection.index().matching(K::SUBJECT, table, &self.desired).is_empty();
+        if K::SUBJECT == Subject::User && found.is_empty() && was_listed {
+            // Gone since, or written in other case than the search was asked for.
+            return Err(self.await_listing());
+        }
+        Ok(found)
+    }
+
+    /// Asks for a listing, whose end wakes the object. While listing fails, that is what it waits for.
+    fn await_listing(&self) -> Stop {
+        self.connection.index().want(K::SUBJECT);
+        if let Some(trouble) = self.connection.trouble() {
+            return Stop::waiting(Reason::WaitingForCredential, &self.connection.key, &trouble.error.message);
+        }
+        self.context.wake(self.connection.key.clone());
+        Stop::Parked
     }
 
     /// The account of a create with unknown end whose key the manifest has given up since.
@@ -153,7 +167,7 @@ impl<K: Shelved> Case<'_, K> {
             return Ok(None);
         };
         let then = made_as(self.connection.table(K::SUBJECT), creating);
-        let found = self.connection.provider.find(K::SUBJECT, &then).await?;
+        let found = self.connection.find_for_sure(K::SUBJECT, &then).await?;
         Ok(found.into_iter().find(|account| can_be_ours(creating, account, &self.connection.login)))
     }
 
@@ -335,7 +349,7 @@ impl<K: Shelved> Case<'_, K> {
             self.compare_blindly()?;
             return Ok(Deed::Created);
         }
-        let found = self.connection.provider.find(K::SUBJECT, &self.desired).await?;
+        let found = self.connection.find_for_sure(K::SUBJECT, &self.desired).await?;
         match found.as_slice() {
             [one] if self.claims(one) => self.claim(one.clone()).await,
             [_] => {

@@ -127,7 +127,7 @@ async fn at_the_vendor<K: Shelved>(
             (Deed::Deleted, format!("{} has no such account any more", connection.vendor.title()))
         }
         Some(account) => {
-            check(object, &connection, &account, identity)?;
+            check(context, object, &connection, &account, identity)?;
             preview::not_for_real(context, || preview::removal(object, &connection, &account, decided))?;
             if K::shelf(context).newest(object.clone()).generation() != object.generation() {
                 // Someone may have changed the policy while we looked.
@@ -186,7 +186,7 @@ async fn look<K: Shelved>(
             return Err(Stop::InDoubt(until));
         }
         let then = make::made_as(connection.table(K::SUBJECT), creating);
-        let found = connection.provider.find(K::SUBJECT, &then).await?;
+        let found = connection.find_for_sure(K::SUBJECT, &then).await?;
         return Ok(found.into_iter().find(|account| make::can_be_ours(creating, account, &connection.login)));
     };
     if let Some(account) = connection.provider.read(K::SUBJECT, id).await? {
@@ -212,6 +212,7 @@ async fn is_gone<K: Shelved>(object: &Arc<K>, connection: &Connection, id: &str)
 
 /// Errors: the account is another one than the object's, protected, or has rights that may not be touched.
 fn check<K: Shelved>(
+    context: &Context,
     object: &Arc<K>,
     connection: &Connection,
     account: &Account,
@@ -236,7 +237,7 @@ fn check<K: Shelved>(
         );
         return Err(blocked(object, &message));
     }
-    match rights::check(connection, K::SUBJECT, account) {
+    match rights::check(context, &**object, connection, account) {
         Err(Stop::Verdict(Verdict { message, .. })) => Err(blocked(object, &message)),
         other => other,
     }

@@ -3,16 +3,36 @@
 use std::collections::BTreeSet;
 
 use super::connection::Connection;
+use super::context::Context;
+use super::managed::Managed;
 use super::outcome::Stop;
-use crate::api::Reason;
-use crate::plan::{Account, Subject};
+use super::resolve;
+use crate::api::{ProviderCredentialSpec, Reason};
+use crate::plan::{Account, ROLE, Subject};
 
-/// Errors: the account as found is protected, or has administrator rights that the credential does not allow to touch.
-pub fn check(connection: &Connection, subject: Subject, account: &Account) -> Result<(), Stop> {
+/// What may make someone an administrator.
+pub struct Held<'a> {
+    /// Why he is one whatever he holds, if he is.
+    pub why: Option<&'a str>,
+    /// Groups, by id, or by name where the vendor takes them so.
+    pub groups: &'a BTreeSet<String>,
+    /// Roles, by id.
+    pub roles: &'a BTreeSet<String>,
+}
+
+/// Errors: the account as found is protected, or has administrator rights that the credential does not allow to touch, or
+/// whether it has cannot be told yet.
+pub fn check<K: Managed>(
+    context: &Context,
+    object: &K,
+    connection: &Connection,
+    account: &Account,
+) -> Result<(), Stop> {
     let names = ["username", "email", "name"].into_iter().filter_map(|field| account.text(field));
-    check_protected(connection, subject, names.chain([account.id.as_str()]))?;
+    check_protected(connection, K::SUBJECT, names.chain([account.id.as_str()]))?;
     let groups = account.groups.clone().unwrap_or_default();
-    check_privileged(connection, subject, account.privileged.as_deref(), &groups, "the account has")
+    let held = Held { why: account.privileged.as_deref(), groups: &groups, roles: &account.roles };
+    check_privileged(context, object, connection, &held, "the account has")
 }
 
 /// Errors: one of `names` is protected, or the login we use ourselves.
@@ -37,19 +57,21 @@ pub fn check_protected<'n>(
     }
 }
 
-/// Errors: administrator rights, for `why` or through `groups`, that the credential does not allow; `who` begins the message.
-pub fn check_privileged(
+/// Errors: administrator rights that the credential does not allow, or what would tell is not there yet; `who` begins the
+/// message.
+pub fn check_privileged<K: Managed>(
+    context: &Context,
+    object: &K,
     connection: &Connection,
-    subject: Subject,
-    why: Option<&str>,
-    groups: &BTreeSet<String>,
+    held: &Held<'_>,
     who: &str,
 ) -> Result<(), Stop> {
-    if subject == Subject::Group || connection.spec.allow_privileged == Some(true) {
+    if K::SUBJECT == Subject::Group || connection.spec.allow_privileged == Some(true) {
         return Ok(());
     }
-    let why = why.map(str::to_owned).or_else(|| privileged_group(connection, groups));
-    match why {
+    let by_role = || privileged_role(connection, held.roles);
+    let by_group = || privileged_group(connection, held.groups);
+    match held.why.map(str::to_owned).or_else(by_role).or_else(by_group) {
         Some(why) => Err(Stop::because(
             Reason::Privileged,
             format!(
@@ -57,8 +79,38 @@ pub fn check_privileged(
                 connection.key.name
             ),
         )),
-        None => Ok(()),
+        None => can_tell(context, object, connection, held),
     }
+}
+
+/// Whether the credential has a list of its own of what makes an administrator.
+pub fn has_list(spec: &ProviderCredentialSpec) -> bool {
+    spec.privileged.as_ref().is_some_and(|list| !list.is_empty()) && spec.allow_privileged != Some(true)
+}
+
+/// Errors: the listing that says what the roles or groups are is not there yet. That nothing is known against someone is no
+/// evidence without it.
+fn can_tell<K: Managed>(context: &Context, object: &K, connection: &Connection, held: &Held<'_>) -> Result<(), Stop> {
+    if !held.roles.is_empty() && connection.provider.capabilities().named_roles {
+        // The catalogue of roles comes before every listing.
+        resolve::listed(context, object, connection, Subject::User)?;
+    }
+    if !held.groups.is_empty() && has_list(&connection.spec) {
+        resolve::listed(context, object, connection, Subject::Group)?;
+    }
+    Ok(())
+}
+
+/// A role that makes its holders privileged: by the vendor's own rule or the credential's list.
+fn privileged_role(connection: &Connection, roles: &BTreeSet<String>) -> Option<String> {
+    let index = connection.index();
+    roles.iter().find_map(|id| {
+        let role = index.catalog.get(ROLE, id);
+        let name = role.map(|role| role.name.as_str());
+        let by_list = || connection.spec.privileged.iter().flatten().any(|entry| entry == id || Some(&**entry) == name);
+        let is_privileged = role.is_some_and(|role| role.privileged) || by_list();
+        is_privileged.then(|| format!("role {}", name.unwrap_or(id)))
+    })
 }
 
 /// A group that makes its members privileged: by the vendor's own rule or the credential's list. Groups are named by id, or

@@ -9,6 +9,7 @@ use super::connection::{Connection, Trouble};
 use super::context::Context;
 use super::credential::resync;
 use super::refusal;
+use super::rights;
 use super::shelf::Tag;
 use crate::api::PlatformUser;
 use crate::api::user::GroupEntry;
@@ -88,13 +89,15 @@ fn is_due(context: &Context, connection: &Connection, subject: Subject, forced: 
     wanted || (again && is_used(context, connection, subject))
 }
 
-/// Whether any object needs the listing of `subject`.
+/// Whether any object needs the listing of `subject`: groups also where some are on the credential's list of privileged ones.
 pub fn is_used(context: &Context, connection: &Connection, subject: Subject) -> bool {
     let using = Tag::Credential(connection.key.clone());
     let names_groups =
         |user: &PlatformUser| user.spec.groups.iter().flatten().any(|entry| !matches!(entry, GroupEntry::GroupRef(_)));
     match subject {
         Subject::User => context.users.has(&using),
-        Subject::Group => context.groups.has(&using) || !context.users.tagged(&[using], names_groups).is_empty(),
+        Subject::Group if context.groups.has(&using) => true,
+        Subject::Group if rights::has_list(&connection.spec) => context.users.has(&using),
+        Subject::Group => !context.users.tagged(&[using], names_groups).is_empty(),
     }
 }

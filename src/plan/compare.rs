@@ -24,6 +24,8 @@ pub enum Compare {
     Instant,
     /// A text with other spellings of the same, see `Desired::synonyms`.
     Synonym,
+    /// The same value where the vendor shows one; where it shows none, as `Hidden`.
+    Shy,
     /// Never shown by the vendor: sent when its digest differs.
     Hidden,
 }
@@ -35,7 +37,7 @@ pub fn same(compare: Compare, desired: &Value, observed: &Value, synonyms: Optio
         return true;
     }
     match compare {
-        Compare::Exact | Compare::Hidden => desired == observed,
+        Compare::Exact | Compare::Shy | Compare::Hidden => desired == observed,
         Compare::FoldCase => fold(desired) == fold(observed),
         Compare::Set => as_set(desired) == as_set(observed),
         Compare::PerKey => per_key(desired, observed),
@@ -52,8 +54,13 @@ pub fn same(compare: Compare, desired: &Value, observed: &Value, synonyms: Optio
 #[must_use]
 pub fn matches_key(table: &[Field], account: &Account, key: &Key) -> bool {
     let Some(text) = account.text(key.field) else { return false };
-    let folds = table.iter().any(|field| field.name == key.field && field.compare == Compare::FoldCase);
-    if folds { text.eq_ignore_ascii_case(&key.value) } else { text == key.value }
+    if folds(table, key) { text.eq_ignore_ascii_case(&key.value) } else { text == key.value }
+}
+
+/// Whether `table` says that the case of `key` does not matter.
+#[must_use]
+pub fn folds(table: &[Field], key: &Key) -> bool {
+    table.iter().any(|field| field.name == key.field && field.compare == Compare::FoldCase)
 }
 
 /// Nothing to speak of: null, "", an empty list or map.

@@ -8,10 +8,10 @@ mod steps;
 #[cfg(test)]
 mod tests;
 
-pub use compare::{Compare, matches_key, same};
+pub use compare::{Compare, folds, matches_key, same};
 pub use model::{
     Account, Capabilities, Catalog, CatalogEntry, Changes, Desired, Field, Fields, GroupHandle, GroupSupport, Key,
-    Limits, Membership, Rejection, Subject, Switch,
+    Limits, Membership, ROLE, Rejection, Subject, Switch,
 };
 pub use removal::{Removal, Wish, removal};
 pub use sent::Sent;

@@ -62,9 +62,11 @@ pub struct Account {
     pub id: String,
     /// The writable fields that the vendor shows. A field that is missing here is empty at the vendor.
     pub fields: Fields,
-    /// Groups of a user, as written; `None` for a group.
+    /// Groups of a user, as written; `None` for a group, and where the vendor does not show them.
     pub groups: Option<BTreeSet<String>>,
-    /// Why it counts as an administrator, if it does.
+    /// Roles that it holds beside its groups, by id.
+    pub roles: BTreeSet<String>,
+    /// Why it counts as an administrator, if what is shown of it says so; a role may do so too.
     pub privileged: Option<String>,
     /// When the vendor says it was made.
     pub created: Option<Timestamp>,
@@ -129,7 +131,9 @@ pub struct Desired {
     pub grants: BTreeMap<String, BTreeMap<String, bool>>,
     /// Per field, values that mean the same as the desired one.
     pub synonyms: BTreeMap<&'static str, BTreeSet<String>>,
-    /// Why it counts as an administrator, if it does.
+    /// Roles that it holds beside its groups, by id.
+    pub roles: BTreeSet<String>,
+    /// Why it counts as an administrator, if the manifest alone says so; a role may do so too.
     pub privileged: Option<String>,
     /// Whether the vendor makes no account without a password for this one.
     pub needs_password: bool,
@@ -152,6 +156,9 @@ pub struct Changes {
     pub groups: Option<BTreeSet<String>>,
     /// Whether the password goes along.
     pub password: bool,
+    /// Managed fields that do not change but that the vendor does not show as they were given: for whoever must write the
+    /// account as a whole.
+    pub alongside: Fields,
 }
 
 impl Changes {
@@ -179,7 +186,12 @@ pub struct CatalogEntry {
     pub id: String,
     /// The vendor's name.
     pub name: String,
+    /// Whether it makes its holders administrators.
+    pub privileged: bool,
 }
+
+/// The catalogue of roles.
+pub const ROLE: &str = "role";
 
 /// What a vendor lists beside users and groups.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -199,10 +211,10 @@ impl Catalog {
             .collect()
     }
 
-    /// Whether `catalog` has an entry with this id.
+    /// The entry of `catalog` with this id.
     #[must_use]
-    pub fn has(&self, catalog: &str, id: &str) -> bool {
-        self.entries.iter().any(|entry| entry.catalog == catalog && entry.id == id)
+    pub fn get(&self, catalog: &str, id: &str) -> Option<&CatalogEntry> {
+        self.entries.iter().find(|entry| entry.catalog == catalog && entry.id == id)
     }
 }
 
@@ -258,6 +270,8 @@ pub struct Capabilities {
     pub switch: Option<Switch>,
     /// What can be done with groups.
     pub groups: GroupSupport,
+    /// Whether users show their roles by id only, and the catalogue tells what those are.
+    pub named_roles: bool,
     /// Whether there is a cheap authenticated call to check a credential with.
     pub checkable: bool,
     /// Bounds on calls where a credential sets none.

@@ -26,7 +26,7 @@ impl Sent {
     /// What will have been sent once `desired` is reached.
     #[must_use]
     pub fn of(table: &[Field], desired: &Desired) -> Self {
-        let hidden = table.iter().filter(|field| field.compare == Compare::Hidden);
+        let hidden = table.iter().filter(|field| matches!(field.compare, Compare::Shy | Compare::Hidden));
         let fields = hidden.filter_map(|field| Some((field.name.to_owned(), short(desired.fields.get(field.name)?))));
         let grants = desired.grants.iter().map(|(name, rights)| (application(name), short(&rights_value(rights))));
         // Where nothing is shown, not even a user's groups are.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::compare::{Compare, same};
-use super::model::{Account, Changes, Desired, Field, Membership, Rejection};
+use super::model::{Account, Changes, Desired, Field, Fields, Membership, Rejection};
 use super::sent::Sent;
 use crate::api::Reason;
 
@@ -63,7 +63,7 @@ fn creation(desired: &Desired, password: bool) -> Changes {
     let mut fields = desired.at_create.clone();
     fields.extend(desired.fields.clone());
     let groups = desired.groups.as_ref().map(|membership| membership.wanted.clone());
-    Changes { fields, groups, password }
+    Changes { fields, groups, password, ..Changes::default() }
 }
 
 fn difference(table: &[Field], desired: &Desired, account: &Account, known: Known<'_>) -> Result<Changes, Rejection> {
@@ -73,6 +73,7 @@ fn difference(table: &[Field], desired: &Desired, account: &Account, known: Know
         let there = account.fields.get(field.name).unwrap_or(&Value::Null);
         let agrees = match field.compare {
             Compare::Hidden => known.sent.has(field.name, wanted),
+            Compare::Shy if !account.fields.contains_key(field.name) => known.sent.has(field.name, wanted),
             compare => same(compare, wanted, there, desired.synonyms.get(field.name)),
         };
         if agrees {
@@ -83,15 +84,19 @@ fn difference(table: &[Field], desired: &Desired, account: &Account, known: Know
         }
         changes.fields.insert(field.name.into(), merged(field.compare, wanted, there));
     }
-    if !changes.fields.is_empty() {
-        // The vendor shows scopes with what it derives from them; a change carries the listed ones, so that what is read
-        // and written back never turns derived rights into given ones.
-        let scopes = table.iter().filter(|field| field.compare == Compare::Scopes);
-        let listed = scopes.filter_map(|field| Some((field.name.to_owned(), desired.fields.get(field.name)?.clone())));
-        changes.fields.extend(listed);
-    }
     changes.groups = desired.groups.as_ref().and_then(|membership| regroup(membership, account, known.added));
+    if !changes.is_empty() {
+        changes.alongside = alongside(table, desired, &changes.fields);
+    }
     Ok(changes)
+}
+
+/// What goes along with `changed` where all that is read is written back: hidden fields, which would be lost, and scopes as
+/// listed, because the vendor shows them with what it derives from them, and derived rights must never become given ones.
+fn alongside(table: &[Field], desired: &Desired, changed: &Fields) -> Fields {
+    let partly = |field: &&Field| matches!(field.compare, Compare::Scopes | Compare::Shy | Compare::Hidden);
+    let named = table.iter().filter(partly).filter(|field| !changed.contains_key(field.name));
+    named.filter_map(|field| Some((field.name.to_owned(), desired.fields.get(field.name)?.clone()))).collect()
 }
 
 fn fixed(field: &str, there: &Value) -> Rejection {

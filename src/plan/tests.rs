@@ -19,6 +19,7 @@ const TABLE: &[Field] = &[
     Field::new("roles", Compare::Set),
     Field::new("prefs", Compare::PerKey),
     Field::new("scopes", Compare::Scopes),
+    Field::new("logo", Compare::Shy),
     Field::new("access", Compare::Hidden),
 ];
 
@@ -80,14 +81,39 @@ fn a_fixed_field_is_not_changed_but_explained() {
     assert!(refused.message.contains("username"), "{}", refused.message);
 }
 
-#[test]
-fn a_change_beside_scopes_carries_the_listed_scopes_and_not_the_derived_ones() {
-    let wanted = desired(json!({"phone": "2", "scopes": {"vehicles": "w"}}));
+#[rstest]
+#[case::field(json!({"phone": "2"}), None, false)]
+#[case::groups(json!({}), Some("a"), false)]
+#[case::password(json!({}), None, true)]
+fn with_any_change_go_scopes_as_listed_and_what_is_hidden(
+    #[case] edit: Value,
+    #[case] group: Option<&str>,
+    #[case] password_due: bool,
+) {
+    let mut wanted = desired(json!({"scopes": {"vehicles": "w"}, "access": "full"}));
+    wanted.fields.extend(desired(edit.clone()).fields);
+    wanted.groups = group.map(|group| Membership { wanted: [group.to_owned()].into(), ..Membership::default() });
     let there = account(json!({"phone": "1", "scopes": {"vehicles": "w", "vehicles:device": "w"}}));
-    let [Step::Update(changes)] = &steps(&wanted, Some(&there), &Sent::default(), &[])[..] else {
-        panic!("one update")
-    };
-    assert_eq!(changes.fields["scopes"], json!({"vehicles": "w"}));
+    let known = Known { sent: &Sent::of(TABLE, &wanted), added: &BTreeSet::new(), password_due };
+    let planned = plan(TABLE, &wanted, Some(&there), known).unwrap();
+    let [Step::Update(changes)] = &planned[..] else { panic!("one update, not {planned:?}") };
+    assert_eq!(json!(changes.fields), edit);
+    assert_eq!(json!(changes.alongside), json!({"scopes": {"vehicles": "w"}, "access": "full"}));
+}
+
+#[rstest]
+#[case::shown(json!({"logo": "a"}), true, false)]
+#[case::shown_otherwise(json!({"logo": "b"}), true, true)]
+#[case::not_shown_but_sent(json!({}), true, false)]
+#[case::not_shown_and_not_sent(json!({}), false, true)]
+fn what_is_shown_at_times_is_compared_then_and_known_by_its_digest_else(
+    #[case] there: Value,
+    #[case] was_sent: bool,
+    #[case] is_sent: bool,
+) {
+    let wanted = desired(json!({"logo": "a"}));
+    let sent = if was_sent { Sent::of(TABLE, &wanted) } else { Sent::default() };
+    assert_eq!(!steps(&wanted, Some(&account(there)), &sent, &[]).is_empty(), is_sent);
 }
 
 #[rstest]
@@ -134,6 +160,7 @@ const CAPABLE: Capabilities = Capabilities {
     deletes: true,
     switch: Some(Switch { field: "is_active", blocked: false }),
     groups: GroupSupport::Managed,
+    named_roles: false,
     checkable: true,
     default_limits: Limits { per_minute: 1, burst: 1, concurrency: 1 },
 };

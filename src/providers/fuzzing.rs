@@ -84,7 +84,7 @@ fn account(vendor: Vendor, subject: Subject, row: &Value) -> Option<Account> {
         Vendor::Pegasus => pegasus::wire::account(subject, row),
         Vendor::Amani => amani::wire::account(subject, row),
         Vendor::Plaspy => plaspy::wire::account(subject, row),
-        Vendor::Ozmap => ozmap::wire::account(subject, row, &std::collections::BTreeSet::new()),
+        Vendor::Ozmap => ozmap::wire::account(subject, row),
         Vendor::Industrility => return None,
     };
     match decoded {

@@ -133,6 +133,13 @@ impl Answer {
             .map_err(|_| ProviderError::lost(format!("{} with a body that is not JSON: is the url right?", self.said)))
     }
 
+    /// The body as JSON, or null when there is none: a success need not say more.
+    ///
+    /// Errors: as `json`.
+    pub fn content(&self) -> Result<Value, ProviderError> {
+        if self.body.trim_ascii().is_empty() { Ok(Value::Null) } else { self.json() }
+    }
+
     /// Whether the body is a web page: whoever sent it is not the vendor's API, whatever the status.
     #[must_use]
     pub fn is_page(&self) -> bool {

@@ -53,15 +53,40 @@ impl<L: Login> Session<L> {
     ///
     /// Errors: those of the transport and of the login.
     pub async fn send(&self, transport: &Transport, call: Call) -> Result<Answer, ProviderError> {
-        let token = self.token().await?;
-        let answer = transport.send(self.login.attach(call.clone(), &token.value)?).await?;
+        let (answer, token) = self.attempt(transport, call.clone()).await?;
         if !self.login.refused(&answer) {
             return Ok(answer);
         }
-        match self.renew(&token).await {
-            Some(renewed) => transport.send(self.login.attach(call, &renewed?.value)?).await,
-            None => Ok(answer),
-        }
+        let again = self.repeat(transport, call, &token).await;
+        again.map_or(Ok(answer), |again| again.map(|(answer, _)| answer))
+    }
+
+    /// Sends `call` with the token held, whatever the answer, and tells which token that was.
+    ///
+    /// Errors: those of the transport and of the login.
+    pub async fn attempt(&self, transport: &Transport, call: Call) -> Result<(Answer, Token), ProviderError> {
+        let token = self.token().await?;
+        Ok((self.send_with(transport, call, &token).await?, token))
+    }
+
+    /// Sends `call` with another token than `used`, likewise; `None` when there is none to be had.
+    pub async fn repeat(
+        &self,
+        transport: &Transport,
+        call: Call,
+        used: &Token,
+    ) -> Option<Result<(Answer, Token), ProviderError>> {
+        Some(match self.renew(used).await? {
+            Ok(token) => self.send_with(transport, call, &token).await.map(|answer| (answer, token)),
+            Err(error) => Err(error),
+        })
+    }
+
+    /// Sends `call` with this very token.
+    ///
+    /// Errors: those of the transport.
+    pub async fn send_with(&self, transport: &Transport, call: Call, token: &Token) -> Result<Answer, ProviderError> {
+        transport.send(self.login.attach(call, &token.value)?).await
     }
 
     /// The token, logging in if there is none or it is about to end.

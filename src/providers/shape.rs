@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::error::{ErrorKind, ProviderError};
 use super::http::Answer;
 use crate::api::PlatformUserSpec;
-use crate::plan::{Account, Compare, Field, Fields, Subject};
+use crate::plan::{Account, Compare, Field, Fields, Key, Subject, folds};
 
 /// The object in `value`.
 ///
@@ -84,6 +84,19 @@ pub fn distinct(accounts: Vec<Account>, said: &str) -> Result<Vec<Account>, Prov
     }
 }
 
+/// What to search for, one after the other until something is found: vendors' searches mind case, and some keys do not.
+#[must_use]
+pub fn spellings(table: &[Field], key: &Key) -> Vec<String> {
+    let lower = Some(key.value.to_ascii_lowercase()).filter(|lower| folds(table, key) && *lower != key.value);
+    [key.value.clone()].into_iter().chain(lower).collect()
+}
+
+/// Whether a search that ended so is one that the vendor does not offer, rather than one that failed.
+#[must_use]
+pub fn is_no_search(error: &ProviderError) -> bool {
+    matches!(error.kind, ErrorKind::Invalid | ErrorKind::NotFound | ErrorKind::Unsupported)
+}
+
 /// A successful answer whose body is nobody's business, as long as it is the vendor's.
 ///
 /// Errors: a web page, which any sign-in page or proxy may send with status 200.
@@ -111,14 +124,14 @@ pub fn refusal(answer: &Answer, words: &str) -> ProviderError {
         401 => ErrorKind::Unauthenticated,
         403 => ErrorKind::PermissionDenied,
         404 | 410 => ErrorKind::NotFound,
-        405 => ErrorKind::Unsupported,
+        405 | 501 => ErrorKind::Unsupported,
         409 => ErrorKind::Conflict,
         300..400 => {
             let message = format!("{message}: redirects are not followed; set the url to where the API really is");
             return ProviderError::refused(ErrorKind::Unavailable, message);
         }
         // A fault of ours, whichever it is, but for those that pass with time: too slow, too early, too many.
-        400..500 if !matches!(answer.status, 408 | 425 | 429) => ErrorKind::Invalid,
+        400..=499 if !matches!(answer.status, 408 | 425 | 429) => ErrorKind::Invalid,
         _ => return ProviderError::lost(message),
     };
     ProviderError::refused(kind, message)

@@ -162,6 +162,30 @@ async fn an_account_that_vanished_is_made_again_if_it_was_ours() {
 }
 
 #[tokio::test]
+async fn an_account_whose_key_is_written_in_other_case_is_not_taken_for_gone() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    scene.user("ada", ada(json!({}))).await;
+    scene.user_ready("ada").await;
+    assert!(scene.vendor.edit_user("ada@example.com", json!({"username": "ADA@example.com"})));
+    scene.sweep("1").await;
+    scene.vendor.fault(Fault::always("users.read", FaultKind::Status(404, None)));
+    scene.annotate::<PlatformUser>("ada", "usher.dev/reconcile-at", "masked").await;
+    scene.user_says("ada", "PermissionDenied").await;
+    assert_eq!(scene.vendor.count("users.create"), 1);
+}
+
+#[tokio::test]
+async fn a_lost_create_is_claimed_though_the_vendor_writes_the_key_in_other_case() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    scene.vendor.fault(Fault::once("users.create", FaultKind::LostAfterCommit));
+    scene.user("ada", ada(json!({}))).await;
+    scene.vendor_until("the account", |vendor| vendor.user("ada@example.com").is_some()).await;
+    assert!(scene.vendor.edit_user("ada@example.com", json!({"username": "ADA@example.com"})));
+    scene.user_ready("ada").await;
+    assert_eq!(scene.vendor.count("users.create"), 1);
+}
+
+#[tokio::test]
 async fn an_adopted_account_keeps_what_is_not_mentioned_and_stays_on_deletion() {
     let scene = Scene::new(Vendor::Pegasus).await;
     scene.vendor.put_user(

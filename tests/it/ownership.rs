@@ -30,7 +30,7 @@ fn value(compare: Compare) -> BoxedStrategy<Value> {
             prop_oneof![Just(json!("ada@example.com")), Just(json!("ADA@example.com")), Just(json!("eve@example.com"))]
                 .boxed()
         }
-        Compare::Exact | Compare::Synonym | Compare::Hidden => prop_oneof![
+        Compare::Exact | Compare::Synonym | Compare::Shy | Compare::Hidden => prop_oneof![
             nothing(),
             Just(json!("")),
             Just(json!(true)),

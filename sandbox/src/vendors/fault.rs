@@ -37,6 +37,8 @@ pub enum FaultKind {
     Html,
     /// It is done; the answer stops in the middle, as if it were complete.
     TruncatedJson,
+    /// It is done; the answer has its status and no body.
+    NoBody,
     /// It is done; every value in the answer is of another type.
     WrongTypes,
     /// It is done; 64 MiB of blanks precede the answer.
@@ -109,6 +111,7 @@ impl FaultKind {
             "SlowDrip" => Self::SlowDrip,
             "Html" => Self::Html,
             "TruncatedJson" => Self::TruncatedJson,
+            "NoBody" => Self::NoBody,
             "WrongTypes" => Self::WrongTypes,
             "HugeBody" => Self::HugeBody,
             "Redirect" => {

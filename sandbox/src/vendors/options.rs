@@ -45,11 +45,33 @@ pub struct PegasusOptions {
     pub search_users: bool,
     /// Show the scopes inherited from a listed parent (release notes 7.0.0). On by default.
     pub inherited_scopes: bool,
+    /// Whether a value with blanks is found only in double quotes, as a client of the vendor's own writes it. Off by default.
+    pub search_needs_quotes: bool,
+    /// Lists are bare arrays without pages, which that client takes as well. Off by default.
+    pub bare_lists: bool,
+    /// A PUT of a user clears what it leaves out: the documents do not say that it stays. Off by default.
+    pub put_replaces: bool,
+    /// Show a user's groups as objects with an `id`. Off by default.
+    pub groups_as_objects: bool,
+    /// Do not show a user's groups. Off by default.
+    pub groups_hidden: bool,
+    /// Show no more of a group's logo than whether there is one. Off by default.
+    pub logo_as_flag: bool,
 }
 
 impl Default for PegasusOptions {
     fn default() -> Self {
-        Self { apps_limits: false, search_users: true, inherited_scopes: true }
+        Self {
+            apps_limits: false,
+            search_users: true,
+            inherited_scopes: true,
+            search_needs_quotes: false,
+            bare_lists: false,
+            put_replaces: false,
+            groups_as_objects: false,
+            groups_hidden: false,
+            logo_as_flag: false,
+        }
     }
 }
 

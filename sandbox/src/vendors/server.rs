@@ -122,6 +122,7 @@ impl Desk {
             FaultKind::SlowDrip => Delivery::Dripping(self.work(api, &request)),
             FaultKind::Html => Delivery::Html,
             FaultKind::TruncatedJson => Delivery::Torn(self.work(api, &request)),
+            FaultKind::NoBody => Delivery::Plain(Response { body: None, ..self.work(api, &request) }),
             FaultKind::WrongTypes => Delivery::Plain(fault::with_wrong_types(self.work(api, &request))),
             FaultKind::HugeBody => Delivery::Huge(self.work(api, &request)),
             FaultKind::Redirect(location) => {

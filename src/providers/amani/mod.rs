@@ -44,6 +44,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     deletes: false,
     switch: Some(Switch { field: "is_active", blocked: false }),
     groups: GroupSupport::ReadOnly,
+    named_roles: false,
     checkable: true,
     default_limits: Limits { per_minute: 120, burst: 20, concurrency: 4 },
 };

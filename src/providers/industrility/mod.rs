@@ -30,6 +30,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     deletes: false,
     switch: None,
     groups: GroupSupport::Given,
+    named_roles: false,
     checkable: false,
     default_limits: Limits { per_minute: 60, burst: 5, concurrency: 2 },
 };

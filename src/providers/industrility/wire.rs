@@ -54,6 +54,7 @@ pub fn desire_user(spec: &PlatformUserSpec) -> Result<Desired, Rejection> {
     put(&mut desired.fields, "email", Some(&spec.email));
     put(&mut desired.fields, "firstName", Some(first));
     put(&mut desired.fields, "lastName", Some(last));
+    desired.roles = block.role.iter().cloned().collect();
     put_block(&mut desired, block);
     Ok(desired)
 }

@@ -5,9 +5,6 @@
 mod auth;
 pub(super) mod wire;
 
-use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
-
 use async_trait::async_trait;
 use reqwest::Method;
 use secrecy::SecretString;
@@ -21,8 +18,8 @@ use super::{Access, Provider};
 use crate::api::credential::{OzmapAccess, PasswordEncoding};
 use crate::api::{PlatformGroupSpec, PlatformUserSpec};
 use crate::plan::{
-    Account, Capabilities, Catalog, CatalogEntry, Changes, Desired, GroupSupport, Key, Limits, Rejection, Subject,
-    matches_key,
+    Account, Capabilities, Catalog, CatalogEntry, Changes, Desired, GroupSupport, Key, Limits, ROLE, Rejection,
+    Subject, matches_key,
 };
 use auth::OzmapLogin;
 
@@ -40,6 +37,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     deletes: true,
     switch: None,
     groups: GroupSupport::Managed,
+    named_roles: true,
     checkable: true,
     default_limits: Limits { per_minute: 120, burst: 20, concurrency: 4 },
 };
@@ -50,8 +48,6 @@ pub struct Ozmap {
     session: Session<OzmapLogin>,
     username: Option<String>,
     encoding: PasswordEncoding,
-    /// Ids of roles named Administrator, learned with the catalogue: users show their role by id only.
-    administrators: Mutex<BTreeSet<String>>,
 }
 
 impl Ozmap {
@@ -65,7 +61,6 @@ impl Ozmap {
             username: login.username().map(str::to_owned),
             session: Session::new(login),
             encoding: password_encoding.unwrap_or_default(),
-            administrators: Mutex::default(),
         })
     }
 
@@ -107,25 +102,27 @@ impl Ozmap {
         let verb = if filter.is_some() { Verb::Find } else { Verb::List };
         let path = wire::path(subject);
         let rows = self.rows(operation(subject, verb), path, filter).await?;
-        let accounts: Result<Vec<_>, _> = rows.iter().map(|row| self.account(subject, row)).collect();
+        let accounts: Result<Vec<_>, _> = rows.iter().map(|row| wire::account(subject, row)).collect();
         shape::distinct(accounts?, path)
     }
 
-    fn account(&self, subject: Subject, row: &Value) -> Result<Account, ProviderError> {
-        let administrators = self.administrators.lock().unwrap_or_else(PoisonError::into_inner);
-        wire::account(subject, row, &administrators)
-    }
-
-    /// The accounts that carry `key`; rows that do not match show that the filter was ignored, and the listing answers.
+    /// The accounts that carry `key`. A filter that is refused, or ignored, which rows that do not match show, tells nothing:
+    /// then the listing answers.
     async fn with_key(&self, subject: Subject, key: &Key) -> Result<Vec<Account>, ProviderError> {
         let table = CAPABILITIES.fields(subject);
-        let filter = json!([{"property": key.field, "operator": "=", "value": key.value}]);
-        let found = self.accounts(subject, Some(&filter)).await?;
-        if found.iter().all(|account| matches_key(table, account, key)) {
-            return Ok(found);
+        for spelling in shape::spellings(table, key) {
+            let filter = json!([{"property": key.field, "operator": "=", "value": spelling}]);
+            match self.accounts(subject, Some(&filter)).await {
+                Ok(found) if found.is_empty() => {}
+                Ok(found) if found.iter().all(|account| matches_key(table, account, key)) => return Ok(found),
+                Err(error) if !shape::is_no_search(&error) => return Err(error),
+                Ok(_) | Err(_) => {
+                    let all = self.accounts(subject, None).await?;
+                    return Ok(all.into_iter().filter(|account| matches_key(table, account, key)).collect());
+                }
+            }
         }
-        let all = self.accounts(subject, None).await?;
-        Ok(all.into_iter().filter(|account| matches_key(table, account, key)).collect())
+        Ok(Vec::new())
     }
 
     fn one(subject: Subject, id: &str) -> String {
@@ -171,23 +168,19 @@ impl Provider for Ozmap {
     /// Roles and projects, by id and name only.
     async fn catalog(&self) -> Result<Catalog, ProviderError> {
         let mut entries = Vec::new();
-        for (catalog, name, path) in
-            [(wire::ROLE, "roles.list", "/roles"), (wire::PROJECT, "projects.list", "/projects")]
-        {
+        for (catalog, name, path) in [(ROLE, "roles.list", "/roles"), (wire::PROJECT, "projects.list", "/projects")] {
             for row in self.rows(name, path, None).await? {
                 let object = shape::object(&row, path)?;
                 let id = shape::id_of(object, wire::ID, path)?;
                 let name = object.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
-                entries.push(CatalogEntry { catalog, id, name });
+                let privileged = catalog == ROLE && name == wire::ADMINISTRATOR;
+                entries.push(CatalogEntry { catalog, id, name, privileged });
             }
         }
-        if !entries.iter().any(|entry| entry.catalog == wire::ROLE) {
+        if !entries.iter().any(|entry| entry.catalog == ROLE) {
             // Every tenant has seven roles from the beginning (help centre, article 44001786995).
             return Err(shape::nonsense("/roles", "no role at all"));
         }
-        let named = |entry: &&CatalogEntry| entry.catalog == wire::ROLE && entry.name == wire::ADMINISTRATOR;
-        *self.administrators.lock().unwrap_or_else(PoisonError::into_inner) =
-            entries.iter().filter(named).map(|entry| entry.id.clone()).collect();
         Ok(Catalog { entries })
     }
 
@@ -205,7 +198,7 @@ impl Provider for Ozmap {
 
     async fn read(&self, subject: Subject, id: &str) -> Result<Option<Account>, ProviderError> {
         match self.call(Call::new(operation(subject, Verb::Read), Method::GET, Self::one(subject, id))).await {
-            Ok(row) => self.account(subject, &row).map(Some),
+            Ok(row) => wire::account(subject, &row).map(Some),
             Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
@@ -219,7 +212,7 @@ impl Provider for Ozmap {
     ) -> Result<Account, ProviderError> {
         let body = wire::creation(subject, changes, password, self.encoding);
         let call = Call::new(operation(subject, Verb::Create), Method::POST, wire::path(subject)).json(body);
-        self.account(subject, &self.call(call).await?)
+        wire::account(subject, &self.call(call).await?)
     }
 
     async fn update(

@@ -11,7 +11,7 @@ use crate::api::credential::PasswordEncoding;
 use crate::api::group::GroupProvider;
 use crate::api::user::{OzmapProjectRole, OzmapResource, OzmapUser, Reference, UserProvider};
 use crate::api::{PlatformGroupSpec, PlatformUserSpec, Reason};
-use crate::plan::{Account, Catalog, Changes, Compare, Desired, Field, Key, Rejection, Subject};
+use crate::plan::{Account, Catalog, Changes, Compare, Desired, Field, Key, ROLE, Rejection, Subject};
 use crate::providers::error::{ErrorKind, ProviderError};
 use crate::providers::http::Answer;
 use crate::providers::shape::{self, put};
@@ -32,8 +32,6 @@ pub const USER: &[Field] = &[
 /// Writable fields of a project group (SDK, docs/PROJECTGROUP.md).
 pub const GROUP: &[Field] = &[Field::new("name", Compare::Exact), Field::new("projects", Compare::Set)];
 
-/// The catalogue of roles.
-pub const ROLE: &str = "role";
 /// The catalogue of projects.
 pub const PROJECT: &str = "project";
 /// The role that may do everything (help centre, 44001786995).
@@ -82,14 +80,9 @@ fn put_block(desired: &mut Desired, block: &OzmapUser, catalog: &Catalog) -> Res
     let OzmapUser { resources, role, projects, observation, locale } = block;
     let role = resolve(catalog, ROLE, role, "spec.provider.ozmap.role")?;
     let access = projects.as_ref().map(|projects| project_roles(catalog, projects)).transpose()?;
-    let administrator = catalog.ids(ROLE, ADMINISTRATOR);
     let used = access.iter().flatten().filter_map(|entry| entry["role"].as_str());
-    let rules = [role.as_str()].into_iter().chain(used).any(|role| administrator.contains(&role));
-    desired.privileged = if resources.contains(&OzmapResource::Api) {
-        Some("resource API".into())
-    } else {
-        rules.then(|| "role Administrator".into())
-    };
+    desired.roles = [role.as_str()].into_iter().chain(used).map(str::to_owned).collect();
+    desired.privileged = resources.contains(&OzmapResource::Api).then(|| "resource API".into());
     put(&mut desired.fields, "resources", Some(resources));
     put(&mut desired.fields, "role", Some(role));
     put(&mut desired.fields, "projects", access);
@@ -111,7 +104,7 @@ fn project_roles(catalog: &Catalog, projects: &[OzmapProjectRole]) -> Result<Vec
 /// The id of a role or project.
 fn resolve(catalog: &Catalog, of: &str, reference: &Reference, field: &str) -> Result<String, Rejection> {
     match reference {
-        Reference::Id(id) if catalog.has(of, id) => Ok(id.clone()),
+        Reference::Id(id) if catalog.get(of, id).is_some() => Ok(id.clone()),
         Reference::Id(id) => {
             Err(Rejection::new(Reason::NotFound, format!("{field}: OZmap lists no {of} with the id {id}; correct it")))
         }
@@ -150,7 +143,7 @@ pub fn desire_group(name: &str, spec: &PlatformGroupSpec, catalog: &Catalog) -> 
 /// A user or project group as OZmap shows it. Another user's `apiKey`, which listings may hold, is not kept.
 ///
 /// Errors: a row that is no object or has no id.
-pub fn account(subject: Subject, row: &Value, administrators: &BTreeSet<String>) -> Result<Account, ProviderError> {
+pub fn account(subject: Subject, row: &Value) -> Result<Account, ProviderError> {
     let table = match subject {
         Subject::User => USER,
         Subject::Group => GROUP,
@@ -171,7 +164,8 @@ pub fn account(subject: Subject, row: &Value, administrators: &BTreeSet<String>)
         }
         let groups = object.get("projectGroups").and_then(Value::as_array).into_iter().flatten();
         account.groups = Some(groups.filter_map(|entry| reference(entry.get("group").unwrap_or(entry))).collect());
-        account.privileged = privilege(&account, administrators);
+        account.roles = roles(object);
+        account.privileged = privilege(&account);
     }
     Ok(account)
 }
@@ -196,15 +190,16 @@ fn projects(list: Option<&Value>) -> Vec<Value> {
         .collect()
 }
 
-fn privilege(account: &Account, administrators: &BTreeSet<String>) -> Option<String> {
+/// The user's own role and those in projects, whether given directly or with a group.
+fn roles(user: &Map<String, Value>) -> BTreeSet<String> {
+    let projects = user.get("projects").and_then(Value::as_array).into_iter().flatten();
+    let given = projects.filter_map(|entry| entry.get("role"));
+    user.get("role").into_iter().chain(given).filter_map(reference).collect()
+}
+
+fn privilege(account: &Account) -> Option<String> {
     let resources = account.fields.get("resources").and_then(Value::as_array);
-    if resources.is_some_and(|resources| resources.contains(&json!("API"))) {
-        return Some("resource API".into());
-    }
-    let projects = account.fields.get("projects").and_then(Value::as_array);
-    let given = projects.into_iter().flatten().filter_map(|entry| entry["role"].as_str());
-    let mut roles = account.text("role").into_iter().chain(given);
-    roles.any(|role| administrators.contains(role)).then(|| "role Administrator".into())
+    resources.is_some_and(|resources| resources.contains(&json!("API"))).then(|| "resource API".into())
 }
 
 /// The body of a POST: what the SDK's type requires is there, if only empty.

@@ -16,17 +16,19 @@ use reqwest::Method;
 use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 
-use super::error::{ErrorKind, ProviderError};
-use super::http::{Answer, Call, Transport, segment};
-use super::session::Session;
+use super::error::{Delivery, ErrorKind, ProviderError};
+use super::http::{Call, Transport, segment};
+use super::session::{Session, Token};
 use super::shape::{self, Verb, operation};
 use super::{Access, Provider};
 use crate::api::credential::PegasusAccess;
 use crate::api::{PlatformGroupSpec, PlatformUserSpec};
 use crate::plan::{
-    Account, Capabilities, Catalog, Changes, Desired, GroupSupport, Limits, Rejection, Subject, Switch, matches_key,
+    Account, Capabilities, Catalog, Changes, Desired, GroupSupport, Key, Limits, Rejection, Subject, Switch,
+    matches_key,
 };
 use auth::PegasusLogin;
+use wire::Page;
 
 /// Where the API is unless the credential says otherwise (docs/user-creation).
 const DEFAULT_URL: &str = "https://api.pegasusgateway.com";
@@ -48,6 +50,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     deletes: true,
     switch: Some(Switch { field: "is_active", blocked: false }),
     groups: GroupSupport::Managed,
+    named_roles: false,
     checkable: true,
     default_limits: Limits { per_minute: 300, burst: 20, concurrency: 4 },
 };
@@ -72,64 +75,85 @@ impl Pegasus {
         })
     }
 
-    /// The JSON of a successful answer. A 401 that outlives a fresh login is a missing scope if `GET /user` works.
+    /// The JSON of a successful answer. A 401 is a missing scope if `GET /user` takes the token; else it may have ended, and
+    /// a log-in follows.
     async fn call(&self, call: Call) -> Result<Value, ProviderError> {
-        let answer = self.session.send(&self.transport, call).await?;
-        match answer.status {
-            204 => Ok(Value::Null),
-            200..300 => answer.json(),
-            401 => Err(self.judge_401(&answer).await),
-            _ => Err(wire::refusal(&answer)),
+        let (answer, token) = self.session.attempt(&self.transport, call.clone()).await?;
+        if answer.status != 401 {
+            return wire::judge(&answer);
         }
+        if self.takes(&token).await {
+            return Err(wire::denied(&answer));
+        }
+        let Some(again) = self.session.repeat(&self.transport, call, &token).await else {
+            return wire::judge(&answer);
+        };
+        let (answer, token) = again?;
+        if answer.status == 401 && self.takes(&token).await {
+            return Err(wire::denied(&answer));
+        }
+        wire::judge(&answer)
     }
 
-    async fn judge_401(&self, answer: &Answer) -> ProviderError {
-        let mut error = wire::refusal(answer);
-        let me = self.session.send(&self.transport, Call::new("whoami", Method::GET, "/user")).await;
-        if me.is_ok_and(|me| me.is_success()) {
-            error.kind = ErrorKind::PermissionDenied;
-            error.message += ": the login works but lacks the scope, or shares no group with the account";
-        }
-        error
+    /// Whether the vendor takes `token`.
+    async fn takes(&self, token: &Token) -> bool {
+        let me = self.session.send_with(&self.transport, whoami(), token).await;
+        me.is_ok_and(|me| me.is_success())
     }
 
-    async fn pages(
+    async fn page(
         &self,
         subject: Subject,
+        number: usize,
         search: Option<(&'static str, &str)>,
-    ) -> Result<Vec<Account>, ProviderError> {
-        let path = wire::path(subject);
+    ) -> Result<Page, ProviderError> {
         let name = operation(subject, if search.is_some() { Verb::Find } else { Verb::List });
-        let mut accounts = Vec::new();
-        let mut page = 1_usize;
-        loop {
-            let mut call = Call::new(name, Method::GET, path).query("page", page.to_string());
-            call = call.query("set", PAGE.to_string());
-            if let Some((key, value)) = search {
-                call = call.query(key, value);
-            }
-            let answer = self.call(call).await?;
-            for entry in shape::list(&answer, "data", path)? {
-                accounts.push(wire::account(subject, entry)?);
-            }
-            let (pages, total) = (shape::count(&answer, "pages", path)?, shape::count(&answer, "total", path)?);
-            if page >= pages.max(1) {
-                return if accounts.len() == total {
-                    shape::distinct(accounts, path)
-                } else {
-                    Err(shape::nonsense(path, &format!("{} entries of {total}: a short listing", accounts.len())))
-                };
-            }
-            page += 1;
+        let mut call = Call::new(name, Method::GET, wire::path(subject)).query("page", number.to_string());
+        call = call.query("set", PAGE.to_string());
+        if let Some((key, value)) = search {
+            call = call.query(key, value);
+        }
+        wire::page(subject, &self.call(call).await?)
+    }
+
+    /// One search; `None` where its answer cannot be relied on: refused, not on one page, or with rows that do not match,
+    /// which show that it was ignored.
+    async fn search(&self, subject: Subject, key: &Key, value: &str) -> Result<Option<Vec<Account>>, ProviderError> {
+        let search = match subject {
+            Subject::User => "search.username",
+            Subject::Group => "search.name",
+        };
+        let Page { accounts, total } = match self.page(subject, 1, Some((search, value))).await {
+            Err(error) if shape::is_no_search(&error) => return Ok(None),
+            page => page?,
+        };
+        let is_whole = total.is_none_or(|total| total == accounts.len());
+        let table = CAPABILITIES.fields(subject);
+        let all_match = accounts.iter().all(|account| matches_key(table, account, key));
+        if is_whole && all_match { shape::distinct(accounts, wire::path(subject)).map(Some) } else { Ok(None) }
+    }
+
+    /// The account that a create made without showing it.
+    ///
+    /// Errors: it cannot be found, or not now: it is there all the same.
+    async fn just_made(&self, subject: Subject, changes: &Changes) -> Result<Account, ProviderError> {
+        let field = wire::key(subject);
+        let value = changes.fields.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let desired = Desired { keys: vec![Key { field, value }], ..Desired::default() };
+        let in_doubt = |error| ProviderError { delivery: Delivery::Unknown, ..error };
+        match self.find(subject, &desired).await.map_err(in_doubt)?.as_slice() {
+            [one] => Ok(one.clone()),
+            found => Err(shape::nonsense(wire::path(subject), &format!("nothing, and {} found after it", found.len()))),
         }
     }
 
-    /// What the record of a user in an application holds for staff; empty when there is no record.
+    /// What the record of a user in an application holds for staff; empty when there is no record, or none that can be read:
+    /// only the PUT is documented (docs/user-creation).
     async fn staff(&self, user: &str, application: &str) -> Result<Map<String, Value>, ProviderError> {
         let path = format!("/apps/{}", segment(application));
         match self.call(Call::new("apps.read", Method::GET, path).query("user", user)).await {
             Ok(record) => Ok(record.get("staff").and_then(Value::as_object).cloned().unwrap_or_default()),
-            Err(error) if error.kind == ErrorKind::NotFound => Ok(Map::new()),
+            Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Unsupported) => Ok(Map::new()),
             Err(error) => Err(error),
         }
     }
@@ -145,6 +169,10 @@ impl Pegasus {
             Some(until),
         ))
     }
+}
+
+fn whoami() -> Call {
+    Call::new("whoami", Method::GET, "/user")
 }
 
 /// The path of one user or group.
@@ -171,32 +199,49 @@ impl Provider for Pegasus {
     }
 
     async fn whoami(&self) -> Result<String, ProviderError> {
-        let me = self.call(Call::new("whoami", Method::GET, "/user")).await?;
+        let me = wire::judge(&self.session.send(&self.transport, whoami()).await?)?;
         let me = shape::object(&me, "/user")?;
         let name = ["username", "email", "id"].iter().find_map(|field| me.get(*field).and_then(shape::id));
         name.ok_or_else(|| shape::nonsense("/user", "no username"))
     }
 
+    /// Page by page until there are as many as there shall be, or no more.
     async fn list(&self, subject: Subject) -> Result<Vec<Account>, ProviderError> {
-        self.pages(subject, None).await
+        let path = wire::path(subject);
+        let mut accounts = Vec::new();
+        for number in 1.. {
+            let Page { accounts: found, total } = self.page(subject, number, None).await?;
+            let count = found.len();
+            accounts.extend(found);
+            match total {
+                Some(total) if accounts.len() < total && count > 0 => {}
+                None if count == PAGE => {}
+                Some(total) if accounts.len() != total => {
+                    let what = format!("{} entries of {total}: a listing that is not whole", accounts.len());
+                    return Err(shape::nonsense(path, &what));
+                }
+                Some(_) | None => break,
+            }
+        }
+        shape::distinct(accounts, path)
     }
 
-    /// By `search.<key>`; documented for groups, uncertain for users: rows that do not match show that it was ignored,
-    /// and then the whole listing answers.
+    /// By `search.<key>`, which is documented for groups and uncertain for users; where it cannot be relied on, the whole
+    /// listing answers.
     async fn find(&self, subject: Subject, desired: &Desired) -> Result<Vec<Account>, ProviderError> {
         let table = CAPABILITIES.fields(subject);
         let Some(key) = desired.keys.first() else { return Ok(Vec::new()) };
-        let matching = |accounts: Vec<Account>| -> Vec<Account> {
-            accounts.into_iter().filter(|account| matches_key(table, account, key)).collect()
-        };
-        let search = match subject {
-            Subject::User => "search.username",
-            Subject::Group => "search.name",
-        };
-        let found = self.pages(subject, Some((search, &key.value))).await?;
-        let all = found.len();
-        let found = matching(found);
-        if found.len() == all { Ok(found) } else { Ok(matching(self.list(subject).await?)) }
+        for spelling in wire::spellings(table, key) {
+            match self.search(subject, key, &spelling).await? {
+                Some(found) if found.is_empty() => {}
+                Some(found) => return Ok(found),
+                None => {
+                    let all = self.list(subject).await?;
+                    return Ok(all.into_iter().filter(|account| matches_key(table, account, key)).collect());
+                }
+            }
+        }
+        Ok(Vec::new())
     }
 
     async fn read(&self, subject: Subject, id: &str) -> Result<Option<Account>, ProviderError> {
@@ -217,10 +262,11 @@ impl Provider for Pegasus {
         let made = self
             .call(Call::new(operation(subject, Verb::Create), Method::POST, wire::path(subject)).json(body))
             .await?;
-        wire::account(subject, &made)
+        if made.is_null() { self.just_made(subject, changes).await } else { wire::account(subject, &made) }
     }
 
-    /// Read-modify-write: the reference does not say that fields left out of a PUT stay, so what was read goes along.
+    /// Read-modify-write: the reference does not say that fields left out of a PUT stay, so what was read goes along, and
+    /// what cannot be read.
     async fn update(
         &self,
         subject: Subject,
@@ -228,7 +274,8 @@ impl Provider for Pegasus {
         changes: &Changes,
         password: Option<&SecretString>,
     ) -> Result<(), ProviderError> {
-        let after = current.clone().with(changes);
+        let mut after = current.clone().with(changes);
+        after.fields.extend(changes.alongside.clone());
         let body = wire::body(after.fields, after.groups.as_ref(), password);
         self.call(Call::new(operation(subject, Verb::Update), Method::PUT, one(subject, &current.id)).json(body))
             .await?;

@@ -9,7 +9,7 @@ use crate::api::group::GroupProvider;
 use crate::api::user::{PegasusUser, Scope, UserProvider};
 use crate::api::{PlatformGroupSpec, PlatformUserSpec};
 use crate::plan::{Account, Compare, Desired, Field, Fields, Key, Subject};
-use crate::providers::error::ProviderError;
+use crate::providers::error::{ErrorKind, ProviderError};
 use crate::providers::http::Answer;
 use crate::providers::shape::{self, put};
 
@@ -41,7 +41,7 @@ pub const GROUP: &[Field] = &[
     Field::new("address_2", Compare::Exact),
     Field::new("city", Compare::Exact),
     Field::new("country", Compare::Exact),
-    Field::new("logo", Compare::Exact),
+    Field::new("logo", Compare::Shy),
 ];
 
 /// The collection's path.
@@ -50,6 +50,21 @@ pub fn path(subject: Subject) -> &'static str {
         Subject::User => "/users",
         Subject::Group => "/groups",
     }
+}
+
+/// The natural key's field.
+pub fn key(subject: Subject) -> &'static str {
+    match subject {
+        Subject::User => "username",
+        Subject::Group => "name",
+    }
+}
+
+/// What to search for, one after the other: a value with blanks also in double quotes, as a client of the vendor's own does
+/// (qconnect_pass_wizard); the documents do not say whether it must be.
+pub fn spellings(table: &[Field], key: &Key) -> Vec<String> {
+    let quoted = key.value.contains(char::is_whitespace).then(|| format!("\"{}\"", key.value));
+    shape::spellings(table, key).into_iter().chain(quoted).collect()
 }
 
 /// The user that a manifest describes.
@@ -64,6 +79,7 @@ pub fn desire_user(spec: &PlatformUserSpec) -> Desired {
         keys: vec![Key { field: "username", value: username.clone() }],
         needs_password: send_email != Some(true),
         privileged: privilege(&block),
+        roles: block.roles.iter().flatten().map(i64::to_string).collect(),
         grants: block.applications.clone().unwrap_or_default(),
         ..Desired::default()
     };
@@ -137,7 +153,7 @@ pub fn desire_group(name: &str, spec: &PlatformGroupSpec) -> Desired {
 
 /// A user or group as Pegasus shows it.
 ///
-/// Errors: an entry that is no object or has no id.
+/// Errors: an entry that is no object or has no id, or groups that make no sense.
 pub fn account(subject: Subject, entry: &Value) -> Result<Account, ProviderError> {
     let said = path(subject);
     let table = match subject {
@@ -153,22 +169,57 @@ pub fn account(subject: Subject, entry: &Value) -> Result<Account, ProviderError
     };
     match subject {
         Subject::User => {
-            account.groups = Some(ids(object.get("groups")));
+            account.groups = groups(object.get("groups"))?;
+            account.roles = elements(object.get("roles")).filter_map(element_id).collect();
             account.privileged = privilege_of(object);
         }
         Subject::Group => {
-            // An unset logo is written as null and shown as false (docs/user-creation).
-            if account.fields.get("logo") == Some(&Value::Bool(false)) {
-                account.fields.insert("logo".into(), Value::Null);
-            }
+            // A logo is written as an address or null and shown as false, when there is none (docs/user-creation), or always.
+            account.fields.retain(|name, shown| name != "logo" || !shown.is_boolean());
             account.in_use = in_use(object);
         }
     }
     Ok(account)
 }
 
-fn ids(list: Option<&Value>) -> BTreeSet<String> {
-    list.and_then(Value::as_array).into_iter().flatten().filter_map(shape::id).collect()
+/// The groups of a user; `None` where they are not shown: that is not the same as none.
+///
+/// Errors: anything but ids, or objects that have one. What is not understood would be lost with the next PUT.
+fn groups(list: Option<&Value>) -> Result<Option<BTreeSet<String>>, ProviderError> {
+    let Some(list) = list.filter(|list| !list.is_null()) else { return Ok(None) };
+    let all: Option<BTreeSet<String>> = list.as_array().and_then(|list| list.iter().map(element_id).collect());
+    all.map(Some).ok_or_else(|| shape::nonsense(path(Subject::User), "groups that are no list of ids"))
+}
+
+fn elements(list: Option<&Value>) -> impl Iterator<Item = &Value> {
+    list.and_then(Value::as_array).into_iter().flatten()
+}
+
+fn element_id(element: &Value) -> Option<String> {
+    shape::id(element.get("id").unwrap_or(element))
+}
+
+/// Accounts of one page of a listing, and how many there are on all pages where the server says so.
+#[derive(Debug)]
+pub struct Page {
+    /// What is on it.
+    pub accounts: Vec<Account>,
+    /// Entries on all pages.
+    pub total: Option<usize>,
+}
+
+/// A page `{set, page, pages, total, data}` (docs/api-overview), or a bare array, which a client of the vendor's own takes as
+/// well (qconnect_pass_wizard).
+///
+/// Errors: anything else.
+pub fn page(subject: Subject, answer: &Value) -> Result<Page, ProviderError> {
+    let said = path(subject);
+    let (entries, total) = match answer.as_array() {
+        Some(entries) => (entries.as_slice(), None),
+        None => (shape::list(answer, "data", said)?, Some(shape::count(answer, "total", said)?)),
+    };
+    let accounts = entries.iter().map(|entry| account(subject, entry)).collect::<Result<_, _>>()?;
+    Ok(Page { accounts, total })
 }
 
 fn privilege_of(object: &Map<String, Value>) -> Option<String> {
@@ -205,6 +256,21 @@ pub fn body(fields: Fields, groups: Option<&BTreeSet<String>>, password: Option<
         body.insert("password".into(), json!(password.expose_secret()));
     }
     body.into()
+}
+
+/// The JSON of a successful answer; null where it has none, which the documents allow for 201 (reference: status table).
+///
+/// Errors: any other status.
+pub fn judge(answer: &Answer) -> Result<Value, ProviderError> {
+    if answer.is_success() { answer.content() } else { Err(refusal(answer)) }
+}
+
+/// A 401 to someone whose token is taken (reference: status table).
+pub fn denied(answer: &Answer) -> ProviderError {
+    let mut error = refusal(answer);
+    error.kind = ErrorKind::PermissionDenied;
+    error.message += ": the login works but lacks the scope, or shares no group with the account";
+    error
 }
 
 /// A refusal; errors carry `message` (reference: the 429 body; assumed for the others).

@@ -41,6 +41,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     deletes: true,
     switch: Some(Switch { field: "disabled", blocked: true }),
     groups: GroupSupport::Managed,
+    named_roles: false,
     checkable: true,
     default_limits: Limits { per_minute: 120, burst: 20, concurrency: 4 },
 };

@@ -188,7 +188,7 @@ pub fn countries(answer: &Value, said: &str) -> Result<Catalog, ProviderError> {
     let countries = countries.ok_or_else(|| shape::nonsense(said, "no map under countries"))?;
     let entry = |(id, name): (&String, &Value)| {
         let name = name.as_str().ok_or_else(|| shape::nonsense(said, "a country without a name"))?;
-        Ok(CatalogEntry { catalog: COUNTRY, id: id.clone(), name: name.into() })
+        Ok(CatalogEntry { catalog: COUNTRY, id: id.clone(), name: name.into(), privileged: false })
     };
     Ok(Catalog { entries: countries.iter().map(entry).collect::<Result<_, ProviderError>>()? })
 }
@@ -197,7 +197,7 @@ pub fn countries(answer: &Value, said: &str) -> Result<Catalog, ProviderError> {
 ///
 /// Errors: a user without country and time zone, or with more than one group, is `Invalid`.
 pub fn body(subject: Subject, changes: &Changes, password: Option<&SecretString>) -> Result<Value, ProviderError> {
-    let Changes { fields, groups, password: _ } = changes;
+    let Changes { fields, groups, password: _, alongside: _ } = changes;
     if subject == Subject::User && REQUIRED.iter().any(|name| !fields.contains_key(*name)) {
         let message = "Plaspy makes no user without country and time zone: \
             set spec.provider.plaspy.country and spec.provider.plaspy.timeZone";

@@ -38,6 +38,8 @@ fn unauthenticated_once(vendor: Vendor, operation: &str) -> Vec<&'static str> {
     match (vendor, operation) {
         (Vendor::Industrility, _) => vec!["WaitingForCredential", "Created"],
         (_, "login") => vec!["Unauthenticated"],
+        // The token is taken, so that it is a missing scope, until the next look.
+        (Vendor::Pegasus, operation) if operation != "whoami" => [&["PermissionDenied"], WELL].concat(),
         _ => WELL.to_vec(),
     }
 }
@@ -48,6 +50,8 @@ fn refusal(vendor: Vendor, operation: &str, status: u16) -> Vec<&'static str> {
     match status {
         // Pegasus answers 401 also for a missing scope: GET /user tells.
         401 if vendor == Vendor::Pegasus && !is_login && operation != "whoami" => vec!["PermissionDenied"],
+        // A search that is not offered: the listing answers.
+        404 | 422 if operation.ends_with("find") => WELL.to_vec(),
         401 if act.is_about_credential() => vec!["Unauthenticated"],
         401 => vec!["WaitingForCredential"],
         403 if is_login => vec!["PermissionDenied", "Unauthenticated"],

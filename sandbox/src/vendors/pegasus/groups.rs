@@ -52,15 +52,15 @@ pub fn view(state: &State, group: &Value) -> Value {
     let mut shown = group.clone();
     shown["users"] =
         state.users.iter().filter(|user| users::is_member(user, &group["id"])).map(|user| user["id"].clone()).collect();
-    if shown["logo"].is_null() {
-        shown["logo"] = json!(false);
+    if shown["logo"].is_null() || state.options.pegasus.logo_as_flag {
+        shown["logo"] = json!(!shown["logo"].is_null());
     }
     shown
 }
 
 pub fn list(state: &State, request: &Request) -> Result<Response, Refusal> {
     let view = |group: &Value| view(state, group);
-    paging::page(request, state.groups.iter(), view, true)
+    paging::page(&state.options.pegasus, request, state.groups.iter(), view, true)
 }
 
 pub fn read(state: &State, request: &Request) -> Result<Response, Refusal> {

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::vendors::http::{Refusal, Request, Response};
+use crate::vendors::options::PegasusOptions;
 use crate::vendors::table::text;
 
 const PAGE: usize = 200;
@@ -10,6 +11,7 @@ const LARGEST_PAGE: usize = 1000;
 
 /// The page of `rows` that is asked for, each row as `view` shows it.
 pub fn page<'a>(
+    options: &PegasusOptions,
     request: &Request,
     rows: impl Iterator<Item = &'a Value>,
     view: impl Fn(&Value) -> Value,
@@ -20,7 +22,11 @@ pub fn page<'a>(
     let size = request.positive("set", PAGE)?.min(LARGEST_PAGE);
     let mut rows: Vec<&Value> = rows.collect();
     if search && request.query.keys().any(|name| name.starts_with("search.")) {
-        rows.retain(|row| matches(request, &view(row)));
+        rows.retain(|row| matches(options, request, &view(row)));
+    }
+    if options.bare_lists {
+        let all = rows.iter().map(|row| select(request, view(row))).collect();
+        return Ok(Response::new(200, Value::Array(all)));
     }
     let data: Vec<Value> =
         rows.iter().skip(size.saturating_mul(number - 1)).take(size).map(|row| select(request, view(row))).collect();
@@ -35,11 +41,12 @@ pub fn page<'a>(
 }
 
 /// Every `search.<key>` must equal the value, case counts; dotted keys go into objects, quotes around the value are dropped.
-fn matches(request: &Request, row: &Value) -> bool {
+fn matches(options: &PegasusOptions, request: &Request, row: &Value) -> bool {
     request.query.iter().filter_map(|(name, wanted)| Some((name.strip_prefix("search.")?, wanted))).all(
         |(key, wanted)| {
             let found = key.split('.').fold(row, |value, part| &value[part]);
-            text(found) == wanted.trim_matches('"')
+            let is_torn = options.search_needs_quotes && wanted.contains(' ') && !wanted.starts_with('"');
+            text(found) == wanted.trim_matches('"') && !is_torn
         },
     )
 }

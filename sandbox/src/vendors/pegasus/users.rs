@@ -65,6 +65,21 @@ pub fn make(state: &mut State, given: Map<String, Value>) -> Value {
         "id": id,
         "username": given.get("email"),
         "email": given.get("username"),
+        "password": null,
+        "applications": {},
+        "date_joined": joined,
+        "last_login": joined,
+        "__created": now,
+        "__updated": now,
+        "__version": VERSION,
+    });
+    let base = overlay(base, blank());
+    overlay(base, given)
+}
+
+/// What a user has who was given nothing.
+fn blank() -> Map<String, Value> {
+    let blank = json!({
         "first_name": "",
         "last_name": "",
         "groups": [],
@@ -76,15 +91,10 @@ pub fn make(state: &mut State, given: Map<String, Value>) -> Value {
         "prefs": {},
         "scopes": {},
         "access": "basic",
-        "password": null,
-        "applications": {},
-        "date_joined": joined,
-        "last_login": joined,
-        "__created": now,
-        "__updated": now,
-        "__version": VERSION,
+        "app_url": null,
+        "logo_url": null,
     });
-    overlay(base, given)
+    blank.as_object().cloned().unwrap_or_default()
 }
 
 /// A user as the API shows it.
@@ -95,6 +105,12 @@ pub fn view(state: &State, user: &Value) -> Value {
         shown["scopes"] = SCOPES.iter().map(|scope| (*scope, "w")).collect();
     } else if state.options.pegasus.inherited_scopes {
         shown["scopes"] = inherited(&user["scopes"]);
+    }
+    if state.options.pegasus.groups_hidden {
+        return without(&shown, &["groups"]);
+    }
+    if state.options.pegasus.groups_as_objects {
+        shown["groups"] = user["groups"].as_array().into_iter().flatten().map(|id| json!({"id": id})).collect();
     }
     shown
 }
@@ -118,9 +134,9 @@ pub fn list(state: &State, request: &Request) -> Result<Response, Refusal> {
     match wanted("search.username").or(wanted("search.email")) {
         Some(key) => {
             let candidates = state.users.with_key(key.trim_matches('"'));
-            paging::page(request, candidates, view, searches)
+            paging::page(&state.options.pegasus, request, candidates, view, searches)
         }
-        None => paging::page(request, state.users.iter(), view, searches),
+        None => paging::page(&state.options.pegasus, request, state.users.iter(), view, searches),
     }
 }
 
@@ -149,8 +165,11 @@ pub fn create(state: &mut State, request: &Request) -> Result<Response, Refusal>
 pub fn update(state: &mut State, request: &Request) -> Result<Response, Refusal> {
     let body = request.object()?;
     SCHEMA.part(&body)?;
-    let user = find(state, request.last())?.clone();
+    let mut user = find(state, request.last())?.clone();
     check(state, &body, request.last())?;
+    if state.options.pegasus.put_replaces {
+        user = overlay(user, blank());
+    }
     let mut user = overlay(user, body);
     Pegasus.touch(&mut user);
     let shown = view(state, &user);
