@@ -166,7 +166,7 @@ impl<K: Shelved> Case<'_, K> {
         }
     }
 
-    async fn update(&self, account: &Account, changes: &Changes) -> Result<(), Stop> {
+    pub(super) async fn update(&self, account: &Account, changes: &Changes) -> Result<(), Stop> {
         let password = self.password.due().filter(|_| changes.password);
         self.connection.provider.update(K::SUBJECT, account, changes, password).await?;
         self.log("update", &account.id, &changes.names());

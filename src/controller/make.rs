@@ -271,14 +271,25 @@ impl<K: Shelved> Case<'_, K> {
         } else {
             self.made();
             self.bind(&account, false).await?;
-            for step in steps {
-                if let Step::Grant { application, rights } = step {
-                    self.grant(&account.id, &application, &rights).await?;
-                }
-            }
+            self.follow_up(&account, steps).await?;
             self.remember(&empty).await?;
         }
         Ok(Deed::Created)
+    }
+
+    /// What a create does not carry: fields that it does not take, and rights in applications.
+    async fn follow_up(&self, made: &Account, steps: Vec<Step>) -> Result<(), Stop> {
+        for step in steps {
+            match step {
+                Step::Update(changes) => {
+                    self.update(made, &changes).await?;
+                    self.connection.wrote(K::SUBJECT, &made.id, Some(made.clone().with(&changes)));
+                }
+                Step::Grant { application, rights } => self.grant(&made.id, &application, &rights).await?,
+                Step::Create(_) => {}
+            }
+        }
+        Ok(())
     }
 
     /// Notes what the create call carried: all but rights in applications, which are calls of their own.

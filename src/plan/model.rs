@@ -30,19 +30,27 @@ pub struct Field {
     pub compare: Compare,
     /// Whether the vendor refuses to change it after creation.
     pub fixed: bool,
+    /// What every fresh account has in it, where a create does not take it.
+    pub initial: Option<bool>,
 }
 
 impl Field {
     /// A field that may change.
     #[must_use]
     pub const fn new(name: &'static str, compare: Compare) -> Self {
-        Self { name, compare, fixed: false }
+        Self { name, compare, fixed: false, initial: None }
     }
 
     /// A field that stays as it was created.
     #[must_use]
     pub const fn fixed(name: &'static str, compare: Compare) -> Self {
-        Self { name, compare, fixed: true }
+        Self { name, compare, fixed: true, initial: None }
+    }
+
+    /// A field that a create does not take, and that is `initial` in a fresh account.
+    #[must_use]
+    pub const fn after_create(name: &'static str, compare: Compare, initial: bool) -> Self {
+        Self { name, compare, fixed: false, initial: Some(initial) }
     }
 }
 

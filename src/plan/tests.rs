@@ -124,6 +124,22 @@ fn rights_in_an_application_are_granted_after_the_user_and_once() {
     assert_eq!(steps(&wanted, Some(&account(json!({"phone": "1"}))), &sent, &[]), []);
 }
 
+#[rstest]
+#[case::as_made(Some(true), None)]
+#[case::otherwise(Some(false), Some(false))]
+#[case::not_managed(None, None)]
+fn what_a_create_does_not_take_follows_it(#[case] wanted: Option<bool>, #[case] sent: Option<bool>) {
+    let table = [Field::new("phone", Compare::Exact), Field::after_create("is_active", Compare::Exact, true)];
+    let mut wanted = desired(wanted.map_or(json!({}), |active| json!({"is_active": active})));
+    wanted.fields.insert("phone".into(), json!("1"));
+    let known = Known { sent: &Sent::default(), added: &BTreeSet::new(), password_due: true };
+    let create = Changes { fields: [("phone".into(), json!("1"))].into(), password: true, ..Changes::default() };
+    let after =
+        sent.map(|active| Changes { fields: [("is_active".into(), json!(active))].into(), ..Changes::default() });
+    let expected: Vec<Step> = [Step::Create(create)].into_iter().chain(after.map(Step::Update)).collect();
+    assert_eq!(plan(&table, &wanted, None, known).unwrap(), expected);
+}
+
 const CAPABLE: Capabilities = Capabilities {
     user_fields: TABLE,
     group_fields: &[],

@@ -217,7 +217,7 @@ impl Provider for Amani {
         if subject == Subject::Group {
             return Err(unsupported(READ_ONLY));
         }
-        let body = wire::create_body(&changes.fields, changes.groups.as_ref(), password);
+        let body = wire::body(changes.fields.clone(), changes.groups.as_ref(), password);
         let made = self.call(Call::new("users.create", Method::POST, USERS).json(body)).await?;
         wire::account(subject, &made)
     }

@@ -11,13 +11,14 @@ use crate::providers::error::{ErrorKind, ProviderError};
 use crate::providers::http::Answer;
 use crate::providers::shape::{self, put};
 
-/// Writable fields of a user (seed 001; that `is_active` can be written is assumed, as Studio's Block does it).
+/// Writable fields of a user (seed 001). That `is_active` can be written is assumed, as Studio's Block does it; the table of
+/// a create lacks it, and users are made active.
 pub const USER: &[Field] = &[
     Field::new("email", Compare::FoldCase),
     Field::new("first_name", Compare::Exact),
     Field::new("last_name", Compare::Exact),
     Field::new("phone", Compare::Exact),
-    Field::new("is_active", Compare::Exact),
+    Field::after_create("is_active", Compare::Exact, true),
 ];
 
 /// What is looked at in a role; roles are never written.
@@ -166,14 +167,7 @@ fn page_number(next: &str) -> Option<usize> {
     query.split('&').find_map(|pair| pair.strip_prefix("page="))?.parse().ok()
 }
 
-/// The body of a POST. `is_active` is not in the table of a create (seed 001): users are made active.
-pub fn create_body(fields: &Fields, groups: Option<&BTreeSet<String>>, password: Option<&SecretString>) -> Value {
-    let mut fields = fields.clone();
-    fields.remove("is_active");
-    body(fields, groups, password)
-}
-
-/// The body of a PATCH: what changes, and nothing else.
+/// The body of a POST or PATCH: what is given, and nothing else.
 pub fn body(fields: Fields, groups: Option<&BTreeSet<String>>, password: Option<&SecretString>) -> Value {
     let mut body: Map<String, Value> = fields.into_iter().collect();
     if let Some(groups) = groups {
@@ -242,13 +236,6 @@ mod tests {
         assert_eq!(account.privileged, None);
         assert!(!account.fields.contains_key("company"));
         assert_eq!(body(Fields::new(), Some(&groups), None), json!({"groups": [10, 2]}));
-    }
-
-    #[test]
-    fn a_create_does_not_carry_is_active() {
-        let fields = Fields::from([("email".into(), json!("ada@example.com")), ("is_active".into(), json!(false))]);
-        let body = create_body(&fields, None, Some(&"fake-password".into()));
-        assert_eq!(body, json!({"email": "ada@example.com", "password": "fake-password"}));
     }
 
     #[rstest]

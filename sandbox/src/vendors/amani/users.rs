@@ -92,6 +92,9 @@ pub fn read(state: &State, request: &Request) -> Result<Response, Refusal> {
 pub fn create(state: &mut State, request: &Request) -> Result<Response, Refusal> {
     let body = request.object()?;
     SCHEMA.whole(&body)?;
+    if body.contains_key("is_active") {
+        return Err(Refusal::malformed_as(400, "is_active: not in the table of a create"));
+    }
     check(state, &body, "")?;
     let user = make(state, body);
     let shown = view(state, &user);
