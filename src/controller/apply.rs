@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use secrecy::SecretString;
 use tracing::info;
 
 use super::connection::Connection;
 use super::context::Context;
 use super::outcome::{Deed, Done, Stop};
-use super::password::Password;
+use super::password::{self, Password};
 use super::record::{self, Shelved};
 use crate::api::Reason;
 use crate::api::conditions::Verdict;
@@ -167,10 +168,20 @@ impl<K: Shelved> Case<'_, K> {
     }
 
     pub(super) async fn update(&self, account: &Account, changes: &Changes) -> Result<(), Stop> {
-        let password = self.password.due().filter(|_| changes.password);
-        self.connection.provider.update(K::SUBJECT, account, changes, password).await?;
-        self.log("update", &account.id, &changes.names());
+        let password = self.password_beside(changes).await?;
+        self.connection.provider.update(K::SUBJECT, account, changes, password.as_ref()).await?;
+        let sent = Changes { password: password.is_some(), ..changes.clone() };
+        self.log("update", &account.id, &sent.names());
         Ok(())
+    }
+
+    /// The password that goes along with `changes`: a new one, or where the vendor insists, the present one once more.
+    async fn password_beside(&self, changes: &Changes) -> Result<Option<SecretString>, Stop> {
+        let insists = self.connection.provider.capabilities().change_needs_password;
+        match self.password.due().filter(|_| changes.password || insists) {
+            None if insists => password::present(self.context, &*self.object).await,
+            due => Ok(due.cloned()),
+        }
     }
 
     pub(super) async fn grant(

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use kube::ResourceExt;
+use secrecy::SecretString;
 use serde_json::json;
 use tracing::info;
 
@@ -11,7 +12,7 @@ use super::context::Context;
 use super::managed::user_wish;
 use super::outcome::{Deed, Farewell, Stop};
 use super::record::{self, Shelved};
-use super::{access, brake, heir, make, preview, resolve, rights, salvage};
+use super::{access, brake, heir, make, password, preview, resolve, rights, salvage};
 use crate::api::conditions::Verdict;
 use crate::api::status::Identity;
 use crate::api::{ObjectKey, Reason};
@@ -125,7 +126,7 @@ async fn at_the_vendor<K: Shelved>(
                 context.wake(object.key());
                 return Err(Stop::Parked);
             }
-            let deed = take_away(object, &connection, &account, decided).await?;
+            let deed = take_away(context, object, &connection, &account, decided).await?;
             (deed, format!("the account {} at {}", account.id, connection.account))
         }
     };
@@ -246,6 +247,7 @@ fn check<K: Shelved>(
 }
 
 async fn take_away<K: Shelved>(
+    context: &Context,
     object: &Arc<K>,
     connection: &Connection,
     account: &Account,
@@ -256,7 +258,8 @@ async fn take_away<K: Shelved>(
         let fields = [(switch.field.to_owned(), json!(switch.blocked))].into();
         let changes = Changes { fields, ..Changes::default() };
         if account.fields.get(switch.field) != Some(&json!(switch.blocked)) {
-            provider.update(K::SUBJECT, account, &changes, None).await?;
+            let password = password_beside(context, object, connection).await?;
+            provider.update(K::SUBJECT, account, &changes, password.as_ref()).await?;
         }
         Deed::Disabled
     } else {
@@ -271,6 +274,23 @@ async fn take_away<K: Shelved>(
     };
     info!(object = %object.key(), credential = %connection.key, account = account.id, operation = %deed, "vendor write");
     Ok(deed)
+}
+
+/// The user's password where no change is taken without it.
+///
+/// Errors: it cannot be had; taking away waits for it, and says so.
+async fn password_beside<K: Shelved>(
+    context: &Context,
+    object: &Arc<K>,
+    connection: &Connection,
+) -> Result<Option<SecretString>, Stop> {
+    if !connection.provider.capabilities().change_needs_password {
+        return Ok(None);
+    }
+    password::present(context, &**object).await.map_err(|stop| match stop {
+        Stop::Verdict(Verdict { message, .. }) => blocked(object, &message),
+        other => other,
+    })
 }
 
 /// The vendor holds on to a group that is not empty.

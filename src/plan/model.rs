@@ -260,6 +260,8 @@ pub struct Capabilities {
     pub filter: bool,
     /// Whether a user can be changed after creation.
     pub updates: bool,
+    /// Whether no change of a user is taken without the user's password, so that each sets it again.
+    pub change_needs_password: bool,
     /// Whether a user can be removed.
     pub deletes: bool,
     /// How log-in is blocked, if it can be.

@@ -147,6 +147,7 @@ const CAPABLE: Capabilities = Capabilities {
     listable: true,
     filter: true,
     updates: true,
+    change_needs_password: false,
     deletes: true,
     switch: Some(Switch { field: "is_active", blocked: false }),
     groups: GroupSupport::Managed,

@@ -1,9 +1,11 @@
 //! What Amani's documents leave open, each way it may be meant.
 
+use k8s_openapi::api::core::v1::Secret;
 use serde_json::{Value, json};
+use usher::api::PlatformUser;
 use usher_sandbox::vendors::{Fault, FaultKind, Options, Vendor};
 
-use crate::contract::PASSWORD;
+use crate::contract::{PASSWORD, message};
 use crate::scene::{Scene, merge};
 
 fn ada(further: Value) -> Value {
@@ -39,4 +41,43 @@ async fn a_block_that_failed_after_the_create_is_made_up_for() {
     scene.user_ready("ada").await;
     assert_eq!(scene.vendor.user("ada@example.com").unwrap()["is_active"], false);
     assert_eq!(scene.vendor.count("users.create"), 1);
+}
+
+async fn insisting() -> Scene {
+    amani(|options| options.amani.patch_requires_credentials = true, json!({"patchRequiresCredentials": true})).await
+}
+
+#[tokio::test]
+async fn an_amani_that_insists_on_credentials_gets_them_with_every_change() {
+    let scene = insisting().await;
+    scene.user("ada", ada(json!({"active": false}))).await;
+    scene.user_ready("ada").await;
+    scene.user("ada", ada(json!({"active": true, "phone": "2"}))).await;
+    scene.user_ready("ada").await;
+    let account = scene.vendor.user("ada@example.com").unwrap();
+    assert_eq!((&account["phone"], &account["is_active"]), (&json!("2"), &json!(true)));
+    scene.vendor.edit_user("ada@example.com", json!({"password": "Fake-Other-Passw0rd", "phone": "9"}));
+    scene.sweep("1").await;
+    scene.vendor_until("the repair", |vendor| vendor.user("ada@example.com").unwrap()["phone"] == "2").await;
+    assert_eq!(scene.vendor.user("ada@example.com").unwrap()["password"], PASSWORD);
+    scene.delete::<PlatformUser>("ada").await;
+    scene.until_gone::<PlatformUser>("ada").await;
+    assert_eq!(scene.vendor.user("ada@example.com").unwrap()["is_active"], false);
+    assert_eq!(scene.vendor.violations(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_insisting_amani_whose_secret_is_gone_blocks_the_removal_and_names_the_secret() {
+    let scene = insisting().await;
+    scene.user("ada", ada(json!({}))).await;
+    scene.user_ready("ada").await;
+    scene.delete::<Secret>("login").await;
+    scene.user("ada", ada(json!({"phone": "2"}))).await;
+    scene.user_says("ada", "WaitingForSecret").await;
+    scene.delete::<PlatformUser>("ada").await;
+    let user = scene.user_says("ada", "DeletionBlocked").await;
+    assert!(message(&user).contains("Secret"), "{}", message(&user));
+    scene.secret("login", &json!({"password": PASSWORD})).await;
+    scene.until_gone::<PlatformUser>("ada").await;
+    assert_eq!(scene.vendor.user("ada@example.com").unwrap()["is_active"], false);
 }

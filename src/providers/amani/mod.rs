@@ -41,6 +41,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     listable: true,
     filter: false,
     updates: true,
+    change_needs_password: false,
     deletes: false,
     switch: Some(Switch { field: "is_active", blocked: false }),
     groups: GroupSupport::ReadOnly,
@@ -50,6 +51,10 @@ pub const CAPABILITIES: Capabilities = Capabilities {
 
 /// What an Amani can do that has no listing of users, which no document promises.
 const UNLISTED: Capabilities = Capabilities { listable: false, ..CAPABILITIES };
+/// What an Amani can do that insists on e-mail and password in every PATCH, as the table of seed 001 has it.
+const INSISTING: Capabilities = Capabilities { change_needs_password: true, ..CAPABILITIES };
+/// What an Amani can do that is both.
+const UNLISTED_INSISTING: Capabilities = Capabilities { listable: false, ..INSISTING };
 
 /// One credential's way to Amani.
 pub struct Amani {
@@ -147,7 +152,12 @@ fn no_page(subject: Subject, number: usize, mut error: ProviderError) -> Provide
 #[async_trait]
 impl Provider for Amani {
     fn capabilities(&self) -> &'static Capabilities {
-        if self.unlisted.load(Ordering::Relaxed) { &UNLISTED } else { &CAPABILITIES }
+        match (self.unlisted.load(Ordering::Relaxed), self.patch_requires_credentials) {
+            (false, false) => &CAPABILITIES,
+            (false, true) => &INSISTING,
+            (true, false) => &UNLISTED,
+            (true, true) => &UNLISTED_INSISTING,
+        }
     }
 
     fn host(&self) -> String {

@@ -27,6 +27,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     listable: false,
     filter: false,
     updates: false,
+    change_needs_password: false,
     deletes: false,
     switch: None,
     groups: GroupSupport::Given,

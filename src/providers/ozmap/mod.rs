@@ -37,6 +37,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     listable: true,
     filter: true,
     updates: true,
+    change_needs_password: false,
     deletes: true,
     switch: None,
     groups: GroupSupport::Managed,

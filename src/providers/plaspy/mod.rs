@@ -38,6 +38,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     listable: true,
     filter: false,
     updates: true,
+    change_needs_password: false,
     deletes: true,
     switch: Some(Switch { field: "disabled", blocked: true }),
     groups: GroupSupport::Managed,
