@@ -15,7 +15,7 @@ use super::{access, rivals};
 use crate::api::status::Creating;
 use crate::api::user::AdoptionPolicy;
 use crate::api::{ObjectKey, Reason};
-use crate::plan::{Account, Desired, Sent, Step, Subject, matches_key};
+use crate::plan::{Account, Desired, Step, Subject, matches_key};
 use crate::providers::{Delivery, ErrorKind, Lane, ProviderError};
 
 /// When to look again while another object makes an account with the same key.
@@ -295,14 +295,14 @@ impl<K: Shelved> Case<'_, K> {
     /// Notes what the create call carried: all but rights in applications, which are calls of their own.
     fn made(&mut self) {
         let created = Desired { grants: BTreeMap::new(), ..self.desired.clone() };
-        self.identity.sent = Sent::of(self.connection.table(K::SUBJECT), &created).text();
+        self.identity.sent = self.sent(&created);
         self.identity.password_version = self.password.version().map(str::to_owned);
     }
 
     /// Writes `creating`, so that an account made from now on is known to be ours even if its answer is lost.
     async fn announce(&mut self) -> Result<(), Stop> {
         // Where nothing can be read, what the first call carries is all that will ever be known of the account.
-        if self.identity.creating.is_none() && !self.connection.provider.capabilities().readable {
+        if self.identity.creating.is_none() && self.blind {
             self.made();
         }
         self.identity.creating = Some(Creating {
@@ -330,7 +330,7 @@ impl<K: Shelved> Case<'_, K> {
 
     /// "It exists", said to a create that repeats one with unknown end: ours, if a look shows so or none is possible.
     async fn own_after_all(&mut self, error: ProviderError) -> Result<Deed, Stop> {
-        if !self.connection.provider.capabilities().readable {
+        if self.blind {
             let id = format!("US-{}", self.desired.key());
             let groups = self.desired.groups.as_ref().map(|groups| groups.wanted.clone());
             self.bind(&Account { id, groups, ..Account::default() }, false).await?;

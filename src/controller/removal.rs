@@ -7,6 +7,7 @@ use secrecy::SecretString;
 use serde_json::json;
 use tracing::info;
 
+use super::apply::believed;
 use super::connection::{Connection, Link};
 use super::context::Context;
 use super::managed::user_wish;
@@ -16,7 +17,9 @@ use super::{access, brake, heir, make, password, preview, resolve, rights, salva
 use crate::api::conditions::Verdict;
 use crate::api::status::Identity;
 use crate::api::{ObjectKey, Reason};
-use crate::plan::{Account, Changes, GroupSupport, Key, Rejection, Removal, Subject, Wish, matches_key, removal};
+use crate::plan::{
+    Account, Changes, Fields, GroupSupport, Key, Rejection, Removal, Subject, Wish, matches_key, removal,
+};
 use crate::providers::{self, ErrorKind, Lane};
 
 /// Fields that name an account, at all vendors.
@@ -192,8 +195,14 @@ async fn look<K: Shelved>(
         let found = connection.provider.find(K::SUBJECT, &desired?).await?;
         return Ok(found.into_iter().find(|account| make::can_be_ours(creating, account, &connection.login)));
     };
-    if let Some(account) = connection.provider.read(K::SUBJECT, id).await? {
-        return Ok(Some(account));
+    match connection.provider.read(K::SUBJECT, id).await {
+        Ok(Some(account)) => return Ok(Some(account)),
+        Ok(None) => {}
+        // What cannot be seen can be blocked all the same.
+        Err(error) if error.kind == ErrorKind::Unsupported && !connection.provider.capabilities().listable => {
+            return Ok(Some(believed(id.clone(), identity, desired?.keys.first(), Fields::new())));
+        }
+        Err(error) => return Err(error.into()),
     }
     is_gone(object, connection, id).await?;
     Ok(None)

@@ -1,6 +1,7 @@
 //! What Amani's documents leave open, each way it may be meant.
 
 use k8s_openapi::api::core::v1::Secret;
+use rstest::rstest;
 use serde_json::{Value, json};
 use usher::api::PlatformUser;
 use usher_sandbox::vendors::{Fault, FaultKind, Options, Vendor};
@@ -80,4 +81,33 @@ async fn an_insisting_amani_whose_secret_is_gone_blocks_the_removal_and_names_th
     scene.secret("login", &json!({"password": PASSWORD})).await;
     scene.until_gone::<PlatformUser>("ada").await;
     assert_eq!(scene.vendor.user("ada@example.com").unwrap()["is_active"], false);
+}
+
+#[rstest]
+#[case::no_such_method(405)]
+#[case::no_such_page(404)]
+#[tokio::test]
+async fn an_amani_that_shows_no_user_is_served_by_what_was_sent(#[case] status: u16) {
+    let change = |options: &mut Options| {
+        options.amani.listing = false;
+        options.amani.reading_refused = Some(status);
+    };
+    let scene = amani(change, json!({})).await;
+    scene.user("ada", ada(json!({"active": true, "groups": [{"externalName": "Reviewer"}]}))).await;
+    scene.user_says("ada", "Synced").await;
+    scene.sweep("1").await;
+    let user = scene.user_says("ada", "Created").await;
+    assert!(message(&user).contains("no way to check"), "{}", message(&user));
+    scene.vendor.clear_calls();
+    let change = json!({"email": "ada.l@example.com", "active": true, "phone": "2", "groups": [{"externalName": "Dispatchers"}]});
+    scene.user("ada", ada(change)).await;
+    scene.user_says("ada", "Created").await;
+    scene.sweep("2").await;
+    scene.compare_user("ada").await;
+    let bodies: Vec<_> = scene.vendor.writes().into_iter().filter_map(|call| call.body).collect();
+    assert_eq!(bodies, [json!({"email": "ada.l@example.com", "phone": "2", "groups": [5]})]);
+    scene.delete::<PlatformUser>("ada").await;
+    scene.until_gone::<PlatformUser>("ada").await;
+    assert_eq!(scene.vendor.user("ada.l@example.com").unwrap()["is_active"], false);
+    assert_eq!(scene.vendor.violations(), Vec::<String>::new());
 }

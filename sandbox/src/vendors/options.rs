@@ -60,13 +60,15 @@ pub struct AmaniOptions {
     pub page_size: Option<usize>,
     /// Whether users can be listed at all (no document says so); when off the answer is 405. On by default.
     pub listing: bool,
+    /// What a GET of one user is answered with where that is no call (no document says it is one); none shows him, the default.
+    pub reading_refused: Option<u16>,
     /// Insist on e-mail and password in every PATCH, as the page "Creating a new user" says. Off by default.
     pub patch_requires_credentials: bool,
 }
 
 impl Default for AmaniOptions {
     fn default() -> Self {
-        Self { page_size: None, listing: true, patch_requires_credentials: false }
+        Self { page_size: None, listing: true, reading_refused: None, patch_requires_credentials: false }
     }
 }
 

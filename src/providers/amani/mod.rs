@@ -64,6 +64,8 @@ pub struct Amani {
     patch_requires_credentials: bool,
     /// Whether the last listing of users was answered with "no such call".
     unlisted: AtomicBool,
+    /// Whether a user was ever read by his id, so that this call exists and its 404 is about the user.
+    shown: AtomicBool,
 }
 
 impl Amani {
@@ -77,6 +79,7 @@ impl Amani {
             session: Session::new(login),
             patch_requires_credentials: settings.patch_requires_credentials.unwrap_or(false),
             unlisted: AtomicBool::new(false),
+            shown: AtomicBool::new(false),
         })
     }
 
@@ -206,15 +209,21 @@ impl Provider for Amani {
     }
 
     /// One role has no address of its own; nor has a user, where the server knows that address for PATCH only.
+    ///
+    /// Errors: `Unsupported` where users are neither listed nor shown.
     async fn read(&self, subject: Subject, id: &str) -> Result<Option<Account>, ProviderError> {
         if subject == Subject::Group {
             return self.pick(subject, id).await;
         }
         match self.call(Call::new("users.read", Method::GET, format!("{USERS}/{}", segment(id)))).await {
-            Ok(entry) => wire::account(subject, &entry).map(Some),
-            Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
-            Err(error) if error.kind == ErrorKind::Unsupported => self.pick(subject, id).await,
-            Err(error) => Err(error),
+            Ok(entry) => {
+                self.shown.store(true, Ordering::Relaxed);
+                wire::account(subject, &entry).map(Some)
+            }
+            Err(error) if error.kind == ErrorKind::NotFound && self.shown.load(Ordering::Relaxed) => Ok(None),
+            Err(error) if !matches!(error.kind, ErrorKind::NotFound | ErrorKind::Unsupported) => Err(error),
+            Err(error) if self.unlisted.load(Ordering::Relaxed) => Err(no_page(subject, 1, error)),
+            Err(_) => self.pick(subject, id).await,
         }
     }
 

@@ -65,6 +65,8 @@ fn refusal(vendor: Vendor, operation: &str, status: u16) -> Vec<&'static str> {
 fn not_found(vendor: Vendor, operation: &str) -> Vec<&'static str> {
     match operation {
         "users.list" if vendor == Vendor::Amani => WELL.to_vec(),
+        // Where no user was ever shown by his id, the listing shows him.
+        "users.read" if vendor == Vendor::Amani => [&["PermissionDenied"], WELL].concat(),
         "users.read" | "groups.read" | "users.update" | "groups.update" | "users.delete" | "groups.delete" => {
             vec!["PermissionDenied"]
         }

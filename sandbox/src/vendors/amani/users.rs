@@ -84,7 +84,11 @@ pub fn list(state: &State, request: &Request) -> Result<Response, Refusal> {
     Ok(Response::new(200, body))
 }
 
+/// A user; by option no call at all.
 pub fn read(state: &State, request: &Request) -> Result<Response, Refusal> {
+    if let Some(status) = state.options.amani.reading_refused {
+        return Err(Refusal::new(status, "Method \"GET\" not allowed."));
+    }
     let user = find(state, request.last())?;
     Ok(Response::new(200, view(state, user)))
 }
