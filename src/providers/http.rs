@@ -1,5 +1,6 @@
 //! The one transport: bounded in time and size, through the gate, no redirects, no forbidden addresses; it judges no vendor's answer.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -51,7 +52,7 @@ pub struct Call {
     operation: &'static str,
     method: Method,
     path: String,
-    query: Vec<(&'static str, String)>,
+    query: Vec<(Cow<'static, str>, String)>,
     header: Option<(HeaderName, HeaderValue)>,
     body: Option<Value>,
 }
@@ -64,8 +65,8 @@ impl Call {
 
     /// With one more query parameter.
     #[must_use]
-    pub fn query(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.query.push((name, value.into()));
+    pub fn query(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<String>) -> Self {
+        self.query.push((name.into(), value.into()));
         self
     }
 
@@ -344,6 +345,13 @@ pub fn segment(text: &str) -> String {
         }
     }
     encoded
+}
+
+/// The parameters of `address`, be it whole or a path alone; where it leads is not looked at.
+#[must_use]
+pub fn parameters(address: &str) -> Vec<(String, String)> {
+    let whole = Url::parse("https://nowhere.invalid").and_then(|base| base.join(address));
+    whole.map(|url| url.query_pairs().into_owned().collect()).unwrap_or_default()
 }
 
 /// A vendor's own words for a message: known fields only, one line, at most 256 characters.

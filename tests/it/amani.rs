@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::Secret;
 use rstest::rstest;
 use serde_json::{Value, json};
 use usher::api::PlatformUser;
-use usher_sandbox::vendors::{Fault, FaultKind, Options, Vendor};
+use usher_sandbox::vendors::{AmaniPaging, Fault, FaultKind, Options, Vendor};
 
 use crate::contract::{PASSWORD, message};
 use crate::scene::{Scene, merge};
@@ -110,4 +110,33 @@ async fn an_amani_that_shows_no_user_is_served_by_what_was_sent(#[case] status: 
     scene.until_gone::<PlatformUser>("ada").await;
     assert_eq!(scene.vendor.user("ada.l@example.com").unwrap()["is_active"], false);
     assert_eq!(scene.vendor.violations(), Vec::<String>::new());
+}
+
+#[rstest]
+#[tokio::test]
+async fn an_amani_is_swept_however_its_pages_name_the_next_one(
+    #[values(AmaniPaging::Number, AmaniPaging::Offset, AmaniPaging::Cursor)] paging: AmaniPaging,
+) {
+    let change = |options: &mut Options| {
+        options.amani.page_size = Some(2);
+        options.amani.paging = paging;
+    };
+    let scene = amani(change, json!({})).await;
+    for name in ["dora", "eve", "finn", "gus"] {
+        scene.vendor.put_user(json!({"email": format!("{name}@example.com")}));
+    }
+    scene.user("ada", ada(json!({}))).await;
+    scene.user_ready("ada").await;
+    scene.vendor.edit_user("ada@example.com", json!({"phone": "9"}));
+    scene.sweep("1").await;
+    scene.vendor_until("the repair", |vendor| vendor.user("ada@example.com").unwrap()["phone"] == "1").await;
+    scene.credential_says("Synced").await;
+    assert_eq!(scene.vendor.violations(), Vec::<String>::new());
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_login_is_tried_with_a_slash_where_it_is_not_served_without(#[values(301, 307, 404, 405)] status: u16) {
+    let scene = amani(|options| options.amani.bare_login_refused = Some(status), json!({})).await;
+    scene.credential_says("Synced").await;
 }

@@ -30,7 +30,7 @@ mod tests;
 
 pub use fault::{Fault, FaultKind};
 pub use intercept::{Intercept, Ruling};
-pub use options::{AmaniOptions, IndustrilityOptions, Options, PegasusOptions, PlaspyOptions};
+pub use options::{AmaniOptions, AmaniPaging, IndustrilityOptions, Options, PegasusOptions, PlaspyOptions};
 pub use server::Call;
 pub use simulator::Simulator;
 

@@ -58,6 +58,10 @@ impl Default for PegasusOptions {
 pub struct AmaniOptions {
     /// Size of a page in the users' list; none answers a bare array, the default.
     pub page_size: Option<usize>,
+    /// How a page names the next one. By number by default.
+    pub paging: AmaniPaging,
+    /// What a login without a slash at the end is answered with where only the other form is served; both are by default.
+    pub bare_login_refused: Option<u16>,
     /// Whether users can be listed at all (no document says so); when off the answer is 405. On by default.
     pub listing: bool,
     /// What a GET of one user is answered with where that is no call (no document says it is one); none shows him, the default.
@@ -68,8 +72,26 @@ pub struct AmaniOptions {
 
 impl Default for AmaniOptions {
     fn default() -> Self {
-        Self { page_size: None, listing: true, reading_refused: None, patch_requires_credentials: false }
+        Self {
+            page_size: None,
+            paging: AmaniPaging::Number,
+            bare_login_refused: None,
+            listing: true,
+            reading_refused: None,
+            patch_requires_credentials: false,
+        }
     }
+}
+
+/// The ways in which Django REST Framework pages a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AmaniPaging {
+    /// `page=2`
+    Number,
+    /// `limit=1&offset=1`
+    Offset,
+    /// `cursor=…`, an opaque text
+    Cursor,
 }
 
 /// Switches of Plaspy, all off by default.

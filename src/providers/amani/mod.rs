@@ -93,14 +93,14 @@ impl Amani {
         }
     }
 
-    async fn page(&self, subject: Subject, number: usize) -> Result<wire::Page, ProviderError> {
+    /// The first page, or the one that `query` asks for.
+    async fn page(&self, subject: Subject, query: &wire::Query) -> Result<wire::Page, ProviderError> {
         let (operation, path) = wire::listing(subject);
-        let mut call = Call::new(operation, Method::GET, path);
-        if number > 1 {
-            call = call.query("page", number.to_string());
-        }
-        let answer = self.call(call).await.map_err(|error| no_page(subject, number, error));
-        if subject == Subject::User && number == 1 {
+        let call = Call::new(operation, Method::GET, path);
+        let call = query.iter().fold(call, |call, (name, value)| call.query(name.clone(), value));
+        let first = query.is_empty();
+        let answer = self.call(call).await.map_err(|error| no_page(subject, first, error));
+        if subject == Subject::User && first {
             match &answer {
                 Ok(_) => self.unlisted.store(false, Ordering::Relaxed),
                 Err(error) if error.kind == ErrorKind::Unsupported => self.unlisted.store(true, Ordering::Relaxed),
@@ -108,7 +108,7 @@ impl Amani {
             }
         }
         let answer = answer?;
-        wire::page(subject, number, &answer)
+        wire::page(subject, &answer)
     }
 
     /// The entry with this id, out of the whole listing.
@@ -141,9 +141,9 @@ fn unsupported(message: &str) -> ProviderError {
     ProviderError::refused(ErrorKind::Unsupported, message)
 }
 
-/// What "not found" means for page `number`: the first is a call that this server lacks, a later one a listing that moved.
-fn no_page(subject: Subject, number: usize, mut error: ProviderError) -> ProviderError {
-    if error.kind == ErrorKind::NotFound && number > 1 {
+/// What "not found" means for a page: the `first` is a call that this server lacks, a later one a listing that moved.
+fn no_page(subject: Subject, first: bool, mut error: ProviderError) -> ProviderError {
+    if error.kind == ErrorKind::NotFound && !first {
         error.kind = ErrorKind::Unavailable;
     } else if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Unsupported) && subject == Subject::User {
         error.kind = ErrorKind::Unsupported;
@@ -177,27 +177,29 @@ impl Provider for Amani {
 
     /// The roles are the cheapest documented call; they prove the login but do not say whose it is.
     async fn whoami(&self) -> Result<String, ProviderError> {
-        self.page(Subject::Group, 1).await?;
+        self.page(Subject::Group, &wire::Query::new()).await?;
         Ok(self.name.clone())
     }
 
     async fn list(&self, subject: Subject) -> Result<Vec<Account>, ProviderError> {
         let (_, path) = wire::listing(subject);
         let mut accounts = Vec::new();
-        let mut number = 1;
-        loop {
-            let page = self.page(subject, number).await?;
-            accounts.extend(page.accounts);
-            let Some(next) = page.next else {
-                return match page.count {
-                    Some(count) if count != accounts.len() => {
-                        Err(shape::nonsense(path, &format!("{} entries of {count}: a short listing", accounts.len())))
-                    }
-                    _ => shape::distinct(accounts, path),
-                };
-            };
-            number = next;
+        let mut asked = vec![wire::Query::new()];
+        while let Some(query) = asked.last() {
+            let wire::Page { accounts: entries, count, next } = self.page(subject, query).await?;
+            let is_barren = entries.is_empty();
+            accounts.extend(entries);
+            let (here, whole) = (accounts.len(), count.unwrap_or(accounts.len()));
+            if here > whole || (here < whole && next.is_none()) {
+                return Err(shape::nonsense(path, &format!("{here} entries of {whole}: a listing that is not whole")));
+            }
+            let Some(next) = next else { break };
+            if is_barren || asked.contains(&next) {
+                return Err(shape::nonsense(path, "a next page that does not follow this one"));
+            }
+            asked.push(next);
         }
+        shape::distinct(accounts, path)
     }
 
     /// No filter is documented: the whole listing answers.
@@ -222,7 +224,7 @@ impl Provider for Amani {
             }
             Err(error) if error.kind == ErrorKind::NotFound && self.shown.load(Ordering::Relaxed) => Ok(None),
             Err(error) if !matches!(error.kind, ErrorKind::NotFound | ErrorKind::Unsupported) => Err(error),
-            Err(error) if self.unlisted.load(Ordering::Relaxed) => Err(no_page(subject, 1, error)),
+            Err(error) if self.unlisted.load(Ordering::Relaxed) => Err(no_page(subject, true, error)),
             Err(_) => self.pick(subject, id).await,
         }
     }
