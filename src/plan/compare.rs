@@ -22,7 +22,8 @@ pub enum Compare {
     Scopes,
     /// A point in time, however it is written.
     Instant,
-    /// A text with other spellings of the same, see `Desired::synonyms`.
+    /// A text with other spellings of the same, see `Desired::synonyms`. Where they are not known, a two-letter code and a name
+    /// cannot be told apart and count as the same.
     Synonym,
     /// Never shown by the vendor: sent when its digest differs.
     Hidden,
@@ -41,10 +42,14 @@ pub fn same(compare: Compare, desired: &Value, observed: &Value, synonyms: Optio
         Compare::PerKey => per_key(desired, observed),
         Compare::Scopes => scopes(desired, observed),
         Compare::Instant => instant(desired).is_some() && instant(desired) == instant(observed),
-        Compare::Synonym => {
-            fold(desired) == fold(observed)
-                || fold(observed).is_some_and(|text| synonyms.is_some_and(|known| known.contains(&text)))
-        }
+        Compare::Synonym => match (fold(desired), fold(observed), synonyms) {
+            (Some(desired), Some(observed), _) if desired == observed => true,
+            (Some(_), Some(observed), Some(known)) => known.contains(&observed),
+            (Some(desired), Some(observed), None) => {
+                desired.len().min(observed.len()) == 2 && desired.len() != observed.len()
+            }
+            _ => desired == observed,
+        },
     }
 }
 

@@ -135,7 +135,7 @@ pub struct Desired {
     pub groups: Option<Membership>,
     /// Rights per application that are granted by calls of their own (Pegasus).
     pub grants: BTreeMap<String, BTreeMap<String, bool>>,
-    /// Per field, values that mean the same as the desired one.
+    /// Per field, values that mean the same as the desired one; a field is missing where that is not known.
     pub synonyms: BTreeMap<&'static str, BTreeSet<String>>,
     /// Why it counts as an administrator, if it does.
     pub privileged: Option<String>,

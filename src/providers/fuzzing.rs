@@ -27,7 +27,7 @@ pub fn decode(vendor: Vendor, data: &[u8]) {
         Vendor::Amani => amani::wire::refusal(&answer),
         Vendor::Industrility => industrility::wire::refusal(&answer),
         Vendor::Ozmap => ozmap::wire::refusal(&answer),
-        Vendor::Plaspy => match plaspy::wire::judge(&answer) {
+        Vendor::Plaspy => match plaspy::refusal::judge(&answer) {
             Ok(_) => return accounts(vendor, &answer),
             Err(error) => error,
         },

@@ -120,6 +120,17 @@ pub fn refusal(answer: &Answer, words: &str) -> ProviderError {
     ProviderError::refused(kind, message)
 }
 
+/// Whether `words` say that something with this key is there already, in any dress: no vendor documents its own.
+#[must_use]
+pub fn says_taken(words: &str) -> bool {
+    let words = words.to_ascii_lowercase();
+    let has = |signs: &[&str]| signs.iter().any(|sign| words.contains(sign));
+    let absent =
+        has(&["not exist", "n't exist", "no longer exist", "non-exist", "nonexist", "not found", "not registered"]);
+    let signs = ["already", "exist", "unique", "taken", "in use", "duplicate", "registered", "e11000"];
+    !absent && has(&signs)
+}
+
 /// What a call does to a user or group, as metrics name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
@@ -172,4 +183,26 @@ pub fn display_name(spec: &PlatformUserSpec) -> String {
     let parts = [&spec.first_name, &spec.last_name].into_iter().flatten();
     let name = parts.map(String::as_str).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
     if name.is_empty() { spec.email.clone() } else { name }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case::plain("User already exists", true)]
+    #[case::django("user with this email already exists.", true)]
+    #[case::unique("This field must be unique.", true)]
+    #[case::taken("That username is TAKEN", true)]
+    #[case::in_use("E-mail in use", true)]
+    #[case::mongo("E11000 duplicate key error collection: ozmap.users index: email_1", true)]
+    #[case::registered("This address is registered", true)]
+    #[case::absent("Role does not exist", false)]
+    #[case::absent_short("The project doesn't exist", false)]
+    #[case::not_registered("Device not registered", false)]
+    #[case::bad("Enter a valid email address.", false)]
+    fn a_key_that_is_taken_is_recognised_in_any_dress(#[case] words: &str, #[case] taken: bool) {
+        assert_eq!(says_taken(words), taken);
+    }
 }

@@ -21,6 +21,7 @@ mod modes;
 mod ownership;
 mod permissions;
 mod plan;
+mod plaspy;
 mod process;
 mod removal;
 mod rivals;

@@ -101,6 +101,12 @@ pub struct PlaspyOptions {
     pub errors_with_200: bool,
     /// A user's `group` holds a group's id instead of its name.
     pub group_by_id: bool,
+    /// Show a user's group the other way: its name where ids are taken, its id where names are.
+    pub group_shown_otherwise: bool,
+    /// Take "" for the name of a group, which is not there, when a user is made.
+    pub strict_group: bool,
+    /// Have no call for the countries: its address is that of a user.
+    pub no_countries: bool,
     /// Show a user's country by its name, however it was written.
     pub country_as_name: bool,
 }

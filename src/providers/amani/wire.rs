@@ -211,10 +211,7 @@ fn messages(value: &Value) -> String {
 
 fn is_taken(json: &Value) -> bool {
     let keys = ["email", "username", "non_field_errors", "detail"];
-    keys.iter()
-        .filter_map(|key| json.get(*key))
-        .map(|value| messages(value).to_ascii_lowercase())
-        .any(|words| ["already", "unique", "taken"].iter().any(|sign| words.contains(sign)))
+    keys.iter().filter_map(|key| json.get(*key)).any(|value| shape::says_taken(&messages(value)))
 }
 
 #[cfg(test)]
