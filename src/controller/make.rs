@@ -36,9 +36,14 @@ pub fn in_doubt(context: &Context, creating: &Creating) -> Option<Timestamp> {
 /// `login` is who the vendor says we are; a maker it does not name, or names in another way, is no evidence.
 pub fn can_be_ours(creating: &Creating, account: &Account, login: &str) -> bool {
     let young = account.created.is_none_or(|created| created >= creating.at - SKEW);
-    let comparable = |creator: &&String| creator.contains('@') == login.contains('@');
+    let comparable = |creator: &&String| form(creator) == form(login);
     let by_us = account.creator.as_ref().filter(comparable).is_none_or(|creator| creator.eq_ignore_ascii_case(login));
     young && (by_us || login == "token")
+}
+
+/// Whether a name is an e-mail address, and whether it is an id (OZmap's are 24 hexadecimal digits).
+fn form(name: &str) -> (bool, bool) {
+    (name.contains('@'), name.len() == 24 && name.bytes().all(|letter| letter.is_ascii_hexdigit()))
 }
 
 /// Natural keys that are being looked for and made right now: two objects that want the same never both find it absent.

@@ -14,6 +14,8 @@ pub enum Compare {
     Exact,
     /// The same text but for ASCII case: e-mail addresses.
     FoldCase,
+    /// A name to log in with: an e-mail address but for ASCII case, anything else exactly.
+    Login,
     /// A list whose order and repetitions do not matter.
     Set,
     /// A map of which only the named keys matter; the others stay.
@@ -38,6 +40,7 @@ pub fn same(compare: Compare, desired: &Value, observed: &Value, synonyms: Optio
     match compare {
         Compare::Exact | Compare::Hidden => desired == observed,
         Compare::FoldCase => fold(desired) == fold(observed),
+        Compare::Login => desired == observed || (is_address(desired) && fold(desired) == fold(observed)),
         Compare::Set => as_set(desired) == as_set(observed),
         Compare::PerKey => per_key(desired, observed),
         Compare::Scopes => scopes(desired, observed),
@@ -57,8 +60,16 @@ pub fn same(compare: Compare, desired: &Value, observed: &Value, synonyms: Optio
 #[must_use]
 pub fn matches_key(table: &[Field], account: &Account, key: &Key) -> bool {
     let Some(text) = account.text(key.field) else { return false };
-    let folds = table.iter().any(|field| field.name == key.field && field.compare == Compare::FoldCase);
-    if folds { text.eq_ignore_ascii_case(&key.value) } else { text == key.value }
+    let folds = |compare: Compare| match compare {
+        Compare::FoldCase => true,
+        Compare::Login => key.value.contains('@'),
+        _ => false,
+    };
+    if table.iter().any(|field| field.name == key.field && folds(field.compare)) {
+        text.eq_ignore_ascii_case(&key.value)
+    } else {
+        text == key.value
+    }
 }
 
 /// Nothing to speak of: null, "", an empty list or map.
@@ -74,6 +85,10 @@ fn is_empty(value: &Value) -> bool {
 
 fn fold(value: &Value) -> Option<String> {
     value.as_str().map(str::to_ascii_lowercase)
+}
+
+fn is_address(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| text.contains('@'))
 }
 
 fn instant(value: &Value) -> Option<Timestamp> {

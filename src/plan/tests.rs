@@ -39,6 +39,8 @@ const TABLE: &[Field] = &[
 #[case::too_much(Compare::Scopes, json!({"vehicles": "r"}), json!({"vehicles": "r", "vehicles:device": "w"}), false)]
 #[case::unlisted(Compare::Scopes, json!({"vehicles": "r"}), json!({"vehicles": "r", "users": "r"}), false)]
 #[case::instant(Compare::Instant, json!("2027-01-01T00:00:00Z"), json!("2027-01-01T01:00:00+01:00"), true)]
+#[case::login_address(Compare::Login, json!("Ada@example.com"), json!("ada@example.com"), true)]
+#[case::login_name(Compare::Login, json!("Ada"), json!("ada"), false)]
 #[case::code_and_name(Compare::Synonym, json!("CO"), json!("Colombia"), true)]
 #[case::other_code(Compare::Synonym, json!("CO"), json!("US"), false)]
 #[case::other_name(Compare::Synonym, json!("Colombia"), json!("Brazil"), false)]

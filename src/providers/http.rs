@@ -123,6 +123,12 @@ impl Answer {
             .map_err(|_| ProviderError::lost(format!("{} with a body that is not JSON: is the url right?", self.said)))
     }
 
+    /// Whether there is no body.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.body.is_empty()
+    }
+
     /// Whether the body is a web page: whoever sent it is not the vendor's API, whatever the status.
     #[must_use]
     pub fn is_page(&self) -> bool {

@@ -19,6 +19,7 @@ mod leaving;
 mod lifecycle;
 mod modes;
 mod ownership;
+mod ozmap;
 mod permissions;
 mod plan;
 mod plaspy;

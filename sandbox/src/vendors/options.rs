@@ -20,6 +20,8 @@ pub struct Options {
     pub plaspy: PlaspyOptions,
     /// Switches of Industrility.
     pub industrility: IndustrilityOptions,
+    /// Switches of `OZmap`.
+    pub ozmap: OzmapOptions,
 }
 
 impl Default for Options {
@@ -32,6 +34,7 @@ impl Default for Options {
             amani: AmaniOptions::default(),
             plaspy: PlaspyOptions::default(),
             industrility: IndustrilityOptions::default(),
+            ozmap: OzmapOptions::default(),
         }
     }
 }
@@ -133,4 +136,42 @@ impl Default for IndustrilityOptions {
             check_security_groups: false,
         }
     }
+}
+
+/// Switches of `OZmap`.
+#[derive(Clone, Debug)]
+pub struct OzmapOptions {
+    /// Rows of a page at most, whatever is asked for; 500 by default.
+    pub largest_page: usize,
+    /// Count the rows before a page in pages as large as asked for, not as large as they come. Off by default.
+    pub start_as_asked: bool,
+    /// What the call that says who we are is answered with: itself by default.
+    pub whoami: OzmapWhoami,
+    /// Keep removed rows, marked with the time, and show them. Off by default.
+    pub soft_deletion: bool,
+    /// Keep usernames and e-mail addresses in lower case. Off by default.
+    pub lower_case: bool,
+}
+
+impl Default for OzmapOptions {
+    fn default() -> Self {
+        Self {
+            largest_page: 500,
+            start_as_asked: false,
+            whoami: OzmapWhoami::User,
+            soft_deletion: false,
+            lower_case: false,
+        }
+    }
+}
+
+/// How `OZmap` answers `/authenticated`, of which only an old SDK knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OzmapWhoami {
+    /// With the user.
+    User,
+    /// With 200 and no body.
+    Nothing,
+    /// With 404: there is no such call.
+    Missing,
 }

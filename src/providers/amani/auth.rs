@@ -12,6 +12,7 @@ use super::wire;
 use crate::plan::Rejection;
 use crate::providers::error::{ErrorKind, ProviderError};
 use crate::providers::http::{Answer, Call, Transport};
+use crate::providers::jwt::claims;
 use crate::providers::secret::SecretData;
 use crate::providers::session::{Login, Token};
 use crate::providers::shape;
@@ -146,36 +147,6 @@ fn unauthenticated(mut error: ProviderError) -> ProviderError {
 fn end(token: &str, now: Timestamp) -> Option<Timestamp> {
     let seconds = claims(token)?.get("exp")?.as_i64()?;
     Timestamp::from_second(seconds).ok().filter(|end| *end > now + SHORTEST_LIFE)
-}
-
-/// The claims of a JWT, not verified: they only say when to renew. `None` for any other token.
-fn claims(token: &str) -> Option<Value> {
-    let mut parts = token.split('.');
-    let (_, payload, _) = (parts.next()?, parts.next()?, parts.next()?);
-    serde_json::from_slice(&base64url(payload)?).ok()
-}
-
-/// The bytes that `text` stands for in URL-safe base64 without padding (RFC 4648, section 5).
-fn base64url(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let (mut held, mut bits) = (0_u32, 0_u32);
-    for letter in text.bytes() {
-        let six = match letter {
-            b'A'..=b'Z' => letter - b'A',
-            b'a'..=b'z' => letter - b'a' + 26,
-            b'0'..=b'9' => letter - b'0' + 52,
-            b'-' => 62,
-            b'_' => 63,
-            _ => return None,
-        };
-        held = (held << 6) | u32::from(six);
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            bytes.push((held >> bits).to_le_bytes()[0]);
-        }
-    }
-    Some(bytes)
 }
 
 #[cfg(test)]

@@ -73,6 +73,8 @@ fn not_found(vendor: Vendor, operation: &str) -> Vec<&'static str> {
         "users.read" | "groups.read" | "users.update" | "groups.update" | "users.delete" | "groups.delete" => {
             vec!["PermissionDenied"]
         }
+        // Not every server need have this call: the users prove the login as well.
+        "whoami" if vendor == Vendor::Ozmap => WELL.to_vec(),
         // No rights in this application were ever written.
         "apps.read" => WELL.to_vec(),
         "login" => vec!["Unauthenticated", "Invalid", "ProviderUnavailable"],
