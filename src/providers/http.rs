@@ -115,6 +115,12 @@ impl Answer {
         (200..300).contains(&self.status)
     }
 
+    /// It with the status that its body means.
+    #[must_use]
+    pub fn restated(&self, status: u16) -> Self {
+        Self { status, said: format!("{}, by its body {status}", self.said), ..self.clone() }
+    }
+
     /// The body as JSON.
     ///
     /// Errors: `Unavailable` with unknown effect when it is not JSON: a server that talks HTML is not the vendor's API.

@@ -12,6 +12,7 @@ mod crds;
 mod credentials;
 mod demo;
 mod faults;
+mod industrility;
 mod judgement;
 mod killed;
 mod leaks;

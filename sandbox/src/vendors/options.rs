@@ -117,7 +117,7 @@ pub struct PlaspyOptions {
 /// Switches of Industrility.
 #[derive(Clone, Debug)]
 pub struct IndustrilityOptions {
-    /// Path of the only call, `/CreateNewUser` by default.
+    /// Path of the only call, perhaps with parameters in the order of their names; `/CreateNewUser` by default.
     pub create_path: String,
     /// Header that carries the token, `Authorization` by default.
     pub auth_header: String,
@@ -125,6 +125,8 @@ pub struct IndustrilityOptions {
     pub auth_scheme: String,
     /// Refuse security groups that are not there. Off by default.
     pub check_security_groups: bool,
+    /// Answer refusals with status 200 and the real one in the body. Off by default.
+    pub wrapped_refusals: bool,
 }
 
 impl Default for IndustrilityOptions {
@@ -134,6 +136,7 @@ impl Default for IndustrilityOptions {
             auth_header: "Authorization".to_owned(),
             auth_scheme: "Bearer".to_owned(),
             check_security_groups: false,
+            wrapped_refusals: false,
         }
     }
 }
