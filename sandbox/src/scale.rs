@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use futures::{StreamExt, TryStreamExt};
-use kube::api::PostParams;
+use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::runtime::wait::await_condition;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
@@ -44,6 +44,12 @@ pub struct Args {
     /// Applies that are under way at a time: kubectl has one, GitOps tools have a few. More only saturates the API server.
     #[arg(long, default_value_t = 8)]
     appliers: usize,
+    /// Afterwards delete all users at once, and measure that too.
+    #[arg(long)]
+    remove: bool,
+    /// Removals that the brake lets through, as in the credential's spec.removals.atMost; the rest is held.
+    #[arg(long, default_value_t = u32::MAX)]
+    at_most: u32,
     /// Run the operator itself; the benchmark starts itself with this.
     #[arg(long, hide = true, num_args = 0.., allow_hyphen_values = true)]
     operator: Option<Vec<String>>,
@@ -56,6 +62,17 @@ struct Figures {
     vendor_calls: usize,
     kubernetes_writes: f64,
     peak_rss_mib: f64,
+    cpu_seconds: f64,
+    removal: Option<Removal>,
+}
+
+/// What deleting all users at once cost.
+struct Removal {
+    until_settled: Duration,
+    held: usize,
+    vendor_calls: usize,
+    kubernetes_writes: f64,
+    cpu_seconds: f64,
 }
 
 /// Runs the benchmark and writes its figures to `out`.
@@ -90,15 +107,43 @@ async fn measure(args: &Args) -> Result<Figures, Failure> {
     tokio::time::timeout(PATIENCE, all_ready(&client, args.users)).await??;
     let after_last_apply = begun.elapsed().saturating_sub(applying);
     let kubernetes_writes = status_writes(&client).await? - writes;
-    let figures = Figures {
-        applying,
-        after_last_apply,
-        vendor_calls: vendor.calls().len(),
-        kubernetes_writes,
-        peak_rss_mib: peak_rss_mib(&operator)?,
-    };
+    let (vendor_calls, cpu_seconds) = (vendor.calls().len(), cpu_seconds(&operator)?);
+    let removal = if args.remove { Some(remove(&client, &vendor, &operator).await?) } else { None };
+    let peak_rss_mib = peak_rss_mib(&operator)?;
     operator.kill().await?;
-    Ok(figures)
+    Ok(Figures { applying, after_last_apply, vendor_calls, kubernetes_writes, peak_rss_mib, cpu_seconds, removal })
+}
+
+/// Deletes all users at once and waits until each is gone or held.
+async fn remove(client: &Client, vendor: &Simulator, operator: &Child) -> Result<Removal, Failure> {
+    let (cpu, writes) = (cpu_seconds(operator)?, status_writes(client).await?);
+    vendor.clear_calls();
+    let begun = Instant::now();
+    let users: Api<PlatformUser> = Api::namespaced(client.clone(), NAMESPACE);
+    users.delete_collection(&DeleteParams::default(), &ListParams::default()).await?;
+    let held = tokio::time::timeout(PATIENCE, all_gone_or_held(users)).await??;
+    Ok(Removal {
+        until_settled: begun.elapsed(),
+        held,
+        vendor_calls: vendor.calls().len(),
+        kubernetes_writes: status_writes(client).await? - writes,
+        cpu_seconds: cpu_seconds(operator)? - cpu,
+    })
+}
+
+/// Ends when every user is gone or held by the brake; how many are held.
+async fn all_gone_or_held(users: Api<PlatformUser>) -> Result<usize, Failure> {
+    loop {
+        let left = users.list(&ListParams::default()).await?.items;
+        let is_held = |user: &&PlatformUser| {
+            let conditions = user.status.iter().flat_map(|status| &status.report.conditions);
+            conditions.into_iter().any(|condition| condition.reason == "RemovalHeld")
+        };
+        if left.iter().all(|user| is_held(&user)) {
+            return Ok(left.len());
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
 }
 
 /// The operator as its own process, with deploy/'s permissions.
@@ -125,6 +170,7 @@ async fn prepare(client: &Client, vendor: &Simulator, args: &Args) -> Result<(),
         json!({"apiVersion": "usher.dev/v1alpha1", "kind": "ProviderCredential", "metadata": metadata("main"), "spec": {
             "provider": {"pegasus": {"url": vendor.url()}}, "secretRef": {"name": "main"}, "allowInsecureHttp": true,
             "requests": {"perMinute": 600_000, "burst": 10_000, "concurrency": args.concurrency},
+            "removals": {"after": "0s", "atMost": args.at_most},
         }}),
     ];
     for document in documents {
@@ -186,6 +232,16 @@ async fn status_writes(client: &Client) -> Result<f64, Failure> {
     Ok(text.lines().filter(counted).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
 }
 
+/// Processor time the operator took so far, user and system.
+fn cpu_seconds(operator: &Child) -> Result<f64, Failure> {
+    let id = operator.id().ok_or("the operator ended")?;
+    let stat = std::fs::read_to_string(Path::new("/proc").join(id.to_string()).join("stat"))?;
+    // Fields after the name, which may hold blanks: state is the first, utime and stime are the 12th and 13th, in ticks.
+    let (_, fields) = stat.rsplit_once(") ").ok_or("no name in /proc/stat")?;
+    let ticks: Vec<f64> = fields.split(' ').skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;
+    Ok(ticks.iter().sum::<f64>() / 100.0)
+}
+
 /// The most memory the operator ever held.
 fn peak_rss_mib(operator: &Child) -> Result<f64, Failure> {
     let id = operator.id().ok_or("the operator ended")?;
@@ -196,12 +252,13 @@ fn peak_rss_mib(operator: &Child) -> Result<f64, Failure> {
 }
 
 fn print(args: &Args, figures: &Figures, out: &mut (dyn Write + Send)) -> Result<(), Failure> {
-    let Figures { applying, after_last_apply, vendor_calls, kubernetes_writes, peak_rss_mib } = figures;
+    let Figures { applying, after_last_apply, vendor_calls, kubernetes_writes, peak_rss_mib, cpu_seconds, removal } =
+        figures;
     #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
     let (users, calls) = (args.users as f64, *vendor_calls as f64);
     let floor = users * f64::from(u32::try_from(args.latency)?) / 1000.0 / f64::from(args.concurrency);
     let total = (*applying + *after_last_apply).as_secs_f64();
-    let rows: [(&str, Value); 7] = [
+    let mut rows = vec![
         ("seconds of applying", round(applying.as_secs_f64())),
         ("seconds from the last apply until all are Ready", round(after_last_apply.as_secs_f64())),
         ("vendor calls per user", round(calls / users)),
@@ -209,7 +266,20 @@ fn print(args: &Args, figures: &Figures, out: &mut (dyn Write + Send)) -> Result
         ("peak RSS of the operator, MiB", round(*peak_rss_mib)),
         ("floor that latency and concurrency allow, seconds", round(floor)),
         ("whole run as a ratio to applying alone", round(total / applying.as_secs_f64())),
+        ("processor seconds of the operator", round(*cpu_seconds)),
     ];
+    if let Some(Removal { until_settled, held, vendor_calls, kubernetes_writes, cpu_seconds: spent }) = removal {
+        #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
+        let removed = users - *held as f64;
+        rows.extend([
+            ("seconds until all deleted users are gone or held", round(until_settled.as_secs_f64())),
+            ("users that the brake holds", json!(held)),
+            ("vendor calls until then", json!(vendor_calls)),
+            ("users removed", json!(removed)),
+            ("Kubernetes writes per user deleted", round(kubernetes_writes / users)),
+            ("processor seconds of removing as a ratio to making", round(spent / cpu_seconds)),
+        ]);
+    }
     for (name, value) in rows {
         writeln!(out, "{name:<52} {value}")?;
     }

@@ -21,7 +21,13 @@ pub fn definitions() -> Result<Vec<CustomResourceDefinition>, serde_json::Error>
 
 /// Schema of an open JSON object that the API server must not prune.
 pub(super) fn open_object(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true, "maxProperties": LIST_LIMIT})
+    // Atomic: a server-side apply that takes the last key away would leave null instead of {}.
+    json_schema!({
+        "type": "object",
+        "x-kubernetes-preserve-unknown-fields": true,
+        "x-kubernetes-map-type": "atomic",
+        "maxProperties": LIST_LIMIT,
+    })
 }
 
 fn finish(definition: CustomResourceDefinition) -> Result<CustomResourceDefinition, serde_json::Error> {

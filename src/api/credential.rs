@@ -347,18 +347,18 @@ pub struct ProviderCredentialStatus {
     pub held_removals: Option<HeldRemovals>,
     /// Removals that were let through lately, counted before they are made. Written by `usher-removals` alone.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub recent_removals: Option<RecentRemovals>,
+    pub recent_removals: Option<Vec<RecentRemovals>>,
     /// The last usher.dev/reconcile-at that was acted on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile_at: Option<String>,
 }
 
-/// Removals that were let through within the brake's time.
+/// Removals that were let through within a small part of the brake's time.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct RecentRemovals {
-    /// When counting began.
+    /// When this part began.
     pub since: Timestamp,
-    /// How many since then.
+    /// How many in it.
     pub count: u32,
 }
 

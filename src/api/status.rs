@@ -18,6 +18,9 @@ pub struct Identity {
     /// Username, e-mail or name last synced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
+    /// Username, e-mail or name that an update with unknown end may have given it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renaming: Option<String>,
     /// The credential's account when the object was bound.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
@@ -40,15 +43,41 @@ pub struct Identity {
     pub groups: Option<Vec<String>>,
 }
 
+impl Identity {
+    /// What the account may be called by all that we did.
+    pub fn known_keys(&self) -> impl Iterator<Item = &String> {
+        let creating = self.creating.as_ref().map(|creating| &creating.key);
+        self.key.iter().chain(&self.renaming).chain(creating)
+    }
+
+    /// The credential's account that the object is bound in, or may have made an account in; `None`: nothing ties it to any.
+    #[must_use]
+    pub fn tied_to(&self) -> Option<&str> {
+        let creating = self.creating.as_ref().map(|creating| creating.account.as_str());
+        if self.external_id.is_some() { self.account.as_deref() } else { creating }
+    }
+}
+
 /// A create whose end is not known.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Creating {
-    /// When it began.
+    /// When it was last sent.
     pub at: Timestamp,
+    /// When it was first sent with this key, if it was repeated: an account made since then may be ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
     /// The natural key it was made with.
     pub key: String,
     /// The credential's account it was made in.
     pub account: String,
+}
+
+impl Creating {
+    /// The same create, sent once more `now`.
+    #[must_use]
+    pub fn again(&self, now: Timestamp) -> Self {
+        Self { at: now, since: Some(self.since.unwrap_or(self.at)), ..self.clone() }
+    }
 }
 
 /// A call that Plan mode would make.
@@ -93,6 +122,9 @@ pub struct Report {
     /// The last usher.dev/reconcile-at that was acted on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile_at: Option<String>,
+    /// While being deleted: whether the brake let the removal through, so that a restart does not count it again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub removal_admitted: Option<bool>,
 }
 
 impl Default for Report {
@@ -104,6 +136,7 @@ impl Default for Report {
             mode: None,
             pending: None,
             last_handled_reconcile_at: None,
+            removal_admitted: None,
         }
     }
 }

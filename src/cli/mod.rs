@@ -9,6 +9,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub use counting::Counting;
+
 /// Keeps users and groups at five vendors as Kubernetes manifests say.
 ///
 /// PlatformUser, PlatformGroup and ProviderCredential manifests become accounts at Pegasus Gateway, Amani, Plaspy,

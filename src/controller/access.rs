@@ -57,6 +57,14 @@ pub fn may_take_existing(key: &ObjectKey, spec: &ProviderCredentialSpec, namespa
     }
 }
 
+/// The name of an account that is not the object's: shown to the credential's own namespace only.
+pub fn masked<K: Managed>(connection: &Connection, object: &K, name: &str) -> String {
+    if object.namespace().as_ref() == Some(&connection.key.namespace) {
+        return name.to_owned();
+    }
+    format!("{}…", name.chars().take(1).collect::<String>())
+}
+
 /// Errors: objects of this namespace may not take what exists already, which `field` asks for.
 pub fn only_if_existing_allowed<K: Managed>(connection: &Connection, object: &K, field: &str) -> Result<(), Stop> {
     let namespace = object.namespace().unwrap_or_default();

@@ -9,6 +9,8 @@ use tracing::info;
 
 use super::connection::Connection;
 use super::context::Context;
+use super::heir::same_key;
+use super::make::KEYS;
 use super::outcome::{Deed, Done, Stop};
 use super::password::{self, Password};
 use super::record::{self, Shelved};
@@ -16,7 +18,7 @@ use crate::api::Reason;
 use crate::api::conditions::Verdict;
 use crate::api::status::Identity;
 use crate::api::user::Mode;
-use crate::plan::{Account, Changes, Desired, Fields, GroupSupport, Key, Known, Sent, Step, Subject, plan};
+use crate::plan::{Account, Changes, Desired, Field, Fields, GroupSupport, Known, Sent, Step, Subject, plan};
 use crate::providers::{ErrorKind, Lane, Permit};
 
 /// One object on its way to what it shall be.
@@ -99,7 +101,11 @@ impl<K: Shelved> Case<'_, K> {
         };
         self.check_binding(&account)?;
         self.check_rights(&account)?;
-        let steps = self.steps(Some(&account))?;
+        let mut steps = self.steps(Some(&account))?;
+        if self.forced {
+            let drifted = self.drifted_grants(&account.id, &steps).await?;
+            steps.extend(drifted);
+        }
         self.perform(&account, steps).await
     }
 
@@ -116,7 +122,7 @@ impl<K: Shelved> Case<'_, K> {
         let sent = self.identity.sent.as_deref().map(Sent::parse).unwrap_or_default();
         let mut fields = self.desired.fields.clone();
         fields.retain(|name, value| sent.has(name, value));
-        Ok(believed(id, &self.identity, self.desired.keys.first(), fields))
+        Ok(believed(id, &self.identity, self.connection.table(K::SUBJECT), fields))
     }
 
     /// Whether accounts can be listed, and so seen.
@@ -157,7 +163,8 @@ impl<K: Shelved> Case<'_, K> {
         self.only_if_enforced(&account.id, &steps)?;
         let deed = self.deed(&steps);
         self.foresee(account);
-        if self.identity.groups != self.object.identity().groups {
+        self.note_names(account);
+        if self.identity != self.object.identity() {
             self.object = record::identity(self.context, &*self.object, &self.identity, false).await?;
         }
         let mut after = account.clone();
@@ -187,6 +194,17 @@ impl<K: Shelved> Case<'_, K> {
         let to_come = self.added_to(account).unwrap_or_default();
         let ours: BTreeSet<String> = self.identity.groups.iter().flatten().cloned().chain(to_come).collect();
         self.identity.groups = Some(Vec::from_iter(ours)).filter(|groups| !groups.is_empty());
+    }
+
+    /// Notes what the account is called now and what it is about to be: whichever a lost answer leaves it with, it is known by.
+    fn note_names(&mut self, account: &Account) {
+        let field = self.desired.keys.first().map_or("", |key| key.field);
+        let known = |identity: &Identity, name: &str| identity.key.as_deref().is_some_and(|key| same_key(key, name));
+        if let Some(now) = account.text(field).filter(|now| !known(&self.identity, now)) {
+            self.identity.key = Some(now.to_owned());
+        }
+        let then = self.key(account);
+        self.identity.renaming = Some(then).filter(|then| !known(&self.identity, then));
     }
 
     /// Why a change is made: the manifest or Secret changed, or the vendor's side did.
@@ -247,6 +265,7 @@ impl<K: Shelved> Case<'_, K> {
     /// Records what was reached with `account`, if that is news.
     pub(super) async fn remember(&mut self, account: &Account) -> Result<(), Stop> {
         self.identity.key = Some(self.key(account));
+        self.identity.renaming = None;
         self.identity.sent = self.sent(&self.desired);
         self.identity.groups = self.added_to(account);
         if let Some(version) = self.password.version() {
@@ -279,8 +298,8 @@ impl<K: Shelved> Case<'_, K> {
 }
 
 /// An account that the vendor does not show: known by its id, its natural key, the groups that we added, and `fields`.
-pub fn believed(id: String, identity: &Identity, key: Option<&Key>, mut fields: Fields) -> Account {
-    let known = key.and_then(|key| Some((key.field.to_owned(), json!(identity.key.as_ref()?))));
-    fields.extend(known);
+pub fn believed(id: String, identity: &Identity, table: &[Field], mut fields: Fields) -> Account {
+    let field = KEYS.into_iter().find(|key| table.iter().any(|field| field.name == *key));
+    fields.extend(field.and_then(|field| Some((field.to_owned(), json!(identity.key.as_ref()?)))));
     Account { id, fields, groups: Some(identity.groups.iter().flatten().cloned().collect()), ..Account::default() }
 }

@@ -1,8 +1,9 @@
 //! The brake on removals: one slip must not cost many accounts. Removals wait for a possible heir, and too many at a time are
 //! held until a person lets them go.
 
-use std::collections::HashSet;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use jiff::{SignedDuration, Timestamp};
@@ -13,7 +14,9 @@ use super::context::Context;
 use super::managed::Managed;
 use super::outcome::Stop;
 use super::record::Shelved;
+use super::shelf::Tag;
 use super::{credential, credential_report, password, removal};
+use crate::api::conditions::Verdict;
 use crate::api::credential::{HeldRemovals, RecentRemovals};
 use crate::api::names::RELEASE_REMOVALS;
 use crate::api::{Kind, ObjectKey, PlatformGroup, PlatformUser, ProviderCredential, Reason};
@@ -25,15 +28,51 @@ const AFTER: SignedDuration = SignedDuration::from_secs(10);
 const AT_MOST: u32 = 50;
 /// The time over which removals are counted unless the credential says otherwise.
 const PER: SignedDuration = SignedDuration::from_hours(1);
+/// Removals are counted in so many parts of the time, so that the count slides with it and stays small.
+const PARTS: i32 = 60;
+/// How long a batch that was counted and held is not counted again: with thousands of objects in it, each would count all.
+const HELD: Duration = Duration::from_secs(1);
 
-/// Objects whose removal was counted already, so that a repeated try is not counted twice.
+/// What is known of each credential's removals.
 #[derive(Default)]
-pub struct Brake(Mutex<HashSet<String>>);
+pub struct Brake(std::sync::Mutex<HashMap<ObjectKey, Arc<Mutex<Memory>>>>);
+
+/// What is known of one credential's removals.
+#[derive(Default)]
+struct Memory {
+    /// Objects whose removal was counted already, so that a repeated try is not counted twice.
+    counted: HashSet<String>,
+    /// The batch that was held a moment ago.
+    held: Option<(Instant, Batch)>,
+    /// The release that was acted on last.
+    released: Option<String>,
+}
+
+/// Objects whose accounts are yet to be taken away.
+#[derive(Clone, Copy)]
+struct Batch {
+    count: usize,
+    /// When the last of them was deleted.
+    last: Timestamp,
+}
+
+impl Batch {
+    /// With one more object, deleted at `at`.
+    fn with(self, at: Timestamp) -> Self {
+        Self { count: self.count + 1, last: self.last.max(at) }
+    }
+}
+
+impl Brake {
+    fn of(&self, credential: &ObjectKey) -> Arc<Mutex<Memory>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(credential.clone()).or_default().clone()
+    }
+}
 
 /// The bounds of one credential.
 struct Bounds {
     after: SignedDuration,
-    at_most: u32,
+    at_most: usize,
     per: SignedDuration,
 }
 
@@ -43,9 +82,29 @@ impl Bounds {
         let duration = |text: Option<String>| text.and_then(|text| text.parse().ok());
         Self {
             after: duration(removals.after).unwrap_or(AFTER),
-            at_most: removals.at_most.unwrap_or(AT_MOST),
+            at_most: removals.at_most.unwrap_or(AT_MOST) as usize,
             per: duration(removals.per).unwrap_or(PER),
         }
+    }
+
+    /// When a part that began at `since` counts no more.
+    fn end(&self, since: Timestamp) -> Timestamp {
+        since + self.per / PARTS + self.per
+    }
+
+    /// The removals that count at `now`, from status.
+    fn recent(&self, credential: &ProviderCredential, now: Timestamp) -> Vec<RecentRemovals> {
+        let counted = credential.status.iter().flat_map(|status| status.recent_removals.iter().flatten());
+        counted.filter(|recent| self.end(recent.since) > now).cloned().collect()
+    }
+
+    /// `recent` with one removal more, made at `now`.
+    fn counting(&self, mut recent: Vec<RecentRemovals>, now: Timestamp) -> Vec<RecentRemovals> {
+        match recent.last_mut().filter(|last| last.since + self.per / PARTS > now) {
+            Some(last) => last.count += 1,
+            None => recent.push(RecentRemovals { since: now, count: 1 }),
+        }
+        recent
     }
 }
 
@@ -60,7 +119,7 @@ pub fn wait_for_heirs<K: Shelved>(credential: &ProviderCredential, object: &K) -
         return Ok(());
     }
     let message = format!("the account is taken away at {due:.0}, unless another object takes it over before");
-    Err(Stop::Until(crate::api::conditions::Verdict::new(Reason::Deleting, message), due))
+    Err(Stop::Until(Verdict::new(Reason::Deleting, message), due))
 }
 
 /// Lets the removal of `object` through, and counts it durably before it is made.
@@ -68,105 +127,130 @@ pub fn wait_for_heirs<K: Shelved>(credential: &ProviderCredential, object: &K) -
 /// Errors: too many removals within the time; Kubernetes failed us.
 pub async fn admit<K: Shelved>(context: &Context, credential: &ProviderCredential, object: &K) -> Result<(), Stop> {
     let uid = object.uid().unwrap_or_default();
-    let mut counted = context.brake.0.lock().await;
+    let memory = context.brake.of(&credential::key(credential));
+    let mut memory = memory.lock().await;
     let credential = context.credentials.newest(Arc::new(credential.clone()));
-    if counted.contains(&uid) || is_released(&credential, object) {
+    if memory.counted.contains(&uid) || was_admitted(object) || is_released(&credential, object) {
         return Ok(());
     }
     let bounds = Bounds::of(&credential);
-    let recent = recent(&credential, &bounds);
-    let mut waiting = waiting(context, &credential, &counted, Some(&uid));
-    waiting.extend(object.meta().deletion_timestamp.as_ref().map(|time| time.0));
-    let total = recent.count as usize + waiting.len();
-    if total > bounds.at_most as usize {
-        context.wake(credential::key(&credential));
-        return Err(held(&credential, object, &bounds, total, &waiting));
+    let recent = bounds.recent(&credential, Timestamp::now());
+    let own = object.meta().deletion_timestamp.as_ref().map_or_else(Timestamp::now, |time| time.0);
+    if let Some((_, batch)) = memory.held.filter(|(at, _)| at.elapsed() < HELD) {
+        return Err(held(&credential, object, &bounds, &recent, batch.with(own)));
     }
-    let recent = RecentRemovals { count: recent.count + 1, ..recent };
-    credential_report::count_removal(context, &credential, &recent).await?;
-    counted.insert(uid);
+    let batch = waiting(context, &credential, &memory.counted, Some(&uid)).with(own);
+    if total(&recent) + batch.count > bounds.at_most {
+        memory.held = Some((Instant::now(), batch));
+        context.wake(credential::key(&credential));
+        return Err(held(&credential, object, &bounds, &recent, batch));
+    }
+    credential_report::count_removal(context, &credential, &bounds.counting(recent, Timestamp::now())).await?;
+    memory.counted.insert(uid);
     Ok(())
+}
+
+/// Whether the removal of this object was let through before, by us or whoever was here before us.
+fn was_admitted<K: Shelved>(object: &K) -> bool {
+    object.status().is_some_and(|status| status.report.removal_admitted == Some(true))
+}
+
+/// Whether the removal of this object was let through and so needs no further leave.
+pub async fn is_admitted<K: Shelved>(context: &Context, object: &K) -> bool {
+    let memory = context.brake.of(&object.credential_key());
+    let uid = object.uid().unwrap_or_default();
+    memory.lock().await.counted.contains(&uid) || was_admitted(object)
 }
 
 /// What the brake holds of a credential, for its status.
 pub async fn held_of(context: &Context, credential: &ProviderCredential) -> Option<HeldRemovals> {
-    let counted = context.brake.0.lock().await;
+    let memory = context.brake.of(&credential::key(credential));
+    let mut memory = memory.lock().await;
     let bounds = Bounds::of(credential);
-    let waiting = waiting(context, credential, &counted, None);
-    let total = recent(credential, &bounds).count as usize + waiting.len();
-    (total > bounds.at_most as usize && !waiting.is_empty()).then(|| HeldRemovals {
-        count: u32::try_from(waiting.len()).unwrap_or(u32::MAX),
-        release: token(credential, &waiting),
+    let batch = waiting(context, credential, &memory.counted, None);
+    let is_held = total(&bounds.recent(credential, Timestamp::now())) + batch.count > bounds.at_most && batch.count > 0;
+    memory.held = is_held.then(|| (Instant::now(), batch));
+    is_held.then(|| HeldRemovals {
+        count: u32::try_from(batch.count).unwrap_or(u32::MAX),
+        release: token(credential, batch.last),
     })
 }
 
+/// Whether a person let a batch go since this was last asked.
+pub async fn is_freshly_released(context: &Context, credential: &ProviderCredential) -> bool {
+    let memory = context.brake.of(&credential::key(credential));
+    let given = credential.annotations().get(RELEASE_REMOVALS).cloned();
+    let mut memory = memory.lock().await;
+    memory.released != given && std::mem::replace(&mut memory.released, given.clone()) != given && given.is_some()
+}
+
 /// Forgets an object that is gone.
-pub async fn forget(context: &Context, uid: &str) {
-    context.brake.0.lock().await.remove(uid);
+pub async fn forget<K: Shelved>(context: &Context, object: &K) {
+    let memory = context.brake.of(&object.credential_key());
+    memory.lock().await.counted.remove(&object.uid().unwrap_or_default());
 }
 
 fn held<K: Shelved>(
     credential: &ProviderCredential,
     object: &K,
     bounds: &Bounds,
-    total: usize,
-    waiting: &[Timestamp],
+    recent: &[RecentRemovals],
+    batch: Batch,
 ) -> Stop {
     let ObjectKey { namespace, name, .. } = credential::key(credential);
     let message = format!(
-        "{total} removals within {:#} are more than spec.removals.atMost ({}) of the credential {name}. To let this batch go: kubectl -n {namespace} annotate {} {name} {RELEASE_REMOVALS}={} --overwrite; to keep this account: {}",
-        bounds.per,
+        "spec.removals.atMost ({}) of the credential {name} allows no more removals within {:#}; its status.heldRemovals counts those that wait. To let this batch go: kubectl -n {namespace} annotate {} {name} {RELEASE_REMOVALS}={} --overwrite; to keep this account: {}",
         bounds.at_most,
+        bounds.per,
         Kind::Credential.short(),
-        token(credential, waiting),
+        token(credential, batch.last),
         removal::orphan_command(&object.key()),
     );
-    let verdict = crate::api::conditions::Verdict::new(Reason::RemovalHeld, message);
-    Stop::Until(verdict, recent(credential, bounds).since + bounds.per)
+    let first = recent.first().map_or_else(Timestamp::now, |recent| recent.since);
+    Stop::Until(Verdict::new(Reason::RemovalHeld, message), bounds.end(first))
 }
 
-/// The removals counted within the time, from status; a new count when that is over.
-fn recent(credential: &ProviderCredential, bounds: &Bounds) -> RecentRemovals {
-    let now = Timestamp::now();
-    let counted = credential.status.as_ref().and_then(|status| status.recent_removals.clone());
-    counted.filter(|recent| recent.since + bounds.per > now).unwrap_or(RecentRemovals { since: now, count: 0 })
+fn total(recent: &[RecentRemovals]) -> usize {
+    recent.iter().map(|recent| recent.count as usize).sum()
 }
 
-/// When those objects of a credential were deleted whose accounts are yet to be taken away, but for `own`.
-fn waiting(
-    context: &Context,
-    credential: &ProviderCredential,
-    counted: &HashSet<String>,
-    own: Option<&str>,
-) -> Vec<Timestamp> {
-    let users =
-        context.users.all(|user| user.metadata.uid.as_deref() != own && waits(context, credential, counted, user));
-    let groups =
-        context.groups.all(|group| group.metadata.uid.as_deref() != own && waits(context, credential, counted, group));
+/// Those objects of a credential whose accounts are yet to be taken away, but for `own`.
+fn waiting(context: &Context, credential: &ProviderCredential, counted: &HashSet<String>, own: Option<&str>) -> Batch {
+    let going = [Tag::Going(credential::key(credential))];
+    let waits = Waits { context, credential, counted, own };
+    let users = context.users.tagged(&going, |user| waits.has(user));
+    let groups = context.groups.tagged(&going, |group| waits.has(group));
     let users = users.iter().filter_map(|user: &Arc<PlatformUser>| user.metadata.deletion_timestamp.as_ref());
     let groups = groups.iter().filter_map(|group: &Arc<PlatformGroup>| group.metadata.deletion_timestamp.as_ref());
-    users.chain(groups).map(|time| time.0).collect()
+    let nobody = Batch { count: 0, last: Timestamp::UNIX_EPOCH };
+    users.chain(groups).fold(nobody, |batch, time| batch.with(time.0))
 }
 
-fn waits<K: Shelved>(
-    context: &Context,
-    credential: &ProviderCredential,
-    counted: &HashSet<String>,
-    object: &K,
-) -> bool {
-    object.is_going()
-        && object.is_held()
-        && object.credential_key() == credential::key(credential)
-        && !object.uid().is_some_and(|uid| counted.contains(&uid))
-        && !is_released(credential, object)
-        && removal::has_account(object)
-        && !matches!(removal::decide(context, object), Ok(Removal::Orphan { .. }))
+/// Who waits for the brake.
+struct Waits<'a> {
+    context: &'a Context,
+    credential: &'a ProviderCredential,
+    counted: &'a HashSet<String>,
+    own: Option<&'a str>,
 }
 
-/// The token that releases all objects deleted until now: the time of the last deletion, and a digest that shows it came from us.
-fn token(credential: &ProviderCredential, waiting: &[Timestamp]) -> String {
-    let last = waiting.iter().max().copied().unwrap_or_default().as_second();
-    format!("{last}-{}", seal(credential, last))
+impl Waits<'_> {
+    fn has<K: Shelved>(&self, object: &K) -> bool {
+        let uid = object.meta().uid.as_deref().unwrap_or_default();
+        object.is_held()
+            && self.own != Some(uid)
+            && !self.counted.contains(uid)
+            && !was_admitted(object)
+            && !is_released(self.credential, object)
+            && removal::has_account(object)
+            && !matches!(removal::decide(self.context, object), Ok(Removal::Orphan { .. }))
+    }
+}
+
+/// The token that releases all objects deleted until `last`: that time, and a digest that shows it came from us.
+fn token(credential: &ProviderCredential, last: Timestamp) -> String {
+    let second = last.as_second();
+    format!("{second}-{}", seal(credential, second))
 }
 
 fn seal(credential: &ProviderCredential, second: i64) -> String {
@@ -181,4 +265,40 @@ fn is_released<K: Managed>(credential: &ProviderCredential, object: &K) -> bool 
     let Ok(second) = second.parse::<i64>() else { return false };
     let going = object.meta().deletion_timestamp.as_ref().map(|time| time.0.as_second());
     sealed == seal(credential, second) && going.is_some_and(|going| going <= second)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bounds() -> Bounds {
+        Bounds { after: AFTER, at_most: 50, per: PER }
+    }
+
+    fn minute(minute: i64) -> Timestamp {
+        Timestamp::UNIX_EPOCH + SignedDuration::from_mins(minute)
+    }
+
+    /// A credential whose removals were let through at these minutes.
+    fn credential(minutes: impl IntoIterator<Item = i64>) -> ProviderCredential {
+        let counted = minutes.into_iter().fold(Vec::new(), |recent, at| bounds().counting(recent, minute(at)));
+        let spec = serde_json::json!({"provider": {"pegasus": {}}, "secretRef": {"name": "main"}});
+        let mut credential = ProviderCredential::new("main", serde_json::from_value(spec).unwrap());
+        credential.status.get_or_insert_default().recent_removals = Some(counted);
+        credential
+    }
+
+    #[test]
+    fn a_removal_counts_for_an_hour_and_at_most_a_minute_more() {
+        let credential = credential([0, 30, 59]);
+        let counted = |at| total(&bounds().recent(&credential, minute(at)));
+        assert_eq!([counted(59), counted(60), counted(61), counted(91), counted(120)], [3, 3, 2, 1, 0]);
+    }
+
+    #[test]
+    fn thousands_of_removals_are_counted_in_few_words() {
+        let credential = credential((0..5000).map(|number| number / 90));
+        let recent = bounds().recent(&credential, minute(55));
+        assert_eq!((total(&recent), recent.len()), (5000, 56));
+    }
 }

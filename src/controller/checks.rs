@@ -1,5 +1,7 @@
 //! What is checked before an account is touched, and the ways of vendors that cannot do everything; no writes to a vendor.
 
+use std::collections::BTreeMap;
+
 use super::apply::Case;
 use super::outcome::{Deed, Done, Stop};
 use super::password::Password;
@@ -15,11 +17,11 @@ impl<K: Shelved> Case<'_, K> {
     /// Errors: the account carries neither the key we know it by nor the manifest's.
     pub(super) fn check_binding(&self, account: &Account) -> Result<(), Stop> {
         let table = self.connection.table(K::SUBJECT);
-        let known = self.identity.key.as_ref().map(|value| {
-            self.desired.keys.iter().map(|key| Key { field: key.field, value: value.clone() }).collect::<Vec<_>>()
-        });
-        let mut keys = self.desired.keys.iter().chain(known.iter().flatten());
-        if keys.any(|key| matches_key(table, account, key)) {
+        let fields = self.desired.keys.iter().map(|key| key.field);
+        let known =
+            fields.flat_map(|field| self.identity.known_keys().map(move |key| Key { field, value: key.clone() }));
+        let mut keys = self.desired.keys.iter().cloned().chain(known);
+        if keys.any(|key| matches_key(table, account, &key)) {
             return Ok(());
         }
         let message = format!(
@@ -81,6 +83,23 @@ impl<K: Shelved> Case<'_, K> {
         Err(Stop::Pending(calls))
     }
 
+    /// Rights in applications that are not as they were granted; they are read only when someone asks, by calls of their own.
+    pub(super) async fn drifted_grants(&self, id: &str, due: &[Step]) -> Result<Vec<Step>, Stop> {
+        let is_due = |name: &String| {
+            due.iter().any(|step| matches!(step, Step::Grant { application, .. } if application == name))
+        };
+        let mut drifted = Vec::new();
+        for (application, rights) in self.desired.grants.iter().filter(|(name, _)| !is_due(name)) {
+            let there = self.connection.provider.granted(id, application).await?;
+            let differs =
+                |there: BTreeMap<String, bool>| rights.iter().any(|(right, given)| there.get(right) != Some(given));
+            if there.is_some_and(differs) {
+                drifted.push(Step::Grant { application: application.clone(), rights: rights.clone() });
+            }
+        }
+        Ok(drifted)
+    }
+
     /// A group of a vendor without a group API: the id is taken as given.
     pub(super) async fn take_as_given(&mut self) -> Result<Done, Stop> {
         let vendor = self.connection.vendor.title();
@@ -97,7 +116,10 @@ impl<K: Shelved> Case<'_, K> {
     /// A group that can be found but not written: by externalId or name, exactly one.
     pub(super) async fn find_only(&mut self) -> Result<Option<Deed>, Stop> {
         let vendor = self.connection.vendor.title();
-        let wanted = self.object.external_id().map(str::to_owned).or(self.identity.external_id.clone());
+        // What was found by a name is kept, even if it is renamed there, until the manifest names another one.
+        let same_name = self.identity.key.as_deref() == Some(self.desired.key());
+        let known = self.identity.external_id.clone().filter(|_| same_name);
+        let wanted = self.object.external_id().map(str::to_owned).or(known);
         let found: Vec<String> = {
             let index = self.connection.index();
             match &wanted {

@@ -1,7 +1,7 @@
 //! The live side of a credential: its provider, gate and index, shared by all objects that use it; no reconcile.
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use jiff::Timestamp;
@@ -32,7 +32,7 @@ pub struct Connection {
     pub spec: ProviderCredentialSpec,
     /// Versions of the spec and Secret it fits.
     pub stamp: Mutex<String>,
-    /// Digest of the spec's generation and the Secret's data that it was made from.
+    /// Digest of the spec and the Secret's data that it was made from.
     pub content: String,
     /// Whether a call was refused since it was last checked.
     pub suspect: AtomicBool,
@@ -57,6 +57,28 @@ impl Connection {
     /// The index; never held across an await.
     pub fn index(&self) -> MutexGuard<'_, Index> {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It under what its credential says now, which changes nothing about how it logs in.
+    pub fn under(self: &Arc<Self>, spec: &ProviderCredentialSpec, closing: bool) -> Arc<Self> {
+        if self.spec == *spec && self.closing == closing {
+            return self.clone();
+        }
+        Arc::new(Self {
+            key: self.key.clone(),
+            vendor: self.vendor,
+            provider: self.provider.clone(),
+            gate: self.gate.clone(),
+            account: self.account.clone(),
+            login: self.login.clone(),
+            spec: spec.clone(),
+            stamp: Mutex::new(self.stamp.lock().unwrap_or_else(PoisonError::into_inner).clone()),
+            content: self.content.clone(),
+            suspect: AtomicBool::new(self.suspect.load(Ordering::Relaxed)),
+            closing,
+            index: self.index.clone(),
+            trouble: Mutex::new(self.trouble()),
+        })
     }
 
     /// Whether it was made from, or fits, these versions of spec and Secret.
@@ -109,10 +131,24 @@ pub enum Link {
 pub struct Down {
     /// Reason and message for its status.
     pub verdict: Verdict,
-    /// Spec and Secret that did not work.
+    /// Versions of the spec and Secret that did not work.
     pub stamp: String,
+    /// Digest of what did not work.
+    pub content: String,
     /// It is not tried again before, unless spec or Secret change.
     pub not_before: Option<Timestamp>,
+}
+
+impl Down {
+    /// Not tried again until spec or Secret change.
+    pub fn until_changed(verdict: Verdict) -> Self {
+        Self { verdict, stamp: String::new(), content: String::new(), not_before: None }
+    }
+
+    /// Whether it is too soon to try the same again.
+    pub fn is_fresh(&self) -> bool {
+        self.not_before.is_some_and(|at| at > Timestamp::now())
+    }
 }
 
 /// All credentials that were looked at.

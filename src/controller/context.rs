@@ -1,24 +1,25 @@
 //! What every reconcile can reach: the cluster, the connections, what we know of all objects; no decisions.
 
-use std::collections::HashMap;
-use std::hash::Hash;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::core::PartialObjectMeta;
 use kube::runtime::events::Recorder;
 use kube::runtime::reflector::{ObjectRef, Store};
-use kube::{Api, Client, Resource, ResourceExt};
+use kube::{Api, Client, Resource};
 use tokio::sync::{OnceCell, mpsc};
 
 use super::brake::Brake;
 use super::connection::Connections;
+use super::doubt::Calls;
 use super::make::Making;
 use super::managed::Managed;
 use super::password::DigestKey;
 use super::requeue::Backoff;
+use super::shelf::{Shelf, Tag};
 use crate::api::user::Mode;
 use crate::api::{ObjectKey, PlatformGroup, PlatformUser, ProviderCredential, Reason, Vendor};
 use crate::providers::Observer;
@@ -76,6 +77,10 @@ pub struct Context {
     pub brake: Brake,
     /// Natural keys that are being looked for and made right now.
     pub making: Making,
+    /// When our creates ended.
+    pub calls: Calls,
+    /// Since when this process makes accounts; another one may have sent its last create just before.
+    pub begun: Timestamp,
     /// Wakes objects.
     pub wake: mpsc::UnboundedSender<ObjectKey>,
     /// Publishes events.
@@ -99,8 +104,9 @@ impl Context {
 
     /// Wakes all users and groups of a credential.
     pub fn wake_users_of(&self, credential: &ObjectKey) {
-        self.groups.all(|group| group.credential_key() == *credential).iter().for_each(|group| self.wake(group.key()));
-        self.users.all(|user| user.credential_key() == *credential).iter().for_each(|user| self.wake(user.key()));
+        let using = [Tag::Credential(credential.clone())];
+        self.groups.tagged(&using, |_| true).iter().for_each(|group| self.wake(group.key()));
+        self.users.tagged(&using, |_| true).iter().for_each(|user| self.wake(user.key()));
     }
 
     /// The API of a kind in a namespace.
@@ -128,88 +134,4 @@ impl Context {
     pub fn secret(&self, namespace: &str, name: &str) -> Option<Arc<PartialObjectMeta<Secret>>> {
         self.secrets.get(&ObjectRef::new(name).within(namespace))
     }
-}
-
-/// All objects of a kind, with what we wrote ourselves and the watch has not shown yet.
-pub struct Shelf<K>
-where
-    K: Resource<DynamicType = ()> + Clone + 'static,
-    K::DynamicType: Hash + Eq,
-{
-    store: Store<K>,
-    newer: Mutex<HashMap<String, Arc<K>>>,
-}
-
-impl<K> Shelf<K>
-where
-    K: Resource<DynamicType = ()> + Clone + 'static,
-{
-    /// A shelf over what the watch shows.
-    pub fn new(store: Store<K>) -> Self {
-        Self { store, newer: Mutex::default() }
-    }
-
-    /// What the watch shows.
-    pub fn store(&self) -> Store<K> {
-        self.store.clone()
-    }
-
-    /// The newest of `object`, what the watch shows of it and what we wrote to it.
-    pub fn newest(&self, object: Arc<K>) -> Arc<K> {
-        let newer = self.newer.lock().unwrap_or_else(PoisonError::into_inner);
-        let written = object.uid().and_then(|uid| newer.get(&uid).cloned());
-        let shown = self.store.get(&ObjectRef::from_obj(&*object)).filter(|shown| shown.uid() == object.uid());
-        [written, shown]
-            .into_iter()
-            .flatten()
-            .fold(object, |newest, other| if version(&*other) > version(&*newest) { other } else { newest })
-    }
-
-    /// Keeps what Kubernetes answered to our write until the watch has caught up.
-    pub fn note(&self, object: K) -> Arc<K> {
-        let object = Arc::new(object);
-        if let Some(uid) = object.uid() {
-            self.newer.lock().unwrap_or_else(PoisonError::into_inner).insert(uid, object.clone());
-        }
-        object
-    }
-
-    /// The watch shows `object`: forgets what we wrote before that.
-    pub fn seen(&self, object: &K) {
-        let mut newer = self.newer.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(uid) = object.uid()
-            && newer.get(&uid).is_some_and(|written| version(&**written) <= version(object))
-        {
-            newer.remove(&uid);
-        }
-    }
-
-    /// The watch shows that `object` is gone.
-    pub fn gone(&self, object: &K) {
-        if let Some(uid) = object.uid() {
-            self.newer.lock().unwrap_or_else(PoisonError::into_inner).remove(&uid);
-        }
-    }
-
-    /// The object with this name.
-    pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
-        self.store.get(&ObjectRef::new(name).within(namespace)).map(|object| self.newest(object))
-    }
-
-    /// All objects that `filter` lets through as they are now, our own latest writes included.
-    pub fn all(&self, filter: impl Fn(&K) -> bool) -> Vec<Arc<K>> {
-        let newer = self.newer.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let ours = |shown: &K| {
-            let written = shown.meta().uid.as_ref().and_then(|uid| newer.get(uid));
-            written.filter(|written| version(&***written) > version(shown))
-        };
-        let lets_through = |shown: &K| ours(shown).map_or_else(|| filter(shown), |written| filter(written));
-        let found = self.store.state_filter(lets_through);
-        found.into_iter().map(|shown| ours(&shown).cloned().unwrap_or(shown)).collect()
-    }
-}
-
-/// Resource versions of one kind in one cluster are ordered numbers (documented since Kubernetes 1.35).
-fn version<K: Resource>(object: &K) -> u64 {
-    object.meta().resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or_default()
 }

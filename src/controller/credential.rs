@@ -9,22 +9,21 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
+use serde_json::{Value, json};
 use tracing::{info, warn};
 
 use super::connection::{Connection, Down, Link, Trouble};
 use super::context::Context;
-use super::{credential_report, password, requeue, salvage, sweep};
+use super::{credential_report, password, refusal, requeue, salvage, sweep};
 use crate::api::conditions::{ConditionType, Verdict, find};
 use crate::api::names::PAUSED;
 use crate::api::user::Mode;
-use crate::api::{Kind, ObjectKey, ProviderCredential, Reason};
+use crate::api::{Kind, ObjectKey, ProviderCredential, ProviderCredentialSpec, Reason};
 use crate::plan::Limits;
-use crate::providers::{self, Access, ErrorKind, Gate, Lane, Provider, ProviderError, SecretData};
+use crate::providers::{self, Access, Gate, Lane, Provider, ProviderError, SecretData};
 
 /// How often vendor and cluster are compared unless the credential says otherwise.
 const RESYNC: SignedDuration = SignedDuration::from_mins(10);
-/// First and longest wait before a refused login is tried again.
-const PROBE: (SignedDuration, SignedDuration) = (SignedDuration::from_mins(1), SignedDuration::from_mins(15));
 
 /// Checks one credential, keeps its connection and its index, and wakes its objects when there is news for them.
 ///
@@ -45,17 +44,17 @@ pub async fn reconcile(credential: Arc<ProviderCredential>, context: &Context) -
     let status = credential.status.as_ref();
     let was_paused = status.is_some_and(|status| find(&status.conditions, ConditionType::Paused).is_some());
     let link = attempt(&credential, context, before.clone()).await?;
+    // Known before the listing, which may take long: edits and removals need none.
+    context.connections.set(&key, link.clone());
+    if status.is_none_or(|status| status.conditions.is_empty()) && !is_forced(&credential) {
+        credential_report::report(context, &credential, &link).await?;
+    }
     let news = match &link {
         Link::Up(connection) => sweep::sweep(context, connection, is_forced(&credential)).await,
         Link::Down(_) => false,
     };
-    context.connections.set(&key, link.clone());
-    let is_other = match (&before, &link) {
-        // Merely checked after a refusal: who was refused comes back by himself, and slower each time.
-        (Some(Link::Up(before)), Link::Up(now)) if before.content == now.content => before.closing != now.closing,
-        (Some(Link::Down(_)), Link::Down(_)) => false,
-        (_, Link::Up(_) | Link::Down(_)) => true,
-    };
+    let credential = context.credentials.newest(credential);
+    let is_other = is_other(before.as_ref(), &link);
     // Where users are never listed, this is the only regular look.
     let is_blind = matches!(&link, Link::Up(connection) if !connection.provider.capabilities().listable);
     let action = credential_report::report(context, &credential, &link).await?;
@@ -63,6 +62,18 @@ pub async fn reconcile(credential: Arc<ProviderCredential>, context: &Context) -
         context.wake_users_of(&key);
     }
     Ok(action)
+}
+
+/// Whether objects have to look again because of what became of their credential.
+fn is_other(before: Option<&Link>, now: &Link) -> bool {
+    match (before, now) {
+        // Merely checked after a refusal: who was refused comes back by himself, and slower each time.
+        (Some(Link::Up(before)), Link::Up(now)) if before.content == now.content => {
+            before.closing != now.closing || before.spec != now.spec
+        }
+        (Some(Link::Down(before)), Link::Down(now)) => before.verdict.reason != now.verdict.reason,
+        (_, Link::Up(_) | Link::Down(_)) => true,
+    }
 }
 
 /// The credential's kind, namespace and name.
@@ -100,13 +111,14 @@ pub(super) async fn attempt(
 ) -> Result<Link, kube::Error> {
     if let Some(message) = salvage::unreadable(credential) {
         let verdict = Verdict::new(Reason::Invalid, message);
-        return Ok(Link::Down(Down { verdict, stamp: String::new(), not_before: None }));
+        return Ok(Link::Down(Down::until_changed(verdict)));
     }
     // resolve (client required)
+    let kept = kept(credential, before.as_ref());
     let namespace = credential.namespace().unwrap_or_default();
     let name = &credential.spec.secret_ref.name;
     let Some(seen) = context.secret(&namespace, name) else {
-        return Ok(without_secret(credential, before, &namespace));
+        return Ok(without_secret(credential, kept, &namespace));
     };
     let stamp = format!(
         "{}/{}/{}",
@@ -114,38 +126,51 @@ pub(super) async fn attempt(
         seen.uid().unwrap_or_default(),
         seen.resource_version().unwrap_or_default()
     );
-    match &before {
-        Some(Link::Up(connection)) if connection.fits(&stamp) && is_sound(credential, connection) => {
-            return Ok(Link::Up(connection.clone()));
-        }
-        Some(Link::Down(down)) if down.stamp == stamp && down.not_before.is_some_and(|at| at > Timestamp::now()) => {
-            return Ok(Link::Down(down.clone()));
-        }
+    let sound = kept.clone().filter(|connection| !connection.suspect.load(Ordering::Relaxed));
+    match (&sound, &before) {
+        (Some(connection), _) if connection.fits(&stamp) => return Ok(Link::Up(connection.clone())),
+        (_, Some(Link::Down(down))) if down.stamp == stamp && down.is_fresh() => return Ok(Link::Down(down.clone())),
         _ => {}
     }
     let Some(secret) = context.api::<Secret>(&namespace).get_opt(name).await? else {
-        return Ok(without_secret(credential, before, &namespace));
+        return Ok(without_secret(credential, kept, &namespace));
     };
-    if let Some(Link::Up(connection)) = &before
-        && connection.content == content(credential, &secret)
-        && is_sound(credential, connection)
-    {
+    let content = content(credential, &secret);
+    match (sound, &before) {
         // Labels or finalizers changed, ours perhaps: no reason to log in again.
-        connection.refit(stamp);
-        return Ok(Link::Up(connection.clone()));
+        (Some(connection), _) if connection.content == content => {
+            connection.refit(stamp);
+            return Ok(Link::Up(connection));
+        }
+        (_, Some(Link::Down(down))) if down.content == content && down.is_fresh() => {
+            return Ok(Link::Down(Down { stamp, ..down.clone() }));
+        }
+        _ => {}
     }
     // validate (no client required)
     if let Some(verdict) = password::wrong_type(&secret, "spec.secretRef") {
-        return Ok(Link::Down(Down { verdict, stamp, not_before: None }));
+        return Ok(Link::Down(Down::until_changed(verdict)));
     }
     // connect (client required)
-    Ok(connect(credential, context, &secret, before, stamp).await)
+    Ok(connect(credential, context, &secret, before, Made { stamp, content }).await)
+}
+
+/// The connection before, under what the credential says of its objects now; `None` if it has to log in in another way.
+fn kept(credential: &ProviderCredential, before: Option<&Link>) -> Option<Arc<Connection>> {
+    let Some(Link::Up(connection)) = before else { return None };
+    let (spec, closing) = (&credential.spec, credential.metadata.deletion_timestamp.is_some());
+    (login(&connection.spec) == login(spec)).then(|| connection.under(spec, closing))
+}
+
+/// Those fields of a credential that a connection is made from, as JSON.
+fn login(spec: &ProviderCredentialSpec) -> Value {
+    json!([spec.provider, spec.secret_ref, spec.allow_insecure_http, spec.ca_bundle, spec.requests])
 }
 
 /// A digest of all that a connection is made from.
 fn content(credential: &ProviderCredential, secret: &Secret) -> String {
     let mut context = Context256::new(&SHA256);
-    context.update(&credential.metadata.generation.unwrap_or_default().to_be_bytes());
+    context.update(login(&credential.spec).to_string().as_bytes());
     for (key, ByteString(value)) in secret.data.iter().flatten() {
         for part in [key.as_bytes(), value] {
             context.update(&part.len().to_be_bytes());
@@ -155,24 +180,21 @@ fn content(credential: &ProviderCredential, secret: &Secret) -> String {
     password::hex(context.finish().as_ref())
 }
 
-fn is_sound(credential: &ProviderCredential, connection: &Connection) -> bool {
-    !connection.suspect.load(Ordering::Relaxed)
-        && connection.closing == credential.metadata.deletion_timestamp.is_some()
-}
-
 /// A Secret that is away takes nothing from a session that works: rotation by delete and create passes unnoticed.
-fn without_secret(credential: &ProviderCredential, before: Option<Link>, namespace: &str) -> Link {
-    if let Some(Link::Up(connection)) = before {
+fn without_secret(credential: &ProviderCredential, kept: Option<Arc<Connection>>, namespace: &str) -> Link {
+    if let Some(connection) = kept {
         return Link::Up(connection);
     }
     let name = &credential.spec.secret_ref.name;
     let message =
         format!("spec.secretRef: Secret {namespace}/{name} is not there; create it, and work goes on by itself");
-    Link::Down(Down {
-        verdict: Verdict::new(Reason::WaitingForSecret, message),
-        stamp: String::new(),
-        not_before: None,
-    })
+    Link::Down(Down::until_changed(Verdict::new(Reason::WaitingForSecret, message)))
+}
+
+/// What a connection is made from: versions of spec and Secret, and a digest of what matters in them.
+struct Made {
+    stamp: String,
+    content: String,
 }
 
 async fn connect(
@@ -180,7 +202,7 @@ async fn connect(
     context: &Context,
     secret: &Secret,
     before: Option<Link>,
-    stamp: String,
+    made: Made,
 ) -> Link {
     let previous = match before {
         Some(Link::Up(connection)) => Some(connection),
@@ -189,20 +211,21 @@ async fn connect(
     let gate = gate(credential, context, previous.as_deref());
     let provider = match provider(credential, context, secret, gate.clone()) {
         Ok(provider) => provider,
-        Err(verdict) => return Link::Down(Down { verdict, stamp, not_before: None }),
+        Err(verdict) => return Link::Down(Down::until_changed(verdict)),
     };
     let login = match whoami(&*provider, &gate).await {
         Ok(login) => login,
-        Err(error) => return Link::Down(refused(credential, context, &error, stamp)),
+        Err(error) => return Link::Down(refused(credential, context, &error, made)),
     };
-    context.backoff.reset(&key(credential));
     let vendor = credential.spec.provider.vendor();
     let account = format!("{vendor} {} {login}", provider.host());
     info!(credential = %key(credential), account, "connected");
+    let Made { stamp, content } = made;
     let same = previous.filter(|previous| previous.account == account);
-    // A new log-in does not mend a listing that failed: that one is due at once.
-    let trouble = same.as_ref().and_then(|previous| previous.trouble());
-    let trouble = trouble.map(|trouble| Trouble { until: Timestamp::now(), ..trouble });
+    let trouble = same.as_ref().and_then(|previous| inherited(previous, &content));
+    if trouble.is_none() {
+        context.backoff.reset(&key(credential));
+    }
     let kept = same.map(|previous| previous.index.clone());
     Link::Up(Arc::new(Connection {
         key: key(credential),
@@ -213,12 +236,19 @@ async fn connect(
         login,
         spec: credential.spec.clone(),
         stamp: Mutex::new(stamp),
-        content: content(credential, secret),
+        content,
         suspect: AtomicBool::new(false),
         closing: credential.metadata.deletion_timestamp.is_some(),
         index: kept.unwrap_or_default(),
         trouble: Mutex::new(trouble),
     }))
+}
+
+/// The trouble that a new log-in does not mend. With another Secret a listing that failed is due at once.
+fn inherited(previous: &Connection, content: &str) -> Option<Trouble> {
+    let trouble = previous.trouble()?;
+    let until = if previous.content == content { trouble.until } else { Timestamp::now() };
+    Some(Trouble { until, ..trouble })
 }
 
 /// The gate before, unless its bounds changed: a rotation must not reset what a vendor counts.
@@ -275,26 +305,13 @@ async fn whoami(provider: &dyn Provider, gate: &Gate) -> Result<String, Provider
     provider.whoami().await
 }
 
-/// A refused login is probed slowly, an absent vendor with the usual back-off.
-fn refused(credential: &ProviderCredential, context: &Context, error: &ProviderError, stamp: String) -> Down {
+/// A credential that the vendor does not take.
+fn refused(credential: &ProviderCredential, context: &Context, error: &ProviderError, made: Made) -> Down {
     let key = key(credential);
     warn!(credential = %key, "not connected: {error}");
-    let backoff = SignedDuration::try_from(context.backoff.next(&key)).unwrap_or(PROBE.0);
-    let (reason, wait) = match error.kind {
-        ErrorKind::Unauthenticated => (Reason::Unauthenticated, (backoff * 60).clamp(PROBE.0, PROBE.1)),
-        ErrorKind::PermissionDenied => (Reason::PermissionDenied, resync(&credential.spec)),
-        ErrorKind::RateLimited => (Reason::RateLimited, backoff),
-        ErrorKind::Invalid | ErrorKind::NotFound | ErrorKind::Unsupported | ErrorKind::Conflict => {
-            (Reason::Invalid, resync(&credential.spec))
-        }
-        ErrorKind::Unavailable => (Reason::ProviderUnavailable, backoff),
-    };
-    let not_before = error.retry_at.unwrap_or(Timestamp::now() + wait);
-    let help = match reason {
-        Reason::Unauthenticated => "; correct the Secret, and it is tried at once",
-        _ => "",
-    };
-    Down { verdict: Verdict::new(reason, format!("{error}{help}")), stamp, not_before: Some(not_before) }
+    let not_before = refusal::retry_at(context, &key, &credential.spec, error);
+    let Made { stamp, content } = made;
+    Down { verdict: refusal::verdict(error), stamp, content, not_before: Some(not_before) }
 }
 
 /// When a credential that does not work is tried again.

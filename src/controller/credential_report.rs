@@ -14,14 +14,14 @@ use super::connection::Link;
 use super::context::Context;
 use super::credential::{key, resync, retry};
 use super::managed::Managed;
-use super::{access, brake, requeue, secret};
+use super::shelf::Tag;
+use super::{access, brake, refusal, requeue, secret, sweep};
 use crate::api::conditions::{self, Verdict};
 use crate::api::credential::RecentRemovals;
 use crate::api::names::{API_VERSION, FINALIZER, MANAGER, MANAGER_REMOVALS, RECONCILE_AT};
 use crate::api::user::{Mode, UserDeletionPolicy};
 use crate::api::{Kind, ObjectKey, ProviderCredential, ProviderCredentialStatus, Reason};
 use crate::plan::Subject;
-use crate::providers::ErrorKind;
 
 /// Says how a credential is, and when to look again.
 ///
@@ -70,12 +70,13 @@ pub async fn report(
     context.tally.credential_ready(credential.spec.provider.vendor(), &credential_key, Some(verdict.reason.is_ready()));
     if after != before {
         write(context, credential, &after).await?;
-        if after.held_removals != before.held_removals {
-            wake_going(context, &credential_key);
-        }
         info!(credential = %credential_key, reason = %verdict.reason, message = verdict.message, "status");
     }
-    Ok(next(credential, link))
+    let is_lifted = before.held_removals.is_some() && after.held_removals.is_none();
+    if is_lifted | brake::is_freshly_released(context, credential).await {
+        wake_going(context, &credential_key);
+    }
+    Ok(next(context, credential, link))
 }
 
 /// How many objects use a credential; counted anew at most once a sweep.
@@ -89,18 +90,15 @@ fn counts(
     if same_spec && swept.is_some() && swept == before.last_sweep_time {
         return (before.users, before.groups);
     }
-    let key = key(credential);
-    let users = context.users.all(|user| user.credential_key() == key).len();
-    let groups = context.groups.all(|group| group.credential_key() == key).len();
-    (u32::try_from(users).ok(), u32::try_from(groups).ok())
+    let using = Tag::Credential(key(credential));
+    (u32::try_from(context.users.count(&using)).ok(), u32::try_from(context.groups.count(&using)).ok())
 }
 
 /// Wakes the objects of a credential that are being deleted.
 fn wake_going(context: &Context, key: &ObjectKey) {
-    let users = context.users.all(|user| user.is_going() && user.credential_key() == *key);
-    users.iter().for_each(|user| context.wake(user.key()));
-    let groups = context.groups.all(|group| group.is_going() && group.credential_key() == *key);
-    groups.iter().for_each(|group| context.wake(group.key()));
+    let going = [Tag::Going(key.clone())];
+    context.users.tagged(&going, |_| true).iter().for_each(|user| context.wake(user.key()));
+    context.groups.tagged(&going, |_| true).iter().for_each(|group| context.wake(group.key()));
 }
 
 /// What is to be said of a credential.
@@ -128,14 +126,7 @@ pub(super) fn verdict(context: &Context, credential: &ProviderCredential, link: 
         return Verdict::new(Reason::WaitingForSecret, message);
     }
     if let Some(trouble) = connection.trouble() {
-        let reason = match trouble.error.kind {
-            ErrorKind::Unauthenticated => Reason::Unauthenticated,
-            ErrorKind::PermissionDenied => Reason::PermissionDenied,
-            ErrorKind::RateLimited => Reason::RateLimited,
-            ErrorKind::Unsupported | ErrorKind::Invalid | ErrorKind::NotFound | ErrorKind::Conflict => Reason::Invalid,
-            ErrorKind::Unavailable => Reason::ProviderUnavailable,
-        };
-        return Verdict::new(reason, trouble.error.message);
+        return refusal::verdict(&trouble.error);
     }
     let capabilities = connection.provider.capabilities();
     if capabilities.checkable {
@@ -151,7 +142,7 @@ pub(super) fn verdict(context: &Context, credential: &ProviderCredential, link: 
 }
 
 /// When a credential is looked at again: at the next sweep, after a failure sooner.
-fn next(credential: &ProviderCredential, link: &Link) -> Action {
+fn next(context: &Context, credential: &ProviderCredential, link: &Link) -> Action {
     let connection = match link {
         Link::Down(down) => return retry(down),
         Link::Up(connection) => connection,
@@ -160,7 +151,9 @@ fn next(credential: &ProviderCredential, link: &Link) -> Action {
         return requeue::at(trouble.until);
     }
     let index = connection.index();
-    let oldest = [Subject::User, Subject::Group].iter().filter_map(|subject| index.begun(*subject)).min();
+    let used =
+        [Subject::User, Subject::Group].into_iter().filter(|subject| sweep::is_used(context, connection, *subject));
+    let oldest = used.filter_map(|subject| index.begun(subject)).min();
     let due = oldest.unwrap_or_else(Timestamp::now) + resync(&credential.spec);
     let wait = Duration::try_from(due.duration_since(Timestamp::now())).unwrap_or_default();
     Action::requeue(wait.max(Duration::from_secs(1)))
@@ -225,9 +218,9 @@ pub(super) fn bound(context: &Context, credential: &ProviderCredential) -> usize
     let key = key(credential);
     let serves =
         |namespace: Option<String>| access::may_use(context, &key, &credential.spec, &namespace.unwrap_or_default());
-    let users = context.users.all(|user| user.is_held() && user.credential_key() == key && serves(user.namespace()));
-    let groups =
-        context.groups.all(|group| group.is_held() && group.credential_key() == key && serves(group.namespace()));
+    let using = [Tag::Credential(key.clone())];
+    let users = context.users.tagged(&using, |user| user.is_held() && serves(user.namespace()));
+    let groups = context.groups.tagged(&using, |group| group.is_held() && serves(group.namespace()));
     users.len() + groups.len()
 }
 
@@ -267,7 +260,7 @@ async fn write(
 pub async fn count_removal(
     context: &Context,
     credential: &ProviderCredential,
-    recent: &RecentRemovals,
+    recent: &[RecentRemovals],
 ) -> Result<(), kube::Error> {
     apply_status(context, credential, MANAGER_REMOVALS, json!({"recentRemovals": recent})).await
 }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use kube::ResourceExt;
 use kube::runtime::controller::Action;
 
 use super::apply::Case;
@@ -11,9 +10,9 @@ use super::managed::Managed;
 use super::outcome::{Done, Stop};
 use super::password::Password;
 use super::report::{self, Scene};
-use super::{removal, resolve, salvage};
-use crate::api::user::GroupEntry;
-use crate::api::{PlatformGroup, PlatformUser};
+use super::shelf::Tag;
+use super::{record, removal, resolve, salvage};
+use crate::api::PlatformGroup;
 use crate::plan::Subject;
 
 /// Brings one group and its counterpart together, says how that went, and wakes the users that wait for it.
@@ -21,7 +20,7 @@ use crate::plan::Subject;
 /// Errors: Kubernetes failed us.
 pub async fn reconcile(group: Arc<PlatformGroup>, context: &Context) -> Result<Action, kube::Error> {
     let mut group = context.groups.newest(group);
-    let was_ready = resolve::is_settled(&*group);
+    let before = usable_as(&group);
     let mut scene = Scene::default();
     let result = attempt(&mut group, &mut scene, context).await;
     let action = {
@@ -29,7 +28,8 @@ pub async fn reconcile(group: Arc<PlatformGroup>, context: &Context) -> Result<A
         report::report(context, &group, scene, result).await?
     };
     let group = context.groups.newest(group);
-    if !was_ready && resolve::is_settled(&*group) {
+    let now = usable_as(&group);
+    if now.is_some() && now != before {
         wake_members(context, &group);
     }
     Ok(action)
@@ -44,6 +44,7 @@ pub(super) async fn attempt(
     if group.is_going() {
         removal::remove(context, group).await?;
     }
+    record::hold_again(context, group).await?;
     salvage::readable(&**group)?;
     // resolve (client required)
     resolve::not_paused(context, &**group)?;
@@ -74,18 +75,16 @@ pub(super) async fn attempt(
     case.check_desired()?;
     let done = case.converge().await;
     *group = case.object;
-    scene.compared = done.is_ok();
+    scene.compared = done.as_ref().map_or_else(Stop::is_comparison, |_| true);
     done
 }
 
-/// Whether `user` names the PlatformGroup `name` of its namespace.
-pub fn names_group(user: &PlatformUser, name: &str) -> bool {
-    let mut entries = user.spec.groups.iter().flatten();
-    entries.any(|entry| matches!(entry, GroupEntry::GroupRef(reference) if reference.name == name))
+/// The id that users are put into, once the group is ready.
+fn usable_as(group: &PlatformGroup) -> Option<String> {
+    group.identity().external_id.filter(|_| resolve::is_settled(group))
 }
 
 fn wake_members(context: &Context, group: &PlatformGroup) {
-    let (namespace, name) = (group.namespace(), group.name_any());
-    let members = context.users.all(|user| user.namespace() == namespace && names_group(user, &name));
+    let members = context.users.tagged(&[Tag::Group(group.key())], |_| true);
     members.iter().for_each(|user| context.wake(user.key()));
 }

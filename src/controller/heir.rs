@@ -9,19 +9,23 @@ use super::access;
 use super::context::Context;
 use super::outcome::Stop;
 use super::record::{self, Shelved};
-use crate::api::ProviderCredentialSpec;
+use super::shelf::Tag;
 use crate::api::status::Identity;
 use crate::api::user::AdoptionPolicy;
+use crate::api::{ProviderCredentialSpec, Vendor};
 
 /// The live object that takes over the account of the going `holder`: bound to it already, or claiming it by key or id; of
 /// several the older, then the one with the lower uid.
 pub fn find<K: Shelved>(context: &Context, holder: &K) -> Option<Arc<K>> {
     let identity = holder.identity();
     let credential = access::credential(context, holder)?;
-    let mut heirs = K::shelf(context).all(|other| {
+    let creating = identity.creating.as_ref().map(|creating| &creating.key);
+    let keys = identity.key.iter().chain(creating).map(|key| Tag::key(key));
+    let tags: Vec<Tag> = keys.chain(identity.external_id.iter().cloned().map(Tag::Account)).collect();
+    let mut heirs = K::shelf(context).tagged(&tags, |other| {
         !other.is_going()
             && other.uid() != holder.uid()
-            && claims(other, &identity)
+            && claims(other, &identity, credential.spec.provider.vendor())
             && other.credential_key() == holder.credential_key()
             && may_inherit(context, &credential.spec, holder, other)
     });
@@ -34,7 +38,7 @@ pub fn seniority<K: Shelved>(object: &K) -> (Option<jiff::Timestamp>, Option<Str
     (object.creation_timestamp().map(|time| time.0), object.uid())
 }
 
-fn claims<K: Shelved>(other: &K, identity: &Identity) -> bool {
+fn claims<K: Shelved>(other: &K, identity: &Identity, vendor: Vendor) -> bool {
     let own = other.identity();
     if own.creating.is_some() {
         return own.creating == identity.creating;
@@ -42,7 +46,10 @@ fn claims<K: Shelved>(other: &K, identity: &Identity) -> bool {
     match (&own.external_id, &identity.external_id) {
         (Some(bound), id) => Some(bound) == id.as_ref() && own.account == identity.account,
         (None, Some(id)) if other.external_id().is_some() => other.external_id() == Some(id),
-        (None, _) => identity.key.as_ref().is_some_and(|key| other.natural_keys().any(|own| same_key(own, key))),
+        (None, _) => {
+            let key = identity.key.as_ref().or(identity.creating.as_ref().map(|creating| &creating.key));
+            key.is_some_and(|key| other.keys_at(vendor).iter().any(|own| same_key(own, key)))
+        }
     }
 }
 

@@ -4,11 +4,13 @@ use std::collections::{HashMap, HashSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::api::ObjectKey;
 use crate::plan::{Account, Catalog, Desired, Field, Subject, matches_key};
 
 /// A listing this young answers "is it there?" before a create.
 const FRESH: SignedDuration = SignedDuration::from_secs(10);
+
+/// An object that asked this long ago and never came back is gone.
+const FORGOTTEN: SignedDuration = SignedDuration::from_hours(24);
 
 /// Users, groups and catalogue of one credential.
 #[derive(Default)]
@@ -18,7 +20,8 @@ pub struct Index {
     /// Roles, projects, countries.
     pub catalog: Catalog,
     wanted: HashSet<Subject>,
-    asked: HashMap<ObjectKey, Timestamp>,
+    /// Who waits for a listing since when, by uid: a name may be given to another object.
+    asked: HashMap<String, Timestamp>,
 }
 
 /// One complete listing.
@@ -63,6 +66,7 @@ impl Index {
         }
         *self.slot(subject) = Some(listing);
         self.wanted.remove(&subject);
+        self.asked.retain(|_, asked| *asked + FORGOTTEN > begun);
     }
 
     /// Whether the listing of `subject` shows nothing at all.
@@ -108,14 +112,19 @@ impl Index {
         groups.filter(|group| group.text("name") == Some(name)).collect()
     }
 
-    /// Whether the listing can tell `object` that its account is not there: young, or begun after `object` first asked.
-    pub fn is_fresh(&mut self, subject: Subject, object: &ObjectKey, now: Timestamp) -> bool {
-        let asked = *self.asked.entry(object.clone()).or_insert(now);
+    /// Whether the listing can tell the object with this uid that its account is not there: young, or begun after it first asked.
+    pub fn is_fresh(&mut self, subject: Subject, uid: &str, now: Timestamp) -> bool {
+        let asked = *self.asked.entry(uid.to_owned()).or_insert(now);
         let fresh = self.listing(subject).is_some_and(|listing| listing.begun >= asked || listing.begun + FRESH > now);
         if fresh {
-            self.asked.remove(object);
+            self.answered(uid);
         }
         fresh
+    }
+
+    /// The object with this uid has its answer: whatever it asks next is a new question.
+    pub fn answered(&mut self, uid: &str) {
+        self.asked.remove(uid);
     }
 
     /// When the listing of `subject` began.
@@ -166,4 +175,37 @@ impl Listing {
 /// The fields that natural keys are made of, at all vendors.
 fn is_key(field: &str) -> bool {
     matches!(field, "username" | "email" | "name")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(seconds).unwrap()
+    }
+
+    fn listed(begun: i64) -> Index {
+        let mut index = Index::default();
+        index.replace(Subject::User, at(begun), &[], Vec::new());
+        index
+    }
+
+    #[test]
+    fn a_listing_answers_whoever_asked_before_it_began() {
+        let mut index = listed(0);
+        assert!(!index.is_fresh(Subject::User, "ada", at(60)));
+        index.replace(Subject::User, at(61), &[], Vec::new());
+        assert!(index.is_fresh(Subject::User, "ada", at(300)));
+        assert!(!index.is_fresh(Subject::User, "ada", at(301)), "that was the answer to the first question only");
+    }
+
+    #[test]
+    fn who_was_answered_by_a_call_of_his_own_asks_anew() {
+        let mut index = listed(0);
+        assert!(!index.is_fresh(Subject::User, "ada", at(60)));
+        index.answered("ada");
+        index.replace(Subject::User, at(61), &[], Vec::new());
+        assert!(!index.is_fresh(Subject::User, "ada", at(300)));
+    }
 }

@@ -7,16 +7,19 @@ use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
 use super::apply::Case;
-use super::context::Context;
+use super::doubt::Call;
 use super::outcome::{Deed, Stop};
 use super::password::Password;
 use super::record::{self, Shelved};
-use super::{access, rivals};
+use super::{access, doubt, rivals};
 use crate::api::status::Creating;
 use crate::api::user::AdoptionPolicy;
 use crate::api::{ObjectKey, Reason};
-use crate::plan::{Account, Desired, Step, Subject, matches_key};
+use crate::plan::{Account, Changes, Desired, Field, Key, Step, Subject, matches_key};
 use crate::providers::{Delivery, ErrorKind, Lane, ProviderError};
+
+/// Fields that name an account, at all vendors; the first that a vendor has is its first natural key.
+pub const KEYS: [&str; 3] = ["username", "email", "name"];
 
 /// When to look again while another object makes an account with the same key.
 const RIVAL: SignedDuration = SignedDuration::from_secs(1);
@@ -24,18 +27,12 @@ const RIVAL: SignedDuration = SignedDuration::from_secs(1);
 /// How much a vendor's clock may lag behind ours.
 const SKEW: SignedDuration = SignedDuration::from_secs(5);
 
-/// Until when a create with unknown end may still be under way, if it may be now.
-pub fn in_doubt(context: &Context, creating: &Creating) -> Option<Timestamp> {
-    let under_way = context.settings.call_timeout + context.settings.grace;
-    let under_way = SignedDuration::try_from(under_way).unwrap_or(SignedDuration::from_hours(1));
-    Some(creating.at + under_way).filter(|until| *until > Timestamp::now())
-}
-
-/// Whether a create that began at `creating.at` can have made `account`.
+/// Whether a create that was first sent at `creating.since` or `creating.at` can have made `account`.
 ///
 /// `login` is who the vendor says we are; a maker it does not name, or names in another way, is no evidence.
 pub fn can_be_ours(creating: &Creating, account: &Account, login: &str) -> bool {
-    let young = account.created.is_none_or(|created| created >= creating.at - SKEW);
+    let first = creating.since.unwrap_or(creating.at);
+    let young = account.created.is_none_or(|created| created >= first - SKEW);
     let comparable = |creator: &&String| form(creator) == form(login);
     let by_us = account.creator.as_ref().filter(comparable).is_none_or(|creator| creator.eq_ignore_ascii_case(login));
     young && (by_us || login == "token")
@@ -44,6 +41,13 @@ pub fn can_be_ours(creating: &Creating, account: &Account, login: &str) -> bool 
 /// Whether a name is an e-mail address, and whether it is an id (OZmap's are 24 hexadecimal digits).
 fn form(name: &str) -> (bool, bool) {
     (name.contains('@'), name.len() == 24 && name.bytes().all(|letter| letter.is_ascii_hexdigit()))
+}
+
+/// What a create with unknown end is looked for by: the key it was made with, whatever the manifest says now.
+pub fn made_as(table: &[Field], creating: &Creating) -> Desired {
+    let field = KEYS.into_iter().find(|key| table.iter().any(|field| field.name == *key));
+    let keys = field.map(|field| Key { field, value: creating.key.clone() }).into_iter().collect();
+    Desired { keys, ..Desired::default() }
 }
 
 /// Natural keys that are being looked for and made right now: two objects that want the same never both find it absent.
@@ -78,7 +82,7 @@ impl<K: Shelved> Case<'_, K> {
             return Err(Stop::waiting(Reason::WaitingForCredential, &self.connection.key, why));
         }
         self.wait_out_doubt()?;
-        rivals::only_one(self.context, &*self.object)?;
+        rivals::only_one(self.context, &*self.object, self.connection.vendor)?;
         let key = (self.connection.key.clone(), K::SUBJECT, self.desired.key().to_ascii_lowercase());
         let Some(_alone) = self.context.making.begin(key) else { return Err(Stop::InDoubt(Timestamp::now() + RIVAL)) };
         let _place = self.enter(Lane::New)?;
@@ -99,7 +103,7 @@ impl<K: Shelved> Case<'_, K> {
             [] => self.create().await,
             [one] if self.claims(one) => self.claim(one.clone()).await,
             [one] => {
-                rivals::not_held(self.context, &*self.object, &one.id)?;
+                rivals::not_held(self.context, &*self.object, &self.connection, &one.id)?;
                 self.clear_doubt().await?;
                 self.adopt(one.clone()).await
             }
@@ -117,7 +121,7 @@ impl<K: Shelved> Case<'_, K> {
 
     /// Errors: an earlier create may still be under way.
     fn wait_out_doubt(&self) -> Result<(), Stop> {
-        let doubt = self.identity.creating.as_ref().and_then(|creating| in_doubt(self.context, creating));
+        let doubt = self.identity.creating.as_ref().and_then(|creating| doubt::until(self.context, creating));
         doubt.map_or(Ok(()), |until| Err(Stop::InDoubt(until)))
     }
 
@@ -125,10 +129,10 @@ impl<K: Shelved> Case<'_, K> {
     /// the listing is older.
     async fn look_up(&self) -> Result<Vec<Account>, Stop> {
         let (connection, table) = (&self.connection, self.connection.table(K::SUBJECT));
-        let in_doubt = self.identity.creating.is_some();
+        let (in_doubt, uid) = (self.identity.creating.is_some(), self.object.uid().unwrap_or_default());
         let wide = {
             let mut index = connection.index();
-            let fresh = index.is_fresh(K::SUBJECT, &self.object.key(), Timestamp::now());
+            let fresh = index.is_fresh(K::SUBJECT, &uid, Timestamp::now());
             if K::SUBJECT == Subject::User && fresh && !in_doubt {
                 return Ok(index.matching(K::SUBJECT, table, &self.desired));
             }
@@ -137,9 +141,13 @@ impl<K: Shelved> Case<'_, K> {
         };
         if wide {
             connection.index().want(K::SUBJECT);
+            if let Some(trouble) = connection.trouble() {
+                return Err(Stop::waiting(Reason::WaitingForCredential, &connection.key, &trouble.error.message));
+            }
             self.context.wake(connection.key.clone());
             return Err(Stop::Parked);
         }
+        connection.index().answered(&uid);
         Ok(connection.provider.find(K::SUBJECT, &self.desired).await?)
     }
 
@@ -149,9 +157,7 @@ impl<K: Shelved> Case<'_, K> {
         else {
             return Ok(None);
         };
-        let mut then = self.desired.clone();
-        then.keys.truncate(1);
-        then.keys.iter_mut().for_each(|key| key.value.clone_from(&creating.key));
+        let then = made_as(self.connection.table(K::SUBJECT), creating);
         let found = self.connection.provider.find(K::SUBJECT, &then).await?;
         Ok(found.into_iter().find(|account| can_be_ours(creating, account, &self.connection.login)))
     }
@@ -159,6 +165,7 @@ impl<K: Shelved> Case<'_, K> {
     /// What is there is not ours, so our create with unknown end made nothing.
     async fn clear_doubt(&mut self) -> Result<(), Stop> {
         if self.identity.creating.take().is_some() {
+            self.identity.account = None;
             self.object = record::identity(self.context, &*self.object, &self.identity, false).await?;
         }
         Ok(())
@@ -215,7 +222,7 @@ impl<K: Shelved> Case<'_, K> {
         let table = self.connection.table(K::SUBJECT);
         if K::SUBJECT == Subject::User && !self.desired.keys.iter().any(|key| matches_key(table, &account, key)) {
             let found = account.text("username").or(account.text("email")).unwrap_or("another account");
-            let found = self.masked(found);
+            let found = access::masked(&self.connection, &*self.object, found);
             let message = format!(
                 "spec.externalId: {id} is {found} at {vendor}, not {}; correct the id or the e-mail",
                 self.desired.key()
@@ -225,18 +232,10 @@ impl<K: Shelved> Case<'_, K> {
         self.take(account).await
     }
 
-    /// Names of accounts are shown to the credential's own namespace only.
-    fn masked(&self, name: &str) -> String {
-        if self.object.namespace().as_ref() == Some(&self.connection.key.namespace) {
-            return name.to_owned();
-        }
-        format!("{}…", name.chars().take(1).collect::<String>())
-    }
-
     async fn take(&mut self, account: Account) -> Result<Deed, Stop> {
         let field = if self.object.external_id().is_some() { "spec.externalId" } else { "spec.adoptionPolicy" };
         access::only_if_existing_allowed(&self.connection, &*self.object, field)?;
-        rivals::not_held(self.context, &*self.object, &account.id)?;
+        rivals::not_held(self.context, &*self.object, &self.connection, &account.id)?;
         self.check_rights(&account)?;
         // The password that is there stays: the present value of the Secret is the baseline.
         if let Password::Due(_, version) = &self.password {
@@ -259,7 +258,7 @@ impl<K: Shelved> Case<'_, K> {
         let Step::Create(changes) = steps.remove(0) else { return Err(Stop::Parked) };
         self.object = record::hold(self.context, self.object.clone()).await?;
         self.announce().await?;
-        let made = self.connection.provider.create(K::SUBJECT, &changes, self.password.due()).await;
+        let made = self.send(&changes).await;
         let account = match made {
             Ok(account) => account,
             Err(error) => return self.not_created(error, in_doubt).await,
@@ -280,6 +279,16 @@ impl<K: Shelved> Case<'_, K> {
             self.remember(&empty).await?;
         }
         Ok(Deed::Created)
+    }
+
+    /// The create call; one that ends without an answer, dropped ones too, is in doubt from then on.
+    async fn send(&self, changes: &Changes) -> Result<Account, ProviderError> {
+        let call = self.identity.creating.as_ref().map(|creating| self.context.calls.begin(creating));
+        let made = self.connection.provider.create(K::SUBJECT, changes, self.password.due()).await;
+        if made.as_ref().err().is_none_or(|error| error.delivery == Delivery::NoEffect) {
+            call.into_iter().for_each(Call::answered);
+        }
+        made
     }
 
     /// What a create does not carry: fields that it does not take, and rights in applications.
@@ -310,11 +319,10 @@ impl<K: Shelved> Case<'_, K> {
         if self.identity.creating.is_none() && self.blind {
             self.made();
         }
-        self.identity.creating = Some(Creating {
-            at: Timestamp::now(),
-            key: self.desired.key().to_owned(),
-            account: self.connection.account.clone(),
-        });
+        let (now, key) = (Timestamp::now(), self.desired.key());
+        let before = self.identity.creating.as_ref().filter(|before| before.key == key);
+        let first = || Creating { at: now, since: None, key: key.into(), account: self.connection.account.clone() };
+        self.identity.creating = Some(before.map_or_else(first, |before| before.again(now)));
         self.identity.account = Some(self.connection.account.clone());
         self.object = record::identity(self.context, &*self.object, &self.identity, true).await?;
         Ok(())
@@ -327,6 +335,7 @@ impl<K: Shelved> Case<'_, K> {
         }
         if error.delivery == Delivery::NoEffect && !in_doubt {
             self.identity.creating = None;
+            self.identity.account = None;
             self.identity.sent = None;
             self.object = record::identity(self.context, &*self.object, &self.identity, false).await?;
         }

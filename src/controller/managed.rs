@@ -51,6 +51,8 @@ pub trait Managed:
     }
     /// What it may be found by at the vendor, as the manifest says: username and e-mail, or name.
     fn natural_keys(&self) -> impl Iterator<Item = &str>;
+    /// Those of its natural keys that name an account at `vendor`: what a vendor ignores makes no two objects one.
+    fn keys_at(&self, vendor: Vendor) -> Vec<&str>;
     /// The account it describes.
     ///
     /// Errors: what cannot be done as written.
@@ -129,6 +131,16 @@ impl Managed for PlatformUser {
         self.spec.username.as_deref().into_iter().chain([self.spec.email.as_str()])
     }
 
+    fn keys_at(&self, vendor: Vendor) -> Vec<&str> {
+        let email = self.spec.email.as_str();
+        let username = self.spec.username.as_deref().unwrap_or(email);
+        match vendor {
+            Vendor::Pegasus => vec![username],
+            Vendor::Amani | Vendor::Plaspy | Vendor::Industrility => vec![email],
+            Vendor::Ozmap => vec![username, email],
+        }
+    }
+
     fn desire(&self, provider: &dyn Provider, catalog: &Catalog) -> Result<Desired, Rejection> {
         provider.desire_user(&self.spec, catalog)
     }
@@ -171,6 +183,10 @@ impl Managed for PlatformGroup {
 
     fn natural_keys(&self) -> impl Iterator<Item = &str> {
         self.spec.display_name.as_deref().or(self.metadata.name.as_deref()).into_iter()
+    }
+
+    fn keys_at(&self, _: Vendor) -> Vec<&str> {
+        self.natural_keys().collect()
     }
 
     fn desire(&self, provider: &dyn Provider, catalog: &Catalog) -> Result<Desired, Rejection> {

@@ -10,6 +10,7 @@ mod connection;
 mod context;
 mod credential;
 mod credential_report;
+mod doubt;
 mod group;
 mod heir;
 mod index;
@@ -19,6 +20,7 @@ mod outcome;
 mod password;
 pub mod preview;
 mod record;
+mod refusal;
 mod removal;
 mod report;
 mod requeue;
@@ -27,6 +29,7 @@ mod rights;
 mod rivals;
 mod salvage;
 mod secret;
+mod shelf;
 mod sweep;
 mod user;
 mod watch;
@@ -37,6 +40,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::StreamExt;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::core::PartialObjectMeta;
 use kube::runtime::applier;
@@ -54,9 +58,11 @@ pub use context::{Settings, Tally};
 use crate::api::{Kind, ObjectKey, PlatformGroup, PlatformUser, ProviderCredential};
 use brake::Brake;
 use connection::Connections;
-use context::{Context, Shelf};
+use context::Context;
+use doubt::Calls;
 use make::Making;
 use requeue::Backoff;
+use shelf::Shelf;
 use watch::Watched;
 
 /// Runs the three controllers until `stop`, then finishes what is under way. `listed` is called with each kind once its
@@ -84,6 +90,8 @@ pub async fn run(
         namespaces,
         brake: Brake::default(),
         making: Making::default(),
+        calls: Calls::default(),
+        begun: Timestamp::now(),
         wake,
         recorder: Recorder::new(client.clone(), reporter),
         tally,
@@ -201,7 +209,8 @@ async fn bounded<K: Watched>(object: Arc<K>, context: &Context, reconcile: Recon
     let key = ObjectKey::new(K::KIND, object.namespace().unwrap_or_default(), object.name_any());
     let span = info_span!("reconcile", kind = %key.kind, namespace = key.namespace, name = key.name, provider = K::vendor_label(&object));
     let begun = Instant::now();
-    let work = tokio::time::timeout(context.settings.reconcile_timeout, reconcile(object, context));
+    let limit = K::limit(context);
+    let work = tokio::time::timeout(limit, reconcile(object, context));
     let (action, result) = match work.instrument(span).await {
         Ok(Ok(action)) => (action, "ok"),
         Ok(Err(kube::Error::Api(status))) if status.code == 409 => {
@@ -213,7 +222,7 @@ async fn bounded<K: Watched>(object: Arc<K>, context: &Context, reconcile: Recon
             (Action::requeue(context.backoff.next(&key)), "error")
         }
         Err(_) => {
-            warn!(object = %key, "not done within {:?}; looking again", context.settings.reconcile_timeout);
+            warn!(object = %key, "not done within {limit:?}; looking again");
             (Action::requeue(context.backoff.next(&key)), "timeout")
         }
     };

@@ -1,10 +1,10 @@
 //! How one look at an object ended, as a value; only surprises travel as errors of Kubernetes.
 
-use crate::api::conditions::Verdict;
+use crate::api::conditions::{ConditionType, Verdict};
 use crate::api::status::PendingCall;
 use crate::api::{ObjectKey, Reason};
 use crate::plan::Rejection;
-use crate::providers::ProviderError;
+use crate::providers::{ErrorKind, ProviderError};
 
 /// Vendor and spec agree as far as can be known.
 #[derive(Debug)]
@@ -77,6 +77,22 @@ pub enum Stop {
 }
 
 impl Stop {
+    /// Whether vendor and manifest were compared all the same: what is wrong is what was found, not that nothing could be.
+    pub fn is_comparison(&self) -> bool {
+        match self {
+            Self::Pending(_) => true,
+            Self::Verdict(verdict) => verdict.reason.companion() == Some(ConditionType::Stalled),
+            Self::Provider(error) => matches!(error.kind, ErrorKind::Invalid | ErrorKind::Conflict),
+            Self::Paused(_)
+            | Self::Parked
+            | Self::Settled
+            | Self::Gone(_)
+            | Self::Until(..)
+            | Self::InDoubt(_)
+            | Self::Kube(_) => false,
+        }
+    }
+
     /// A verdict from its parts.
     pub fn because(reason: Reason, message: impl Into<String>) -> Self {
         Self::Verdict(Verdict::new(reason, message))

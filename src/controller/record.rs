@@ -7,13 +7,16 @@ use kube::api::{Patch, PatchParams};
 use serde::Serialize;
 use serde_json::json;
 
-use super::context::{Context, Shelf};
+use super::context::Context;
 use super::managed::Managed;
+use super::shelf::{Shelf, Tagged};
 use crate::api::names::{API_VERSION, FINALIZER, MANAGER, MANAGER_IDENTITY, VELERO_RESTORE_STATUS};
 use crate::api::status::{Identity, Report};
+use crate::plan::{GroupSupport, Subject};
+use crate::providers;
 
 /// Access to the shelf of a kind, so that generic code can note what it wrote.
-pub trait Shelved: Managed {
+pub trait Shelved: Managed + Tagged {
     /// The shelf of this kind.
     fn shelf(context: &Context) -> &Shelf<Self>;
 }
@@ -74,6 +77,18 @@ pub async fn hold<K: Shelved>(context: &Context, object: Arc<K>) -> Result<Arc<K
     finalizers.push(FINALIZER.into());
     patch_metadata(context, &*object, json!({"finalizers": finalizers, "annotations": {VELERO_RESTORE_STATUS: "true"}}))
         .await
+}
+
+/// Puts our finalizer back on an object that has an account and lost it, e.g. by `kubectl replace`: its deletion would leave the
+/// account without a word. What is only found, never written, is not held.
+pub async fn hold_again<K: Shelved>(context: &Context, object: &mut Arc<K>) -> Result<(), kube::Error> {
+    let vendor = object.status().and_then(|status| status.report.provider);
+    let managed = vendor.is_none_or(|vendor| providers::capabilities(vendor).groups == GroupSupport::Managed);
+    let keeps = K::SUBJECT == Subject::User || managed;
+    if keeps && object.identity().tied_to().is_some() && !context.preview {
+        *object = hold(context, object.clone()).await?;
+    }
+    Ok(())
 }
 
 /// Takes our finalizer away; the object may vanish with it.

@@ -10,20 +10,22 @@ use tracing::info;
 use super::apply::believed;
 use super::connection::{Connection, Link};
 use super::context::Context;
-use super::managed::user_wish;
+use super::managed::{Managed, user_wish};
 use super::outcome::{Deed, Farewell, Stop};
 use super::record::{self, Shelved};
-use super::{access, brake, heir, make, password, preview, resolve, rights, salvage};
+use super::shelf::Tag;
+use super::{access, brake, doubt, heir, make, password, preview, resolve, rights, salvage};
 use crate::api::conditions::Verdict;
 use crate::api::status::Identity;
+use crate::api::user::Mode;
 use crate::api::{ObjectKey, Reason};
 use crate::plan::{
     Account, Changes, Fields, GroupSupport, Key, Rejection, Removal, Subject, Wish, matches_key, removal,
 };
 use crate::providers::{self, ErrorKind, Lane};
 
-/// Fields that name an account, at all vendors.
-const KEYS: [&str; 3] = ["username", "email", "name"];
+/// Instead of the id of an account that a create with unknown end may have made.
+const MAYBE: &str = "which may have been made";
 
 /// Takes the account of a going object away as its policy says, then lets the object go.
 ///
@@ -39,13 +41,14 @@ pub async fn remove<K: Shelved>(context: &Context, object: &Arc<K>) -> Result<()
     if let Some(heir) = heir::find(context, &**object) {
         return hand_over(context, object, heir).await;
     }
-    match decide(context, &**object).map_err(|rejection| blocked(object, &rejection.message))? {
-        Removal::Orphan { stays } => let_go(context, object, Some(orphaned(&identity, stays, ""))).await,
+    match decide(context, &**object) {
+        Ok(Removal::Orphan { stays }) => let_go(context, object, Some(orphaned(&identity, stays, ""))).await,
         _ if context.is_uninstalled::<K>().await? => {
             let why = ", because the CustomResourceDefinition is being deleted";
             let_go(context, object, Some(orphaned(&identity, true, why))).await
         }
-        decided => at_the_vendor(context, object, &identity, decided).await,
+        Ok(decided) => at_the_vendor(context, object, &identity, decided).await,
+        Err(rejection) => Err(blocked(object, &rejection.message)),
     }
 }
 
@@ -56,7 +59,7 @@ pub fn has_account<K: Shelved>(object: &K) -> bool {
 }
 
 async fn hand_over<K: Shelved>(context: &Context, object: &Arc<K>, heir: Arc<K>) -> Result<(), Stop> {
-    let id = object.identity().external_id.unwrap_or_default();
+    let id = object.identity().external_id.unwrap_or_else(|| MAYBE.into());
     let note = format!("the account {id} passes on to {}; nothing was sent to the vendor", heir.key());
     if !context.preview {
         heir::pass_on(context, &**object, heir).await?;
@@ -65,7 +68,7 @@ async fn hand_over<K: Shelved>(context: &Context, object: &Arc<K>, heir: Arc<K>)
 }
 
 fn orphaned(identity: &Identity, stays: bool, why: &str) -> Farewell {
-    let id = identity.external_id.as_deref().unwrap_or("which may have been made");
+    let id = identity.external_id.as_deref().unwrap_or(MAYBE);
     let key = identity.key.as_deref().or(identity.creating.as_ref().map(|creating| creating.key.as_str()));
     let account = identity.account.as_deref().unwrap_or("the vendor");
     let note = format!("the account {id} ({}) stays at {account}{why}", key.unwrap_or_default());
@@ -99,6 +102,9 @@ async fn at_the_vendor<K: Shelved>(
     identity: &Identity,
     decided: Removal,
 ) -> Result<(), Stop> {
+    if let Some(mode) = salvage::unread_mode(&**object) {
+        return Err(blocked(object, &format!("spec.mode: {mode} is none that usher knows")));
+    }
     if let Some(by) = resolve::paused_by(context, &**object) {
         return Err(blocked(object, &format!("paused by {by}; lift that")));
     }
@@ -109,8 +115,9 @@ async fn at_the_vendor<K: Shelved>(
         brake::wait_for_heirs(&credential, &**object)?;
     }
     let connection = reachable(context, object)?;
-    if preview::mode(context, &connection, &**object) != crate::api::user::Mode::Enforce {
-        return Err(blocked(object, "mode Plan removes nothing; set mode: Enforce"));
+    if preview::mode(context, &connection, &**object) != Mode::Enforce {
+        let by = resolve::planned_by(context, &connection, &**object);
+        return Err(blocked(object, &format!("mode Plan removes nothing, and {by} asks for it; set Enforce there")));
     }
     not_awaited(context, object)?;
     if !context.preview {
@@ -118,9 +125,11 @@ async fn at_the_vendor<K: Shelved>(
     }
     connection.gate.open()?;
     let _place = connection.gate.try_enter(Lane::Edit, &object.key()).ok_or(Stop::Parked)?;
-    let id = identity.external_id.as_deref().unwrap_or_default();
     let (deed, what) = match look(context, object, &connection, identity).await? {
-        None => (Deed::Deleted, format!("{} has no such account any more", connection.vendor.title())),
+        None => {
+            identity.external_id.iter().for_each(|id| connection.wrote(K::SUBJECT, id, None));
+            (Deed::Deleted, format!("{} has no such account any more", connection.vendor.title()))
+        }
         Some(account) => {
             check(object, &connection, &account, identity)?;
             preview::not_for_real(context, || preview::removal(object, &connection, &account, decided))?;
@@ -133,7 +142,6 @@ async fn at_the_vendor<K: Shelved>(
             (deed, format!("the account {} at {}", account.id, connection.account))
         }
     };
-    connection.wrote(K::SUBJECT, id, None);
     let_go(context, object, Some(Farewell { deed, note: what, warns: false })).await
 }
 
@@ -142,16 +150,13 @@ fn reachable<K: Shelved>(context: &Context, object: &Arc<K>) -> Result<Arc<Conne
     let credential = object.credential_key();
     let identity = object.identity();
     match context.connections.get(&credential) {
-        Some(Link::Up(connection)) => {
-            let bound = identity.account.or(identity.creating.map(|creating| creating.account));
-            match bound.filter(|account| *account != connection.account) {
-                Some(account) => Err(blocked(
-                    object,
-                    &format!("bound through {account}, but {credential} now leads to {}", connection.account),
-                )),
-                None => Ok(connection),
-            }
-        }
+        Some(Link::Up(connection)) => match identity.tied_to().filter(|account| *account != connection.account) {
+            Some(account) => Err(blocked(
+                object,
+                &format!("bound through {account}, but {credential} now leads to {}", connection.account),
+            )),
+            None => Ok(connection),
+        },
         Some(Link::Down(down)) => Err(blocked(object, &format!("{credential} is not ready: {}", down.verdict.message))),
         None => Err(Stop::Parked),
     }
@@ -162,13 +167,7 @@ fn not_awaited<K: Shelved>(context: &Context, object: &Arc<K>) -> Result<(), Sto
     if K::SUBJECT != Subject::Group {
         return Ok(());
     }
-    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-    let going = context.users.all(|user| {
-        user.metadata.deletion_timestamp.is_some()
-            && user.namespace().as_ref() == Some(&namespace)
-            && super::group::names_group(user, &name)
-            && user.finalizers().iter().any(|finalizer| finalizer == crate::api::names::FINALIZER)
-    });
+    let going = context.users.tagged(&[Tag::Group(object.key())], |user| user.is_going() && user.is_held());
     match going.first() {
         Some(user) => Err(Stop::because(
             Reason::Deleting,
@@ -185,14 +184,13 @@ async fn look<K: Shelved>(
     connection: &Connection,
     identity: &Identity,
 ) -> Result<Option<Account>, Stop> {
-    let catalog = connection.index().catalog.clone();
-    let desired = object.desire(&*connection.provider, &catalog);
     let Some(id) = &identity.external_id else {
         let Some(creating) = &identity.creating else { return Ok(None) };
-        if let Some(until) = make::in_doubt(context, creating) {
+        if let Some(until) = doubt::until(context, creating) {
             return Err(Stop::InDoubt(until));
         }
-        let found = connection.provider.find(K::SUBJECT, &desired?).await?;
+        let then = make::made_as(connection.table(K::SUBJECT), creating);
+        let found = connection.provider.find(K::SUBJECT, &then).await?;
         return Ok(found.into_iter().find(|account| make::can_be_ours(creating, account, &connection.login)));
     };
     match connection.provider.read(K::SUBJECT, id).await {
@@ -200,7 +198,7 @@ async fn look<K: Shelved>(
         Ok(None) => {}
         // What cannot be seen can be blocked all the same.
         Err(error) if error.kind == ErrorKind::Unsupported && !connection.provider.capabilities().listable => {
-            return Ok(Some(believed(id.clone(), identity, desired?.keys.first(), Fields::new())));
+            return Ok(Some(believed(id.clone(), identity, connection.table(K::SUBJECT), Fields::new())));
         }
         Err(error) => return Err(error.into()),
     }
@@ -229,23 +227,22 @@ fn check<K: Shelved>(
     account: &Account,
     identity: &Identity,
 ) -> Result<(), Stop> {
-    let names: Vec<&str> = KEYS.iter().filter_map(|field| account.text(field)).collect();
-    let known = identity.key.as_ref().or(identity.creating.as_ref().map(|creating| &creating.key));
+    let names: Vec<&str> = make::KEYS.iter().filter_map(|field| account.text(field)).collect();
     let table = connection.table(K::SUBJECT);
     let carries = |key: &String| {
-        let mut keys = KEYS.iter().map(|field| Key { field, value: key.clone() });
+        let mut keys = make::KEYS.iter().map(|field| Key { field, value: key.clone() });
         keys.any(|key| matches_key(table, account, &key)) || names.iter().any(|name| heir::same_key(name, key))
     };
-    // A rename that was not recorded any more has given it the manifest's key.
+    // A rename that was not recorded any more has given it the manifest's key. A create in doubt knows its own key alone.
     let catalog = connection.index().catalog.clone();
-    let desired = object.desire(&*connection.provider, &catalog).ok();
+    let desired = object.desire(&*connection.provider, &catalog).ok().filter(|_| identity.external_id.is_some());
     let renamed = desired.is_some_and(|desired| desired.keys.iter().any(|key| matches_key(table, account, key)));
-    if !renamed && !known.is_some_and(carries) {
+    if !renamed && !identity.known_keys().any(carries) {
         let message = format!(
             "{} is {} at the vendor now, not {}",
             account.id,
-            names.first().unwrap_or(&"someone else"),
-            known.map_or("known to us by any name", String::as_str)
+            access::masked(connection, &**object, names.first().unwrap_or(&"someone else")),
+            identity.known_keys().next().map_or("known to us by any name", String::as_str)
         );
         return Err(blocked(object, &message));
     }
@@ -270,6 +267,7 @@ async fn take_away<K: Shelved>(
             let password = password_beside(context, object, connection).await?;
             provider.update(K::SUBJECT, account, &changes, password.as_ref()).await?;
         }
+        connection.wrote(K::SUBJECT, &account.id, Some(account.clone().with(&changes)));
         Deed::Disabled
     } else {
         if let Some(held) = &account.in_use {
@@ -279,6 +277,7 @@ async fn take_away<K: Shelved>(
             Err(error) if error.kind == ErrorKind::NotFound => is_gone(object, connection, &account.id).await?,
             other => other?,
         }
+        connection.wrote(K::SUBJECT, &account.id, None);
         Deed::Deleted
     };
     info!(object = %object.key(), credential = %connection.key, account = account.id, operation = %deed, "vendor write");
@@ -310,9 +309,7 @@ pub fn in_use<K: Shelved>(object: &Arc<K>, held: &str) -> Stop {
 async fn let_go<K: Shelved>(context: &Context, object: &Arc<K>, farewell: Option<Farewell>) -> Result<(), Stop> {
     preview::not_for_real(context, || preview::release(&**object, farewell.as_ref()))?;
     record::let_go(context, &**object).await?;
-    if let Some(uid) = object.uid() {
-        brake::forget(context, &uid).await;
-    }
+    brake::forget(context, &**object).await;
     Err(Stop::Gone(farewell))
 }
 

@@ -39,6 +39,17 @@ pub fn paused_by<K: Managed>(context: &Context, object: &K) -> Option<String> {
     super::credential::paused_by(&*access::credential(context, object)?)
 }
 
+/// Who asks for mode Plan, where it is in effect.
+pub fn planned_by<K: Managed>(context: &Context, connection: &Connection, object: &K) -> String {
+    if context.settings.mode == Mode::Plan && !context.preview {
+        "usher's flag --mode".into()
+    } else if object.mode() == Some(Mode::Plan) {
+        "spec.mode".into()
+    } else {
+        format!("spec.mode of the credential {}", connection.key.name)
+    }
+}
+
 /// The strictest of operator's, credential's and object's mode.
 pub fn mode<K: Managed>(context: &Context, connection: &Connection, object: &K) -> Mode {
     context.settings.mode.max(connection.mode()).max(object.mode().unwrap_or_default())
@@ -75,8 +86,7 @@ fn fits<K: Managed>(object: &K, connection: Arc<Connection>) -> Result<Arc<Conne
         return Err(Stop::because(Reason::ProviderMismatch, message));
     }
     let identity = object.identity();
-    let bound_to = identity.account.or(identity.creating.map(|creating| creating.account));
-    if let Some(account) = bound_to.filter(|account| *account != connection.account) {
+    if let Some(account) = identity.tied_to().filter(|account| *account != connection.account) {
         let message = format!(
             "bound through {account}, but the credential {} now leads to {}: set its url and Secret back, or move the object to a new credential",
             connection.key.name, connection.account

@@ -3,16 +3,18 @@
 use kube::ResourceExt;
 
 use super::access;
+use super::connection::Connection;
 use super::context::Context;
 use super::heir::{same_key, seniority};
 use super::outcome::Stop;
 use super::record::Shelved;
-use crate::api::Reason;
+use super::shelf::Tag;
+use crate::api::{Reason, Vendor};
 
 /// Errors: another object has, is making, or is the first to ask for the account that `object` describes.
-pub fn only_one<K: Shelved>(context: &Context, object: &K) -> Result<(), Stop> {
-    let rivals = K::shelf(context).all(|other| {
-        wants_the_same(other, object)
+pub fn only_one<K: Shelved>(context: &Context, object: &K, vendor: Vendor) -> Result<(), Stop> {
+    let rivals = K::shelf(context).tagged(&wishes(object), |other| {
+        wants_the_same(other, object, vendor)
             && other.uid() != object.uid()
             && other.credential_key() == object.credential_key()
     });
@@ -20,25 +22,34 @@ pub fn only_one<K: Shelved>(context: &Context, object: &K) -> Result<(), Stop> {
     rival.map_or(Ok(()), |rival| Err(duplicate(context, object, &**rival)))
 }
 
-/// Errors: another object is bound to the account with this id.
-pub fn not_held<K: Shelved>(context: &Context, object: &K, id: &str) -> Result<(), Stop> {
-    let holders = K::shelf(context).all(|other| {
-        other.status().is_some_and(|status| status.identity.external_id.as_deref() == Some(id))
+/// Errors: another object is bound to the account with this id, through the same credential or another one that leads to the
+/// same place.
+pub fn not_held<K: Shelved>(context: &Context, object: &K, connection: &Connection, id: &str) -> Result<(), Stop> {
+    let holders = K::shelf(context).tagged(&[Tag::Account(id.to_owned())], |other| {
+        let identity = other.identity();
+        identity.external_id.as_deref() == Some(id)
             && other.uid() != object.uid()
-            && other.credential_key() == object.credential_key()
+            && (other.credential_key() == connection.key || identity.account.as_ref() == Some(&connection.account))
     });
     holders.first().map_or(Ok(()), |holder| Err(duplicate(context, object, &**holder)))
 }
 
 /// Wakes those that want the account of `object`, which is gone.
 pub fn wake<K: Shelved>(context: &Context, object: &K) {
-    let others = K::shelf(context).all(|other| wants_the_same(other, object));
-    others.iter().filter(|other| other.uid() != object.uid()).for_each(|other| context.wake(other.key()));
+    let others = K::shelf(context).tagged(&wishes(object), |other| other.uid() != object.uid());
+    others.iter().for_each(|other| context.wake(other.key()));
 }
 
-fn wants_the_same<K: Shelved>(one: &K, other: &K) -> bool {
+/// What others that want the same account are found by.
+fn wishes<K: Shelved>(object: &K) -> Vec<Tag> {
+    let accounts = object.external_id().into_iter().map(|id| Tag::Account(id.to_owned()));
+    accounts.chain(object.natural_keys().map(Tag::key)).collect()
+}
+
+fn wants_the_same<K: Shelved>(one: &K, other: &K, vendor: Vendor) -> bool {
+    let keys = other.keys_at(vendor);
     one.external_id().is_some() && one.external_id() == other.external_id()
-        || one.natural_keys().any(|key| other.natural_keys().any(|own| same_key(own, key)))
+        || one.keys_at(vendor).iter().any(|key| keys.iter().any(|own| same_key(own, key)))
 }
 
 fn is_first<K: Shelved>(context: &Context, rival: &K, object: &K) -> bool {

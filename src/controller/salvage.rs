@@ -16,6 +16,10 @@ use crate::api::Reason;
 const UNREADABLE: &str = "usher.dev/unreadable";
 /// In memory only: a deletion policy that could not be read.
 const UNREAD_POLICY: &str = "usher.dev/unread-policy";
+/// In memory only: a mode that could not be read.
+const UNREAD_MODE: &str = "usher.dev/unread-mode";
+/// All of these.
+const MARKS: [&str; 3] = [UNREADABLE, UNREAD_POLICY, UNREAD_MODE];
 
 /// An object as the API server has it.
 #[derive(Clone, Debug)]
@@ -30,10 +34,11 @@ impl<'de, K: Resource + DeserializeOwned> Deserialize<'de> for Stored<K> {
         }?;
         let marks = object.0.annotations_mut();
         marks.insert(UNREADABLE.into(), object.1.to_string());
-        let policy =
-            stored.pointer("/spec/deletionPolicy").filter(|policy| !reads::<K>(&stored, "deletionPolicy", policy));
-        if let Some(policy) = policy {
-            marks.insert(UNREAD_POLICY.into(), policy.to_string());
+        for (field, mark) in [("deletionPolicy", UNREAD_POLICY), ("mode", UNREAD_MODE)] {
+            let written = stored["spec"].get(field).filter(|value| !reads::<K>(&stored, field, value));
+            if let Some(value) = written {
+                marks.insert(mark.into(), value.to_string());
+            }
         }
         Ok(Self(object.0))
     }
@@ -71,7 +76,7 @@ impl<K: Resource<DynamicType = ()>> Resource for Stored<K> {
 /// Nobody but us may say that an object cannot be read.
 fn unmarked<K: Resource>(mut object: K) -> K {
     if object.meta().annotations.is_some() {
-        object.annotations_mut().retain(|name, _| name != UNREADABLE && name != UNREAD_POLICY);
+        object.annotations_mut().retain(|name, _| !MARKS.contains(&name.as_str()));
     }
     object
 }
@@ -88,9 +93,7 @@ fn salvage<K: Resource + DeserializeOwned>(stored: &Value) -> Option<K> {
             }
         }
     }
-    let mut object = K::deserialize(&lean).ok()?;
-    object.annotations_mut().remove(UNREAD_POLICY);
-    Some(object)
+    K::deserialize(&lean).ok().map(unmarked)
 }
 
 /// The object without what may be unreadable; what a spec needs is there but empty.
@@ -133,4 +136,9 @@ fn message(error: &str) -> String {
 /// A deletion policy that could not be read.
 pub fn unread_policy<K: Resource>(object: &K) -> Option<&str> {
     object.annotations().get(UNREAD_POLICY).map(String::as_str)
+}
+
+/// A mode that could not be read.
+pub fn unread_mode<K: Resource>(object: &K) -> Option<&str> {
+    object.annotations().get(UNREAD_MODE).map(String::as_str)
 }

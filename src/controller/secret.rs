@@ -1,5 +1,7 @@
 //! The finalizer on a credential's Secret: taking accounts away must not fail because the login vanished a moment earlier.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{Patch, PatchParams};
 use kube::core::PartialObjectMeta;
@@ -8,6 +10,7 @@ use serde_json::json;
 use tracing::{info, warn};
 
 use super::context::Context;
+use super::shelf::Tag;
 use crate::api::ProviderCredential;
 use crate::api::names::{MANAGER, SECRET_FINALIZER};
 
@@ -33,29 +36,33 @@ pub async fn keep(context: &Context, credential: &ProviderCredential) -> Result<
 /// Errors: Kubernetes failed us.
 pub async fn release(context: &Context, credential: &ProviderCredential) -> Result<(), kube::Error> {
     let namespace = credential.namespace().unwrap_or_default();
-    let name = &credential.spec.secret_ref.name;
-    let others = context.credentials.all(|other| {
-        other.namespace().as_ref() == Some(&namespace)
-            && other.spec.secret_ref.name == *name
-            && other.uid() != credential.uid()
-    });
-    match context.secret(&namespace, name) {
-        Some(secret) if others.is_empty() && is_held(&secret) => set(context, &secret, false).await,
+    let is_here = |secret: &PartialObjectMeta<Secret>| secret.namespace().as_ref() == Some(&namespace);
+    let held = context.secrets.state_filter(|secret| is_here(secret) && is_held(secret));
+    // Our own finalizer may not have come back through the watch yet, and an earlier spec may have named another Secret.
+    let named = held.iter().map(|secret| secret.name_any()).chain([credential.spec.secret_ref.name.clone()]);
+    for name in named.collect::<BTreeSet<_>>() {
+        let using = [Tag::Secret(namespace.clone(), name.clone())];
+        if context.credentials.tagged(&using, |other| other.uid() != credential.uid()).is_empty() {
+            release_one(context, &namespace, &name).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Lets go of one Secret as it is now: after this, nobody comes back to it.
+async fn release_one(context: &Context, namespace: &str, name: &str) -> Result<(), kube::Error> {
+    match context.api::<Secret>(namespace).get_metadata_opt(name).await? {
+        Some(secret) if is_held(&secret) => patch(context, &secret, false).await,
         _ => Ok(()),
     }
 }
 
 /// Lets go of the Secrets of a namespace that no credential names.
 async fn release_unused(context: &Context, namespace: &str) -> Result<(), kube::Error> {
-    let used = |name: &str| {
-        let by = context.credentials.all(|credential| {
-            credential.namespace().as_deref() == Some(namespace) && credential.spec.secret_ref.name == name
-        });
-        !by.is_empty()
-    };
+    let used = |name: String| context.credentials.has(&Tag::Secret(namespace.to_owned(), name));
     let held =
         context.secrets.state_filter(|secret| secret.namespace().as_deref() == Some(namespace) && is_held(secret));
-    for secret in held.iter().filter(|secret| !used(&secret.name_any())) {
+    for secret in held.iter().filter(|secret| !used(secret.name_any())) {
         set(context, secret, false).await?;
     }
     Ok(())
@@ -77,7 +84,18 @@ async fn is_needed(context: &Context, credential: &ProviderCredential) -> Result
     Ok(fresh.is_some_and(|credential| credential.metadata.deletion_timestamp.is_some()))
 }
 
+/// As [`patch`]; that the Secret was changed meanwhile is no failure: its next event brings us back.
 async fn set(context: &Context, secret: &PartialObjectMeta<Secret>, held: bool) -> Result<(), kube::Error> {
+    match patch(context, secret, held).await {
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+        other => other,
+    }
+}
+
+/// Adds or takes away our finalizer.
+///
+/// Errors: the Secret was changed meanwhile; Kubernetes failed us.
+async fn patch(context: &Context, secret: &PartialObjectMeta<Secret>, held: bool) -> Result<(), kube::Error> {
     let (namespace, name) = (secret.namespace().unwrap_or_default(), secret.name_any());
     let others = secret.finalizers().iter().filter(|finalizer| *finalizer != SECRET_FINALIZER).map(String::as_str);
     let finalizers: Vec<&str> = others.chain(held.then_some(SECRET_FINALIZER)).collect();
@@ -89,8 +107,7 @@ async fn set(context: &Context, secret: &PartialObjectMeta<Secret>, held: bool) 
             info!(secret = %format!("{namespace}/{name}"), held, "the finalizer of a credential's Secret");
             Ok(())
         }
-        // Gone, or changed by someone else: its next event brings us back.
-        Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
         // What the finalizer is for is rare; what the credential is for is not.
         Err(kube::Error::Api(status)) if status.code == 403 => {
             let secret = format!("{namespace}/{name}");

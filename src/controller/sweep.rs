@@ -1,15 +1,22 @@
 //! One listing of all accounts of a credential, which answers find-before-create and drift for all its objects; a bad listing is dropped whole.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 use tracing::{info, warn};
 
 use super::connection::{Connection, Trouble};
 use super::context::Context;
 use super::credential::resync;
-use super::managed::Managed;
+use super::refusal;
+use super::shelf::Tag;
+use crate::api::PlatformUser;
 use crate::api::user::GroupEntry;
 use crate::plan::{GroupSupport, Subject};
 use crate::providers::{Lane, ProviderError};
+
+/// Longest time for one sweep. A large tenant behind a small rate takes many minutes.
+pub const LONGEST: Duration = Duration::from_mins(30);
 
 /// Sweeps what is due or asked for; whether there is news for the objects. After a failure the index stays as it was, and
 /// nothing is tried before its time, unless a person asks by annotation.
@@ -22,17 +29,26 @@ pub async fn sweep(context: &Context, connection: &Connection, forced: bool) -> 
         .filter(|subject| is_due(context, connection, *subject, forced))
         .collect();
     if due.is_empty() {
-        return false;
+        // Nobody needs the listing that failed any more.
+        return connection.trouble().is_some_and(|_| connection.swept(None).is_some());
     }
-    let Err(error) = list(connection, &due).await else {
+    let Err(error) = within(LONGEST, list(connection, &due)).await else {
         context.backoff.reset(&connection.key);
         connection.swept(None);
         return true;
     };
     warn!(credential = %connection.key, "the sweep failed and is dropped: {error}");
-    let backoff = SignedDuration::try_from(context.backoff.next(&connection.key)).unwrap_or_default();
-    let until = error.retry_at.unwrap_or(Timestamp::now() + backoff);
+    let until = refusal::retry_at(context, &connection.key, &connection.spec, &error);
     connection.swept(Some(Trouble { error, until })).is_none()
+}
+
+/// Errors: not done within `limit`.
+async fn within(
+    limit: Duration,
+    listing: impl Future<Output = Result<(), ProviderError>>,
+) -> Result<(), ProviderError> {
+    let late = "the listing of all accounts is not done within half an hour; raise spec.requests.perMinute";
+    tokio::time::timeout(limit, listing).await.unwrap_or_else(|_| Err(ProviderError::lost(late.to_owned())))
 }
 
 async fn list(connection: &Connection, due: &[Subject]) -> Result<(), ProviderError> {
@@ -72,17 +88,13 @@ fn is_due(context: &Context, connection: &Connection, subject: Subject, forced: 
     wanted || (again && is_used(context, connection, subject))
 }
 
-fn is_used(context: &Context, connection: &Connection, subject: Subject) -> bool {
-    let key = &connection.key;
+/// Whether any object needs the listing of `subject`.
+pub fn is_used(context: &Context, connection: &Connection, subject: Subject) -> bool {
+    let using = Tag::Credential(connection.key.clone());
+    let names_groups =
+        |user: &PlatformUser| user.spec.groups.iter().flatten().any(|entry| !matches!(entry, GroupEntry::GroupRef(_)));
     match subject {
-        Subject::User => !context.users.all(|user| user.credential_key() == *key).is_empty(),
-        Subject::Group => {
-            let by_id_or_name = |entry: &GroupEntry| !matches!(entry, GroupEntry::GroupRef(_));
-            !context.groups.all(|group| group.credential_key() == *key).is_empty()
-                || !context
-                    .users
-                    .all(|user| user.credential_key() == *key && user.spec.groups.iter().flatten().any(by_id_or_name))
-                    .is_empty()
-        }
+        Subject::User => context.users.has(&using),
+        Subject::Group => context.groups.has(&using) || !context.users.tagged(&[using], names_groups).is_empty(),
     }
 }

@@ -10,7 +10,7 @@ use super::managed::Managed;
 use super::outcome::{Done, Stop};
 use super::password::{self, Password};
 use super::report::{self, Scene};
-use super::{removal, resolve, salvage};
+use super::{record, removal, resolve, salvage};
 use crate::api::PlatformUser;
 use crate::plan::Subject;
 
@@ -30,6 +30,7 @@ pub(super) async fn attempt(user: &mut Arc<PlatformUser>, scene: &mut Scene, con
     if user.is_going() {
         removal::remove(context, user).await?;
     }
+    record::hold_again(context, user).await?;
     salvage::readable(&**user)?;
     // resolve (client required)
     resolve::not_paused(context, &**user)?;
@@ -40,18 +41,21 @@ pub(super) async fn attempt(user: &mut Arc<PlatformUser>, scene: &mut Scene, con
     let identity = user.identity();
     let is_bound = identity.external_id.is_some();
     let (membership, missing) = resolve::membership(context, user, &connection);
-    let password = password::resolve(context, user, identity.password_version.as_deref()).await?;
+    let (password, unread) = match password::resolve(context, user, identity.password_version.as_deref()).await {
+        Ok(password) => (password, None),
+        Err(stop) if is_bound => (Password::Unmanaged, Some(stop)),
+        Err(stop) => return Err(stop),
+    };
 
     // validate (no client required)
     let catalog = connection.index().catalog.clone();
     let mut desired = user.desire(&*connection.provider, &catalog)?;
     // Someone who is bound already never waits for a group or a Secret to lose what else he shall lose.
     let blind = !connection.provider.capabilities().readable;
-    let mut late;
-    match missing {
+    let mut late = match missing {
         Some(stop) if !is_bound || blind || matches!(stop, Stop::Parked) => return Err(stop),
-        missing => late = missing,
-    }
+        missing => missing.or(unread),
+    };
     desired.groups = membership;
     if let (Password::Missing(verdict), true, None) = (&password, is_bound, &identity.password_version) {
         late = late.or(Some(Stop::Verdict(verdict.clone())));
@@ -67,7 +71,7 @@ pub(super) async fn attempt(user: &mut Arc<PlatformUser>, scene: &mut Scene, con
     case.check_desired()?;
     let done = case.converge().await;
     *user = case.object;
-    scene.compared = done.is_ok();
+    scene.compared = done.as_ref().map_or_else(Stop::is_comparison, |_| true);
     match (done, late) {
         (Ok(_), Some(stop)) => Err(stop),
         (done, _) => done,

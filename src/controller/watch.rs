@@ -1,7 +1,9 @@
 //! Streams of what happens in the cluster: our kinds as far as they can be read, Secrets and namespaces by metadata only.
 
 use std::fmt::Debug;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::NamespaceResourceScope;
@@ -15,17 +17,21 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tracing::warn;
 
-use super::context::{Context, Shelf};
+use super::context::Context;
 use super::credential;
-use super::group::names_group;
 use super::managed::Managed;
+use super::removal;
 use super::rivals;
 use super::salvage::Stored;
+use super::shelf::{Shelf, Tag, Tagged};
+use super::sweep;
+use crate::api::names::{PAUSED, RECONCILE_AT, RELEASE_REMOVALS};
 use crate::api::{Kind, ObjectKey, PlatformGroup, PlatformUser, ProviderCredential, Vendor};
 
 /// One of our kinds, as the watch sees it.
 pub trait Watched:
     Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Tagged
     + Clone
     + Debug
     + DeserializeOwned
@@ -46,6 +52,14 @@ pub trait Watched:
     fn object_key(&self) -> ObjectKey {
         ObjectKey::new(Self::KIND, self.namespace().unwrap_or_default(), self.name_any())
     }
+    /// Longest time for one reconcile.
+    fn limit(context: &Context) -> Duration {
+        context.settings.reconcile_timeout
+    }
+    /// Whether it has an account and lacks our finalizer.
+    fn has_slipped(&self) -> bool {
+        false
+    }
     /// Its vendor as far as it is known, for the span of its reconcile.
     fn vendor_label(&self) -> &'static str;
 }
@@ -61,6 +75,10 @@ impl Watched for PlatformUser {
         &context.users
     }
 
+    fn has_slipped(&self) -> bool {
+        removal::has_account(self) && !self.is_held()
+    }
+
     fn vendor_label(&self) -> &'static str {
         self.status.as_ref().and_then(|status| status.report.provider).map_or("", Vendor::label)
     }
@@ -70,9 +88,11 @@ impl Watched for PlatformUser {
         rivals::wake(context, self);
         forget(context, &self.key());
         context.wake(self.credential_key());
-        let namespace = self.namespace();
-        let named = context.groups.all(|group| group.namespace() == namespace && names_group(self, &group.name_any()));
-        named.iter().for_each(|group| context.wake(group.key()));
+        let named = self.tags().into_iter().filter_map(|tag| match tag {
+            Tag::Group(group) => Some(group),
+            _ => None,
+        });
+        named.for_each(|group| context.wake(group));
     }
 }
 
@@ -85,6 +105,10 @@ impl Watched for PlatformGroup {
 
     fn shelf(context: &Context) -> &Shelf<Self> {
         &context.groups
+    }
+
+    fn has_slipped(&self) -> bool {
+        removal::has_account(self) && !self.is_held()
     }
 
     fn vendor_label(&self) -> &'static str {
@@ -110,6 +134,11 @@ impl Watched for ProviderCredential {
         &context.credentials
     }
 
+    /// A sweep may be among it.
+    fn limit(context: &Context) -> Duration {
+        context.settings.reconcile_timeout + sweep::LONGEST
+    }
+
     fn vendor_label(&self) -> &'static str {
         self.spec.provider.vendor().label()
     }
@@ -129,8 +158,19 @@ fn forget(context: &Context, key: &ObjectKey) {
     context.tally.object_state(key, None);
 }
 
-/// Keeps the store true and wakes objects whose spec, annotations or deletion changed; status writes, ours among them, wake
-/// nobody.
+/// A digest of those annotations that ask something of us, and whether someone took our finalizer away. Other annotations and
+/// the finalizer's arrival are our own doing and no reason to look.
+fn wishes<K: Watched>(object: &K) -> Option<u64> {
+    let mut hasher = DefaultHasher::new();
+    object.has_slipped().hash(&mut hasher);
+    for name in [RECONCILE_AT, PAUSED, RELEASE_REMOVALS] {
+        object.annotations().get(name).hash(&mut hasher);
+    }
+    Some(hasher.finish())
+}
+
+/// Keeps the store true and wakes objects whose spec, wishes in annotations or deletion changed; status writes, ours among
+/// them, wake nobody.
 pub async fn changes<K: Watched>(context: Arc<Context>, api: Api<Stored<K>>, writer: Writer<K>) {
     let events = watch(api, watcher::Config::default())
         .default_backoff()
@@ -142,7 +182,7 @@ pub async fn changes<K: Watched>(context: Arc<Context>, api: Api<Stored<K>>, wri
         .touched_objects()
         .predicate_filter(
             predicates::generation
-                .combine(predicates::annotations)
+                .combine(wishes)
                 .combine(|object: &K| Some(u64::from(object.meta().deletion_timestamp.is_some()))),
             PredicateConfig::default(),
         )
@@ -160,7 +200,10 @@ fn note<K: Watched>(context: &Context, event: &Event<K>) {
         Event::Delete(object) => object.gone(context),
         Event::Init => {}
         // Only now does the store hold what a fresh listing showed: whoever was woken by it before found nothing.
-        Event::InitDone => K::shelf(context).all(|_| true).iter().for_each(|object| context.wake(object.object_key())),
+        Event::InitDone => {
+            K::shelf(context).listed();
+            K::shelf(context).all().iter().for_each(|object| context.wake(object.object_key()));
+        }
     }
 }
 
@@ -205,20 +248,16 @@ pub async fn secrets(
 
 /// A fresh listing is in the store only once it is whole.
 fn wake_all_who_use_secrets(context: &Context) {
-    context.credentials.all(|_| true).iter().for_each(|credential| context.wake(credential::key(credential)));
-    let users = context.users.all(|user| user.spec.password_secret_ref.is_some());
-    users.iter().for_each(|user| context.wake(user.key()));
+    context.credentials.all().iter().for_each(|credential| context.wake(credential::key(credential)));
+    let users = context.users.all().into_iter().filter(|user| user.spec.password_secret_ref.is_some());
+    users.for_each(|user| context.wake(user.key()));
 }
 
 fn wake_users_of_secret(context: &Context, namespace: &str, name: &str) {
-    let here = |object: Option<String>| object.as_deref() == Some(namespace);
-    let credentials =
-        context.credentials.all(|credential| here(credential.namespace()) && credential.spec.secret_ref.name == name);
+    let using = [Tag::Secret(namespace.to_owned(), name.to_owned())];
+    let credentials = context.credentials.tagged(&using, |_| true);
     credentials.iter().for_each(|credential| context.wake(credential::key(credential)));
-    let users = context.users.all(|user| {
-        here(user.namespace()) && user.spec.password_secret_ref.as_ref().is_some_and(|reference| reference.name == name)
-    });
-    users.iter().for_each(|user| context.wake(user.key()));
+    context.users.tagged(&using, |_| true).iter().for_each(|user| context.wake(user.key()));
 }
 
 /// Keeps the store of namespaces true, and wakes whatever their labels or their end may concern.
@@ -253,10 +292,12 @@ pub async fn namespaces(
 fn wake_all_in(context: &Context, namespace: &str) {
     let here = |object: Option<String>| object.as_deref() == Some(namespace);
     let elsewhere = |key: ObjectKey| key.namespace != namespace;
-    let credentials = context.credentials.all(|credential| here(credential.namespace()));
-    credentials.iter().for_each(|credential| context.wake(credential::key(credential)));
-    let groups = context.groups.all(|group| here(group.namespace()) && elsewhere(group.credential_key()));
-    groups.iter().for_each(|group| context.wake(group.key()));
-    let users = context.users.all(|user| here(user.namespace()) && elsewhere(user.credential_key()));
-    users.iter().for_each(|user| context.wake(user.key()));
+    let credentials = context.credentials.all().into_iter().filter(|credential| here(credential.namespace()));
+    credentials.for_each(|credential| context.wake(credential::key(&credential)));
+    let groups = context.groups.all().into_iter();
+    let groups = groups.filter(|group| here(group.namespace()) && elsewhere(group.credential_key()));
+    groups.for_each(|group| context.wake(group.key()));
+    let users = context.users.all().into_iter();
+    let users = users.filter(|user| here(user.namespace()) && elsewhere(user.credential_key()));
+    users.for_each(|user| context.wake(user.key()));
 }

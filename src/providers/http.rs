@@ -1,20 +1,20 @@
 //! The one transport: bounded in time and size, through the gate, no redirects, no forbidden addresses; it judges no vendor's answer.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
-use std::net::{IpAddr, SocketAddr};
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Certificate, Client, Method, Url, redirect};
 use serde_json::Value;
 
+use super::address::{GuardedDns, check};
 use super::error::{ErrorKind, ProviderError};
 use super::gate::Gate;
 use super::observer::Observer;
+use super::redact::Hidden;
 use crate::api::{Reason, Vendor};
 use crate::plan::Rejection;
 
@@ -46,8 +46,8 @@ pub struct Transport {
     settings: Settings,
 }
 
-/// One call, before a vendor's authentication is added.
-#[derive(Clone, Debug)]
+/// One call, before a vendor's authentication is added. `Debug` shows no values: they may be secrets.
+#[derive(Clone)]
 pub struct Call {
     operation: &'static str,
     method: Method,
@@ -93,6 +93,16 @@ impl Call {
     }
 }
 
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { operation, method, path, query, header: _, body: _ } = self;
+        let query: Vec<_> = query.iter().map(|(name, _)| name).collect();
+        let mut shown = f.debug_struct("Call");
+        shown.field("operation", operation).field("method", method).field("path", path).field("query", &query);
+        shown.finish_non_exhaustive()
+    }
+}
+
 /// Whatever the vendor answered, read to its end.
 #[derive(Clone)]
 pub struct Answer {
@@ -100,13 +110,14 @@ pub struct Answer {
     pub status: u16,
     body: Vec<u8>,
     said: String,
+    hidden: Hidden,
 }
 
 impl Answer {
     /// An answer as if it had come.
     #[cfg(any(test, fuzzing))]
     pub fn new(status: u16, body: &[u8], said: &str) -> Self {
-        Self { status, body: body.to_vec(), said: said.to_owned() }
+        Self { status, body: body.to_vec(), said: said.to_owned(), hidden: Hidden::default() }
     }
 
     /// Whether the status is 2xx.
@@ -152,6 +163,12 @@ impl Answer {
     pub fn said(&self) -> &str {
         &self.said
     }
+
+    /// Words of this answer for a message: as `quote` has them, and without the secrets of the call.
+    #[must_use]
+    pub fn quote(&self, words: &str) -> String {
+        quote(&self.hidden.mask(words))
+    }
 }
 
 impl Transport {
@@ -194,8 +211,9 @@ impl Transport {
     pub async fn send(&self, call: Call) -> Result<Answer, ProviderError> {
         self.settings.gate.call().await?;
         let Call { operation, method, path, query, header, body } = call;
-        let said = format!("{method} {}{path}", self.base.as_str().trim_end_matches('/'));
-        let mut request = self.client.request(method, self.address(&path)).query(&query);
+        let hidden = Hidden::of(header.as_ref().map(|(_, value)| value), body.as_ref());
+        let said = format!("{method} {}", self.shown(&path));
+        let mut request = self.client.request(method, self.address(&path, &query));
         if let Some((name, value)) = header {
             request = request.header(name, value);
         }
@@ -207,7 +225,7 @@ impl Transport {
         let code = outcome.as_ref().map_or_else(|(word, _)| (*word).to_owned(), |(status, ..)| status.to_string());
         self.settings.observer.provider_request(self.settings.vendor, operation, &code, begun.elapsed());
         let (status, headers, body) = outcome.map_err(|(_, error)| error)?;
-        let answer = Answer { status, body, said: format!("{said} answered {status}") };
+        let answer = Answer { status, body, said: format!("{said} answered {status}"), hidden };
         if status == 429 {
             return Err(self.slow_down(&headers, &answer));
         }
@@ -215,10 +233,26 @@ impl Transport {
         Ok(answer)
     }
 
-    fn address(&self, path: &str) -> Url {
+    /// Without a path the base address as it is written: a slash at its end may matter.
+    fn address<N: AsRef<str>>(&self, path: &str, query: &[(N, String)]) -> Url {
         let mut url = self.base.clone();
-        let joined = format!("{}{path}", self.base.path().trim_end_matches('/'));
-        url.set_path(&joined);
+        if !path.is_empty() {
+            url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
+        }
+        let given = self.base.query().map(str::to_owned);
+        let pairs =
+            query.iter().map(|(name, value)| format!("{}={}", percent_encoded(name.as_ref()), percent_encoded(value)));
+        let pairs: Vec<String> = given.into_iter().chain(pairs).collect();
+        if !pairs.is_empty() {
+            url.set_query(Some(&pairs.join("&")));
+        }
+        url
+    }
+
+    /// The address for messages: without a query, which may hold personal data.
+    fn shown(&self, path: &str) -> Url {
+        let mut url = self.address::<&str>(path, &[]);
+        url.set_query(None);
         url
     }
 
@@ -277,69 +311,6 @@ fn failed(said: &str, error: reqwest::Error) -> (&'static str, ProviderError) {
     ("error", ProviderError::lost(message))
 }
 
-/// The base address, if it may be used.
-fn check(url: &str, insecure: bool) -> Result<Url, Rejection> {
-    let invalid = |why: &str| Rejection::new(Reason::Invalid, format!("url {url}: {why}"));
-    let parsed =
-        Url::parse(url).map_err(|error| invalid(&format!("{error}; write it as https://host[:port][/path]")))?;
-    match parsed.scheme() {
-        "https" => {}
-        "http" if insecure => {}
-        "http" => {
-            return Err(invalid(
-                "http:// would send the token in clear; use https://, or allowInsecureHttp: true for a test server",
-            ));
-        }
-        _ => return Err(invalid("only https:// is spoken")),
-    }
-    if !parsed.username().is_empty() || parsed.password().is_some() {
-        let message = "url: a user in the address would leak; put it in the Secret";
-        return Err(Rejection::new(Reason::Invalid, message));
-    }
-    let host = parsed.host_str().ok_or_else(|| invalid("has no host"))?;
-    let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok();
-    if let Some(why) = literal.and_then(|address| forbidden(address, insecure)) {
-        return Err(invalid(why));
-    }
-    if !insecure && (host.eq_ignore_ascii_case("localhost") || host.ends_with(".localhost")) {
-        return Err(invalid(LOOPBACK));
-    }
-    Ok(parsed)
-}
-
-const LOOPBACK: &str = "loopback addresses need allowInsecureHttp: true";
-
-/// Why an address may not be called, if it may not.
-fn forbidden(address: IpAddr, insecure: bool) -> Option<&'static str> {
-    let address = address.to_canonical();
-    let link_local = match address {
-        IpAddr::V4(v4) => v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_unicast_link_local() || v6.segments()[..2] == [0xfd00, 0x0ec2],
-    };
-    if link_local || address.is_unspecified() || address.is_multicast() {
-        return Some("link-local, metadata, multicast and unspecified addresses are never called; correct the address");
-    }
-    (address.is_loopback() && !insecure).then_some(LOOPBACK)
-}
-
-/// Resolves names and refuses forbidden addresses, so that a name cannot lead where a literal may not.
-struct GuardedDns {
-    insecure: bool,
-}
-
-impl Resolve for GuardedDns {
-    fn resolve(&self, name: Name) -> Resolving {
-        let insecure = self.insecure;
-        Box::pin(async move {
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            if let Some(why) = found.iter().find_map(|address| forbidden(address.ip(), insecure)) {
-                return Err(format!("{} leads to a forbidden address: {why}", name.as_str()).into());
-            }
-            Ok(Box::new(found.into_iter()) as Addrs)
-        })
-    }
-}
-
 /// `text` as one segment of a path.
 #[must_use]
 pub fn segment(text: &str) -> String {
@@ -347,9 +318,15 @@ pub fn segment(text: &str) -> String {
     if text.bytes().all(|byte| byte == b'.') {
         return "%252E".repeat(text.len());
     }
+    percent_encoded(text).replace("%40", "@")
+}
+
+/// `text` with all but letters, digits and `-_.~` encoded (RFC 3986, 2.3); a blank becomes %20, which every server reads.
+#[must_use]
+pub fn percent_encoded(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~' | b'@') {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
             encoded.push(char::from(byte));
         } else {
             // Writing to a String does not fail.
@@ -380,36 +357,6 @@ mod tests {
     use super::*;
 
     #[rstest]
-    #[case::loopback("127.0.0.1", false, true)]
-    #[case::loopback_allowed("127.0.0.1", true, false)]
-    #[case::loopback_v6("::1", false, true)]
-    #[case::mapped_loopback("::ffff:127.0.0.1", false, true)]
-    #[case::metadata("169.254.169.254", true, true)]
-    #[case::mapped_metadata("::ffff:169.254.169.254", true, true)]
-    #[case::link_local_v6("fe80::1", true, true)]
-    #[case::aws_metadata_v6("fd00:ec2::254", true, true)]
-    #[case::unspecified("0.0.0.0", true, true)]
-    #[case::private("10.0.0.1", false, false)]
-    #[case::public("192.0.2.1", false, false)]
-    fn addresses_that_lead_astray_are_forbidden(#[case] address: &str, #[case] insecure: bool, #[case] refused: bool) {
-        assert_eq!(forbidden(address.parse().unwrap(), insecure).is_some(), refused);
-    }
-
-    #[rstest]
-    #[case::plain_http("http://example.com", "send the token in clear")]
-    #[case::other_scheme("ftp://example.com", "only https")]
-    #[case::user("https://me:secret@example.com", "would leak")]
-    #[case::localhost("https://localhost", "loopback")]
-    #[case::literal("https://[::1]/", "loopback")]
-    #[case::decimal("https://2130706433/", "loopback")]
-    #[case::nonsense("example.com", "write it as")]
-    fn a_url_that_may_not_be_used_says_why(#[case] url: &str, #[case] words: &str) {
-        let rejection = check(url, false).unwrap_err();
-        assert!(rejection.message.contains(words), "{rejection}");
-        assert!(!rejection.message.contains("secret@"), "{rejection}");
-    }
-
-    #[rstest]
     #[case::seconds("retry-after", "3", Some(3))]
     #[case::nothing("retry-after", "soon", None)]
     #[case::negative("retry-after", "-5", Some(0))]
@@ -433,5 +380,39 @@ mod tests {
         let mut url = Url::parse("https://example.com/api/").unwrap();
         url.set_path(&format!("/api/users/{}", segment("..")));
         assert_eq!(url.path(), "/api/users/%252E%252E");
+    }
+    fn transport(url: &str) -> Transport {
+        let wake = tokio::sync::mpsc::unbounded_channel().0;
+        let limits = crate::plan::Limits { per_minute: 60, burst: 10, concurrency: 1 };
+        let observer: Arc<dyn Observer> = Arc::new(crate::providers::Unobserved);
+        let gate = Gate::new(Vendor::Pegasus, limits, wake, observer.clone());
+        let timeout = Duration::from_secs(1);
+        let settings = Settings { vendor: Vendor::Pegasus, gate, observer, timeout, insecure: false, ca_bundle: None };
+        Transport::new(url, settings).unwrap()
+    }
+
+    #[rstest]
+    #[case::as_written("https://example.com/login/", "", "https://example.com/login/")]
+    #[case::nothing_after_the_host("https://example.com", "", "https://example.com/")]
+    #[case::below("https://example.com/api/", "/users", "https://example.com/api/users")]
+    #[case::query_in_the_base("https://example.com/api?site=7", "/users", "https://example.com/api/users?site=7")]
+    fn a_path_goes_below_the_base(#[case] base: &str, #[case] path: &str, #[case] expected: &str) {
+        assert_eq!(transport(base).address::<&str>(path, &[]).as_str(), expected);
+    }
+
+    #[test]
+    fn a_blank_in_a_query_is_no_plus() {
+        let query = [("search.name", "Fleet + North".to_owned()), ("page", "1".to_owned())];
+        let url = transport("https://example.com").address("/groups", &query);
+        assert_eq!(url.query(), Some("search.name=Fleet%20%2B%20North&page=1"));
+    }
+
+    #[test]
+    fn debug_shows_no_value_of_a_call() {
+        let call = Call::new("users.create", Method::POST, "/users").query("auth", "fake-token");
+        let call = call.json(serde_json::json!({"password": "Fake-Pass-1"}));
+        let call = call.header(HeaderName::from_static("authenticate"), "fake-token").unwrap();
+        let shown = format!("{call:?}");
+        assert!(shown.contains("users.create") && !shown.contains("ake-"), "{shown}");
     }
 }

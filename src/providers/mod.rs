@@ -2,6 +2,7 @@
 //!
 //! Nothing outside this room looks at an HTTP status, and nothing in it knows Kubernetes.
 
+mod address;
 mod amani;
 mod error;
 #[cfg(any(test, fuzzing))]
@@ -15,6 +16,7 @@ mod observer;
 mod ozmap;
 mod pegasus;
 mod plaspy;
+mod redact;
 mod secret;
 mod session;
 mod shape;
@@ -99,6 +101,15 @@ pub trait Provider: Send + Sync {
 
     /// Removes an account. Already gone (`NotFound`) is for the caller to judge.
     async fn delete(&self, subject: Subject, id: &str) -> Result<(), ProviderError>;
+
+    /// The rights of a user in one application; `None` where the vendor has no such thing.
+    async fn granted(
+        &self,
+        _user: &str,
+        _application: &str,
+    ) -> Result<Option<std::collections::BTreeMap<String, bool>>, ProviderError> {
+        Ok(None)
+    }
 
     /// Sets rights of a user in one application; rights not named stay.
     ///

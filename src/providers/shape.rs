@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::error::{ErrorKind, ProviderError};
-use super::http::{Answer, quote};
+use super::http::Answer;
 use crate::api::PlatformUserSpec;
 use crate::plan::{Account, Compare, Field, Fields, Subject};
 
@@ -97,10 +97,13 @@ pub fn nonsense(said: &str, what: &str) -> ProviderError {
     ProviderError::lost(format!("{said} with {what}; is the url right?"))
 }
 
-/// The usual meaning of a status that is not 2xx; `words` are the vendor's own, from known error fields.
+/// The usual meaning of a status that is not 2xx; `words` are the vendor's own, from known error fields. Without them the
+/// fields that everybody uses are looked through.
 #[must_use]
 pub fn refusal(answer: &Answer, words: &str) -> ProviderError {
-    let message = match quote(words) {
+    let json = answer.json_or_null();
+    let words = if words.is_empty() && json.is_object() { usual_words(&json) } else { words.to_owned() };
+    let message = match answer.quote(&words) {
         words if words.is_empty() => answer.said().to_owned(),
         words => format!("{}: {words}", answer.said()),
     };
@@ -110,14 +113,46 @@ pub fn refusal(answer: &Answer, words: &str) -> ProviderError {
         404 | 410 => ErrorKind::NotFound,
         405 => ErrorKind::Unsupported,
         409 => ErrorKind::Conflict,
-        400 | 413 | 415 | 422 => ErrorKind::Invalid,
         300..400 => {
             let message = format!("{message}: redirects are not followed; set the url to where the API really is");
             return ProviderError::refused(ErrorKind::Unavailable, message);
         }
+        // A fault of ours, whichever it is, but for those that pass with time: too slow, too early, too many.
+        400..500 if !matches!(answer.status, 408 | 425 | 429) => ErrorKind::Invalid,
         _ => return ProviderError::lost(message),
     };
     ProviderError::refused(kind, message)
+}
+
+/// The words in the error fields that everybody uses, however they are nested: a text, a list of texts, an object with
+/// such fields; under `errors` also by the names of the fields at fault.
+fn usual_words(json: &Value) -> String {
+    const FIELDS: [&str; 6] = ["message", "error", "errors", "detail", "description", "reason"];
+    match json {
+        Value::String(text) => text.clone(),
+        Value::Array(items) => joined(items.iter().map(usual_words)),
+        Value::Object(object) => {
+            joined(FIELDS.iter().filter_map(|field| Some((*field, object.get(*field)?))).map(|(field, value)| {
+                match value {
+                    Value::Object(faults) if field == "errors" => joined(faults.iter().map(by_field)),
+                    value => usual_words(value),
+                }
+            }))
+        }
+        _ => String::new(),
+    }
+}
+
+/// The words about one field.
+fn by_field((field, value): (&String, &Value)) -> String {
+    match usual_words(value) {
+        words if words.is_empty() => words,
+        words => format!("{field}: {words}"),
+    }
+}
+
+fn joined(words: impl Iterator<Item = String>) -> String {
+    words.filter(|words| !words.is_empty()).collect::<Vec<_>>().join("; ")
 }
 
 /// Whether `words` say that something with this key is there already, in any dress: no vendor documents its own.
@@ -187,8 +222,45 @@ pub fn display_name(spec: &PlatformUserSpec) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use rstest::rstest;
+
+    use super::super::error::Delivery;
+    use super::*;
+
+    #[rstest]
+    #[case(402)]
+    #[case(406)]
+    #[case(411)]
+    #[case(413)]
+    #[case(414)]
+    #[case(415)]
+    #[case(423)]
+    #[case(451)]
+    fn a_status_that_blames_us_had_no_effect(#[case] status: u16) {
+        let error = refusal(&Answer::new(status, b"", "POST /users answered"), "");
+        assert_eq!((error.kind, error.delivery), (ErrorKind::Invalid, Delivery::NoEffect));
+    }
+
+    #[rstest]
+    #[case::too_slow(408)]
+    #[case::too_early(425)]
+    #[case::broken(500)]
+    #[case::away(503)]
+    fn a_status_that_passes_with_time_may_have_had_an_effect(#[case] status: u16) {
+        let error = refusal(&Answer::new(status, b"", "POST /users answered"), "");
+        assert_eq!((error.kind, error.delivery), (ErrorKind::Unavailable, Delivery::Unknown));
+    }
+
+    #[rstest]
+    #[case::object(json!({"error": {"message": "No such plan", "code": 7}}), "No such plan")]
+    #[case::list(json!({"errors": [{"detail": "Too short"}, "Too plain"]}), "Too short; Too plain")]
+    #[case::by_field(json!({"message": "Check these", "errors": {"email": ["is taken"], "phone": []}}), "Check these; email: is taken")]
+    #[case::unknown(json!({"token": "fake-token-1"}), "")]
+    #[case::raw(json!("anything"), "")]
+    fn an_error_in_any_usual_dress_is_quoted(#[case] body: Value, #[case] words: &str) {
+        let said = refusal(&Answer::new(400, body.to_string().as_bytes(), "POST /users answered 400"), "").message;
+        assert_eq!(said.trim_start_matches("POST /users answered 400").trim_start_matches(": "), words);
+    }
 
     #[rstest]
     #[case::plain("User already exists", true)]

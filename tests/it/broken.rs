@@ -33,6 +33,7 @@ fn ready(object: Option<&DynamicObject>, reason: &str) -> bool {
 
 /// A cluster without schemas, an operator, and a credential.
 struct Stage {
+    admin: kube::Client,
     vendor: Simulator,
     users: Api<DynamicObject>,
     _plane: ControlPlane,
@@ -60,8 +61,14 @@ impl Stage {
         let stop = CancellationToken::new();
         tokio::spawn(usher::controller::run(client, settings(), Arc::new(Uncounted), stop.clone(), |_| {}));
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("usher.dev", "v1alpha1", "PlatformUser"));
-        let users = Api::namespaced_with(admin, "default", &resource);
-        Self { vendor, users, _plane: plane, operator: stop.drop_guard() }
+        let users = Api::namespaced_with(admin.clone(), "default", &resource);
+        Self { admin, vendor, users, _plane: plane, operator: stop.drop_guard() }
+    }
+
+    async fn secret(&self, namespace: &str, name: &str, entries: Value) {
+        let metadata = json!({"name": name, "namespace": namespace});
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": entries});
+        controlplane::apply(&self.admin, &secret.to_string()).await.unwrap();
     }
 
     async fn create(&self, name: &str, further: Value) {
@@ -98,6 +105,35 @@ async fn a_broken_object_is_reported_and_the_others_go_on() {
     assert!(said.contains("Sometimes"), "{said}");
     assert!(stage.vendor.user("broken@example.com").is_none());
     drop(stage.operator);
+}
+
+#[tokio::test]
+async fn taking_rights_away_does_not_wait_for_a_password_that_cannot_be_read() {
+    let stage = Stage::new().await;
+    stage.secret("usher-system", "usher-password-digest", json!({"key": "short"})).await;
+    stage.secret("default", "login", json!({"password": "Fake-Passw0rd"})).await;
+    stage.create("ada", json!({"active": true})).await;
+    stage.says("ada", "Synced").await;
+    stage.patch("ada", json!({"active": false, "passwordSecretRef": {"name": "login"}})).await;
+    let said = stage.says("ada", "Invalid").await;
+    assert!(said.contains("no usable key"), "{said}");
+    assert_eq!(stage.vendor.user("ada@example.com").unwrap()["is_active"], false);
+}
+
+#[tokio::test]
+async fn an_object_whose_mode_cannot_be_read_loses_nothing_until_it_can() {
+    let stage = Stage::new().await;
+    stage.create("ada", json!({})).await;
+    stage.says("ada", "Synced").await;
+    stage.patch("ada", json!({"mode": "Pause"})).await;
+    stage.says("ada", "Invalid").await;
+    stage.users.delete("ada", &DeleteParams::default()).await.unwrap();
+    let said = stage.says("ada", "DeletionBlocked").await;
+    assert!(said.contains("Pause") && said.contains("kubectl"), "{said}");
+    assert!(stage.vendor.user("ada@example.com").is_some());
+    stage.patch("ada", json!({"mode": "Enforce"})).await;
+    stage.until_gone("ada").await;
+    assert!(stage.vendor.user("ada@example.com").is_none());
 }
 
 #[tokio::test]

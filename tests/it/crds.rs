@@ -191,6 +191,16 @@ async fn a_new_object_does_not_look_finished_and_open_objects_are_kept() {
     assert_eq!(made["spec"]["provider"]["pegasus"]["prefs"]["a"]["b"]["c"], 1);
 }
 
+#[tokio::test]
+async fn an_open_object_can_be_emptied_by_applying_it_anew() {
+    let scene = scene().await;
+    let spec = |prefs: Value| json!({"email": "ada@example.com", "provider": {"pegasus": {"prefs": prefs}}});
+    scene.user("ada", spec(json!({"coords": 1}))).await;
+    scene.user("ada", spec(json!({}))).await;
+    let user = scene.api::<PlatformUser>().get("ada").await.unwrap();
+    assert_eq!(json!(user)["spec"]["provider"]["pegasus"]["prefs"], json!({}));
+}
+
 #[rstest]
 #[case::credential(json!({"credentialRef": {"name": "other"}}), "spec.credentialRef cannot change")]
 #[case::namespace(json!({"credentialRef": {"name": "nowhere", "namespace": "other"}}), "spec.credentialRef cannot change")]

@@ -1,5 +1,6 @@
 //! Credentials: what is wrong with them is said on them, once, and their objects go on by themselves when it is mended.
 
+use k8s_openapi::api::core::v1::Secret;
 use rstest::rstest;
 use serde_json::{Value, json};
 use usher::api::conditions::{ConditionType, find};
@@ -124,6 +125,44 @@ async fn a_listing_that_fails_is_tried_with_patience_and_said_on_the_credential(
     scene.user_ready("u19").await;
 }
 
+/// A vendor whose listing fails and is tried again with the usual back-off: a clock for what is not to happen meanwhile.
+async fn a_few_seconds() {
+    let scene = Scene::without_credential(Vendor::Pegasus, Options::default()).await;
+    scene.vendor.fault(Fault::always("users.list", FaultKind::Status(500, None)));
+    scene.apply_secret("main").await;
+    scene.apply_credential(json!({})).await;
+    scene.user("ada", ada()).await;
+    scene.vendor_until("three listings", |vendor| vendor.count("users.list") >= 3).await;
+}
+
+#[rstest]
+#[case::the_login(Vendor::Amani, "Unauthenticated")]
+#[case::the_act(Vendor::Pegasus, "PermissionDenied")]
+#[tokio::test]
+async fn a_listing_that_is_refused_is_not_repeated_soon(#[case] vendor: Vendor, #[case] reason: &'static str) {
+    let scene = Scene::without_credential(vendor, Options::default()).await;
+    scene.vendor.fault(Fault::always("users.list", FaultKind::Status(401, None)));
+    scene.apply_secret("main").await;
+    scene.apply_credential(json!({})).await;
+    for name in ["bob", "eve"] {
+        scene.user(name, json!({"email": format!("{name}@example.com")})).await;
+        scene.user_says(name, "WaitingForCredential").await;
+    }
+    scene.credential_says(reason).await;
+    a_few_seconds().await;
+    assert_eq!(scene.vendor.count("users.list"), 2, "once, and once more after the one re-login");
+    scene.vendor.heal();
+    scene.secret("main", &with_note(&scene)).await;
+    scene.credential_says("Synced").await;
+}
+
+/// The Secret, changed in nothing that matters.
+fn with_note(scene: &Scene) -> Value {
+    let mut entries = json!(scene.vendor.secret());
+    entries["note"] = json!("written anew");
+    entries
+}
+
 #[tokio::test]
 async fn a_group_bound_by_its_id_keeps_its_name() {
     let scene = Scene::new(Vendor::Pegasus).await;
@@ -208,4 +247,41 @@ async fn an_update_that_is_refused_as_unauthenticated_is_not_hammered() {
     assert!(updates[5].at.duration_since(updates[0].at).as_secs() >= 2, "{updates:#?}");
     scene.vendor.heal();
     scene.user_ready("ada").await;
+}
+
+#[tokio::test]
+async fn what_a_credential_allows_is_heeded_though_its_secret_is_away_and_nobody_logs_in_anew() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    scene.user("ada", ada()).await;
+    scene.user_ready("ada").await;
+    let logins = scene.vendor.count("login") + scene.vendor.count("whoami");
+    scene.delete::<Secret>("main").await;
+    scene.credential_says("WaitingForSecret").await;
+    scene.apply_credential(json!({"mode": "Plan"})).await;
+    let mut changed = ada();
+    changed["phone"] = json!("1");
+    scene.user("ada", changed.clone()).await;
+    scene.user_says("ada", "ChangesPending").await;
+    scene.apply_credential(json!({"mode": "Enforce", "protected": ["ada@example.com"]})).await;
+    scene.user_says("ada", "Protected").await;
+    assert_eq!(scene.vendor.user("ada@example.com").unwrap()["phone"], Value::Null);
+    scene.apply_credential(json!({"mode": "Enforce", "protected": []})).await;
+    scene.user_ready("ada").await;
+    assert_eq!(scene.vendor.user("ada@example.com").unwrap()["phone"], "1");
+    assert_eq!(scene.vendor.count("login") + scene.vendor.count("whoami"), logins);
+}
+
+#[tokio::test]
+async fn a_credential_that_is_deleted_as_soon_as_it_is_applied_leaves_its_secret_free() {
+    let scene = Scene::without_credential(Vendor::Pegasus, Options::default()).await;
+    for round in 0..5 {
+        scene.apply_secret("main").await;
+        scene.apply_credential(json!({})).await;
+        scene.until("main", |credential: &ProviderCredential| credential.metadata.finalizers.is_some()).await;
+        scene.delete::<ProviderCredential>("main").await;
+        scene.delete::<Secret>("main").await;
+        scene.until_gone::<ProviderCredential>("main").await;
+        scene.until_gone::<Secret>("main").await;
+        assert_eq!(scene.vendor.writes().len(), 0, "round {round}");
+    }
 }

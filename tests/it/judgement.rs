@@ -3,9 +3,9 @@
 use rstest::rstest;
 use serde_json::{Value, json};
 use usher::api::{PlatformGroup, PlatformUser};
-use usher_sandbox::vendors::{Options, Vendor};
+use usher_sandbox::vendors::{Fault, FaultKind, Options, Vendor};
 
-use crate::contract::message;
+use crate::contract::{PASSWORD, message, sample};
 use crate::scene::{Scene, merge};
 
 fn ada(further: Value) -> Value {
@@ -176,4 +176,43 @@ async fn an_adopted_account_keeps_what_is_not_mentioned_and_stays_on_deletion() 
     scene.delete::<PlatformUser>("ada").await;
     scene.until_gone::<PlatformUser>("ada").await;
     assert!(scene.vendor.user("ada@example.com").is_some());
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_create_that_the_vendor_refuses_is_sent_once(
+    #[values(Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy)] vendor: Vendor,
+) {
+    let scene = Scene::new(vendor).await;
+    scene.secret("login", &json!({"password": PASSWORD})).await;
+    scene.vendor.fault(Fault::always("users.create", FaultKind::Status(422, None)));
+    scene.user("ada", sample(vendor).user).await;
+    scene.user_says("ada", "Invalid").await;
+    // Whatever the refusal led to has been looked at once this other user is there.
+    scene.vendor.heal();
+    let mut bob = sample(vendor).user;
+    merge(&mut bob, json!({"email": "bob@example.com"}));
+    scene.user("bob", bob).await;
+    scene.user_ready("bob").await;
+    let refused =
+        scene.vendor.calls().into_iter().filter(|call| call.operation == "users.create" && call.status == 422);
+    assert_eq!(refused.count(), 1);
+    assert!(scene.vendor.user("ada@example.com").is_none());
+}
+
+#[tokio::test]
+async fn a_new_user_says_so_when_the_vendor_cannot_be_asked_whether_he_is_there() {
+    let scene = Scene::new(Vendor::Plaspy).await;
+    scene.credential_says("Synced").await;
+    let plaspy = json!({"plaspy": {"country": "CO", "timeZone": "America/Bogota"}});
+    let spec = |name: &str| json!({"email": format!("{name}@example.com"), "provider": plaspy});
+    // A create with unknown end takes its time, and the first listing is old by then.
+    scene.vendor.fault(Fault::once("users.create", FaultKind::LostBeforeCommit));
+    scene.user("ada", spec("ada")).await;
+    scene.user_ready("ada").await;
+    scene.vendor.fault(Fault::always("users.list", FaultKind::Status(503, None)));
+    scene.user("eve", spec("eve")).await;
+    scene.user_says("eve", "WaitingForCredential").await;
+    scene.vendor.heal();
+    scene.user_ready("eve").await;
 }

@@ -1,11 +1,11 @@
-//! Reads along with everything the shared operator emits — log lines, status, events, labels of metrics — and ends the run when a secret is among it.
+//! Reads along with everything the shared operator emits — log lines, status, events, metrics — and ends the run when a secret is among it.
 //!
 //! What was emitted is kept, so that a secret is found, too, that is known only later (a token of a vendor).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt::Debug;
 use std::io::{self, Write};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
 use futures::StreamExt;
 use k8s_openapi::api::events::v1::Event;
@@ -25,6 +25,8 @@ const SHORTEST: usize = 8;
 struct Watch {
     secrets: BTreeSet<String>,
     emitted: String,
+    /// The series of metrics that were searched, without their values.
+    series: HashSet<String>,
 }
 
 static WATCH: Mutex<Option<Watch>> = Mutex::new(None);
@@ -75,6 +77,17 @@ pub fn emitted(text: &str) {
     watch.emitted.push('\n');
 }
 
+/// Searches the text of metrics; of what it shows again and again, once.
+pub fn counted(text: &str) {
+    let fresh: String = {
+        let mut guard = watch();
+        let known = &mut guard.get_or_insert_default().series;
+        let series = text.lines().filter_map(|line| line.rsplit_once(' ')).map(|(series, _)| series);
+        series.filter(|series| known.insert((*series).to_owned())).collect::<Vec<_>>().join("\n")
+    };
+    emitted(&fresh);
+}
+
 /// Takes log lines.
 struct Lines;
 
@@ -94,9 +107,12 @@ impl Write for Lines {
 
 /// Logs everything of ours into the watch; with USHER_LOG as filter also to standard error.
 pub fn watch_logs() {
-    let filter = std::env::var("USHER_LOG").unwrap_or_else(|_| "usher=trace,warn".into());
-    let builder = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(filter)).with_ansi(false);
-    builder.with_writer(|| Lines).try_init().expect("nobody else logs");
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let filter = std::env::var("USHER_LOG").unwrap_or_else(|_| "usher=trace,warn".into());
+        let builder = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(filter)).with_ansi(false);
+        builder.with_writer(|| Lines).try_init().expect("nobody else logs");
+    });
 }
 
 /// Reads every status and event of the cluster as it comes, until the process ends.

@@ -95,6 +95,11 @@ fn ada(policy: Option<&str>, further: Value) -> Value {
     spec
 }
 
+fn merged(mut spec: Value, further: Value) -> Value {
+    merge(&mut spec, further);
+    spec
+}
+
 /// Brings the object `ada` into the state.
 async fn bring(scene: &Scene, policy: Option<&str>, state: State) {
     match state {
@@ -219,4 +224,53 @@ async fn every_policy_in_every_state_ends_as_promised() {
     let results: Vec<_> = futures::stream::iter(runs).buffer_unordered(8).collect().await;
     let failures: Vec<String> = results.into_iter().filter_map(Result::err).collect();
     assert!(failures.is_empty(), "{failures:#?}");
+}
+
+/// The object `ada` with a create in doubt whose answer was lost, and its e-mail changed meanwhile.
+async fn doubted_and_renamed(scene: &Scene, fault: FaultKind, spec: impl Fn(&str) -> Value) {
+    scene.credential_says("Synced").await;
+    scene.vendor.fault(Fault::once("users.create", fault));
+    scene.user("ada", spec("ada@example.com")).await;
+    let doubted = |user: &PlatformUser| user.status.as_ref().is_some_and(|status| status.identity.creating.is_some());
+    scene.until("ada", doubted).await;
+    scene.user_says("ada", "ProviderUnavailable").await;
+    scene.user("ada", spec("bob@example.com")).await;
+}
+
+#[tokio::test]
+async fn a_create_in_doubt_is_removed_by_the_key_it_was_made_with() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    let spec = |email: &str| merged(ada(Some("Delete"), json!({})), json!({"email": email}));
+    doubted_and_renamed(&scene, FaultKind::LostAfterCommit, spec).await;
+    scene.delete::<PlatformUser>("ada").await;
+    scene.until_gone::<PlatformUser>("ada").await;
+    assert!(scene.vendor.user("ada@example.com").is_none(), "{:#?}", scene.vendor.users());
+}
+
+#[tokio::test]
+async fn a_create_in_doubt_that_made_nothing_costs_nobody_else_his_account() {
+    let scene = Scene::new(Vendor::Amani).await;
+    scene.secret("login", &json!({"password": "Fake-Passw0rd"})).await;
+    scene.vendor.put_user(json!({"email": "bob@example.com", "username": "bob@example.com"}));
+    let before = scene.vendor.user("bob@example.com");
+    let spec =
+        |email: &str| json!({"email": email, "passwordSecretRef": {"name": "login"}, "deletionPolicy": "Disable"});
+    doubted_and_renamed(&scene, FaultKind::LostBeforeCommit, spec).await;
+    scene.delete::<PlatformUser>("ada").await;
+    scene.until_gone::<PlatformUser>("ada").await;
+    assert_eq!(scene.vendor.user("bob@example.com"), before);
+}
+
+#[tokio::test]
+async fn an_object_whose_finalizer_was_taken_away_is_held_again() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    scene.user("ada", ada(None, json!({}))).await;
+    scene.user_ready("ada").await;
+    scene.patch::<PlatformUser>("ada", json!({"metadata": {"finalizers": null}})).await;
+    let held =
+        |user: &PlatformUser| user.metadata.finalizers.iter().flatten().any(|name| name == "usher.dev/finalizer");
+    scene.until("ada", held).await;
+    scene.delete::<PlatformUser>("ada").await;
+    scene.until_gone::<PlatformUser>("ada").await;
+    assert!(scene.vendor.user("ada@example.com").is_none());
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use usher::api::{PlatformGroup, PlatformUser};
-use usher_sandbox::vendors::Vendor;
+use usher_sandbox::vendors::{Fault, FaultKind, Simulator, Vendor};
 
 use crate::scene::Scene;
 
@@ -80,4 +80,77 @@ async fn drift_is_repaired_and_an_unchanged_group_costs_no_write() {
     assert_eq!(scene.vendor.group("north").unwrap()["city"], "Merida");
     assert_eq!(scene.vendor.count("groups.update"), 1);
     assert_eq!(before.metadata.generation, after.metadata.generation);
+}
+
+#[tokio::test]
+async fn a_role_of_another_name_is_found_anew_and_its_members_move() {
+    let scene = Scene::new(Vendor::Amani).await;
+    scene.secret("login", &json!({"password": "Fake-Passw0rd"})).await;
+    let (reviewer, auditor) =
+        (scene.vendor.put_group(json!({"name": "Checker"})), scene.vendor.put_group(json!({"name": "Auditor"})));
+    scene.group("team", json!({"displayName": "Checker"})).await;
+    scene.user("ada", json!({"email": "ada@example.com", "passwordSecretRef": {"name": "login"}, "groups": [{"groupRef": {"name": "team"}}]})).await;
+    scene.user_ready("ada").await;
+    let is_in = |group: String| {
+        move |vendor: &Simulator| vendor.user("ada@example.com").unwrap()["groups"].to_string().contains(&group)
+    };
+    assert!(is_in(reviewer)(&scene.vendor));
+    scene.group("team", json!({"displayName": "Auditor"})).await;
+    let team = scene.group_says("team", "Synced").await;
+    assert_eq!(team.status.unwrap().identity.external_id.as_deref(), Some(auditor.as_str()));
+    scene.vendor_until("the other role", is_in(auditor)).await;
+}
+
+#[tokio::test]
+async fn members_follow_a_group_that_vanished_and_was_made_anew() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    scene.group("north", json!({})).await;
+    let spec = json!({"email": "ada@example.com", "provider": {"pegasus": {"sendEmail": true}}, "groups": [{"groupRef": {"name": "north"}}]});
+    scene.user("ada", spec).await;
+    scene.user_ready("ada").await;
+    scene.vendor.remove_group("north");
+    scene.sweep("1").await;
+    let follows = |vendor: &Simulator| {
+        let group = vendor.group("north").map(|group| group["id"].clone());
+        group.is_some_and(|id| vendor.user("ada@example.com").unwrap()["groups"] == json!([id]))
+    };
+    scene.vendor_until("the new group", follows).await;
+}
+
+#[tokio::test]
+async fn rights_in_applications_are_read_and_repaired_when_someone_asks() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    let pegasus = json!({"pegasus": {"sendEmail": true, "applications": {"pegasus2.0": {"tracking": true}}}});
+    scene.user("ada", json!({"email": "ada@example.com", "provider": pegasus})).await;
+    scene.user_ready("ada").await;
+    let apps = |vendor: &Simulator| {
+        vendor.user("ada@example.com").unwrap()["applications"]["pegasus2.0"]["staff"]["apps"].clone()
+    };
+    let by_hand = json!({"pegasus2.0": {"staff": {"apps": {"tracking": false, "alerts": true}}}});
+    scene.vendor.edit_user("ada@example.com", json!({"applications": by_hand}));
+    scene.vendor.clear_calls();
+    scene.sweep("1").await;
+    assert_eq!(scene.vendor.count("apps.read"), 0, "nobody asked");
+    scene.compare_user("ada").await;
+    assert_eq!(apps(&scene.vendor), json!({"tracking": true, "alerts": true}));
+    scene.until_event("ada", "DriftRepaired").await;
+    scene.vendor.clear_calls();
+    scene.compare_user("ada").await;
+    assert!(scene.vendor.writes().is_empty(), "{:#?}", scene.vendor.writes());
+}
+
+#[tokio::test]
+async fn a_comparison_that_was_asked_for_is_made_once_whatever_it_finds() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    let spec = |mode: &str, phone: &str| json!({"email": "ada@example.com", "mode": mode, "phone": phone, "provider": {"pegasus": {"sendEmail": true}}});
+    scene.user("ada", spec("Enforce", "1")).await;
+    scene.user_ready("ada").await;
+    scene.user("ada", spec("Plan", "2")).await;
+    scene.user_says("ada", "ChangesPending").await;
+    scene.compare_user("ada").await;
+    let refusal = json!({"message": "no such telephone"});
+    scene.vendor.fault(Fault::always("users.update", FaultKind::Status(400, Some(refusal))));
+    scene.user("ada", spec("Enforce", "2")).await;
+    scene.user_says("ada", "Invalid").await;
+    scene.compare_user("ada").await;
 }

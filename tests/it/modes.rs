@@ -162,3 +162,23 @@ async fn the_flag_paused_makes_no_call() {
     assert!(paused_by(&user).unwrap().contains("--mode Paused"));
     assert!(world.vendor.calls().is_empty(), "{:#?}", world.vendor.calls());
 }
+
+#[rstest]
+#[case::object("Enforce", "Plan", "spec.mode asks")]
+#[case::credential("Plan", "Enforce", "the credential main asks")]
+#[tokio::test]
+async fn a_deletion_that_is_only_planned_says_by_whom(
+    #[case] credential: &str,
+    #[case] object: &str,
+    #[case] words: &str,
+) {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    scene.user("ada", ada(json!({}))).await;
+    scene.user_ready("ada").await;
+    scene.apply_credential(json!({"mode": credential})).await;
+    scene.user("ada", ada(json!({"mode": object}))).await;
+    scene.until("ada", move |user: &PlatformUser| said(user) == Some(Mode::Plan)).await;
+    scene.delete::<PlatformUser>("ada").await;
+    let blocked = scene.user_says("ada", "DeletionBlocked").await;
+    assert!(crate::contract::message(&blocked).contains(words), "{}", crate::contract::message(&blocked));
+}

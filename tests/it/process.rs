@@ -6,9 +6,15 @@ use std::time::Duration;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 use kube::runtime::wait::await_condition;
+use serde_json::json;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
+use usher::api::PlatformUser;
+use usher::api::conditions::{ConditionType, find};
 use usher_sandbox::controlplane::{self, ControlPlane, Options};
+use usher_sandbox::vendors::{Simulator, Vendor};
+
+use crate::leaks;
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -49,6 +55,7 @@ impl Operator {
         let reading = async {
             let mut said = String::new();
             while let Some(line) = self.log.next_line().await.unwrap() {
+                leaks::emitted(&line);
                 if line.contains(words) {
                     return line;
                 }
@@ -60,11 +67,21 @@ impl Operator {
         tokio::time::timeout(PATIENCE, reading).await.expect(words)
     }
 
+    /// Where its admin server is.
+    async fn address(&mut self) -> String {
+        let line = self.says("usher starts").await;
+        line.split_whitespace().find_map(|word| word.strip_prefix("address=")).unwrap().to_owned()
+    }
+
     /// SIGTERM; the exit code.
     async fn terminate(&mut self) -> Option<i32> {
         let id = self.process.id().unwrap().to_string();
         assert!(Command::new("kill").arg(id).status().await.unwrap().success());
-        tokio::time::timeout(PATIENCE, self.process.wait()).await.unwrap().unwrap().code()
+        let code = tokio::time::timeout(PATIENCE, self.process.wait()).await.unwrap().unwrap().code();
+        while let Some(line) = self.log.next_line().await.unwrap() {
+            leaks::emitted(&line);
+        }
+        code
     }
 }
 
@@ -89,8 +106,7 @@ async fn a_second_operator_takes_over_when_the_first_ends_cleanly() {
 async fn the_admin_server_tells_of_life_readiness_and_metrics() {
     let plane = cluster().await;
     let mut operator = Operator::start(&plane, "admin").await;
-    let line = operator.says("usher starts").await;
-    let address = line.split_whitespace().find_map(|word| word.split_once("address=")).unwrap().1.to_owned();
+    let address = operator.address().await;
     let get = |path: &'static str| {
         let url = format!("http://{address}{path}");
         async move { reqwest::get(url).await.unwrap() }
@@ -99,6 +115,46 @@ async fn the_admin_server_tells_of_life_readiness_and_metrics() {
     assert!(get("/metrics").await.text().await.unwrap().contains("usher_leader"));
     operator.says("took the lease").await;
     assert_eq!(get("/readyz").await.status(), 200);
+    assert_eq!(operator.terminate().await, Some(0));
+}
+
+/// A user of a simulated Pegasus, and what he needs.
+async fn apply_ada(plane: &ControlPlane, vendor: &Simulator) {
+    let manifest = |kind: &str, name: &str, spec: serde_json::Value| json!({"apiVersion": "usher.dev/v1alpha1", "kind": kind, "metadata": {"name": name, "namespace": "default"}, "spec": spec});
+    let credential = json!({"provider": {"pegasus": {"url": vendor.url()}}, "secretRef": {"name": "main"}, "allowInsecureHttp": true});
+    let ada = json!({"credentialRef": {"name": "main"}, "email": "ada@example.com", "provider": {"pegasus": {"sendEmail": true}}});
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "main", "namespace": "default"}, "stringData": vendor.secret()});
+    for document in [secret, manifest("ProviderCredential", "main", credential), manifest("PlatformUser", "ada", ada)] {
+        controlplane::apply(&plane.client().unwrap(), &document.to_string()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_metrics_tell_of_calls_and_objects_and_of_no_secret() {
+    let plane = cluster().await;
+    let vendor = Simulator::start(Vendor::Pegasus).await.unwrap();
+    leaks::register_entries(&json!(vendor.secret()));
+    apply_ada(&plane, &vendor).await;
+    let mut operator = Operator::start(&plane, "metrics").await;
+    let address = operator.address().await;
+    let is_ready = |user: Option<&PlatformUser>| {
+        let status = user.and_then(|user| user.status.as_ref());
+        status
+            .and_then(|status| find(&status.report.conditions, ConditionType::Ready))
+            .is_some_and(|ready| ready.reason == "Synced")
+    };
+    let users: Api<PlatformUser> = Api::namespaced(plane.client().unwrap(), "default");
+    tokio::time::timeout(PATIENCE, await_condition(users, "ada", is_ready)).await.unwrap().unwrap();
+    let text = reqwest::get(format!("http://{address}/metrics")).await.unwrap().text().await.unwrap();
+    for line in [
+        r#"usher_provider_requests_total{provider="pegasus",operation="users.create",code="201"} 1"#,
+        r#"usher_credential_ready{provider="pegasus",namespace="default",name="main"} 1"#,
+        r#"usher_gate_wait_seconds_count{provider="pegasus",lane="background"}"#,
+    ] {
+        assert!(text.contains(line), "{line} is missing in\n{text}");
+    }
+    leaks::register(vendor.tokens());
+    leaks::emitted(&text);
     assert_eq!(operator.terminate().await, Some(0));
 }
 

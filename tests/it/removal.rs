@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use usher::api::conditions::{ConditionType, find};
 use usher::api::{PlatformUser, ProviderCredential};
-use usher_sandbox::vendors::{Options, Vendor};
+use usher_sandbox::vendors::{Fault, FaultKind, Options, Vendor};
 
 use crate::contract::message;
 use crate::scene::{Scene, merge};
@@ -132,6 +132,22 @@ async fn renaming_a_manifest_passes_the_account_on() {
     assert_eq!(scene.vendor.user("ada@example.com").unwrap()["phone"], "2");
     assert_eq!((scene.vendor.count("users.create"), scene.vendor.count("users.delete")), (1, 0));
     scene.until_event("ada", "HandedOver").await;
+}
+
+#[tokio::test]
+async fn a_create_in_doubt_passes_on_to_a_renamed_manifest() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    scene.credential_says("Synced").await;
+    scene.vendor.fault(Fault::once("users.create", FaultKind::LostAfterCommit));
+    scene.user("ada", person("ada", json!({}))).await;
+    scene.user_says("ada", "ProviderUnavailable").await;
+    scene.user("ada-lovelace", person("ada", json!({}))).await;
+    scene.user_says("ada-lovelace", "Duplicate").await;
+    scene.delete::<PlatformUser>("ada").await;
+    scene.until_gone::<PlatformUser>("ada").await;
+    let heir = scene.user_ready("ada-lovelace").await.status.unwrap().identity;
+    assert_eq!(heir.adopted, None);
+    assert_eq!((scene.vendor.count("users.create"), scene.vendor.count("users.delete")), (1, 0));
 }
 
 #[tokio::test]

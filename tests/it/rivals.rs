@@ -1,9 +1,14 @@
 //! Binding: what is bound to what, and what is refused because it is somebody else's.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use serde_json::{Value, json};
 use usher::api::conditions::{ConditionType, find};
+use usher::api::status::Identity;
 use usher::api::{PlatformGroup, PlatformUser};
-use usher_sandbox::vendors::Vendor;
+use usher_sandbox::vendors::{Fault, FaultKind, Ruling, Simulator, Vendor};
 
 use crate::contract::message;
 use crate::scene::{Scene, merge};
@@ -127,5 +132,97 @@ async fn where_nothing_can_be_looked_up_a_second_object_sends_nothing() {
     scene.user_says("ada", "Created").await;
     scene.user("ada-2", spec).await;
     scene.user_says("ada-2", "Duplicate").await;
+    assert_eq!(scene.vendor.count("users.create"), 1);
+}
+
+#[tokio::test]
+async fn a_first_create_that_was_refused_ties_the_object_to_no_login() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    scene.credential_says("Synced").await;
+    scene.vendor.fault(Fault::always("users.create", FaultKind::Status(400, None)));
+    scene.user("ada", ada(json!({}))).await;
+    let user = scene.user_says("ada", "Invalid").await;
+    assert_eq!(user.status.unwrap().identity, Identity::default());
+    // The credential was the wrong one: the object goes to another vendor altogether.
+    let elsewhere = Simulator::start(Vendor::Pegasus).await.unwrap();
+    scene.secret("main", &json!(elsewhere.secret())).await;
+    scene.apply_credential(json!({"provider": {"pegasus": {"url": elsewhere.url()}}})).await;
+    scene.user_ready("ada").await;
+    assert!(elsewhere.user("ada@example.com").is_some());
+}
+
+#[tokio::test]
+async fn what_a_vendor_ignores_makes_no_two_objects_one() {
+    let scene = Scene::new(Vendor::Plaspy).await;
+    let plaspy = json!({"plaspy": {"country": "CO", "timeZone": "America/Bogota"}});
+    for name in ["ada", "eve"] {
+        let email = format!("{name}@example.com");
+        scene.user(name, json!({"email": email, "username": "countess", "provider": plaspy})).await;
+    }
+    scene.user_ready("ada").await;
+    scene.user_ready("eve").await;
+}
+
+#[tokio::test]
+async fn what_is_held_through_one_credential_is_not_taken_through_another_to_the_same_place() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    scene.user("ada", ada(json!({"phone": "1"}))).await;
+    scene.user_ready("ada").await;
+    let other = json!({"provider": {"pegasus": {"url": scene.vendor.url()}}, "secretRef": {"name": "main"}, "allowInsecureHttp": true});
+    let metadata = json!({"name": "other", "namespace": scene.namespace});
+    let kind = "ProviderCredential";
+    scene.apply(&json!({"apiVersion": "usher.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": other})).await;
+    let taker = ada(json!({"credentialRef": {"name": "other"}, "adoptionPolicy": "Adopt", "phone": "2"}));
+    scene.user_as_is("taker", taker).await;
+    let taker = scene.user_says("taker", "Duplicate").await;
+    assert!(message(&taker).contains("/ada"), "{}", message(&taker));
+    assert_eq!(scene.vendor.user("ada@example.com").unwrap()["phone"], "1");
+}
+
+#[tokio::test]
+async fn what_our_first_create_made_late_is_still_ours_when_the_second_meets_it() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    scene.credential_says("Synced").await;
+    let (vendor, creates) = (scene.vendor.clone(), AtomicUsize::new(0));
+    let ruling = move |_: &str, operation: &'static str| {
+        if operation != "users.create" {
+            return Ruling::Serve;
+        }
+        if creates.fetch_add(1, Ordering::Relaxed) == 0 {
+            return Ruling::Swallow;
+        }
+        // The account of the first call is seen only now.
+        let id = vendor.put_user(json!({"email": "ada@example.com", "username": "ada@example.com"}));
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
+        vendor.edit_user(&id, json!({"__created": now - 10.0}));
+        Ruling::Serve
+    };
+    scene.vendor.intercept(Some(Arc::new(ruling)));
+    scene.user("ada", ada(json!({}))).await;
+    let user = scene.user_ready("ada").await;
+    scene.vendor.intercept(None);
+    assert_eq!(user.status.unwrap().identity.adopted, None);
+}
+
+#[tokio::test]
+async fn an_account_is_known_by_a_name_whose_record_was_lost_when_it_gets_yet_another() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    scene.user("ada", ada(json!({}))).await;
+    scene.user_ready("ada").await;
+    let once = AtomicUsize::new(0);
+    let ruling = move |_: &str, operation: &'static str| {
+        if operation == "users.update" && once.fetch_add(1, Ordering::Relaxed) == 0 {
+            Ruling::Mute
+        } else {
+            Ruling::Serve
+        }
+    };
+    scene.vendor.intercept(Some(Arc::new(ruling)));
+    scene.user("ada", ada(json!({"email": "bob@example.com"}))).await;
+    scene.vendor_until("the second name", |vendor| vendor.user("bob@example.com").is_some()).await;
+    scene.user("ada", ada(json!({"email": "eve@example.com"}))).await;
+    let user = scene.user_ready("ada").await;
+    assert_eq!(user.status.unwrap().identity.renaming, None);
+    assert!(scene.vendor.user("eve@example.com").is_some());
     assert_eq!(scene.vendor.count("users.create"), 1);
 }

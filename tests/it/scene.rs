@@ -17,7 +17,7 @@ use usher_sandbox::controlplane;
 use usher_sandbox::vendors::{Options, Simulator, Vendor};
 
 use crate::leaks;
-use crate::world::world;
+use crate::world::{world, world_so_far};
 
 /// Longest time until a condition comes true.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -33,9 +33,12 @@ pub struct Scene {
 }
 
 impl Drop for Scene {
-    /// The vendor's tokens are known only now; what usher said about them is found all the same.
+    /// The vendor's tokens are known only now; what usher said about them is found all the same. So is what it counted.
     fn drop(&mut self) {
         leaks::register(self.vendor.tokens());
+        if let Some(world) = world_so_far() {
+            leaks::counted(&world.metrics.render().unwrap());
+        }
     }
 }
 

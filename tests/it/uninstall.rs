@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::DeleteParams;
+use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::runtime::wait::await_condition;
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
@@ -16,6 +16,8 @@ use usher::api::PlatformUser;
 use usher_sandbox::controlplane::{self, ControlPlane, Options};
 use usher_sandbox::vendors::{Simulator, Vendor};
 
+use crate::contract::sample;
+use crate::scene::merge;
 use crate::world::{Uncounted, settings};
 
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -58,12 +60,16 @@ impl Stage {
         ] {
             controlplane::apply(&self.admin, &document.to_string()).await.unwrap();
         }
+        self.until_bound("ada").await;
+    }
+
+    async fn until_bound(&self, name: &str) {
         let users: Api<PlatformUser> = Api::namespaced(self.admin.clone(), "team");
         let bound = |user: Option<&PlatformUser>| {
             user.and_then(|user| user.status.as_ref()).is_some_and(|status| status.identity.external_id.is_some())
         };
-        let came = tokio::time::timeout(PATIENCE, await_condition(users.clone(), "ada", bound)).await;
-        assert!(came.is_ok(), "{:#?}", users.get("ada").await);
+        let came = tokio::time::timeout(PATIENCE, await_condition(users.clone(), name, bound)).await;
+        assert!(came.is_ok(), "{:#?}", users.get(name).await);
     }
 
     async fn until_gone<K>(&self, api: Api<K>, name: &str)
@@ -85,6 +91,31 @@ async fn deleting_a_namespace_completes_by_itself_and_takes_the_accounts_along()
     assert!(stage.vendor.user("ada@example.com").is_none(), "{:#?}", stage.vendor.calls());
     assert!(stage.vendor.group("north").is_none());
     assert_eq!(stage.vendor.violations(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn uninstalling_does_not_wait_for_a_policy_that_the_vendor_cannot_carry_out() {
+    let stage = Stage::new().await;
+    let vendor = Simulator::start(Vendor::Industrility).await.unwrap();
+    let metadata = |name: &str| json!({"name": name, "namespace": "team"});
+    let credential = json!({"provider": {"industrility": {"url": vendor.url()}}, "secretRef": {"name": "other"}, "allowInsecureHttp": true});
+    let mut user = sample(Vendor::Industrility).user;
+    merge(&mut user, json!({"credentialRef": {"name": "other"}}));
+    for document in [
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata("other"), "stringData": vendor.secret()}),
+        json!({"apiVersion": "usher.dev/v1alpha1", "kind": "ProviderCredential", "metadata": metadata("other"), "spec": credential}),
+        json!({"apiVersion": "usher.dev/v1alpha1", "kind": "PlatformUser", "metadata": metadata("eve"), "spec": user}),
+    ] {
+        controlplane::apply(&stage.admin, &document.to_string()).await.unwrap();
+    }
+    stage.until_bound("eve").await;
+    let users: Api<PlatformUser> = Api::namespaced(stage.admin.clone(), "team");
+    let impossible = Patch::Merge(json!({"spec": {"deletionPolicy": "Delete"}}));
+    users.patch("eve", &PatchParams::default(), &impossible).await.unwrap();
+    let definitions: Api<CustomResourceDefinition> = Api::all(stage.admin.clone());
+    definitions.delete("platformusers.usher.dev", &DeleteParams::default()).await.unwrap();
+    stage.until_gone(definitions, "platformusers.usher.dev").await;
+    assert!(vendor.user("ada@example.com").is_some());
 }
 
 #[tokio::test]

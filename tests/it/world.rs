@@ -6,8 +6,10 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use usher::api::user::Mode;
 use usher::api::{ObjectKey, Reason, Vendor};
+use usher::cli::Counting;
 use usher::controller::{Settings, Tally};
 use usher::providers::Observer;
+use usher::runtime::metrics::Metrics;
 use usher_sandbox::controlplane::{self, ControlPlane, Options};
 
 use crate::leaks;
@@ -21,6 +23,8 @@ pub struct World {
     pub plane: ControlPlane,
     /// The operator's token, with deploy/'s permissions.
     pub operator_token: String,
+    /// What the operator counts, as `usher run` does.
+    pub metrics: Metrics,
 }
 
 /// How operators of tests run.
@@ -51,29 +55,15 @@ impl Tally for Uncounted {
     fn credential_ready(&self, _: Vendor, _: &ObjectKey, _: Option<bool>) {}
 }
 
-/// Shows the labels of metrics to those who look for secrets.
-struct Labels;
+static WORLD: OnceLock<World> = OnceLock::new();
 
-impl Observer for Labels {
-    fn provider_request(&self, vendor: Vendor, operation: &'static str, code: &str, _: Duration) {
-        leaks::emitted(&format!("{vendor} {operation} {code}"));
-    }
-
-    fn gate_waited(&self, _: Vendor, _: &'static str, _: Duration) {}
-}
-
-impl Tally for Labels {
-    fn reconciled(&self, _: &'static str, _: &'static str, _: Duration) {}
-    fn object_state(&self, _: &ObjectKey, _: Option<Reason>) {}
-    fn drift_repaired(&self, _: &'static str, _: Vendor) {}
-    fn credential_ready(&self, _: Vendor, key: &ObjectKey, _: Option<bool>) {
-        leaks::emitted(&key.to_string());
-    }
+/// The world, if any test has asked for it.
+pub fn world_so_far() -> Option<&'static World> {
+    WORLD.get()
 }
 
 /// The world, made by the first test that asks. It lives in a thread of its own, because each test has its own runtime.
 pub fn world() -> &'static World {
-    static WORLD: OnceLock<World> = OnceLock::new();
     WORLD.get_or_init(|| {
         let (made, making) = mpsc::channel();
         std::thread::spawn(move || {
@@ -96,6 +86,13 @@ async fn make() -> World {
     let operator_token = plane.service_account_token("usher-system", "usher").await.unwrap();
     let client = kube::Client::try_from(plane.config(&operator_token).unwrap()).unwrap();
     leaks::watch_cluster(&admin);
-    tokio::spawn(usher::controller::run(client, settings(), Arc::new(Labels), CancellationToken::new(), |_| {}));
-    World { plane, operator_token }
+    let metrics = Metrics::new();
+    tokio::spawn(usher::controller::run(
+        client,
+        settings(),
+        Arc::new(Counting(metrics.clone())),
+        CancellationToken::new(),
+        |_| {},
+    ));
+    World { plane, operator_token, metrics }
 }

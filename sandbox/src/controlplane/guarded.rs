@@ -53,6 +53,8 @@ impl Guarded {
             .args(["-c", GUARD, "guard"])
             .args([dir, &ended, program])
             .args(arguments)
+            // Memory is plenty and processors are few: less collecting of garbage.
+            .env("GOGC", "400")
             .stdin(Stdio::piped())
             .stdout(output)
             .stderr(errors)

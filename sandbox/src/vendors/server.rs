@@ -20,7 +20,7 @@ use super::delivery::Delivery;
 use super::fault::{self, Fault, FaultKind};
 use super::http::{Refusal, Request, Response};
 use super::intercept::{Gatekeeper, Ruling};
-use super::listener::{CutListener, Switch};
+use super::listener::{CutListener, Door, Switch};
 use super::state::State;
 use super::{Vendor, control, operation};
 
@@ -148,6 +148,8 @@ pub struct Shared {
     pub stop: CancellationToken,
     /// Decides the fate of single calls.
     pub gatekeeper: Gatekeeper,
+    /// Opens and shuts the port.
+    pub door: Door,
     latency: Duration,
     desk: Mutex<Desk>,
     changes: watch::Sender<u64>,
@@ -155,12 +157,13 @@ pub struct Shared {
 
 impl Shared {
     /// A vendor that is about to be served.
-    pub fn new(vendor: Vendor, address: SocketAddr, state: State) -> Self {
+    pub fn new(vendor: Vendor, listener: &CutListener, state: State) -> Self {
         Self {
             vendor,
-            address,
+            address: listener.address(),
             stop: CancellationToken::new(),
             gatekeeper: Gatekeeper::default(),
+            door: listener.door(),
             latency: state.options.latency,
             desk: Mutex::new(Desk { state, calls: Vec::new(), violations: Vec::new(), faults: Vec::new() }),
             changes: watch::Sender::new(0),

@@ -44,17 +44,16 @@ impl Simulator {
 
     /// Starts a vendor as told; fails when the address cannot be listened on.
     pub async fn start_with(vendor: Vendor, options: Options) -> io::Result<Self> {
-        let listener = TcpListener::bind(options.address).await?;
-        let address = listener.local_addr()?;
+        let listener = CutListener::new(TcpListener::bind(options.address).await?)?;
         let api = vendor.api();
         let secret = api.secret().iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         let mut state = State::new(options, secret, api.user_keys());
         api.seed(&mut state);
-        let shared = Arc::new(Shared::new(vendor, address, state));
+        let shared = Arc::new(Shared::new(vendor, &listener, state));
         let finished = CancellationToken::new();
         let (served, done) = (shared.clone(), finished.clone());
         tokio::spawn(async move {
-            server::run(CutListener(listener), served).await;
+            server::run(listener, served).await;
             done.cancel();
         });
         Ok(Self { _stop: Arc::new(shared.stop.clone().drop_guard()), shared, finished })
@@ -151,6 +150,23 @@ impl Simulator {
     /// Switches every fault off.
     pub fn heal(&self) {
         self.shared.change(|desk| desk.faults.clear());
+    }
+
+    /// Refuses connections from now on and cuts those that are open; the port stays the vendor's.
+    pub async fn shut_port(&self) {
+        self.set_port(false).await;
+    }
+
+    /// Takes connections again.
+    pub async fn open_port(&self) {
+        self.set_port(true).await;
+    }
+
+    async fn set_port(&self, open: bool) {
+        tokio::select! {
+            () = self.shared.door.set(open) => {}
+            () = self.finished.cancelled() => {}
+        }
     }
 
     /// Puts an interceptor in charge of all calls from now on, or none.

@@ -312,6 +312,7 @@ async fn answers_are_spoiled_as_told() {
         let (got, text) = client.send(Method::GET, "/users", None).await.unwrap();
         assert_eq!(got, status, "{kind:?}");
         assert!(text.starts_with(start), "{kind:?}");
+        assert_eq!(text.len() > 50_000_000, kind == FaultKind::HugeBody, "{kind:?} has {} bytes", text.len());
     }
     client.sim.fault(Fault::once("*", FaultKind::RepeatedPage));
     assert_eq!(client.get("/users?page=2").await.1["data"].as_array().unwrap().len(), 1);
@@ -328,6 +329,23 @@ async fn a_hanging_call_ends_with_the_simulator() {
     sim.stop().await;
     assert!(hanging.await.unwrap());
     assert!(reqwest::get(sim.url()).await.unwrap_err().is_connect());
+}
+
+#[tokio::test]
+async fn a_shut_port_refuses_connections_and_opens_where_it_was() {
+    let client = Client::start(Vendor::Pegasus, Options::default()).await;
+    for _ in 0..3 {
+        client.sim.shut_port().await;
+        let refused = reqwest::get(client.sim.url()).await.unwrap_err();
+        assert!(refused.is_connect(), "{refused:?}");
+        let calls = client.sim.calls().len();
+        assert!(client.send(Method::GET, "/users", None).await.is_err(), "an open connection is cut too");
+        assert_eq!(client.sim.calls().len(), calls);
+        client.sim.open_port().await;
+        assert_eq!(client.get("/users").await.0, 200);
+    }
+    client.sim.stop().await;
+    client.sim.shut_port().await;
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::future::{BoxFuture, FutureExt, try_join_all};
+use jiff::Timestamp;
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{Store, store};
@@ -22,13 +23,15 @@ pub use overlay::{Documents, Scope};
 
 use super::brake::Brake;
 use super::connection::{Connections, Link};
-use super::context::{Context, Settings, Shelf, Tally};
+use super::context::{Context, Settings, Tally};
+use super::doubt::Calls;
 use super::make::Making;
 use super::managed::Managed;
 use super::outcome::{Done, Stop};
 use super::record::Shelved;
 use super::report::Scene;
 use super::requeue::Backoff;
+use super::shelf::Shelf;
 use super::{credential, group, sweep, user};
 use crate::api::user::{GroupEntry, Mode};
 use crate::api::{ObjectKey, PlatformGroup, PlatformUser, ProviderCredential};
@@ -124,6 +127,8 @@ impl Stage {
             namespaces: filled(listed.namespaces).0,
             brake: Brake::default(),
             making: Making::default(),
+            calls: Calls::default(),
+            begun: Timestamp::UNIX_EPOCH,
             wake,
             recorder: Recorder::new(client, Reporter { controller: "usher-plan".into(), instance: None }),
             tally,
@@ -153,7 +158,8 @@ impl Stage {
             ) {
                 connection.wrote(K::SUBJECT, &account.id.clone(), Some(account));
             }
-            K::writer(self).apply_watcher_event(&Event::Apply(done));
+            K::writer(self).apply_watcher_event(&Event::Apply(done.clone()));
+            K::shelf(&self.context).seen(&done);
         }
         Ok(item)
     }

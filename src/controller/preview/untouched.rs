@@ -72,6 +72,10 @@ impl Provider for Untouched {
         self.0.read(subject, id).await
     }
 
+    async fn granted(&self, user: &str, application: &str) -> Result<Option<BTreeMap<String, bool>>, ProviderError> {
+        self.0.granted(user, application).await
+    }
+
     async fn create(&self, _: Subject, _: &Changes, _: Option<&SecretString>) -> Result<Account, ProviderError> {
         Err(refused("create"))
     }

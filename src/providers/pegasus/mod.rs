@@ -125,9 +125,20 @@ impl Pegasus {
         }
     }
 
-    fn wait_for_apps(&self) -> Result<(), ProviderError> {
-        let two = NonZeroU32::new(2).unwrap_or(NonZeroU32::MIN);
-        let Ok(Err(full)) = self.apps.check_n(two) else { return Ok(()) };
+    /// What the record of a user in an application holds for staff; empty when there is no record.
+    async fn staff(&self, user: &str, application: &str) -> Result<Map<String, Value>, ProviderError> {
+        let path = format!("/apps/{}", segment(application));
+        match self.call(Call::new("apps.read", Method::GET, path).query("user", user)).await {
+            Ok(record) => Ok(record.get("staff").and_then(Value::as_object).cloned().unwrap_or_default()),
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(Map::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Errors: the limit of `/apps` leaves no room for this many calls.
+    fn wait_for_apps(&self, calls: u32) -> Result<(), ProviderError> {
+        let calls = NonZeroU32::new(calls).unwrap_or(NonZeroU32::MIN);
+        let Ok(Err(full)) = self.apps.check_n(calls) else { return Ok(()) };
         let wait = full.wait_time_from(DefaultClock::default().now());
         let until = Timestamp::now() + SignedDuration::try_from(wait).unwrap_or_default();
         Err(ProviderError::rate_limited(
@@ -230,16 +241,17 @@ impl Provider for Pegasus {
         Ok(())
     }
 
+    async fn granted(&self, user: &str, application: &str) -> Result<Option<BTreeMap<String, bool>>, ProviderError> {
+        self.wait_for_apps(1)?;
+        let staff = self.staff(user, application).await?;
+        let apps = staff.get("apps").and_then(Value::as_object).into_iter().flatten();
+        Ok(Some(apps.filter_map(|(right, given)| Some((right.clone(), given.as_bool()?))).collect()))
+    }
+
     /// Reads the user's record of the application, because what a PUT leaves out is not documented to stay.
     async fn grant(&self, user: &str, application: &str, rights: &BTreeMap<String, bool>) -> Result<(), ProviderError> {
-        self.wait_for_apps()?;
-        let path = format!("/apps/{}", segment(application));
-        let read = self.call(Call::new("apps.read", Method::GET, path.clone()).query("user", user)).await;
-        let staff = match read {
-            Ok(record) => record.get("staff").and_then(Value::as_object).cloned().unwrap_or_default(),
-            Err(error) if error.kind == ErrorKind::NotFound => Map::new(),
-            Err(error) => return Err(error),
-        };
+        self.wait_for_apps(2)?;
+        let staff = self.staff(user, application).await?;
         let there = staff.get("apps").and_then(Value::as_object).cloned().unwrap_or_default();
         if rights.iter().all(|(right, granted)| there.get(right) == Some(&json!(granted))) {
             return Ok(());
@@ -249,6 +261,7 @@ impl Provider for Pegasus {
         let mut staff = staff;
         staff.insert("apps".into(), apps.into());
         let body = json!({"staff": staff});
+        let path = format!("/apps/{}", segment(application));
         self.call(Call::new("apps.write", Method::PUT, path).query("user", user).json(body)).await?;
         Ok(())
     }

@@ -36,10 +36,7 @@ fn plane() -> &'static ControlPlane {
 
 /// The administrator's client for one test, shared by all its runs.
 fn client() -> Client {
-    let _ = usher::runtime::telemetry::init(
-        usher::runtime::telemetry::LogFormat::Text,
-        &std::env::var("USHER_LOG").unwrap_or_else(|_| "off".into()),
-    );
+    crate::leaks::watch_logs();
     plane().client().unwrap()
 }
 

@@ -1,0 +1,106 @@
+//! A create whose end is not known: until when it may still be under way. It looks at nothing and makes nothing.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::context::Context;
+use crate::api::status::Creating;
+
+/// What ended this long ago is no matter of doubt any more.
+const OLD: SignedDuration = SignedDuration::from_hours(1);
+
+/// Until when the call of `creating` may still have an effect, if it may now: for its time and some grace after it left.
+///
+/// It may leave long after it was announced (a slow gate, a log-in, a repetition), but not after this process gave it up, nor,
+/// where another process made it, after this one took over.
+pub fn until(context: &Context, creating: &Creating) -> Option<Timestamp> {
+    let left = context.calls.left(creating, context.begun);
+    let longest = SignedDuration::try_from(context.settings.call_timeout + context.settings.grace).unwrap_or(OLD);
+    Some(left + longest).filter(|until| *until > Timestamp::now())
+}
+
+/// The credential's account and the natural key of a create.
+type Place = (String, String);
+
+/// When the last create of each account that this process sent ended without an answer.
+#[derive(Default)]
+pub struct Calls(Arc<Mutex<HashMap<Place, Timestamp>>>);
+
+/// A create under way; unless its answer is known, it ends in doubt on drop, however that comes about.
+pub struct Call(Arc<Mutex<HashMap<Place, Timestamp>>>, Option<Place>);
+
+impl Calls {
+    /// Begins the call of `creating`.
+    pub fn begin(&self, creating: &Creating) -> Call {
+        Call(self.0.clone(), Some(place(creating)))
+    }
+
+    /// The latest time at which the call of `creating` can have left, if this process began at `begun`.
+    fn left(&self, creating: &Creating, begun: Timestamp) -> Timestamp {
+        creating.at.max(lock(&self.0).get(&place(creating)).copied().unwrap_or(begun))
+    }
+}
+
+impl Call {
+    /// The vendor made it, or said no.
+    pub fn answered(mut self) {
+        self.1 = None;
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        let Some(place) = self.1.take() else { return };
+        let (mut calls, now) = (lock(&self.0), Timestamp::now());
+        calls.retain(|_, ended| *ended + OLD > now);
+        calls.insert(place, now);
+    }
+}
+
+fn place(creating: &Creating) -> Place {
+    (creating.account.clone(), creating.key.clone())
+}
+
+fn lock(calls: &Mutex<HashMap<Place, Timestamp>>) -> MutexGuard<'_, HashMap<Place, Timestamp>> {
+    calls.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn creating(at: i64) -> Creating {
+        let at = Timestamp::from_second(at).unwrap();
+        Creating { at, since: None, key: "ada".into(), account: "here".into() }
+    }
+
+    #[test]
+    fn a_call_is_in_doubt_from_its_end_and_not_from_its_announcement() {
+        let (calls, begun) = (Calls::default(), creating(0).at);
+        let call = calls.begin(&creating(60));
+        let before = Timestamp::now();
+        drop(call);
+        assert!(calls.left(&creating(60), begun) >= before);
+    }
+
+    #[test]
+    fn a_call_that_was_answered_leaves_no_doubt() {
+        let calls = Calls::default();
+        calls.begin(&creating(60)).answered();
+        assert_eq!(calls.left(&creating(60), creating(0).at), creating(60).at);
+    }
+
+    #[test]
+    fn a_create_of_another_process_may_have_left_until_this_one_took_over() {
+        assert_eq!(Calls::default().left(&creating(60), creating(90).at), creating(90).at);
+        assert_eq!(Calls::default().left(&creating(60), creating(30).at), creating(60).at);
+    }
+
+    #[test]
+    fn a_repeated_create_still_owns_what_the_first_one_made() {
+        let again = creating(10).again(creating(60).at).again(creating(90).at);
+        assert_eq!((again.at, again.since), (creating(90).at, Some(creating(10).at)));
+    }
+}

@@ -1,0 +1,225 @@
+//! All objects of a kind as they are now: what the watch shows, what we wrote since, and an index by what they are about; no decisions.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Resource, ResourceExt};
+
+use super::managed::Managed;
+use crate::api::user::GroupEntry;
+use crate::api::{Kind, ObjectKey, PlatformGroup, PlatformUser, ProviderCredential};
+
+/// What objects are found by without a walk through all of them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Tag {
+    /// Uses this credential.
+    Credential(ObjectKey),
+    /// Is being deleted, and uses this credential.
+    Going(ObjectKey),
+    /// Wants, or is bound to, an account with this natural key, in lower case.
+    Key(String),
+    /// Wants, or is bound to, the account with this id.
+    Account(String),
+    /// Names this PlatformGroup.
+    Group(ObjectKey),
+    /// Takes values from the Secret with this namespace and name.
+    Secret(String, String),
+}
+
+impl Tag {
+    /// A natural key, whatever its case.
+    pub fn key(key: &str) -> Self {
+        Self::Key(key.to_ascii_lowercase())
+    }
+}
+
+/// A kind whose objects are found by tags.
+pub trait Tagged: Resource<DynamicType = ()> + Clone + 'static {
+    /// All that this object is found by.
+    fn tags(&self) -> Vec<Tag>;
+}
+
+impl Tagged for PlatformUser {
+    fn tags(&self) -> Vec<Tag> {
+        let namespace = self.namespace().unwrap_or_default();
+        let groups = self.spec.groups.iter().flatten().filter_map(|entry| match entry {
+            GroupEntry::GroupRef(reference) => Some(ObjectKey::new(Kind::Group, &*namespace, &*reference.name)),
+            GroupEntry::ExternalId(_) | GroupEntry::ExternalName(_) => None,
+        });
+        let secret = self.spec.password_secret_ref.as_ref();
+        let secret = secret.map(|reference| Tag::Secret(namespace.clone(), reference.name.clone()));
+        common(self).into_iter().chain(groups.map(Tag::Group)).chain(secret).collect()
+    }
+}
+
+impl Tagged for PlatformGroup {
+    fn tags(&self) -> Vec<Tag> {
+        common(self)
+    }
+}
+
+impl Tagged for ProviderCredential {
+    fn tags(&self) -> Vec<Tag> {
+        vec![Tag::Secret(self.namespace().unwrap_or_default(), self.spec.secret_ref.name.clone())]
+    }
+}
+
+fn common<K: Managed>(object: &K) -> Vec<Tag> {
+    let credential = object.credential_key();
+    let identity = object.status().map(|status| &status.identity);
+    let key = identity.and_then(|identity| identity.key.as_deref());
+    let creating = identity.and_then(|identity| identity.creating.as_ref()).map(|creating| creating.key.as_str());
+    let bound = identity.and_then(|identity| identity.external_id.as_deref());
+    let keys = object.natural_keys().chain(key).chain(creating).map(Tag::key);
+    let accounts = object.external_id().into_iter().chain(bound).map(|id| Tag::Account(id.to_owned()));
+    let going = object.is_going().then(|| Tag::Going(credential.clone()));
+    keys.chain(accounts).chain(going).chain([Tag::Credential(credential)]).collect()
+}
+
+/// All objects of a kind, with what we wrote ourselves and the watch has not shown yet.
+pub struct Shelf<K: Tagged> {
+    store: Store<K>,
+    ours: Mutex<Ours<K>>,
+}
+
+/// What the store does not know.
+struct Ours<K: Tagged> {
+    /// What we wrote and the watch has not shown yet, by uid.
+    newer: HashMap<String, Arc<K>>,
+    tags: HashMap<ObjectRef<K>, HashSet<Tag>>,
+    objects: HashMap<Tag, HashSet<ObjectRef<K>>>,
+}
+
+impl<K: Tagged> Shelf<K> {
+    /// A shelf over what the watch shows.
+    pub fn new(store: Store<K>) -> Self {
+        let ours = Ours { newer: HashMap::new(), tags: HashMap::new(), objects: HashMap::new() };
+        let shelf = Self { store, ours: Mutex::new(ours) };
+        shelf.store.state().iter().for_each(|object| shelf.ours().index(object));
+        shelf
+    }
+
+    fn ours(&self) -> MutexGuard<'_, Ours<K>> {
+        self.ours.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the watch shows.
+    pub fn store(&self) -> Store<K> {
+        self.store.clone()
+    }
+
+    /// The newest of `object`, what the watch shows of it and what we wrote to it.
+    pub fn newest(&self, object: Arc<K>) -> Arc<K> {
+        let written = object.meta().uid.as_ref().and_then(|uid| self.ours().newer.get(uid).cloned());
+        let shown =
+            self.store.get(&ObjectRef::from_obj(&*object)).filter(|shown| shown.meta().uid == object.meta().uid);
+        [written, shown]
+            .into_iter()
+            .flatten()
+            .fold(object, |newest, other| if version(&*other) > version(&*newest) { other } else { newest })
+    }
+
+    /// Keeps what Kubernetes answered to our write until the watch has caught up.
+    pub fn note(&self, object: K) -> Arc<K> {
+        let object = Arc::new(object);
+        let vanished = self.store.get(&ObjectRef::from_obj(&*object)).is_none();
+        if let Some(uid) = object.uid().filter(|_| !vanished) {
+            let mut ours = self.ours();
+            ours.index(&object);
+            ours.newer.insert(uid, object.clone());
+        }
+        object
+    }
+
+    /// The watch shows `object`: forgets what we wrote before that.
+    pub fn seen(&self, object: &K) {
+        let mut ours = self.ours();
+        let written = object.meta().uid.as_ref().and_then(|uid| ours.newer.get(uid));
+        if written.is_some_and(|written| version(&**written) > version(object)) {
+            return;
+        }
+        if let Some(uid) = &object.meta().uid {
+            ours.newer.remove(uid);
+        }
+        ours.index(object);
+    }
+
+    /// The watch shows that `object` is gone.
+    pub fn gone(&self, object: &K) {
+        let mut ours = self.ours();
+        if let Some(uid) = &object.meta().uid {
+            ours.newer.remove(uid);
+        }
+        ours.forget(&ObjectRef::from_obj(object));
+    }
+
+    /// The watch has listed everything anew: whatever is not there any more went unseen.
+    pub fn listed(&self) {
+        let mut ours = self.ours();
+        let lost: Vec<_> = ours.tags.keys().filter(|place| self.store.get(place).is_none()).cloned().collect();
+        lost.iter().for_each(|place| ours.forget(place));
+    }
+
+    /// The object with this name.
+    pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
+        self.store.get(&ObjectRef::new(name).within(namespace)).map(|object| self.newest(object))
+    }
+
+    /// All objects with one of these tags that `filter` lets through as they are now, our own latest writes included; each once.
+    pub fn tagged(&self, tags: &[Tag], filter: impl Fn(&K) -> bool) -> Vec<Arc<K>> {
+        let places: HashSet<ObjectRef<K>> = {
+            let ours = self.ours();
+            tags.iter().filter_map(|tag| ours.objects.get(tag)).flatten().cloned().collect()
+        };
+        let shown = places.iter().filter_map(|place| self.store.get(place));
+        let found = shown.map(|object| self.newest(object)).filter(|object| filter(object));
+        found.filter(|object| object.tags().iter().any(|tag| tags.contains(tag))).collect()
+    }
+
+    /// Whether any object has this tag.
+    pub fn has(&self, tag: &Tag) -> bool {
+        self.ours().objects.contains_key(tag)
+    }
+
+    /// How many objects have this tag.
+    pub fn count(&self, tag: &Tag) -> usize {
+        self.ours().objects.get(tag).map_or(0, HashSet::len)
+    }
+
+    /// All objects as they are now, our own latest writes included.
+    pub fn all(&self) -> Vec<Arc<K>> {
+        self.store.state().into_iter().map(|object| self.newest(object)).collect()
+    }
+}
+
+impl<K: Tagged> Ours<K> {
+    fn index(&mut self, object: &K) {
+        let place = ObjectRef::from_obj(object);
+        let tags: HashSet<Tag> = object.tags().into_iter().collect();
+        if self.tags.get(&place) == Some(&tags) {
+            return;
+        }
+        self.forget(&place);
+        for tag in &tags {
+            self.objects.entry(tag.clone()).or_default().insert(place.clone());
+        }
+        self.tags.insert(place, tags);
+    }
+
+    fn forget(&mut self, place: &ObjectRef<K>) {
+        for tag in self.tags.remove(place).into_iter().flatten() {
+            if let Some(objects) = self.objects.get_mut(&tag) {
+                objects.remove(place);
+                if objects.is_empty() {
+                    self.objects.remove(&tag);
+                }
+            }
+        }
+    }
+}
+
+/// Resource versions of one kind in one cluster are ordered numbers (documented since Kubernetes 1.35).
+fn version<K: Resource>(object: &K) -> u64 {
+    object.meta().resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or_default()
+}
