@@ -101,8 +101,7 @@ pub fn nonsense(said: &str, what: &str) -> ProviderError {
 /// fields that everybody uses are looked through.
 #[must_use]
 pub fn refusal(answer: &Answer, words: &str) -> ProviderError {
-    let json = answer.json_or_null();
-    let words = if words.is_empty() && json.is_object() { usual_words(&json) } else { words.to_owned() };
+    let words = if words.is_empty() { self::words(&answer.json_or_null()) } else { words.to_owned() };
     let message = match answer.quote(&words) {
         words if words.is_empty() => answer.said().to_owned(),
         words => format!("{}: {words}", answer.said()),
@@ -122,6 +121,12 @@ pub fn refusal(answer: &Answer, words: &str) -> ProviderError {
         _ => return ProviderError::lost(message),
     };
     ProviderError::refused(kind, message)
+}
+
+/// The words in the error fields of `body` that everybody uses; none where it is no object, as raw bodies are never quoted.
+#[must_use]
+pub fn words(body: &Value) -> String {
+    if body.is_object() { usual_words(body) } else { String::new() }
 }
 
 /// The words in the error fields that everybody uses, however they are nested: a text, a list of texts, an object with

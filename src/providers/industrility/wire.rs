@@ -143,15 +143,13 @@ pub fn refusal(answer: &Answer) -> ProviderError {
     error
 }
 
-/// The words under `message` or `error`, or those in the text under `body` of a wrapped answer.
+/// The words in the usual fields, or in those of the text under `body` of a wrapped answer.
 fn words(json: &Value) -> String {
-    let text = |name: &&str| json.get(*name).and_then(Value::as_str);
-    if let Some(words) = ["message", "error"].iter().find_map(text) {
-        return words.to_owned();
+    let inner = || serde_json::from_str(json.get("body")?.as_str()?).ok();
+    match shape::words(json) {
+        words if words.is_empty() => inner().map(|inner: Value| shape::words(&inner)).unwrap_or_default(),
+        words => words,
     }
-    let inner: Option<Value> = text(&"body").and_then(|body| serde_json::from_str(body).ok());
-    let words = |name: &&str| inner.as_ref()?.get(*name)?.as_str();
-    ["message", "error"].iter().find_map(words).unwrap_or_default().to_owned()
 }
 
 /// Whether it is a role that is there already: the part of the sentence that says so names one, and no user before it.

@@ -281,15 +281,13 @@ fn encoded(password: &SecretString, encoding: PasswordEncoding) -> String {
     }
 }
 
-/// A refusal; error bodies are not documented, `message` and `error` are read.
+/// A refusal; error bodies are not documented, so the usual fields are read.
 pub fn refusal(answer: &Answer) -> ProviderError {
-    let json = answer.json_or_null();
-    let words =
-        ["message", "error"].iter().find_map(|name| json.get(*name).and_then(Value::as_str)).unwrap_or_default();
-    let error = shape::refusal(answer, words);
+    let words = shape::words(&answer.json_or_null());
+    let error = shape::refusal(answer, &words);
     // The database's own words (E11000) may come with a 500.
     let open = matches!(error.kind, ErrorKind::Invalid | ErrorKind::Unavailable) && answer.status >= 400;
-    if open && shape::says_taken(words) {
+    if open && shape::says_taken(&words) {
         return ProviderError::refused(ErrorKind::Conflict, error.message);
     }
     error
@@ -299,6 +297,13 @@ pub fn refusal(answer: &Answer) -> ProviderError {
 mod tests {
     use super::*;
     use rstest::rstest;
+
+    #[test]
+    fn a_taken_name_is_recognised_however_deep_the_words_are() {
+        let body = json!({"message": "Bad request", "error": {"message": "User already exists"}});
+        let answer = Answer::new(400, body.to_string().as_bytes(), "POST /users answered");
+        assert_eq!(refusal(&answer).kind, ErrorKind::Conflict);
+    }
 
     #[rstest]
     #[case::exists(400, "User already exists", ErrorKind::Conflict)]
