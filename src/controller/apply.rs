@@ -3,19 +3,22 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use secrecy::SecretString;
+use serde_json::json;
 use tracing::info;
 
 use super::connection::Connection;
 use super::context::Context;
 use super::heir::same_key;
+use super::make::KEYS;
 use super::outcome::{Deed, Done, Stop};
-use super::password::Password;
+use super::password::{self, Password};
 use super::record::{self, Shelved};
 use crate::api::Reason;
 use crate::api::conditions::Verdict;
 use crate::api::status::Identity;
 use crate::api::user::Mode;
-use crate::plan::{Account, Changes, Desired, GroupSupport, Known, Sent, Step, Subject, plan};
+use crate::plan::{Account, Changes, Desired, Field, Fields, GroupSupport, Known, Sent, Step, Subject, plan};
 use crate::providers::{ErrorKind, Lane, Permit};
 
 /// One object on its way to what it shall be.
@@ -36,6 +39,8 @@ pub struct Case<'a, K> {
     pub releases_groups: bool,
     /// Whether the vendor is asked even if the index says all is well.
     pub forced: bool,
+    /// Whether the vendor shows nothing of the account, so that only what was sent is known.
+    pub blind: bool,
     /// What status says of the account, and will say.
     pub identity: Identity,
 }
@@ -50,22 +55,22 @@ impl<K: Shelved> Case<'_, K> {
             (Subject::Group, GroupSupport::Given) => return self.take_as_given().await,
             (Subject::Group, GroupSupport::ReadOnly) => self.find_only().await?,
             (Subject::User, _) | (Subject::Group, GroupSupport::Managed) => match self.identity.external_id.clone() {
-                Some(id) if capabilities.readable => self.keep(id).await?,
+                Some(id) if capabilities.updates => self.keep(id).await?,
                 Some(_) => self.compare_blindly()?,
                 None => Some(self.make().await?),
             },
         };
-        let reason = if capabilities.readable { Reason::Synced } else { Reason::Created };
+        let reason = if self.blind { Reason::Created } else { Reason::Synced };
         Ok(Done { verdict: Verdict::new(reason, self.summary()), did })
     }
 
     fn summary(&self) -> String {
         let id = self.identity.external_id.as_deref().unwrap_or_default();
         let vendor = self.connection.vendor.title();
-        if self.connection.provider.capabilities().readable {
-            format!("{vendor} has it as {id}")
-        } else {
+        if self.blind {
             format!("{vendor} made it as {id}; it offers no way to check")
+        } else {
+            format!("{vendor} has it as {id}")
         }
     }
 
@@ -88,8 +93,11 @@ impl<K: Shelved> Case<'_, K> {
             return Ok(released.then_some(Deed::GroupsReleased));
         }
         let _place = self.enter(Lane::Edit)?;
-        let Some(account) = self.connection.provider.read(K::SUBJECT, &id).await? else {
-            return self.vanished(&id).await;
+        let account = match self.connection.provider.read(K::SUBJECT, &id).await {
+            Ok(Some(account)) => account,
+            Ok(None) => return self.vanished(&id).await,
+            Err(error) if error.kind == ErrorKind::Unsupported && !self.is_listable() => self.believed(id)?,
+            Err(error) => return Err(error.into()),
         };
         self.check_binding(&account)?;
         self.check_rights(&account)?;
@@ -99,6 +107,36 @@ impl<K: Shelved> Case<'_, K> {
             steps.extend(drifted);
         }
         self.perform(&account, steps).await
+    }
+
+    /// The account as far as it is known where the vendor shows none: what was sent, under the key that it was given.
+    ///
+    /// Errors: groups that others may have added would be lost unseen.
+    fn believed(&mut self, id: String) -> Result<Account, Stop> {
+        if self.desired.groups.as_ref().is_some_and(|groups| groups.additive) {
+            let vendor = self.connection.vendor.title();
+            let message = format!("spec.membership: {vendor} does not show which groups a user is in; set Exclusive");
+            return Err(Stop::because(Reason::Unsupported, message));
+        }
+        self.blind = true;
+        let sent = self.identity.sent.as_deref().map(Sent::parse).unwrap_or_default();
+        let mut fields = self.desired.fields.clone();
+        fields.retain(|name, value| sent.has(name, value));
+        Ok(believed(id, &self.identity, self.connection.table(K::SUBJECT), fields))
+    }
+
+    /// Whether accounts can be listed, and so seen.
+    fn is_listable(&self) -> bool {
+        K::SUBJECT == Subject::Group || self.connection.provider.capabilities().listable
+    }
+
+    /// Digests of what will have been sent and may not be shown: everything where nothing is listed, from the create on or from
+    /// when the account could not be read.
+    pub(super) fn sent(&self, desired: &Desired) -> Option<String> {
+        let is_new = self.object.identity().external_id.is_none();
+        let is_counted = is_new || self.blind || self.identity.sent.is_some();
+        let digests = if is_counted && !self.is_listable() { Sent::whole } else { Sent::of };
+        digests(self.connection.table(K::SUBJECT), desired).text()
     }
 
     pub(super) fn steps(&self, observed: Option<&Account>) -> Result<Vec<Step>, Stop> {
@@ -183,11 +221,21 @@ impl<K: Shelved> Case<'_, K> {
         }
     }
 
-    async fn update(&self, account: &Account, changes: &Changes) -> Result<(), Stop> {
-        let password = self.password.due().filter(|_| changes.password);
-        self.connection.provider.update(K::SUBJECT, account, changes, password).await?;
-        self.log("update", &account.id, &changes.names());
+    pub(super) async fn update(&self, account: &Account, changes: &Changes) -> Result<(), Stop> {
+        let password = self.password_beside(changes).await?;
+        self.connection.provider.update(K::SUBJECT, account, changes, password.as_ref()).await?;
+        let sent = Changes { password: password.is_some(), ..changes.clone() };
+        self.log("update", &account.id, &sent.names());
         Ok(())
+    }
+
+    /// The password that goes along with `changes`: a new one, or where the vendor insists, the present one once more.
+    async fn password_beside(&self, changes: &Changes) -> Result<Option<SecretString>, Stop> {
+        let insists = self.connection.provider.capabilities().change_needs_password;
+        match self.password.due().filter(|_| changes.password || insists) {
+            None if insists => password::present(self.context, &*self.object).await,
+            due => Ok(due.cloned()),
+        }
     }
 
     pub(super) async fn grant(
@@ -218,7 +266,7 @@ impl<K: Shelved> Case<'_, K> {
     pub(super) async fn remember(&mut self, account: &Account) -> Result<(), Stop> {
         self.identity.key = Some(self.key(account));
         self.identity.renaming = None;
-        self.identity.sent = Sent::of(self.connection.table(K::SUBJECT), &self.desired).text();
+        self.identity.sent = self.sent(&self.desired);
         self.identity.groups = self.added_to(account);
         if let Some(version) = self.password.version() {
             self.identity.password_version = Some(version.to_owned());
@@ -247,4 +295,11 @@ impl<K: Shelved> Case<'_, K> {
         let ours = given.chain(membership.spared.iter().filter(|group| before.contains(group)));
         Some(ours.cloned().collect::<Vec<_>>()).filter(|groups| !groups.is_empty())
     }
+}
+
+/// An account that the vendor does not show: known by its id, its natural key, the groups that we added, and `fields`.
+pub fn believed(id: String, identity: &Identity, table: &[Field], mut fields: Fields) -> Account {
+    let field = KEYS.into_iter().find(|key| table.iter().any(|field| field.name == *key));
+    fields.extend(field.and_then(|field| Some((field.to_owned(), json!(identity.key.as_ref()?)))));
+    Account { id, fields, groups: Some(identity.groups.iter().flatten().cloned().collect()), ..Account::default() }
 }

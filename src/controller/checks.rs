@@ -12,7 +12,7 @@ use crate::api::Reason;
 use crate::api::conditions::Verdict;
 use crate::api::status::PendingCall;
 use crate::api::user::Mode;
-use crate::plan::{Account, Key, Sent, Step, Subject, matches_key};
+use crate::plan::{Account, Key, Step, Subject, matches_key};
 
 impl<K: Shelved> Case<'_, K> {
     /// Errors: the account carries neither the key we know it by nor the manifest's.
@@ -166,7 +166,7 @@ impl<K: Shelved> Case<'_, K> {
 
     /// A vendor that shows nothing and changes nothing: only the manifest can be compared with what was sent.
     pub(super) fn compare_blindly(&self) -> Result<Option<Deed>, Stop> {
-        let sent = Sent::of(self.connection.table(K::SUBJECT), &self.desired).text();
+        let sent = self.sent(&self.desired);
         if sent == self.identity.sent || self.identity.sent.is_none() {
             return Ok(None);
         }

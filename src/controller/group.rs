@@ -69,6 +69,7 @@ pub(super) async fn attempt(
         mode,
         releases_groups: false,
         forced,
+        blind: false,
         identity,
     };
     case.check_desired()?;

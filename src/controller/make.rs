@@ -15,7 +15,7 @@ use super::{access, doubt, rivals};
 use crate::api::status::Creating;
 use crate::api::user::AdoptionPolicy;
 use crate::api::{ObjectKey, Reason};
-use crate::plan::{Account, Changes, Desired, Field, Key, Sent, Step, Subject, matches_key};
+use crate::plan::{Account, Changes, Desired, Field, Key, Step, Subject, matches_key};
 use crate::providers::{Delivery, ErrorKind, Lane, ProviderError};
 
 /// Fields that name an account, at all vendors; the first that a vendor has is its first natural key.
@@ -33,9 +33,14 @@ const SKEW: SignedDuration = SignedDuration::from_secs(5);
 pub fn can_be_ours(creating: &Creating, account: &Account, login: &str) -> bool {
     let first = creating.since.unwrap_or(creating.at);
     let young = account.created.is_none_or(|created| created >= first - SKEW);
-    let comparable = |creator: &&String| creator.contains('@') == login.contains('@');
+    let comparable = |creator: &&String| form(creator) == form(login);
     let by_us = account.creator.as_ref().filter(comparable).is_none_or(|creator| creator.eq_ignore_ascii_case(login));
     young && (by_us || login == "token")
+}
+
+/// Whether a name is an e-mail address, and whether it is an id (OZmap's are 24 hexadecimal digits).
+fn form(name: &str) -> (bool, bool) {
+    (name.contains('@'), name.len() == 24 && name.bytes().all(|letter| letter.is_ascii_hexdigit()))
 }
 
 /// What a create with unknown end is looked for by: the key it was made with, whatever the manifest says now.
@@ -284,11 +289,7 @@ impl<K: Shelved> Case<'_, K> {
         } else {
             self.made();
             self.bind(&account, false).await?;
-            for step in steps {
-                if let Step::Grant { application, rights } = step {
-                    self.grant(&account.id, &application, &rights).await?;
-                }
-            }
+            self.follow_up(&account, steps).await?;
             self.remember(&empty).await?;
         }
         Ok(Deed::Created)
@@ -304,17 +305,32 @@ impl<K: Shelved> Case<'_, K> {
         made
     }
 
+    /// What a create does not carry: fields that it does not take, and rights in applications.
+    async fn follow_up(&self, made: &Account, steps: Vec<Step>) -> Result<(), Stop> {
+        for step in steps {
+            match step {
+                Step::Update(changes) => {
+                    self.update(made, &changes).await?;
+                    self.connection.wrote(K::SUBJECT, &made.id, Some(made.clone().with(&changes)));
+                }
+                Step::Grant { application, rights } => self.grant(&made.id, &application, &rights).await?,
+                Step::Create(_) => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Notes what the create call carried: all but rights in applications, which are calls of their own.
     fn made(&mut self) {
         let created = Desired { grants: BTreeMap::new(), ..self.desired.clone() };
-        self.identity.sent = Sent::of(self.connection.table(K::SUBJECT), &created).text();
+        self.identity.sent = self.sent(&created);
         self.identity.password_version = self.password.version().map(str::to_owned);
     }
 
     /// Writes `creating`, so that an account made from now on is known to be ours even if its answer is lost.
     async fn announce(&mut self) -> Result<(), Stop> {
         // Where nothing can be read, what the first call carries is all that will ever be known of the account.
-        if self.identity.creating.is_none() && !self.connection.provider.capabilities().readable {
+        if self.identity.creating.is_none() && self.blind {
             self.made();
         }
         let (now, key) = (Timestamp::now(), self.desired.key());
@@ -342,7 +358,7 @@ impl<K: Shelved> Case<'_, K> {
 
     /// "It exists", said to a create that repeats one with unknown end: ours, if a look shows so or none is possible.
     async fn own_after_all(&mut self, error: ProviderError) -> Result<Deed, Stop> {
-        if !self.connection.provider.capabilities().readable {
+        if self.blind {
             let id = format!("US-{}", self.desired.key());
             let groups = self.desired.groups.as_ref().map(|groups| groups.wanted.clone());
             self.bind(&Account { id, groups, ..Account::default() }, false).await?;

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use crate::api::group::GroupDeletionPolicy;
 use crate::api::names;
 use crate::api::status::{Identity, ObjectStatus};
-use crate::api::user::{AdoptionPolicy, CredentialRef, Mode, UserDeletionPolicy};
+use crate::api::user::{AdoptionPolicy, CredentialRef, Mode, PasswordSecretRef, UserDeletionPolicy};
 use crate::api::{Kind, ObjectKey, PlatformGroup, PlatformUser, Vendor};
 use crate::plan::{Catalog, Desired, Rejection, Subject, Wish};
 use crate::providers::Provider;
@@ -45,6 +45,10 @@ pub trait Managed:
     fn block(&self) -> Option<Vendor>;
     /// Its status.
     fn status(&self) -> Option<&ObjectStatus>;
+    /// Where its password is.
+    fn password_ref(&self) -> Option<&PasswordSecretRef> {
+        None
+    }
     /// What it may be found by at the vendor, as the manifest says: username and e-mail, or name.
     fn natural_keys(&self) -> impl Iterator<Item = &str>;
     /// Those of its natural keys that name an account at `vendor`: what a vendor ignores makes no two objects one.
@@ -117,6 +121,10 @@ impl Managed for PlatformUser {
 
     fn status(&self) -> Option<&ObjectStatus> {
         self.status.as_ref()
+    }
+
+    fn password_ref(&self) -> Option<&PasswordSecretRef> {
+        self.spec.password_secret_ref.as_ref()
     }
 
     fn natural_keys(&self) -> impl Iterator<Item = &str> {

@@ -12,10 +12,11 @@ use kube::api::{ObjectMeta, PostParams};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::context::Context;
+use super::managed::Managed;
 use super::outcome::Stop;
 use crate::api::conditions::Verdict;
 use crate::api::names::DIGEST_KEY_SECRET;
-use crate::api::user::Mode;
+use crate::api::user::{Mode, PasswordSecretRef};
 use crate::api::{PlatformUser, Reason};
 
 /// Key in our own Secret.
@@ -64,17 +65,11 @@ pub struct DigestKey {
 ///
 /// Errors: Kubernetes failed us.
 pub async fn resolve(context: &Context, user: &PlatformUser, known: Option<&str>) -> Result<Password, Stop> {
-    let Some(reference) = &user.spec.password_secret_ref else { return Ok(Password::Unmanaged) };
+    let Some(reference) = user.password_ref() else { return Ok(Password::Unmanaged) };
     let namespace = user.namespace().unwrap_or_default();
-    let entry = reference.key.as_deref().unwrap_or("password");
-    let missing = |what: &str| {
-        let name = &reference.name;
-        let message = format!(
-            "spec.passwordSecretRef: Secret {namespace}/{name} {what}; create it: kubectl -n {namespace} create secret generic {name} --from-file={entry}=/dev/stdin"
-        );
-        Ok(Password::Missing(Verdict::new(Reason::WaitingForSecret, message)))
+    let Some(seen) = context.secret(&namespace, &reference.name) else {
+        return Ok(Password::Missing(missing(&namespace, reference, "is not there")));
     };
-    let Some(seen) = context.secret(&namespace, &reference.name) else { return missing("is not there") };
     let key = digest_key(context).await?;
     if let (None, Some(known)) = (key, known) {
         return Ok(Password::Sent(known.to_owned()));
@@ -88,18 +83,53 @@ pub async fn resolve(context: &Context, user: &PlatformUser, known: Option<&str>
     if same_stamp && same_key {
         return Ok(Password::Sent(known.unwrap_or_default().to_owned()));
     }
-    let Some(secret) = context.api::<Secret>(&namespace).get_opt(&reference.name).await? else {
-        return missing("is not there");
+    let (secret, value) = match read(context, &namespace, reference).await? {
+        Ok(found) => found,
+        Err(verdict) => return Ok(Password::Missing(verdict)),
     };
-    if let Some(verdict) = wrong_type(&secret, "spec.passwordSecretRef") {
-        return Ok(Password::Missing(verdict));
-    }
-    let value = secret.data.as_ref().and_then(|data| data.get(entry)).and_then(text);
-    let Some(value) = value else { return missing(&format!("has no text under the key {entry}")) };
     let digest = key.map(|key| format!("{}.{}", key.id, key.digest(&value))).unwrap_or_default();
     let version = format!("{}/{digest}", stamp(secret.uid(), secret.resource_version()));
     let unchanged = (key.is_some() && known_digest == digest) || same_stamp;
     Ok(if unchanged { Password::Sent(version) } else { Password::Due(value, version) })
+}
+
+/// The value that the Secret has now, sent before or not; `None` where the manifest names no Secret.
+///
+/// Errors: the Secret or its key is not there, or is none that may be used.
+pub async fn present<K: Managed>(context: &Context, object: &K) -> Result<Option<SecretString>, Stop> {
+    let Some(reference) = object.password_ref() else { return Ok(None) };
+    let read = read(context, &object.namespace().unwrap_or_default(), reference).await?;
+    read.map(|(_, value)| Some(value)).map_err(Stop::Verdict)
+}
+
+/// A Secret and the password in it, or the verdict that it cannot be had.
+async fn read(
+    context: &Context,
+    namespace: &str,
+    reference: &PasswordSecretRef,
+) -> Result<Result<(Secret, SecretString), Verdict>, Stop> {
+    let Some(secret) = context.api::<Secret>(namespace).get_opt(&reference.name).await? else {
+        return Ok(Err(missing(namespace, reference, "is not there")));
+    };
+    if let Some(verdict) = wrong_type(&secret, "spec.passwordSecretRef") {
+        return Ok(Err(verdict));
+    }
+    let entry = entry(reference);
+    let value = secret.data.as_ref().and_then(|data| data.get(entry)).and_then(text);
+    let no_text = || missing(namespace, reference, &format!("has no text under the key {entry}"));
+    Ok(value.map(|value| (secret, value)).ok_or_else(no_text))
+}
+
+fn entry(reference: &PasswordSecretRef) -> &str {
+    reference.key.as_deref().unwrap_or("password")
+}
+
+fn missing(namespace: &str, reference: &PasswordSecretRef, what: &str) -> Verdict {
+    let (name, entry) = (&reference.name, entry(reference));
+    let message = format!(
+        "spec.passwordSecretRef: Secret {namespace}/{name} {what}; create it: kubectl -n {namespace} create secret generic {name} --from-file={entry}=/dev/stdin"
+    );
+    Verdict::new(Reason::WaitingForSecret, message)
 }
 
 /// The verdict on a Secret of a type that is never read, e.g. a service account's token.

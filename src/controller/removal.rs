@@ -3,21 +3,25 @@
 use std::sync::Arc;
 
 use kube::ResourceExt;
+use secrecy::SecretString;
 use serde_json::json;
 use tracing::info;
 
+use super::apply::believed;
 use super::connection::{Connection, Link};
 use super::context::Context;
 use super::managed::{Managed, user_wish};
 use super::outcome::{Deed, Farewell, Stop};
 use super::record::{self, Shelved};
 use super::shelf::Tag;
-use super::{access, brake, doubt, heir, make, preview, resolve, rights, salvage};
+use super::{access, brake, doubt, heir, make, password, preview, resolve, rights, salvage};
 use crate::api::conditions::Verdict;
 use crate::api::status::Identity;
 use crate::api::user::Mode;
 use crate::api::{ObjectKey, Reason};
-use crate::plan::{Account, Changes, GroupSupport, Key, Rejection, Removal, Subject, Wish, matches_key, removal};
+use crate::plan::{
+    Account, Changes, Fields, GroupSupport, Key, Rejection, Removal, Subject, Wish, matches_key, removal,
+};
 use crate::providers::{self, ErrorKind, Lane};
 
 /// Instead of the id of an account that a create with unknown end may have made.
@@ -134,7 +138,7 @@ async fn at_the_vendor<K: Shelved>(
                 context.wake(object.key());
                 return Err(Stop::Parked);
             }
-            let deed = take_away(object, &connection, &account, decided).await?;
+            let deed = take_away(context, object, &connection, &account, decided).await?;
             (deed, format!("the account {} at {}", account.id, connection.account))
         }
     };
@@ -189,8 +193,14 @@ async fn look<K: Shelved>(
         let found = connection.find_for_sure(K::SUBJECT, &then).await?;
         return Ok(found.into_iter().find(|account| make::can_be_ours(creating, account, &connection.login)));
     };
-    if let Some(account) = connection.provider.read(K::SUBJECT, id).await? {
-        return Ok(Some(account));
+    match connection.provider.read(K::SUBJECT, id).await {
+        Ok(Some(account)) => return Ok(Some(account)),
+        Ok(None) => {}
+        // What cannot be seen can be blocked all the same.
+        Err(error) if error.kind == ErrorKind::Unsupported && !connection.provider.capabilities().listable => {
+            return Ok(Some(believed(id.clone(), identity, connection.table(K::SUBJECT), Fields::new())));
+        }
+        Err(error) => return Err(error.into()),
     }
     is_gone(object, connection, id).await?;
     Ok(None)
@@ -244,6 +254,7 @@ fn check<K: Shelved>(
 }
 
 async fn take_away<K: Shelved>(
+    context: &Context,
     object: &Arc<K>,
     connection: &Connection,
     account: &Account,
@@ -254,7 +265,8 @@ async fn take_away<K: Shelved>(
         let fields = [(switch.field.to_owned(), json!(switch.blocked))].into();
         let changes = Changes { fields, ..Changes::default() };
         if account.fields.get(switch.field) != Some(&json!(switch.blocked)) {
-            provider.update(K::SUBJECT, account, &changes, None).await?;
+            let password = password_beside(context, object, connection).await?;
+            provider.update(K::SUBJECT, account, &changes, password.as_ref()).await?;
         }
         connection.wrote(K::SUBJECT, &account.id, Some(account.clone().with(&changes)));
         Deed::Disabled
@@ -271,6 +283,23 @@ async fn take_away<K: Shelved>(
     };
     info!(object = %object.key(), credential = %connection.key, account = account.id, operation = %deed, "vendor write");
     Ok(deed)
+}
+
+/// The user's password where no change is taken without it.
+///
+/// Errors: it cannot be had; taking away waits for it, and says so.
+async fn password_beside<K: Shelved>(
+    context: &Context,
+    object: &Arc<K>,
+    connection: &Connection,
+) -> Result<Option<SecretString>, Stop> {
+    if !connection.provider.capabilities().change_needs_password {
+        return Ok(None);
+    }
+    password::present(context, &**object).await.map_err(|stop| match stop {
+        Stop::Verdict(Verdict { message, .. }) => blocked(object, &message),
+        other => other,
+    })
 }
 
 /// The vendor holds on to a group that is not empty.

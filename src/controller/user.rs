@@ -51,9 +51,9 @@ pub(super) async fn attempt(user: &mut Arc<PlatformUser>, scene: &mut Scene, con
     let catalog = connection.index().catalog.clone();
     let mut desired = user.desire(&*connection.provider, &catalog)?;
     // Someone who is bound already never waits for a group or a Secret to lose what else he shall lose.
-    let can_wait = connection.provider.capabilities().readable;
+    let blind = !connection.provider.capabilities().readable;
     let mut late = match missing {
-        Some(stop) if !is_bound || !can_wait || matches!(stop, Stop::Parked) => return Err(stop),
+        Some(stop) if !is_bound || blind || matches!(stop, Stop::Parked) => return Err(stop),
         missing => missing.or(unread),
     };
     desired.groups = membership;
@@ -66,7 +66,8 @@ pub(super) async fn attempt(user: &mut Arc<PlatformUser>, scene: &mut Scene, con
     let forced = resolve::is_forced(&**user);
     let releases_groups = user.spec.groups.is_none();
     let object = user.clone();
-    let mut case = Case { context, object, connection, desired, password, mode, releases_groups, forced, identity };
+    let mut case =
+        Case { context, object, connection, desired, password, mode, releases_groups, forced, blind, identity };
     case.check_desired()?;
     let done = case.converge().await;
     *user = case.object;

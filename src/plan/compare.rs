@@ -14,6 +14,8 @@ pub enum Compare {
     Exact,
     /// The same text but for ASCII case: e-mail addresses.
     FoldCase,
+    /// A name to log in with: an e-mail address but for ASCII case, anything else exactly.
+    Login,
     /// A list whose order and repetitions do not matter.
     Set,
     /// A map of which only the named keys matter; the others stay.
@@ -22,7 +24,8 @@ pub enum Compare {
     Scopes,
     /// A point in time, however it is written.
     Instant,
-    /// A text with other spellings of the same, see `Desired::synonyms`.
+    /// A text with other spellings of the same, see `Desired::synonyms`. Where they are not known, a two-letter code and a name
+    /// cannot be told apart and count as the same.
     Synonym,
     /// The same value where the vendor shows one; where it shows none, as `Hidden`.
     Shy,
@@ -39,14 +42,19 @@ pub fn same(compare: Compare, desired: &Value, observed: &Value, synonyms: Optio
     match compare {
         Compare::Exact | Compare::Shy | Compare::Hidden => desired == observed,
         Compare::FoldCase => fold(desired) == fold(observed),
+        Compare::Login => desired == observed || (is_address(desired) && fold(desired) == fold(observed)),
         Compare::Set => as_set(desired) == as_set(observed),
         Compare::PerKey => per_key(desired, observed),
         Compare::Scopes => scopes(desired, observed),
         Compare::Instant => instant(desired).is_some() && instant(desired) == instant(observed),
-        Compare::Synonym => {
-            fold(desired) == fold(observed)
-                || fold(observed).is_some_and(|text| synonyms.is_some_and(|known| known.contains(&text)))
-        }
+        Compare::Synonym => match (fold(desired), fold(observed), synonyms) {
+            (Some(desired), Some(observed), _) if desired == observed => true,
+            (Some(_), Some(observed), Some(known)) => known.contains(&observed),
+            (Some(desired), Some(observed), None) => {
+                desired.len().min(observed.len()) == 2 && desired.len() != observed.len()
+            }
+            _ => desired == observed,
+        },
     }
 }
 
@@ -60,7 +68,12 @@ pub fn matches_key(table: &[Field], account: &Account, key: &Key) -> bool {
 /// Whether `table` says that the case of `key` does not matter.
 #[must_use]
 pub fn folds(table: &[Field], key: &Key) -> bool {
-    table.iter().any(|field| field.name == key.field && field.compare == Compare::FoldCase)
+    let folds = |compare: Compare| match compare {
+        Compare::FoldCase => true,
+        Compare::Login => is_address(&Value::from(key.value.as_str())),
+        _ => false,
+    };
+    table.iter().any(|field| field.name == key.field && folds(field.compare))
 }
 
 /// Nothing to speak of: null, "", an empty list or map.
@@ -76,6 +89,10 @@ fn is_empty(value: &Value) -> bool {
 
 fn fold(value: &Value) -> Option<String> {
     value.as_str().map(str::to_ascii_lowercase)
+}
+
+fn is_address(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| text.contains('@'))
 }
 
 fn instant(value: &Value) -> Option<Timestamp> {

@@ -30,19 +30,27 @@ pub struct Field {
     pub compare: Compare,
     /// Whether the vendor refuses to change it after creation.
     pub fixed: bool,
+    /// What every fresh account has in it, where a create does not take it.
+    pub initial: Option<bool>,
 }
 
 impl Field {
     /// A field that may change.
     #[must_use]
     pub const fn new(name: &'static str, compare: Compare) -> Self {
-        Self { name, compare, fixed: false }
+        Self { name, compare, fixed: false, initial: None }
     }
 
     /// A field that stays as it was created.
     #[must_use]
     pub const fn fixed(name: &'static str, compare: Compare) -> Self {
-        Self { name, compare, fixed: true }
+        Self { name, compare, fixed: true, initial: None }
+    }
+
+    /// A field that a create does not take, and that is `initial` in a fresh account.
+    #[must_use]
+    pub const fn after_create(name: &'static str, compare: Compare, initial: bool) -> Self {
+        Self { name, compare, fixed: false, initial: Some(initial) }
     }
 }
 
@@ -129,7 +137,7 @@ pub struct Desired {
     pub groups: Option<Membership>,
     /// Rights per application that are granted by calls of their own (Pegasus).
     pub grants: BTreeMap<String, BTreeMap<String, bool>>,
-    /// Per field, values that mean the same as the desired one.
+    /// Per field, values that mean the same as the desired one; a field is missing where that is not known.
     pub synonyms: BTreeMap<&'static str, BTreeSet<String>>,
     /// Roles that it holds beside its groups, by id.
     pub roles: BTreeSet<String>,
@@ -264,6 +272,8 @@ pub struct Capabilities {
     pub filter: bool,
     /// Whether a user can be changed after creation.
     pub updates: bool,
+    /// Whether no change of a user is taken without the user's password, so that each sets it again.
+    pub change_needs_password: bool,
     /// Whether a user can be removed.
     pub deletes: bool,
     /// How log-in is blocked, if it can be.

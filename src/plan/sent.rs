@@ -29,11 +29,15 @@ impl Sent {
         let hidden = table.iter().filter(|field| matches!(field.compare, Compare::Shy | Compare::Hidden));
         let fields = hidden.filter_map(|field| Some((field.name.to_owned(), short(desired.fields.get(field.name)?))));
         let grants = desired.grants.iter().map(|(name, rights)| (application(name), short(&rights_value(rights))));
-        // Where nothing is shown, not even a user's groups are.
-        let blind = table.iter().all(|field| field.compare == Compare::Hidden);
-        let groups =
-            desired.groups.iter().filter(|_| blind).map(|groups| ("groups".to_owned(), short(&json!(groups.wanted))));
-        Self(fields.chain(grants).chain(groups).collect())
+        Self(fields.chain(grants).collect())
+    }
+
+    /// The same where the vendor may show nothing of `desired`: every field, and the groups.
+    #[must_use]
+    pub fn whole(table: &[Field], desired: &Desired) -> Self {
+        let fields = desired.fields.iter().map(|(name, value)| (name.clone(), short(value)));
+        let groups = desired.groups.iter().map(|groups| ("groups".to_owned(), short(&json!(groups.wanted))));
+        Self(Self::of(table, desired).0.into_iter().chain(fields).chain(groups).collect())
     }
 
     /// Whether `value` was sent as the field `name`.

@@ -45,25 +45,31 @@ pub fn plan(
     observed: Option<&Account>,
     known: Known<'_>,
 ) -> Result<Vec<Step>, Rejection> {
-    let changes = match observed {
-        None => creation(desired, known.password_due),
-        Some(account) => difference(table, desired, account, known)?,
+    let (create, changes) = match observed {
+        None => {
+            let (create, after) = creation(table, desired, known.password_due);
+            (Some(Step::Create(create)), after)
+        }
+        Some(account) => (None, difference(table, desired, account, known)?),
     };
-    let first = match observed {
-        None => Some(Step::Create(changes)),
-        Some(_) => (!changes.is_empty()).then_some(Step::Update(changes)),
-    };
+    let update = (!changes.is_empty()).then_some(Step::Update(changes));
     let fresh = observed.is_none();
     let grants = desired.grants.iter().filter(|(name, rights)| fresh || !known.sent.has_grant(name, rights));
     let grants = grants.map(|(name, rights)| Step::Grant { application: name.clone(), rights: rights.clone() });
-    Ok(first.into_iter().chain(grants).collect())
+    Ok(create.into_iter().chain(update).chain(grants).collect())
 }
 
-fn creation(desired: &Desired, password: bool) -> Changes {
+/// What a create carries, and what has to follow it because a create does not take it.
+fn creation(table: &[Field], desired: &Desired, password: bool) -> (Changes, Changes) {
     let mut fields = desired.at_create.clone();
     fields.extend(desired.fields.clone());
+    let mut after = Changes::default();
+    for (field, initial) in table.iter().filter_map(|field| Some((field, field.initial?))) {
+        let wanted = fields.remove(field.name).filter(|wanted| *wanted != Value::Bool(initial));
+        after.fields.extend(wanted.map(|wanted| (field.name.to_owned(), wanted)));
+    }
     let groups = desired.groups.as_ref().map(|membership| membership.wanted.clone());
-    Changes { fields, groups, password, ..Changes::default() }
+    (Changes { fields, groups, password, ..Changes::default() }, after)
 }
 
 fn difference(table: &[Field], desired: &Desired, account: &Account, known: Known<'_>) -> Result<Changes, Rejection> {

@@ -40,6 +40,11 @@ const TABLE: &[Field] = &[
 #[case::too_much(Compare::Scopes, json!({"vehicles": "r"}), json!({"vehicles": "r", "vehicles:device": "w"}), false)]
 #[case::unlisted(Compare::Scopes, json!({"vehicles": "r"}), json!({"vehicles": "r", "users": "r"}), false)]
 #[case::instant(Compare::Instant, json!("2027-01-01T00:00:00Z"), json!("2027-01-01T01:00:00+01:00"), true)]
+#[case::login_address(Compare::Login, json!("Ada@example.com"), json!("ada@example.com"), true)]
+#[case::login_name(Compare::Login, json!("Ada"), json!("ada"), false)]
+#[case::code_and_name(Compare::Synonym, json!("CO"), json!("Colombia"), true)]
+#[case::other_code(Compare::Synonym, json!("CO"), json!("US"), false)]
+#[case::other_name(Compare::Synonym, json!("Colombia"), json!("Brazil"), false)]
 #[case::no_instant(Compare::Instant, json!("soon"), json!("soon"), false)]
 fn values_are_compared_by_meaning(
     #[case] compare: Compare,
@@ -150,6 +155,22 @@ fn rights_in_an_application_are_granted_after_the_user_and_once() {
     assert_eq!(steps(&wanted, Some(&account(json!({"phone": "1"}))), &sent, &[]), []);
 }
 
+#[rstest]
+#[case::as_made(Some(true), None)]
+#[case::otherwise(Some(false), Some(false))]
+#[case::not_managed(None, None)]
+fn what_a_create_does_not_take_follows_it(#[case] wanted: Option<bool>, #[case] sent: Option<bool>) {
+    let table = [Field::new("phone", Compare::Exact), Field::after_create("is_active", Compare::Exact, true)];
+    let mut wanted = desired(wanted.map_or(json!({}), |active| json!({"is_active": active})));
+    wanted.fields.insert("phone".into(), json!("1"));
+    let known = Known { sent: &Sent::default(), added: &BTreeSet::new(), password_due: true };
+    let create = Changes { fields: [("phone".into(), json!("1"))].into(), password: true, ..Changes::default() };
+    let after =
+        sent.map(|active| Changes { fields: [("is_active".into(), json!(active))].into(), ..Changes::default() });
+    let expected: Vec<Step> = [Step::Create(create)].into_iter().chain(after.map(Step::Update)).collect();
+    assert_eq!(plan(&table, &wanted, None, known).unwrap(), expected);
+}
+
 const CAPABLE: Capabilities = Capabilities {
     user_fields: TABLE,
     group_fields: &[],
@@ -157,6 +178,7 @@ const CAPABLE: Capabilities = Capabilities {
     listable: true,
     filter: true,
     updates: true,
+    change_needs_password: false,
     deletes: true,
     switch: Some(Switch { field: "is_active", blocked: false }),
     groups: GroupSupport::Managed,

@@ -27,7 +27,7 @@ pub fn decode(vendor: Vendor, data: &[u8]) {
         Vendor::Amani => amani::wire::refusal(&answer),
         Vendor::Industrility => industrility::wire::refusal(&answer),
         Vendor::Ozmap => ozmap::wire::refusal(&answer),
-        Vendor::Plaspy => match plaspy::wire::judge(&answer) {
+        Vendor::Plaspy => match plaspy::refusal::judge(&answer) {
             Ok(_) => return accounts(vendor, &answer),
             Err(error) => error,
         },
@@ -61,13 +61,13 @@ fn accounts(vendor: Vendor, answer: &Answer) {
     let _ = shape::instant(Some(&value));
 }
 
-/// A page of a listing: as many accounts as rows, or an error; and it leads on, if anywhere.
+/// A page of a listing: as many accounts as rows, or an error; and it asks for something further, if for anything.
 fn page(subject: Subject, value: &Value) {
-    match amani::wire::page(subject, 3, value) {
+    match amani::wire::page(subject, value) {
         Ok(page) => {
             let rows = value.as_array().or_else(|| value.get("results").and_then(Value::as_array));
             assert_eq!(rows.map(Vec::len), Some(page.accounts.len()), "a listing lost rows");
-            assert!(page.next.is_none_or(|next| next > 3), "a listing that turns back");
+            assert!(page.next.is_none_or(|next| !next.is_empty()), "a listing that begins anew");
         }
         Err(error) => readable(&error),
     }

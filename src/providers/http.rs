@@ -1,5 +1,6 @@
 //! The one transport: bounded in time and size, through the gate, no redirects, no forbidden addresses; it judges no vendor's answer.
 
+use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -51,7 +52,7 @@ pub struct Call {
     operation: &'static str,
     method: Method,
     path: String,
-    query: Vec<(&'static str, String)>,
+    query: Vec<(Cow<'static, str>, String)>,
     header: Option<(HeaderName, HeaderValue)>,
     body: Option<Value>,
 }
@@ -64,8 +65,8 @@ impl Call {
 
     /// With one more query parameter.
     #[must_use]
-    pub fn query(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.query.push((name, value.into()));
+    pub fn query(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<String>) -> Self {
+        self.query.push((name.into(), value.into()));
         self
     }
 
@@ -125,6 +126,12 @@ impl Answer {
         (200..300).contains(&self.status)
     }
 
+    /// It with the status that its body means.
+    #[must_use]
+    pub fn restated(&self, status: u16) -> Self {
+        Self { status, said: format!("{}, by its body {status}", self.said), ..self.clone() }
+    }
+
     /// The body as JSON.
     ///
     /// Errors: `Unavailable` with unknown effect when it is not JSON: a server that talks HTML is not the vendor's API.
@@ -137,7 +144,13 @@ impl Answer {
     ///
     /// Errors: as `json`.
     pub fn content(&self) -> Result<Value, ProviderError> {
-        if self.body.trim_ascii().is_empty() { Ok(Value::Null) } else { self.json() }
+        if self.is_empty() { Ok(Value::Null) } else { self.json() }
+    }
+
+    /// Whether there is no body.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.body.trim_ascii().is_empty()
     }
 
     /// Whether the body is a web page: whoever sent it is not the vendor's API, whatever the status.
@@ -228,13 +241,14 @@ impl Transport {
     }
 
     /// Without a path the base address as it is written: a slash at its end may matter.
-    fn address(&self, path: &str, query: &[(&str, String)]) -> Url {
+    fn address<N: AsRef<str>>(&self, path: &str, query: &[(N, String)]) -> Url {
         let mut url = self.base.clone();
         if !path.is_empty() {
             url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
         }
         let given = self.base.query().map(str::to_owned);
-        let pairs = query.iter().map(|(name, value)| format!("{name}={}", percent_encoded(value)));
+        let pairs =
+            query.iter().map(|(name, value)| format!("{}={}", percent_encoded(name.as_ref()), percent_encoded(value)));
         let pairs: Vec<String> = given.into_iter().chain(pairs).collect();
         if !pairs.is_empty() {
             url.set_query(Some(&pairs.join("&")));
@@ -244,7 +258,7 @@ impl Transport {
 
     /// The address for messages: without a query, which may hold personal data.
     fn shown(&self, path: &str) -> Url {
-        let mut url = self.address(path, &[]);
+        let mut url = self.address::<&str>(path, &[]);
         url.set_query(None);
         url
     }
@@ -329,6 +343,13 @@ pub fn percent_encoded(text: &str) -> String {
     encoded
 }
 
+/// The parameters of `address`, be it whole or a path alone; where it leads is not looked at.
+#[must_use]
+pub fn parameters(address: &str) -> Vec<(String, String)> {
+    let whole = Url::parse("https://nowhere.invalid").and_then(|base| base.join(address));
+    whole.map(|url| url.query_pairs().into_owned().collect()).unwrap_or_default()
+}
+
 /// A vendor's own words for a message: known fields only, one line, at most 256 characters.
 #[must_use]
 pub fn quote(words: &str) -> String {
@@ -383,7 +404,7 @@ mod tests {
     #[case::below("https://example.com/api/", "/users", "https://example.com/api/users")]
     #[case::query_in_the_base("https://example.com/api?site=7", "/users", "https://example.com/api/users?site=7")]
     fn a_path_goes_below_the_base(#[case] base: &str, #[case] path: &str, #[case] expected: &str) {
-        assert_eq!(transport(base).address(path, &[]).as_str(), expected);
+        assert_eq!(transport(base).address::<&str>(path, &[]).as_str(), expected);
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod fuzzing;
 mod gate;
 mod http;
 mod industrility;
+mod jwt;
 mod observer;
 mod ozmap;
 mod pegasus;

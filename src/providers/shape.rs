@@ -114,8 +114,7 @@ pub fn nonsense(said: &str, what: &str) -> ProviderError {
 /// fields that everybody uses are looked through.
 #[must_use]
 pub fn refusal(answer: &Answer, words: &str) -> ProviderError {
-    let json = answer.json_or_null();
-    let words = if words.is_empty() && json.is_object() { usual_words(&json) } else { words.to_owned() };
+    let words = if words.is_empty() { self::words(&answer.json_or_null()) } else { words.to_owned() };
     let message = match answer.quote(&words) {
         words if words.is_empty() => answer.said().to_owned(),
         words => format!("{}: {words}", answer.said()),
@@ -135,6 +134,12 @@ pub fn refusal(answer: &Answer, words: &str) -> ProviderError {
         _ => return ProviderError::lost(message),
     };
     ProviderError::refused(kind, message)
+}
+
+/// The words in the error fields of `body` that everybody uses; none where it is no object, as raw bodies are never quoted.
+#[must_use]
+pub fn words(body: &Value) -> String {
+    if body.is_object() { usual_words(body) } else { String::new() }
 }
 
 /// The words in the error fields that everybody uses, however they are nested: a text, a list of texts, an object with
@@ -166,6 +171,17 @@ fn by_field((field, value): (&String, &Value)) -> String {
 
 fn joined(words: impl Iterator<Item = String>) -> String {
     words.filter(|words| !words.is_empty()).collect::<Vec<_>>().join("; ")
+}
+
+/// Whether `words` say that something with this key is there already, in any dress: no vendor documents its own.
+#[must_use]
+pub fn says_taken(words: &str) -> bool {
+    let words = words.to_ascii_lowercase();
+    let has = |signs: &[&str]| signs.iter().any(|sign| words.contains(sign));
+    let absent =
+        has(&["not exist", "n't exist", "no longer exist", "non-exist", "nonexist", "not found", "not registered"]);
+    let signs = ["already", "exist", "unique", "taken", "in use", "duplicate", "registered", "e11000"];
+    !absent && has(&signs)
 }
 
 /// What a call does to a user or group, as metrics name it.
@@ -262,5 +278,21 @@ mod tests {
     fn an_error_in_any_usual_dress_is_quoted(#[case] body: Value, #[case] words: &str) {
         let said = refusal(&Answer::new(400, body.to_string().as_bytes(), "POST /users answered 400"), "").message;
         assert_eq!(said.trim_start_matches("POST /users answered 400").trim_start_matches(": "), words);
+    }
+
+    #[rstest]
+    #[case::plain("User already exists", true)]
+    #[case::django("user with this email already exists.", true)]
+    #[case::unique("This field must be unique.", true)]
+    #[case::taken("That username is TAKEN", true)]
+    #[case::in_use("E-mail in use", true)]
+    #[case::mongo("E11000 duplicate key error collection: ozmap.users index: email_1", true)]
+    #[case::registered("This address is registered", true)]
+    #[case::absent("Role does not exist", false)]
+    #[case::absent_short("The project doesn't exist", false)]
+    #[case::not_registered("Device not registered", false)]
+    #[case::bad("Enter a valid email address.", false)]
+    fn a_key_that_is_taken_is_recognised_in_any_dress(#[case] words: &str, #[case] taken: bool) {
+        assert_eq!(says_taken(words), taken);
     }
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod admission;
+mod amani;
 mod architecture;
 mod broken;
 mod contract;
@@ -11,6 +12,7 @@ mod crds;
 mod credentials;
 mod demo;
 mod faults;
+mod industrility;
 mod judgement;
 mod killed;
 mod leaks;
@@ -18,9 +20,11 @@ mod leaving;
 mod lifecycle;
 mod modes;
 mod ownership;
+mod ozmap;
 mod pegasus;
 mod permissions;
 mod plan;
+mod plaspy;
 mod process;
 mod removal;
 mod rights;

@@ -26,7 +26,7 @@ fn value(compare: Compare) -> BoxedStrategy<Value> {
         Compare::Instant => {
             prop_oneof![Just(json!("2027-01-01T00:00:00Z")), Just(json!("2028-01-01T00:00:00Z"))].boxed()
         }
-        Compare::FoldCase => {
+        Compare::FoldCase | Compare::Login => {
             prop_oneof![Just(json!("ada@example.com")), Just(json!("ADA@example.com")), Just(json!("eve@example.com"))]
                 .boxed()
         }

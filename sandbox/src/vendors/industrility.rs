@@ -75,13 +75,15 @@ impl Api for Industrility {
     }
 
     fn operation(&self, state: &State, request: &Request) -> Option<&'static str> {
-        let is_create = request.method == "POST" && request.path == state.options.industrility.create_path;
+        let options = &state.options.industrility;
+        let (path, _) = options.create_path.split_once('?').unwrap_or((&options.create_path, ""));
+        let is_create = request.method == "POST" && request.path == path;
         is_create.then_some(op::USERS_CREATE)
     }
 
     fn answer(&self, state: &mut State, request: &Request) -> Result<Response, Refusal> {
         authenticate(state, request)?;
-        request.allow_query(|_| false)?;
+        check_query(state, request)?;
         let body = request.object()?;
         SCHEMA.whole(&body)?;
         check_form(&body)?;
@@ -103,8 +105,13 @@ impl Api for Industrility {
         Ok(Response::new(200, answer))
     }
 
-    fn refuse(&self, _state: &State, refusal: &Refusal) -> Response {
-        Response::new(refusal.status, json!({"message": refusal.message}))
+    /// By option within a 200, as functions behind a gateway answer that are not unwrapped.
+    fn refuse(&self, state: &State, refusal: &Refusal) -> Response {
+        let body = json!({"message": refusal.message});
+        if state.options.industrility.wrapped_refusals {
+            return Response::new(200, json!({"statusCode": refusal.status, "body": body.to_string()}));
+        }
+        Response::new(refusal.status, body)
     }
 
     fn throttle(&self, _state: &State, _after: Option<Duration>) -> Response {
@@ -134,6 +141,14 @@ fn authenticate(state: &State, request: &Request) -> Result<(), Refusal> {
         Some(token) if state.knows_token(token) => Ok(()),
         _ => Err(Refusal::new(401, "Unauthorized")),
     }
+}
+
+/// The parameters that the path is given with, and no others.
+fn check_query(state: &State, request: &Request) -> Result<(), Refusal> {
+    let (_, wanted) = state.options.industrility.create_path.split_once('?').unwrap_or_default();
+    let given: Vec<String> = request.query.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let same = given.join("&") == wanted;
+    if same { Ok(()) } else { Err(Refusal::malformed_as(404, "unknown query parameters")) }
 }
 
 /// What the page says about fields that depend on each other or hold text of a certain form.

@@ -30,7 +30,9 @@ mod tests;
 
 pub use fault::{Fault, FaultKind};
 pub use intercept::{Intercept, Ruling};
-pub use options::{AmaniOptions, IndustrilityOptions, Options, PegasusOptions, PlaspyOptions};
+pub use options::{
+    AmaniOptions, AmaniPaging, IndustrilityOptions, Options, OzmapOptions, OzmapWhoami, PegasusOptions, PlaspyOptions,
+};
 pub use server::Call;
 pub use simulator::Simulator;
 

@@ -20,6 +20,8 @@ pub struct Options {
     pub plaspy: PlaspyOptions,
     /// Switches of Industrility.
     pub industrility: IndustrilityOptions,
+    /// Switches of `OZmap`.
+    pub ozmap: OzmapOptions,
 }
 
 impl Default for Options {
@@ -32,6 +34,7 @@ impl Default for Options {
             amani: AmaniOptions::default(),
             plaspy: PlaspyOptions::default(),
             industrility: IndustrilityOptions::default(),
+            ozmap: OzmapOptions::default(),
         }
     }
 }
@@ -80,16 +83,40 @@ impl Default for PegasusOptions {
 pub struct AmaniOptions {
     /// Size of a page in the users' list; none answers a bare array, the default.
     pub page_size: Option<usize>,
+    /// How a page names the next one. By number by default.
+    pub paging: AmaniPaging,
+    /// What a login without a slash at the end is answered with where only the other form is served; both are by default.
+    pub bare_login_refused: Option<u16>,
     /// Whether users can be listed at all (no document says so); when off the answer is 405. On by default.
     pub listing: bool,
+    /// What a GET of one user is answered with where that is no call (no document says it is one); none shows him, the default.
+    pub reading_refused: Option<u16>,
     /// Insist on e-mail and password in every PATCH, as the page "Creating a new user" says. Off by default.
     pub patch_requires_credentials: bool,
 }
 
 impl Default for AmaniOptions {
     fn default() -> Self {
-        Self { page_size: None, listing: true, patch_requires_credentials: false }
+        Self {
+            page_size: None,
+            paging: AmaniPaging::Number,
+            bare_login_refused: None,
+            listing: true,
+            reading_refused: None,
+            patch_requires_credentials: false,
+        }
     }
+}
+
+/// The ways in which Django REST Framework pages a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AmaniPaging {
+    /// `page=2`
+    Number,
+    /// `limit=1&offset=1`
+    Offset,
+    /// `cursor=…`, an opaque text
+    Cursor,
 }
 
 /// Switches of Plaspy, all off by default.
@@ -99,6 +126,12 @@ pub struct PlaspyOptions {
     pub errors_with_200: bool,
     /// A user's `group` holds a group's id instead of its name.
     pub group_by_id: bool,
+    /// Show a user's group the other way: its name where ids are taken, its id where names are.
+    pub group_shown_otherwise: bool,
+    /// Take "" for the name of a group, which is not there, when a user is made.
+    pub strict_group: bool,
+    /// Have no call for the countries: its address is that of a user.
+    pub no_countries: bool,
     /// Show a user's country by its name, however it was written.
     pub country_as_name: bool,
 }
@@ -106,7 +139,7 @@ pub struct PlaspyOptions {
 /// Switches of Industrility.
 #[derive(Clone, Debug)]
 pub struct IndustrilityOptions {
-    /// Path of the only call, `/CreateNewUser` by default.
+    /// Path of the only call, perhaps with parameters in the order of their names; `/CreateNewUser` by default.
     pub create_path: String,
     /// Header that carries the token, `Authorization` by default.
     pub auth_header: String,
@@ -114,6 +147,8 @@ pub struct IndustrilityOptions {
     pub auth_scheme: String,
     /// Refuse security groups that are not there. Off by default.
     pub check_security_groups: bool,
+    /// Answer refusals with status 200 and the real one in the body. Off by default.
+    pub wrapped_refusals: bool,
 }
 
 impl Default for IndustrilityOptions {
@@ -123,6 +158,45 @@ impl Default for IndustrilityOptions {
             auth_header: "Authorization".to_owned(),
             auth_scheme: "Bearer".to_owned(),
             check_security_groups: false,
+            wrapped_refusals: false,
         }
     }
+}
+
+/// Switches of `OZmap`.
+#[derive(Clone, Debug)]
+pub struct OzmapOptions {
+    /// Rows of a page at most, whatever is asked for; 500 by default.
+    pub largest_page: usize,
+    /// Count the rows before a page in pages as large as asked for, not as large as they come. Off by default.
+    pub start_as_asked: bool,
+    /// What the call that says who we are is answered with: itself by default.
+    pub whoami: OzmapWhoami,
+    /// Keep removed rows, marked with the time, and show them. Off by default.
+    pub soft_deletion: bool,
+    /// Keep usernames and e-mail addresses in lower case. Off by default.
+    pub lower_case: bool,
+}
+
+impl Default for OzmapOptions {
+    fn default() -> Self {
+        Self {
+            largest_page: 500,
+            start_as_asked: false,
+            whoami: OzmapWhoami::User,
+            soft_deletion: false,
+            lower_case: false,
+        }
+    }
+}
+
+/// How `OZmap` answers `/authenticated`, of which only an old SDK knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OzmapWhoami {
+    /// With the user.
+    User,
+    /// With 200 and no body.
+    Nothing,
+    /// With 404: there is no such call.
+    Missing,
 }

@@ -12,6 +12,7 @@ use super::wire;
 use crate::plan::Rejection;
 use crate::providers::error::{ErrorKind, ProviderError};
 use crate::providers::http::{Answer, Call, Transport};
+use crate::providers::jwt::claims;
 use crate::providers::secret::SecretData;
 use crate::providers::session::{Login, Token};
 use crate::providers::shape;
@@ -20,7 +21,8 @@ use crate::providers::shape;
 const LOGIN: &str = "/api/v2/user/login";
 /// Refresh, with the slash (documents/api).
 const REFRESH: &str = "/api/v2/token/refresh/";
-/// A token that ends sooner than this says that our clocks disagree; then only a 401 tells.
+/// A token that ends sooner than this says that our clocks disagree; then only a 401 tells. One that is refused sooner than
+/// this after it was bought with a refresh token shows that refreshing does not help.
 const SHORTEST_LIFE: SignedDuration = SignedDuration::from_mins(1);
 
 /// A token, or username and password, or both: then the token first.
@@ -28,7 +30,26 @@ pub struct AmaniLogin {
     transport: Transport,
     token: Option<SecretString>,
     user: Option<(SecretString, SecretString)>,
-    refresh: Mutex<Option<SecretString>>,
+    refresh: Mutex<Option<Refresh>>,
+}
+
+/// A refresh token, and when it last bought an access token.
+#[derive(Clone)]
+struct Refresh {
+    value: SecretString,
+    bought: Option<Timestamp>,
+}
+
+impl Refresh {
+    /// Whether the token that it bought last was taken for a while, so that the next may be too.
+    fn helps(&self, now: Timestamp) -> bool {
+        self.bought.is_none_or(|bought| bought + SHORTEST_LIFE < now)
+    }
+
+    /// It, or the one that replaces it, after it bought an access token.
+    fn used(self, rotated: Option<SecretString>, now: Timestamp) -> Self {
+        Self { value: rotated.unwrap_or(self.value), bought: Some(now) }
+    }
 }
 
 impl AmaniLogin {
@@ -57,12 +78,12 @@ impl Login for AmaniLogin {
         self.token.clone()
     }
 
-    /// Each refresh token is used once: if the token it buys is refused too, the next attempt is a real log-in.
+    /// By the refresh token as long as that helps: if the token it bought is refused at once, the next attempt is a real log-in.
     async fn login(&self, _: Option<&Token>) -> Option<Result<Token, ProviderError>> {
         let (username, password) = self.user.as_ref()?;
         let held = self.refresh.lock().await.take();
-        if let Some(refresh) = held
-            && let Ok(token) = self.renew(&refresh).await
+        if let Some(refresh) = held.filter(|refresh| refresh.helps(Timestamp::now()))
+            && let Ok(token) = self.renew(refresh).await
         {
             return Some(Ok(token));
         }
@@ -75,34 +96,37 @@ impl Login for AmaniLogin {
 }
 
 impl AmaniLogin {
-    async fn renew(&self, refresh: &SecretString) -> Result<Token, ProviderError> {
-        let body = json!({"refresh": refresh.expose_secret()});
+    /// The answer has a new access token only (documents/api); a new refresh token beside it would replace the old one.
+    async fn renew(&self, refresh: Refresh) -> Result<Token, ProviderError> {
+        let body = json!({"refresh": refresh.value.expose_secret()});
         let answer = self.transport.send(Call::new("refresh", Method::POST, REFRESH).json(body)).await?;
-        self.keep(&answer).await
+        let (token, rotated) = tokens(&answer)?;
+        *self.refresh.lock().await = Some(refresh.used(rotated, Timestamp::now()));
+        Ok(token)
     }
 
     async fn log_in(&self, body: Value) -> Result<Token, ProviderError> {
         let login = |path: String| Call::new("login", Method::POST, path).json(body.clone());
         let mut answer = self.transport.send(login(LOGIN.into())).await?;
-        if matches!(answer.status, 301 | 308 | 404) {
+        if matches!(answer.status, 300..400 | 404 | 405) {
             answer = self.transport.send(login(format!("{LOGIN}/"))).await?;
         }
-        self.keep(&answer).await.map_err(unauthenticated)
+        let (token, refresh) = tokens(&answer).map_err(unauthenticated)?;
+        *self.refresh.lock().await = refresh.map(|value| Refresh { value, bought: None });
+        Ok(token)
     }
+}
 
-    /// The token in `answer`; a refresh token beside it is kept for the next time.
-    async fn keep(&self, answer: &Answer) -> Result<Token, ProviderError> {
-        if !answer.is_success() {
-            return Err(wire::refusal(answer));
-        }
-        let json = answer.json()?;
-        let text = |name: &str| json.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
-        let access = text("access").ok_or_else(|| shape::nonsense(answer.said(), "no token under access"))?;
-        if let Some(refresh) = text("refresh") {
-            *self.refresh.lock().await = Some(refresh.into());
-        }
-        Ok(Token { value: access.into(), expires: end(access, Timestamp::now()) })
+/// The token in `answer`, and a refresh token if there is one beside it.
+fn tokens(answer: &Answer) -> Result<(Token, Option<SecretString>), ProviderError> {
+    if !answer.is_success() {
+        return Err(wire::refusal(answer));
     }
+    let json = answer.json()?;
+    let text = |name: &str| json.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let access = text("access").ok_or_else(|| shape::nonsense(answer.said(), "no token under access"))?;
+    let token = Token { value: access.into(), expires: end(access, Timestamp::now()) };
+    Ok((token, text("refresh").map(SecretString::from)))
 }
 
 /// A log-in that is answered with 400 is refused, be it for the password or for what no machine can answer
@@ -125,36 +149,6 @@ fn end(token: &str, now: Timestamp) -> Option<Timestamp> {
     Timestamp::from_second(seconds).ok().filter(|end| *end > now + SHORTEST_LIFE)
 }
 
-/// The claims of a JWT, not verified: they only say when to renew. `None` for any other token.
-fn claims(token: &str) -> Option<Value> {
-    let mut parts = token.split('.');
-    let (_, payload, _) = (parts.next()?, parts.next()?, parts.next()?);
-    serde_json::from_slice(&base64url(payload)?).ok()
-}
-
-/// The bytes that `text` stands for in URL-safe base64 without padding (RFC 4648, section 5).
-fn base64url(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let (mut held, mut bits) = (0_u32, 0_u32);
-    for letter in text.bytes() {
-        let six = match letter {
-            b'A'..=b'Z' => letter - b'A',
-            b'a'..=b'z' => letter - b'a' + 26,
-            b'0'..=b'9' => letter - b'0' + 52,
-            b'-' => 62,
-            b'_' => 63,
-            _ => return None,
-        };
-        held = (held << 6) | u32::from(six);
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            bytes.push((held >> bits).to_le_bytes()[0]);
-        }
-    }
-    Some(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -172,6 +166,25 @@ mod tests {
     fn a_token_ends_when_its_claim_says_so(#[case] token: &str, #[case] now: i64, #[case] expected: Option<i64>) {
         let now = Timestamp::from_second(now).unwrap();
         assert_eq!(end(token, now).map(Timestamp::as_second), expected);
+    }
+
+    #[rstest]
+    #[case::fresh_from_a_login(None, true)]
+    #[case::refused_at_once(Some(30), false)]
+    #[case::taken_for_long(Some(61), true)]
+    fn a_refresh_token_is_used_again_as_long_as_it_helps(#[case] bought_ago: Option<i64>, #[case] helps: bool) {
+        let now = Timestamp::from_second(1_800_000_000).unwrap();
+        let bought = bought_ago.map(|seconds| now - SignedDuration::from_secs(seconds));
+        assert_eq!(Refresh { value: "fake-refresh".into(), bought }.helps(now), helps);
+    }
+
+    #[rstest]
+    #[case::kept(None, "fake-old")]
+    #[case::rotated(Some("fake-new"), "fake-new")]
+    fn a_refresh_token_stays_unless_another_comes(#[case] rotated: Option<&str>, #[case] expected: &str) {
+        let refresh = Refresh { value: "fake-old".into(), bought: None };
+        let used = refresh.used(rotated.map(SecretString::from), Timestamp::UNIX_EPOCH);
+        assert_eq!((used.value.expose_secret(), used.bought), (expected, Some(Timestamp::UNIX_EPOCH)));
     }
 
     #[rstest]

@@ -41,6 +41,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     listable: true,
     filter: false,
     updates: true,
+    change_needs_password: false,
     deletes: false,
     switch: Some(Switch { field: "is_active", blocked: false }),
     groups: GroupSupport::ReadOnly,
@@ -51,6 +52,10 @@ pub const CAPABILITIES: Capabilities = Capabilities {
 
 /// What an Amani can do that has no listing of users, which no document promises.
 const UNLISTED: Capabilities = Capabilities { listable: false, ..CAPABILITIES };
+/// What an Amani can do that insists on e-mail and password in every PATCH, as the table of seed 001 has it.
+const INSISTING: Capabilities = Capabilities { change_needs_password: true, ..CAPABILITIES };
+/// What an Amani can do that is both.
+const UNLISTED_INSISTING: Capabilities = Capabilities { listable: false, ..INSISTING };
 
 /// One credential's way to Amani.
 pub struct Amani {
@@ -60,6 +65,8 @@ pub struct Amani {
     patch_requires_credentials: bool,
     /// Whether the last listing of users was answered with "no such call".
     unlisted: AtomicBool,
+    /// Whether a user was ever read by his id, so that this call exists and its 404 is about the user.
+    shown: AtomicBool,
 }
 
 impl Amani {
@@ -73,6 +80,7 @@ impl Amani {
             session: Session::new(login),
             patch_requires_credentials: settings.patch_requires_credentials.unwrap_or(false),
             unlisted: AtomicBool::new(false),
+            shown: AtomicBool::new(false),
         })
     }
 
@@ -86,14 +94,14 @@ impl Amani {
         }
     }
 
-    async fn page(&self, subject: Subject, number: usize) -> Result<wire::Page, ProviderError> {
+    /// The first page, or the one that `query` asks for.
+    async fn page(&self, subject: Subject, query: &wire::Query) -> Result<wire::Page, ProviderError> {
         let (operation, path) = wire::listing(subject);
-        let mut call = Call::new(operation, Method::GET, path);
-        if number > 1 {
-            call = call.query("page", number.to_string());
-        }
-        let answer = self.call(call).await.map_err(|error| no_page(subject, number, error));
-        if subject == Subject::User && number == 1 {
+        let call = Call::new(operation, Method::GET, path);
+        let call = query.iter().fold(call, |call, (name, value)| call.query(name.clone(), value));
+        let first = query.is_empty();
+        let answer = self.call(call).await.map_err(|error| no_page(subject, first, error));
+        if subject == Subject::User && first {
             match &answer {
                 Ok(_) => self.unlisted.store(false, Ordering::Relaxed),
                 Err(error) if error.kind == ErrorKind::Unsupported => self.unlisted.store(true, Ordering::Relaxed),
@@ -101,7 +109,7 @@ impl Amani {
             }
         }
         let answer = answer?;
-        wire::page(subject, number, &answer)
+        wire::page(subject, &answer)
     }
 
     /// The entry with this id, out of the whole listing.
@@ -134,9 +142,9 @@ fn unsupported(message: &str) -> ProviderError {
     ProviderError::refused(ErrorKind::Unsupported, message)
 }
 
-/// What "not found" means for page `number`: the first is a call that this server lacks, a later one a listing that moved.
-fn no_page(subject: Subject, number: usize, mut error: ProviderError) -> ProviderError {
-    if error.kind == ErrorKind::NotFound && number > 1 {
+/// What "not found" means for a page: the `first` is a call that this server lacks, a later one a listing that moved.
+fn no_page(subject: Subject, first: bool, mut error: ProviderError) -> ProviderError {
+    if error.kind == ErrorKind::NotFound && !first {
         error.kind = ErrorKind::Unavailable;
     } else if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Unsupported) && subject == Subject::User {
         error.kind = ErrorKind::Unsupported;
@@ -148,7 +156,12 @@ fn no_page(subject: Subject, number: usize, mut error: ProviderError) -> Provide
 #[async_trait]
 impl Provider for Amani {
     fn capabilities(&self) -> &'static Capabilities {
-        if self.unlisted.load(Ordering::Relaxed) { &UNLISTED } else { &CAPABILITIES }
+        match (self.unlisted.load(Ordering::Relaxed), self.patch_requires_credentials) {
+            (false, false) => &CAPABILITIES,
+            (false, true) => &INSISTING,
+            (true, false) => &UNLISTED,
+            (true, true) => &UNLISTED_INSISTING,
+        }
     }
 
     fn host(&self) -> String {
@@ -165,27 +178,29 @@ impl Provider for Amani {
 
     /// The roles are the cheapest documented call; they prove the login but do not say whose it is.
     async fn whoami(&self) -> Result<String, ProviderError> {
-        self.page(Subject::Group, 1).await?;
+        self.page(Subject::Group, &wire::Query::new()).await?;
         Ok(self.name.clone())
     }
 
     async fn list(&self, subject: Subject) -> Result<Vec<Account>, ProviderError> {
         let (_, path) = wire::listing(subject);
         let mut accounts = Vec::new();
-        let mut number = 1;
-        loop {
-            let page = self.page(subject, number).await?;
-            accounts.extend(page.accounts);
-            let Some(next) = page.next else {
-                return match page.count {
-                    Some(count) if count != accounts.len() => {
-                        Err(shape::nonsense(path, &format!("{} entries of {count}: a short listing", accounts.len())))
-                    }
-                    _ => shape::distinct(accounts, path),
-                };
-            };
-            number = next;
+        let mut asked = vec![wire::Query::new()];
+        while let Some(query) = asked.last() {
+            let wire::Page { accounts: entries, count, next } = self.page(subject, query).await?;
+            let is_barren = entries.is_empty();
+            accounts.extend(entries);
+            let (here, whole) = (accounts.len(), count.unwrap_or(accounts.len()));
+            if here > whole || (here < whole && next.is_none()) {
+                return Err(shape::nonsense(path, &format!("{here} entries of {whole}: a listing that is not whole")));
+            }
+            let Some(next) = next else { break };
+            if is_barren || asked.contains(&next) {
+                return Err(shape::nonsense(path, "a next page that does not follow this one"));
+            }
+            asked.push(next);
         }
+        shape::distinct(accounts, path)
     }
 
     /// No filter is documented: the whole listing answers.
@@ -197,15 +212,21 @@ impl Provider for Amani {
     }
 
     /// One role has no address of its own; nor has a user, where the server knows that address for PATCH only.
+    ///
+    /// Errors: `Unsupported` where users are neither listed nor shown.
     async fn read(&self, subject: Subject, id: &str) -> Result<Option<Account>, ProviderError> {
         if subject == Subject::Group {
             return self.pick(subject, id).await;
         }
         match self.call(Call::new("users.read", Method::GET, format!("{USERS}/{}", segment(id)))).await {
-            Ok(entry) => wire::account(subject, &entry).map(Some),
-            Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
-            Err(error) if error.kind == ErrorKind::Unsupported => self.pick(subject, id).await,
-            Err(error) => Err(error),
+            Ok(entry) => {
+                self.shown.store(true, Ordering::Relaxed);
+                wire::account(subject, &entry).map(Some)
+            }
+            Err(error) if error.kind == ErrorKind::NotFound && self.shown.load(Ordering::Relaxed) => Ok(None),
+            Err(error) if !matches!(error.kind, ErrorKind::NotFound | ErrorKind::Unsupported) => Err(error),
+            Err(error) if self.unlisted.load(Ordering::Relaxed) => Err(no_page(subject, true, error)),
+            Err(_) => self.pick(subject, id).await,
         }
     }
 
@@ -218,7 +239,7 @@ impl Provider for Amani {
         if subject == Subject::Group {
             return Err(unsupported(READ_ONLY));
         }
-        let body = wire::create_body(&changes.fields, changes.groups.as_ref(), password);
+        let body = wire::body(changes.fields.clone(), changes.groups.as_ref(), password);
         let made = self.call(Call::new("users.create", Method::POST, USERS).json(body)).await?;
         wire::account(subject, &made)
     }

@@ -8,16 +8,17 @@ use serde_json::{Map, Value, json};
 use crate::api::{PlatformGroupSpec, PlatformUserSpec};
 use crate::plan::{Account, Compare, Desired, Field, Fields, Key, Subject};
 use crate::providers::error::{ErrorKind, ProviderError};
-use crate::providers::http::Answer;
+use crate::providers::http::{Answer, parameters};
 use crate::providers::shape::{self, put};
 
-/// Writable fields of a user (seed 001; that `is_active` can be written is assumed, as Studio's Block does it).
+/// Writable fields of a user (seed 001). That `is_active` can be written is assumed, as Studio's Block does it; the table of
+/// a create lacks it, and users are made active.
 pub const USER: &[Field] = &[
     Field::new("email", Compare::FoldCase),
     Field::new("first_name", Compare::Exact),
     Field::new("last_name", Compare::Exact),
     Field::new("phone", Compare::Exact),
-    Field::new("is_active", Compare::Exact),
+    Field::after_create("is_active", Compare::Exact, true),
 ];
 
 /// What is looked at in a role; roles are never written.
@@ -135,14 +136,18 @@ pub struct Page {
     pub accounts: Vec<Account>,
     /// Entries on all pages, where the server says so.
     pub count: Option<usize>,
-    /// The page after this one, if there is one.
-    pub next: Option<usize>,
+    /// What asks for the page after this one, if there is one.
+    pub next: Option<Query>,
 }
 
-/// A bare array (seed 001, roles), or a page `{count, next, previous, results}` (Django REST Framework; assumed for users).
+/// Parameters of an address.
+pub type Query = Vec<(String, String)>;
+
+/// A bare array (seed 001, roles), or a page `{count, next, previous, results}` (Django REST Framework; assumed for users). Of
+/// `next` only the parameters are used, be they `page`, `limit` and `offset` or `cursor`: its host may be an inner one.
 ///
-/// Errors: anything else, and a `next` that does not lead on.
-pub fn page(subject: Subject, number: usize, answer: &Value) -> Result<Page, ProviderError> {
+/// Errors: anything else, and a `next` that asks for nothing.
+pub fn page(subject: Subject, answer: &Value) -> Result<Page, ProviderError> {
     let (_, said) = listing(subject);
     let (entries, count, next) = match answer.as_array() {
         Some(entries) => (entries.as_slice(), None, None),
@@ -153,27 +158,14 @@ pub fn page(subject: Subject, number: usize, answer: &Value) -> Result<Page, Pro
         ),
     };
     let next = next.map(|next| {
-        let after = next.as_str().and_then(page_number).filter(|after| *after > number);
-        after.ok_or_else(|| shape::nonsense(said, "a next page that does not follow this one"))
+        let query = next.as_str().map(parameters).filter(|query| !query.is_empty());
+        query.ok_or_else(|| shape::nonsense(said, "a next page that cannot be asked for"))
     });
     let accounts = entries.iter().map(|entry| account(subject, entry)).collect::<Result<_, _>>()?;
     Ok(Page { accounts, count, next: next.transpose()? })
 }
 
-/// The `page` of the address of a next page; where that address leads is not followed.
-fn page_number(next: &str) -> Option<usize> {
-    let (_, query) = next.split_once('?')?;
-    query.split('&').find_map(|pair| pair.strip_prefix("page="))?.parse().ok()
-}
-
-/// The body of a POST. `is_active` is not in the table of a create (seed 001): users are made active.
-pub fn create_body(fields: &Fields, groups: Option<&BTreeSet<String>>, password: Option<&SecretString>) -> Value {
-    let mut fields = fields.clone();
-    fields.remove("is_active");
-    body(fields, groups, password)
-}
-
-/// The body of a PATCH: what changes, and nothing else.
+/// The body of a POST or PATCH: what is given, and nothing else.
 pub fn body(fields: Fields, groups: Option<&BTreeSet<String>>, password: Option<&SecretString>) -> Value {
     let mut body: Map<String, Value> = fields.into_iter().collect();
     if let Some(groups) = groups {
@@ -219,10 +211,7 @@ fn messages(value: &Value) -> String {
 
 fn is_taken(json: &Value) -> bool {
     let keys = ["email", "username", "non_field_errors", "detail"];
-    keys.iter()
-        .filter_map(|key| json.get(*key))
-        .map(|value| messages(value).to_ascii_lowercase())
-        .any(|words| ["already", "unique", "taken"].iter().any(|sign| words.contains(sign)))
+    keys.iter().filter_map(|key| json.get(*key)).any(|value| shape::says_taken(&messages(value)))
 }
 
 #[cfg(test)]
@@ -244,13 +233,6 @@ mod tests {
         assert_eq!(body(Fields::new(), Some(&groups), None), json!({"groups": [10, 2]}));
     }
 
-    #[test]
-    fn a_create_does_not_carry_is_active() {
-        let fields = Fields::from([("email".into(), json!("ada@example.com")), ("is_active".into(), json!(false))]);
-        let body = create_body(&fields, None, Some(&"fake-password".into()));
-        assert_eq!(body, json!({"email": "ada@example.com", "password": "fake-password"}));
-    }
-
     #[rstest]
     #[case::by_permission(json!({"id": 1, "name": "Office", "permissions": ["view_group", "add_user"]}), true)]
     #[case::by_qualified_permission(json!({"id": 1, "name": "Office", "permissions": ["users.add_user"]}), true)]
@@ -265,16 +247,20 @@ mod tests {
     #[rstest]
     #[case::array(json!([{"id": 1}]), Ok((None, None)))]
     #[case::last_page(json!({"count": 1, "next": null, "previous": null, "results": [{"id": 1}]}), Ok((Some(1), None)))]
-    #[case::more(json!({"count": 9, "next": "http://inner:80/api/v2/user?size=1&page=2", "results": [{"id": 1}]}), Ok((Some(9), Some(2))))]
-    #[case::loop_(json!({"count": 9, "next": "https://host/api/v2/user?page=1", "results": [{"id": 1}]}), Err(()))]
-    #[case::cursor(json!({"count": 9, "next": "https://host/api/v2/user?cursor=x", "results": [{"id": 1}]}), Err(()))]
+    #[case::page(json!({"count": 9, "next": "http://inner:80/api/v2/user?size=1&page=2", "results": [{"id": 1}]}), Ok((Some(9), Some("size=1&page=2"))))]
+    #[case::offset(json!({"count": 9, "next": "https://host/api/v2/user?limit=1&offset=1", "results": [{"id": 1}]}), Ok((Some(9), Some("limit=1&offset=1"))))]
+    #[case::cursor(json!({"count": 9, "next": "/api/v2/user?cursor=cD0y%3D", "results": [{"id": 1}]}), Ok((Some(9), Some("cursor=cD0y="))))]
+    #[case::nowhere(json!({"count": 9, "next": "https://host/api/v2/user", "results": [{"id": 1}]}), Err(()))]
     #[case::no_count(json!({"next": null, "results": []}), Err(()))]
     #[case::error(json!({"detail": "Not found."}), Err(()))]
     fn a_listing_is_an_array_or_a_page(
         #[case] answer: Value,
-        #[case] expected: Result<(Option<usize>, Option<usize>), ()>,
+        #[case] expected: Result<(Option<usize>, Option<&str>), ()>,
     ) {
-        let page = page(Subject::User, 1, &answer).map(|page| (page.count, page.next));
+        let text =
+            |query: Query| query.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&");
+        let page = page(Subject::User, &answer).map(|page| (page.count, page.next.map(text)));
+        let expected = expected.map(|(count, next)| (count, next.map(str::to_owned)));
         assert_eq!(page.map_err(|_| ()), expected);
     }
 

@@ -12,7 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use super::error::{ErrorKind, ProviderError};
-use super::http::{Call, Transport};
+use super::http::{Call, Transport, parameters};
 use super::shape;
 use super::{Access, Provider};
 use crate::api::credential::IndustrilityAccess;
@@ -27,6 +27,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     listable: false,
     filter: false,
     updates: false,
+    change_needs_password: false,
     deletes: false,
     switch: None,
     groups: GroupSupport::Given,
@@ -61,6 +62,13 @@ impl Industrility {
             scheme: auth_scheme.clone().unwrap_or_else(|| "Bearer".into()),
             token: access.secret.get("token").ok_or_else(|| access.secret.lacks("token"))?,
         })
+    }
+
+    /// The create call, with the parameters that its path may end with.
+    fn address(&self) -> Call {
+        let (path, query) = self.path.split_once('?').unwrap_or((&self.path, ""));
+        let pairs = parameters(&format!("?{query}")).into_iter();
+        pairs.fold(Call::new("users.create", Method::POST, path), |call, (name, value)| call.query(name, value))
     }
 
     fn bearer(&self) -> String {
@@ -117,8 +125,8 @@ impl Provider for Industrility {
             return Err(unsupported("make security groups; name an existing one by externalId"));
         }
         let body = wire::body(changes);
-        let call = Call::new("users.create", Method::POST, self.path.clone()).json(body);
-        let answer = self.transport.send(call.header(self.header.clone(), &self.bearer())?).await?;
+        let call = self.address().json(body).header(self.header.clone(), &self.bearer())?;
+        let answer = wire::unwrapped(&self.transport.send(call).await?);
         if !answer.is_success() {
             return Err(wire::refusal(&answer));
         }

@@ -118,20 +118,48 @@ pub fn id(answer: &Value, email: &str) -> String {
     shown.unwrap_or_else(|| format!("US-{email}"))
 }
 
-/// A refusal. The words are not documented: "user … exists" in any dress is a conflict, "role … exists" is a bad request.
+/// `answer` as it means to be understood: the body's own status, or its `success: false`, wins over a 2xx around it (the habit
+/// of functions behind a gateway; nothing is documented).
+pub fn unwrapped(answer: &Answer) -> Answer {
+    let json = answer.json_or_null();
+    let status = json.get("statusCode").and_then(Value::as_u64).and_then(|status| u16::try_from(status).ok());
+    match status.filter(|status| (300..600).contains(status)) {
+        Some(status) if answer.is_success() => answer.restated(status),
+        None if answer.is_success() && json.get("success") == Some(&Value::Bool(false)) => answer.restated(400),
+        _ => answer.clone(),
+    }
+}
+
+/// A refusal. The words are not documented: a user that is there already, in any dress, is a conflict, a role that is there is
+/// a bad request.
 pub fn refusal(answer: &Answer) -> ProviderError {
     let json = answer.json_or_null();
-    let words =
-        ["message", "error"].iter().find_map(|name| json.get(*name).and_then(Value::as_str)).unwrap_or_default();
-    let mut error = shape::refusal(answer, words);
-    let lower = words.to_ascii_lowercase();
-    let exists = lower.contains("exist") || lower.contains("duplicate") || error.kind == ErrorKind::Conflict;
+    let words = words(&json);
+    let mut error = shape::refusal(answer, &words);
     match error.kind {
-        ErrorKind::Invalid | ErrorKind::Conflict if exists && lower.contains("role") => error.kind = ErrorKind::Invalid,
-        ErrorKind::Invalid if exists && !lower.contains("not exist") => error.kind = ErrorKind::Conflict,
+        ErrorKind::Conflict if is_about_role(&words) => error.kind = ErrorKind::Invalid,
+        ErrorKind::Invalid if shape::says_taken(&words) && !is_about_role(&words) => error.kind = ErrorKind::Conflict,
         _ => {}
     }
     error
+}
+
+/// The words in the usual fields, or in those of the text under `body` of a wrapped answer.
+fn words(json: &Value) -> String {
+    let inner = || serde_json::from_str(json.get("body")?.as_str()?).ok();
+    match shape::words(json) {
+        words if words.is_empty() => inner().map(|inner: Value| shape::words(&inner)).unwrap_or_default(),
+        words => words,
+    }
+}
+
+/// Whether it is a role that is there already: the part of the sentence that says so names one, and no user before it.
+fn is_about_role(words: &str) -> bool {
+    let words = words.to_ascii_lowercase();
+    let mut parts = words.split(['\n', ';']).flat_map(|part| part.split(": ")).flat_map(|part| part.split(", "));
+    let part = parts.find(|part| shape::says_taken(part)).unwrap_or(&words);
+    let user = ["user", "email", "e-mail", "account"].iter().filter_map(|noun| part.find(noun)).min();
+    part.find("role").is_some_and(|role| user.is_none_or(|user| role < user))
 }
 
 fn invalid(message: &str) -> Rejection {
@@ -141,6 +169,7 @@ fn invalid(message: &str) -> Rejection {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rstest::rstest;
 
     fn spec(block: &Value) -> PlatformUserSpec {
         serde_json::from_value(json!({
@@ -148,6 +177,37 @@ mod tests {
             "provider": {"industrility": block},
         }))
         .unwrap()
+    }
+
+    #[rstest]
+    #[case::status(409, json!({"message": "Conflict"}), ErrorKind::Conflict)]
+    #[case::user(400, json!({"message": "User already exists"}), ErrorKind::Conflict)]
+    #[case::registered(400, json!({"message": "This e-mail is registered"}), ErrorKind::Conflict)]
+    #[case::user_with_role(409, json!({"message": "User ada@example.com with role UR-customer already exists"}), ErrorKind::Conflict)]
+    #[case::role(409, json!({"message": "Role Reader already exists"}), ErrorKind::Invalid)]
+    #[case::role_of_the_user(400, json!({"message": "Cannot create user: role Reader already exists"}), ErrorKind::Invalid)]
+    #[case::role_name(400, json!({"message": "Duplicate newRoleName"}), ErrorKind::Invalid)]
+    #[case::no_role(400, json!({"message": "Role UR-x does not exist"}), ErrorKind::Invalid)]
+    #[case::unsuccessful(200, json!({"success": false, "message": "orgName is unknown"}), ErrorKind::Invalid)]
+    #[case::wrapped(200, json!({"statusCode": 400, "body": "{\"message\": \"User already exists\"}"}), ErrorKind::Conflict)]
+    #[case::wrapped_failure(200, json!({"statusCode": 502, "message": "Bad gateway"}), ErrorKind::Unavailable)]
+    fn a_refusal_is_about_the_user_or_about_a_role(
+        #[case] status: u16,
+        #[case] body: Value,
+        #[case] expected: ErrorKind,
+    ) {
+        let answer = Answer::new(status, body.to_string().as_bytes(), "POST /CreateNewUser answered");
+        let answer = unwrapped(&answer);
+        assert!(!answer.is_success());
+        assert_eq!(refusal(&answer).kind, expected);
+    }
+
+    #[rstest]
+    #[case::said(json!({"success": true}))]
+    #[case::wrapped(json!({"statusCode": 200, "body": "{}"}))]
+    #[case::nothing_said(json!({"message": "User created"}))]
+    fn a_success_stays_one(#[case] body: Value) {
+        assert!(unwrapped(&Answer::new(200, body.to_string().as_bytes(), "")).is_success());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::providers::error::{ErrorKind, ProviderError};
 use crate::providers::http::{Call, Transport};
 use crate::providers::secret::SecretData;
 use crate::providers::session::{Login, Token};
-use crate::providers::shape;
+use crate::providers::{jwt, shape};
 
 /// A token, or username and password, or both: then the token first.
 pub struct OzmapLogin {
@@ -31,9 +31,12 @@ impl OzmapLogin {
         Ok(Self { transport, token, user })
     }
 
-    /// Whom the Secret names, if it does.
-    pub fn username(&self) -> Option<&str> {
-        self.user.as_ref().map(|(username, _)| username.expose_secret())
+    /// Whom the Secret names, if it does; else whom the token names, whose sample in the SDK has a claim `user`.
+    pub fn username(&self) -> Option<String> {
+        if let Some((username, _)) = &self.user {
+            return Some(username.expose_secret().to_owned());
+        }
+        claimed(self.token.as_ref()?.expose_secret())
     }
 
     async fn exchange(&self, username: &SecretString, password: &SecretString) -> Result<Token, ProviderError> {
@@ -54,6 +57,14 @@ impl OzmapLogin {
     }
 }
 
+/// The user that a token claims to be for, by name or id.
+fn claimed(token: &str) -> Option<String> {
+    let claims = jwt::claims(token)?;
+    let user = claims.get("user")?;
+    let named = || ["username", "email", "id", "_id"].into_iter().find_map(|name| shape::id(user.get(name)?));
+    shape::id(user).or_else(named)
+}
+
 #[async_trait]
 impl Login for OzmapLogin {
     fn given(&self) -> Option<SecretString> {
@@ -68,5 +79,25 @@ impl Login for OzmapLogin {
     /// The token as it is, without a scheme word (seed 004).
     fn attach(&self, call: Call, token: &SecretString) -> Result<Call, ProviderError> {
         call.header(AUTHORIZATION, token.expose_secret())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    /// `{"module": "api", "user": "64b0c0ffee64b0c0ffee0001"}`
+    const BY_ID: &str = "fake.eyJtb2R1bGUiOiAiYXBpIiwgInVzZXIiOiAiNjRiMGMwZmZlZTY0YjBjMGZmZWUwMDAxIn0.fake";
+    /// `{"user": {"_id": "64b0c0ffee64b0c0ffee0001", "username": "usher"}}`
+    const BY_NAME: &str =
+        "fake.eyJ1c2VyIjogeyJfaWQiOiAiNjRiMGMwZmZlZTY0YjBjMGZmZWUwMDAxIiwgInVzZXJuYW1lIjogInVzaGVyIn19.fake";
+
+    #[rstest]
+    #[case::id(BY_ID, Some("64b0c0ffee64b0c0ffee0001"))]
+    #[case::name(BY_NAME, Some("usher"))]
+    #[case::opaque("fake-token", None)]
+    fn a_token_says_whose_it_is_if_it_can(#[case] token: &str, #[case] expected: Option<&str>) {
+        assert_eq!(claimed(token).as_deref(), expected);
     }
 }

@@ -16,9 +16,10 @@ use crate::providers::error::{ErrorKind, ProviderError};
 use crate::providers::http::Answer;
 use crate::providers::shape::{self, put};
 
-/// Writable fields of a user (seed 004). That `username` never changes is assumed; nothing says that it may.
+/// Writable fields of a user (seed 004). That `username` never changes is assumed; nothing says that it may. It may be an e-mail
+/// address, and shown in lower case then.
 pub const USER: &[Field] = &[
-    Field::fixed("username", Compare::Exact),
+    Field::fixed("username", Compare::Login),
     Field::new("email", Compare::FoldCase),
     Field::new("name", Compare::Exact),
     Field::new("phone", Compare::Exact),
@@ -170,6 +171,25 @@ pub fn account(subject: Subject, row: &Value) -> Result<Account, ProviderError> 
     Ok(account)
 }
 
+/// Whether `row` is not marked as deleted (`deletedAt` in the SDK's base model).
+pub fn is_there(row: &Value) -> bool {
+    row.get("deletedAt").is_none_or(Value::is_null)
+}
+
+/// What looks like a name in the answer of the call that says who we are.
+///
+/// Errors: a name that cannot be read. Taking this for "shows no name" would make it another account, and strangers of all that
+/// is bound.
+pub fn name(me: &Value) -> Result<Option<String>, ProviderError> {
+    let user = me.get("user").filter(|user| user.is_object()).unwrap_or(me);
+    let names = || ["username", "email"].iter().filter_map(|name| user.get(*name).filter(|value| !value.is_null()));
+    let shown = names().find_map(shape::id);
+    if shown.is_none() && names().next().is_some() {
+        return Err(shape::nonsense("/authenticated", "no name that can be read"));
+    }
+    Ok(shown)
+}
+
 /// An id, or the id of an object that was filled in.
 fn reference(value: &Value) -> Option<String> {
     shape::id(value).or_else(|| ID.iter().find_map(|name| value.get(*name).and_then(shape::id)))
@@ -247,16 +267,51 @@ fn encoded(password: &SecretString, encoding: PasswordEncoding) -> String {
     }
 }
 
-/// A refusal; error bodies are not documented, `message` and `error` are read.
+/// A refusal; error bodies are not documented, so the usual fields are read.
 pub fn refusal(answer: &Answer) -> ProviderError {
-    let json = answer.json_or_null();
-    let words =
-        ["message", "error"].iter().find_map(|name| json.get(*name).and_then(Value::as_str)).unwrap_or_default();
-    let mut error = shape::refusal(answer, words);
-    let lower = words.to_ascii_lowercase();
-    let taken = ["already", "in use", "duplicate"].iter().any(|word| lower.contains(word));
-    if error.kind == ErrorKind::Invalid && taken {
-        error.kind = ErrorKind::Conflict;
+    let words = shape::words(&answer.json_or_null());
+    let error = shape::refusal(answer, &words);
+    // The database's own words (E11000) may come with a 500.
+    let open = matches!(error.kind, ErrorKind::Invalid | ErrorKind::Unavailable) && answer.status >= 400;
+    if open && shape::says_taken(&words) {
+        return ProviderError::refused(ErrorKind::Conflict, error.message);
     }
     error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[test]
+    fn a_taken_name_is_recognised_however_deep_the_words_are() {
+        let body = json!({"message": "Bad request", "error": {"message": "User already exists"}});
+        let answer = Answer::new(400, body.to_string().as_bytes(), "POST /users answered");
+        assert_eq!(refusal(&answer).kind, ErrorKind::Conflict);
+    }
+
+    #[rstest]
+    #[case::exists(400, "User already exists", ErrorKind::Conflict)]
+    #[case::unique(422, "username must be unique", ErrorKind::Conflict)]
+    #[case::database(500, "E11000 duplicate key error collection: ozmap.users", ErrorKind::Conflict)]
+    #[case::absent(400, "Project does not exist", ErrorKind::Invalid)]
+    #[case::broken(500, "Something went wrong", ErrorKind::Unavailable)]
+    #[case::no_right(403, "You may not see whether it exists", ErrorKind::PermissionDenied)]
+    fn a_taken_name_is_a_conflict_whatever_the_words(
+        #[case] status: u16,
+        #[case] words: &str,
+        #[case] expected: ErrorKind,
+    ) {
+        let answer = Answer::new(status, json!({"message": words}).to_string().as_bytes(), "POST /users answered");
+        assert_eq!(refusal(&answer).kind, expected);
+    }
+
+    #[rstest]
+    #[case::plain(json!({"id": "1"}), true)]
+    #[case::null(json!({"id": "1", "deletedAt": null}), true)]
+    #[case::deleted(json!({"id": "1", "deletedAt": "2026-01-01T00:00:00Z"}), false)]
+    fn a_row_that_is_marked_as_deleted_is_not_there(#[case] row: Value, #[case] there: bool) {
+        assert_eq!(is_there(&row), there);
+    }
 }

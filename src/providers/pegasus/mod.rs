@@ -47,6 +47,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     listable: true,
     filter: true,
     updates: true,
+    change_needs_password: false,
     deletes: true,
     switch: Some(Switch { field: "is_active", blocked: false }),
     groups: GroupSupport::Managed,

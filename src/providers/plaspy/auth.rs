@@ -7,7 +7,7 @@ use reqwest::header::AUTHORIZATION;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
-use super::wire;
+use super::{refusal, wire};
 use crate::plan::Rejection;
 use crate::providers::error::{ErrorKind, ProviderError};
 use crate::providers::http::{Answer, Call, Transport};
@@ -43,7 +43,7 @@ impl PlaspyLogin {
     async fn exchange(&self) -> Result<Token, ProviderError> {
         let body = json!({"userName": self.username.expose_secret(), "apiKey": self.api_key.expose_secret()});
         let answer = self.transport.send(Call::new("login", Method::POST, TOKEN).json(body)).await?;
-        let json = wire::judge(&answer).map_err(unauthenticated)?;
+        let json = refusal::judge(&answer).map_err(unauthenticated)?;
         let token = json.get("token").and_then(Value::as_str).filter(|token| !token.is_empty());
         let token = token.ok_or_else(|| shape::nonsense(answer.said(), "no token"))?;
         let ends = wire::instant(json.get("expires")).filter(|end| *end > Timestamp::now() + SHORTEST_LIFE);
@@ -73,8 +73,9 @@ impl Login for PlaspyLogin {
         call.header(AUTHORIZATION, &format!("Bearer {}", token.expose_secret()))
     }
 
-    /// Also in a 200, when the body says so.
+    /// Also in a 200, when the body says so or may mean so: whoever lacks the right hears it again with a fresh token.
     fn refused(&self, answer: &Answer) -> bool {
-        wire::judge(answer).is_err_and(|error| error.kind == ErrorKind::Unauthenticated)
+        refusal::may_be_token(answer)
+            || refusal::judge(answer).is_err_and(|error| error.kind == ErrorKind::Unauthenticated)
     }
 }

@@ -1,16 +1,21 @@
-//! Plaspy GPS tracking: URLs and calls; shapes are in `wire`, JSON Patches in `patch`, the login in `auth`.
+//! Plaspy GPS tracking: URLs and calls; shapes are in `wire`, refusals in `refusal`, JSON Patches in `patch`, the login in `auth`.
 //!
 //! Sources: repository plaspy-dev/docs, `docs/developers/rest_api`; what it leaves open is in `vendors.md`.
 //! A group here is a set of devices that its users see, and a user is in one at most.
 
 mod auth;
 mod patch;
+pub(super) mod refusal;
 pub(super) mod wire;
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use reqwest::Method;
 use secrecy::SecretString;
 use serde_json::Value;
+use tracing::warn;
 
 use super::error::{ErrorKind, ProviderError};
 use super::http::{Call, Transport, segment};
@@ -38,6 +43,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     listable: true,
     filter: false,
     updates: true,
+    change_needs_password: false,
     deletes: true,
     switch: Some(Switch { field: "disabled", blocked: true }),
     groups: GroupSupport::Managed,
@@ -52,6 +58,10 @@ pub struct Plaspy {
     session: Session<PlaspyLogin>,
     name: String,
     group_by: GroupBy,
+    /// Ids and names of groups, learned with their listing: a user may show either.
+    groups: Mutex<BTreeMap<String, String>>,
+    /// The countries as last listed.
+    countries: Mutex<Catalog>,
 }
 
 impl Plaspy {
@@ -64,12 +74,34 @@ impl Plaspy {
             name: login.name(),
             session: Session::new(login),
             group_by: settings.group_by.unwrap_or_default(),
+            groups: Mutex::default(),
+            countries: Mutex::default(),
         })
     }
 
     /// The JSON of an answer that says success by status and by body.
     async fn call(&self, call: Call) -> Result<Value, ProviderError> {
-        wire::judge(&self.session.send(&self.transport, call).await?)
+        refusal::judge(&self.session.send(&self.transport, call).await?)
+    }
+
+    /// An account as shown: a user's group in the form in which we write it, a group to know it by.
+    fn account(&self, subject: Subject, entry: &Value) -> Result<Account, ProviderError> {
+        let mut account = wire::account(subject, entry)?;
+        match subject {
+            Subject::Group => self.learn(&account.id, account.text("name")),
+            Subject::User => {
+                let known = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+                account.groups = account
+                    .groups
+                    .map(|shown| shown.iter().map(|it| wire::as_written(it, self.group_by, &known)).collect());
+            }
+        }
+        Ok(account)
+    }
+
+    fn learn(&self, id: &str, name: Option<&str>) {
+        let Some(name) = name else { return };
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned(), name.to_owned());
     }
 }
 
@@ -99,9 +131,15 @@ impl Provider for Plaspy {
         }
     }
 
-    /// No call says who we are: the countries, the smallest answer there is, prove the login.
+    /// No call says who we are: the countries, the smallest answer there is, prove the login; where they are not to be had,
+    /// the users do.
     async fn whoami(&self) -> Result<String, ProviderError> {
-        self.call(Call::new("whoami", Method::GET, COUNTRIES)).await?;
+        match self.call(Call::new("whoami", Method::GET, COUNTRIES)).await {
+            Err(error) if !matches!(error.kind, ErrorKind::Unauthenticated | ErrorKind::RateLimited) => {
+                self.list(Subject::User).await?;
+            }
+            answer => drop(answer?),
+        }
         Ok(self.name.clone())
     }
 
@@ -110,13 +148,25 @@ impl Provider for Plaspy {
         let (name, path) = (operation(subject, Verb::List), wire::path(subject));
         let answer = self.call(Call::new(name, Method::GET, path)).await?;
         let entries = shape::list(&answer, wire::plural(subject), path)?;
-        let accounts = entries.iter().map(|entry| wire::account(subject, entry)).collect::<Result<_, _>>()?;
+        let accounts: Vec<Account> =
+            entries.iter().map(|entry| self.account(subject, entry)).collect::<Result<_, _>>()?;
+        if subject == Subject::Group {
+            let names = accounts.iter().filter_map(|group| Some((group.id.clone(), group.text("name")?.to_owned())));
+            *self.groups.lock().unwrap_or_else(PoisonError::into_inner) = names.collect();
+        }
         shape::distinct(accounts, path)
     }
 
+    /// Countries only tell that a code and a name mean the same: without them the rest goes on, by those last listed.
     async fn catalog(&self) -> Result<Catalog, ProviderError> {
-        let answer = self.call(Call::new("countries.list", Method::GET, COUNTRIES)).await?;
-        wire::countries(&answer, COUNTRIES)
+        let answer = self.call(Call::new("countries.list", Method::GET, COUNTRIES)).await;
+        let listed = answer.and_then(|answer| wire::countries(&answer, COUNTRIES));
+        let mut known = self.countries.lock().unwrap_or_else(PoisonError::into_inner);
+        match listed {
+            Ok(countries) => *known = countries,
+            Err(error) => warn!("the countries are not to be had, and are taken as last listed: {error}"),
+        }
+        Ok(known.clone())
     }
 
     /// No filter is documented: the whole listing answers.
@@ -130,7 +180,7 @@ impl Provider for Plaspy {
     async fn read(&self, subject: Subject, id: &str) -> Result<Option<Account>, ProviderError> {
         let (name, path) = (operation(subject, Verb::Read), wire::path(subject));
         match self.call(Call::new(name, Method::GET, format!("{path}/{}", segment(id)))).await {
-            Ok(entry) => wire::account(subject, &entry).map(Some),
+            Ok(entry) => self.account(subject, &entry).map(Some),
             Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
@@ -144,8 +194,8 @@ impl Provider for Plaspy {
     ) -> Result<Account, ProviderError> {
         let (name, path) = (operation(subject, Verb::Create), wire::path(subject));
         let body = wire::body(subject, changes, password)?;
-        let made = self.call(Call::new(name, Method::POST, path).json(body)).await?;
-        wire::account(subject, &made)
+        let answer = self.session.send(&self.transport, Call::new(name, Method::POST, path).json(body)).await?;
+        self.account(subject, &refusal::judge_change(subject, &answer)?)
     }
 
     /// By PATCH: a PUT replaces the whole account and may clear what it leaves out (`rest_api`, put).
@@ -162,7 +212,11 @@ impl Provider for Plaspy {
         }
         let (name, path) = (operation(subject, Verb::Update), wire::path(subject));
         let path = format!("{path}/{}", segment(&current.id));
-        self.call(Call::new(name, Method::PATCH, path).json(operations.into())).await?;
+        let call = Call::new(name, Method::PATCH, path).json(operations.into());
+        refusal::judge_change(subject, &self.session.send(&self.transport, call).await?)?;
+        if subject == Subject::Group {
+            self.learn(&current.id, changes.fields.get("name").and_then(Value::as_str));
+        }
         Ok(())
     }
 

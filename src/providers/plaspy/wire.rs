@@ -1,6 +1,6 @@
-//! Plaspy's fields, shapes and refusals, both ways; no call is made here.
+//! Plaspy's fields and shapes, both ways; no call is made here.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
@@ -8,12 +8,12 @@ use jiff::tz::TimeZone;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
+use crate::api::credential::GroupBy;
 use crate::api::group::{GroupProvider, PlaspyGroup};
 use crate::api::user::{PlaspyUser, UserProvider};
 use crate::api::{PlatformGroupSpec, PlatformUserSpec, Reason};
 use crate::plan::{Account, Catalog, CatalogEntry, Changes, Compare, Desired, Field, Fields, Key, Rejection, Subject};
 use crate::providers::error::{ErrorKind, ProviderError};
-use crate::providers::http::Answer;
 use crate::providers::shape::{self, put};
 
 /// Writable fields of a user (seed 002). `creation`, `modification` and `lastLogin` are the system's and never sent.
@@ -83,7 +83,9 @@ pub fn desire_user(spec: &PlatformUserSpec, catalog: &Catalog) -> Result<Desired
         desired.at_create.insert("disabled".into(), json!(false));
     }
     if let Some(UserProvider::Plaspy(block)) = &spec.provider {
-        desired.synonyms.insert("country", spellings(&block.country, catalog));
+        if !catalog.entries.is_empty() {
+            desired.synonyms.insert("country", spellings(&block.country, catalog));
+        }
         put_block(&mut desired.fields, block.clone());
     }
     Ok(desired)
@@ -149,7 +151,8 @@ pub fn account(subject: Subject, entry: &Value) -> Result<Account, ProviderError
     let mut account = Account {
         id: shape::id_of(object, &["id"], said)?,
         fields: shape::fields(table, object),
-        created: instant(object.get("creation")),
+        // Without an offset it may be any place's time, and says nothing about who made the account.
+        created: shape::instant(object.get("creation")),
         ..Account::default()
     };
     if subject == Subject::User {
@@ -157,6 +160,17 @@ pub fn account(subject: Subject, entry: &Value) -> Result<Account, ProviderError
         tidy(&mut account.fields);
     }
     Ok(account)
+}
+
+/// A user's group, which may be shown by id or by name, as we write it; `known` are the names of groups by id.
+pub fn as_written(shown: &str, group_by: GroupBy, known: &BTreeMap<String, String>) -> String {
+    let ids: Vec<&String> = known.iter().filter(|(_, name)| *name == shown).map(|(id, _)| id).collect();
+    let other = match (group_by, ids.as_slice()) {
+        (GroupBy::Name, []) => known.get(shown),
+        (GroupBy::Id, [id]) if !known.contains_key(shown) => Some(*id),
+        (GroupBy::Name | GroupBy::Id, _) => None,
+    };
+    other.map_or(shown, String::as_str).to_owned()
 }
 
 /// `disabled` may be left out where it is false (seed 002, reply), and times may lack their offset.
@@ -193,7 +207,7 @@ pub fn countries(answer: &Value, said: &str) -> Result<Catalog, ProviderError> {
     Ok(Catalog { entries: countries.iter().map(entry).collect::<Result<_, ProviderError>>()? })
 }
 
-/// The body of a POST; empty times are left out.
+/// The body of a POST; empty times and no group are left out.
 ///
 /// Errors: a user without country and time zone, or with more than one group, is `Invalid`.
 pub fn body(subject: Subject, changes: &Changes, password: Option<&SecretString>) -> Result<Value, ProviderError> {
@@ -204,7 +218,7 @@ pub fn body(subject: Subject, changes: &Changes, password: Option<&SecretString>
         return Err(ProviderError::refused(ErrorKind::Invalid, message));
     }
     let mut body: Map<String, Value> = fields.clone().into_iter().filter(|(_, value)| !value.is_null()).collect();
-    if let Some(groups) = groups {
+    if let Some(groups) = groups.as_ref().filter(|groups| !groups.is_empty()) {
         body.insert("group".into(), json!(one_group(groups)?));
     }
     if let Some(password) = password {
@@ -225,81 +239,38 @@ pub fn one_group(groups: &BTreeSet<String>) -> Result<&str, ProviderError> {
     Ok(groups.first().map_or("", String::as_str))
 }
 
-/// The JSON of `answer` if its status and its body both say success: which status goes with `success: false` is not
-/// documented, so the body wins.
-///
-/// Errors: what the refusal means.
-pub fn judge(answer: &Answer) -> Result<Value, ProviderError> {
-    let json = answer.json_or_null();
-    let denied = json.get("success") == Some(&Value::Bool(false));
-    match answer.status {
-        204 => Ok(Value::Null),
-        200..300 if !denied && json.is_null() => answer.json(),
-        200..300 if !denied => Ok(json),
-        status => Err(refusal(answer, meaning(status, denied, words(&json)), words(&json))),
-    }
-}
-
-fn words(json: &Value) -> &str {
-    json.get("error").and_then(Value::as_str).unwrap_or_default()
-}
-
-fn refusal(answer: &Answer, meaning: Option<ErrorKind>, words: &str) -> ProviderError {
-    let error = shape::refusal(answer, words);
-    match meaning {
-        Some(kind) => ProviderError::refused(kind, error.message),
-        None => error,
-    }
-}
-
-/// What a refusal means by its words, matched loosely; `None` where the status alone speaks. The words are those of
-/// `rest_api` and guesses beside them; a limit of the plan ("User limit reached") is no limit of calls.
-fn meaning(status: u16, denied: bool, words: &str) -> Option<ErrorKind> {
-    if !denied || matches!(status, 401 | 403 | 409) {
-        return None;
-    }
-    let words = words.to_ascii_lowercase();
-    let has = |signs: &[&str]| signs.iter().any(|sign| words.contains(sign));
-    Some(if has(&["authentication", "invalid token", "token expired", "expired token", "unauthorized"]) {
-        ErrorKind::Unauthenticated
-    } else if has(&["not found", "not exist", "doesn't exist"]) {
-        ErrorKind::NotFound
-    } else if has(&["already", "exist", "duplicate"]) {
-        ErrorKind::Conflict
-    } else if has(&["too many"]) || (has(&["limit"]) && has(&["request", "rate", "usage", "api", "daily"])) {
-        ErrorKind::RateLimited
-    } else if status < 300 {
-        ErrorKind::Invalid
-    } else {
-        return None;
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use rstest::rstest;
 
     #[rstest]
-    #[case::token(200, "Authentication failed. Invalid token.", Some(ErrorKind::Unauthenticated))]
-    #[case::no_token(200, "Unauthorized access", Some(ErrorKind::Unauthenticated))]
-    #[case::no_right(403, "Unauthorized access", None)]
-    #[case::gone(200, "User not found.", Some(ErrorKind::NotFound))]
-    #[case::gone_as_400(400, "user NOT FOUND", Some(ErrorKind::NotFound))]
-    #[case::no_such(200, "The user does not exist", Some(ErrorKind::NotFound))]
-    #[case::taken(200, "Email already exists.", Some(ErrorKind::Conflict))]
-    #[case::taken_as_500(500, "Duplicate email", Some(ErrorKind::Conflict))]
-    #[case::too_fast(200, "Too many requests", Some(ErrorKind::RateLimited))]
-    #[case::used_up(200, "Daily limit reached", Some(ErrorKind::RateLimited))]
-    #[case::plan_is_full(200, "User limit reached", Some(ErrorKind::Invalid))]
-    #[case::bad(200, "Invalid email address.", Some(ErrorKind::Invalid))]
-    #[case::broken(500, "Something went wrong", None)]
-    fn a_refusal_means_what_its_words_say(
-        #[case] status: u16,
-        #[case] words: &str,
-        #[case] expected: Option<ErrorKind>,
-    ) {
-        assert_eq!(meaning(status, true, words), expected);
+    #[case::utc("2026-01-01T10:00:00Z", true)]
+    #[case::offset("2026-01-01T10:00:00-05:00", true)]
+    #[case::local("2026-01-01T10:00:00", false)]
+    fn when_an_account_was_made_is_known_only_with_an_offset(#[case] creation: &str, #[case] known: bool) {
+        let account = account(Subject::User, &json!({"id": "usr-1", "creation": creation})).unwrap();
+        assert_eq!(account.created.is_some(), known);
+    }
+
+    #[rstest]
+    #[case::name(GroupBy::Name, "Trucks", "Trucks")]
+    #[case::id_for_name(GroupBy::Name, "grp-1", "Trucks")]
+    #[case::id(GroupBy::Id, "grp-1", "grp-1")]
+    #[case::name_for_id(GroupBy::Id, "Trucks", "grp-1")]
+    #[case::name_of_two(GroupBy::Id, "Twins", "Twins")]
+    #[case::unknown(GroupBy::Name, "grp-9", "grp-9")]
+    fn a_group_is_known_by_id_and_by_name(#[case] by: GroupBy, #[case] shown: &str, #[case] written: &str) {
+        let known = [("grp-1", "Trucks"), ("grp-2", "Twins"), ("grp-3", "Twins")];
+        let known = known.map(|(id, name)| (id.to_owned(), name.to_owned())).into();
+        assert_eq!(as_written(shown, by, &known), written);
+    }
+
+    #[test]
+    fn a_new_user_without_a_group_carries_none() {
+        let fields = Fields::from([("country".into(), json!("US")), ("timeZone".into(), json!("UTC"))]);
+        let changes = Changes { fields, groups: Some(BTreeSet::new()), ..Changes::default() };
+        assert_eq!(body(Subject::User, &changes, None).unwrap().get("group"), None);
     }
 
     fn spec() -> PlatformUserSpec {

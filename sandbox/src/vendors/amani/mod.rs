@@ -90,7 +90,7 @@ impl Api for Amani {
     }
 
     fn answer(&self, state: &mut State, request: &Request) -> Result<Response, Refusal> {
-        request.allow_query(|name| request.operation == op::USERS_LIST && name == "page")?;
+        request.allow_query(|name| request.operation == op::USERS_LIST && users::is_page_query(state, name))?;
         match request.operation {
             op::LOGIN => return login(state, request),
             op::REFRESH => return refresh(state, request),
@@ -144,6 +144,9 @@ impl Api for Amani {
 
 /// The page "API": both slash forms, user and both tokens in the answer.
 fn login(state: &mut State, request: &Request) -> Result<Response, Refusal> {
+    if let Some(status) = state.options.amani.bare_login_refused.filter(|_| !request.path.ends_with('/')) {
+        return Err(Refusal::new(status, "Only with a slash at the end."));
+    }
     let body = request.object()?;
     LOGIN.whole(&body)?;
     let user = ("username", &body["username"]);

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::COMPANY;
+use crate::vendors::AmaniPaging;
 use crate::vendors::fake;
 use crate::vendors::http::{Problem, Refusal, Request, Response};
 use crate::vendors::schema::{Schema, Shape, optional, required};
@@ -67,24 +68,59 @@ pub fn list(state: &State, request: &Request) -> Result<Response, Refusal> {
     };
     let size = size.max(1);
     let total = state.users.iter().count();
-    let last = total.div_ceil(size).max(1);
-    let page = request.positive("page", 1)?;
-    if page > last {
+    let first = place(state.options.amani.paging, request, size)?;
+    if first > 0 && first >= total {
         return Err(Refusal::new(404, "Invalid page."));
     }
     let host = request.header("host").unwrap_or_default();
-    let link = |page: usize| (1..=last).contains(&page).then(|| format!("http://{host}{}?page={page}", request.path));
-    let rows = state.users.iter().skip(size * (page - 1)).take(size);
+    let link =
+        |first: usize| format!("http://{host}{}?{}", request.path, query(state.options.amani.paging, first, size));
+    let rows = state.users.iter().skip(first).take(size);
     let body = json!({
         "count": total,
-        "next": link(page + 1),
-        "previous": link(page - 1),
+        "next": (first + size < total).then(|| link(first + size)),
+        "previous": first.checked_sub(size).map(link),
         "results": rows.map(view).collect::<Vec<_>>(),
     });
     Ok(Response::new(200, body))
 }
 
+/// Whether a query parameter may ask for a page.
+pub fn is_page_query(state: &State, name: &str) -> bool {
+    match state.options.amani.paging {
+        AmaniPaging::Number => name == "page",
+        AmaniPaging::Offset => matches!(name, "limit" | "offset"),
+        AmaniPaging::Cursor => name == "cursor",
+    }
+}
+
+/// How many rows precede the page that is asked for.
+fn place(paging: AmaniPaging, request: &Request, size: usize) -> Result<usize, Refusal> {
+    let number = |text: &str| text.parse().map_err(|_| Refusal::new(404, "Invalid page."));
+    match paging {
+        AmaniPaging::Number => Ok(size * (request.positive("page", 1)? - 1)),
+        AmaniPaging::Offset => request.query.get("offset").map_or(Ok(0), |offset| number(offset)),
+        AmaniPaging::Cursor => {
+            let cursor =
+                request.query.get("cursor").map(|cursor| cursor.trim_start_matches("p=").trim_end_matches('='));
+            cursor.map_or(Ok(0), number)
+        }
+    }
+}
+
+fn query(paging: AmaniPaging, first: usize, size: usize) -> String {
+    match paging {
+        AmaniPaging::Number => format!("page={}", first / size + 1),
+        AmaniPaging::Offset => format!("limit={size}&offset={first}"),
+        AmaniPaging::Cursor => format!("cursor=p%3D{first}%3D"),
+    }
+}
+
+/// A user; by option no call at all.
 pub fn read(state: &State, request: &Request) -> Result<Response, Refusal> {
+    if let Some(status) = state.options.amani.reading_refused {
+        return Err(Refusal::new(status, "Method \"GET\" not allowed."));
+    }
     let user = find(state, request.last())?;
     Ok(Response::new(200, view(state, user)))
 }
@@ -92,6 +128,9 @@ pub fn read(state: &State, request: &Request) -> Result<Response, Refusal> {
 pub fn create(state: &mut State, request: &Request) -> Result<Response, Refusal> {
     let body = request.object()?;
     SCHEMA.whole(&body)?;
+    if body.contains_key("is_active") {
+        return Err(Refusal::malformed_as(400, "is_active: not in the table of a create"));
+    }
     check(state, &body, "")?;
     let user = make(state, body);
     let shown = view(state, &user);

@@ -3,25 +3,27 @@
 use serde_json::{Value, json};
 
 use super::filter::Filter;
+use crate::vendors::OzmapOptions;
 use crate::vendors::http::{Refusal, Request, Response};
 use crate::vendors::table::Table;
 
 const PAGE: usize = 25;
-const LARGEST_PAGE: usize = 500;
 
 /// The page of `rows` that is asked for, each row as `view` shows it.
 pub fn page<'a>(
+    options: &OzmapOptions,
     request: &Request,
     rows: impl Iterator<Item = &'a Value>,
     view: impl Fn(&Value) -> Value,
 ) -> Result<Response, Refusal> {
     request.allow_query(|name| matches!(name, "page" | "limit" | "select" | "filter"))?;
     let number = request.positive("page", 1)?;
-    let limit = request.positive("limit", PAGE)?.min(LARGEST_PAGE);
+    let asked = request.positive("limit", PAGE)?;
+    let limit = asked.min(options.largest_page);
     let filter = Filter::of(request)?;
     let rows: Vec<&Value> = rows.filter(|row| filter.admits(row)).collect();
     let total = rows.len();
-    let start = limit.saturating_mul(number - 1);
+    let start = if options.start_as_asked { asked } else { limit }.saturating_mul(number - 1);
     let shown: Vec<Value> = rows.iter().skip(start).take(limit).map(|row| select(request, view(row))).collect();
     let more = start.saturating_add(limit) < total;
     // The filter is not part of it: whoever follows has to send it again.
@@ -39,10 +41,15 @@ pub fn page<'a>(
 }
 
 /// A list, or one row of it when the path goes on behind `collection`.
-pub fn of_names(request: &Request, table: &Table, collection: &str) -> Result<Response, Refusal> {
+pub fn of_names(
+    options: &OzmapOptions,
+    request: &Request,
+    table: &Table,
+    collection: &str,
+) -> Result<Response, Refusal> {
     let id = request.last();
     if id == collection {
-        return page(request, table.iter(), Value::clone);
+        return page(options, request, table.iter(), Value::clone);
     }
     match table.get(id) {
         Some(row) => Ok(Response::new(200, row.clone())),

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use super::OzmapWhoami;
 use super::api::Api;
 use super::fake;
 use super::http::{Refusal, Request, Response};
@@ -125,9 +126,13 @@ impl Api for Ozmap {
             request.allow_query(|name| name == "select")?;
         }
         match request.operation {
-            op::WHOAMI => Ok(Response::new(200, caller(state))),
-            op::ROLES_LIST => listing::of_names(request, &state.roles, "roles"),
-            op::PROJECTS_LIST => listing::of_names(request, &state.projects, "projects"),
+            op::WHOAMI => match state.options.ozmap.whoami {
+                OzmapWhoami::User => Ok(Response::new(200, caller(state))),
+                OzmapWhoami::Nothing => Ok(Response { body: None, ..Response::new(200, Value::Null) }),
+                OzmapWhoami::Missing => Err(Refusal::new(404, "Cannot GET /api/v2/authenticated")),
+            },
+            op::ROLES_LIST => listing::of_names(&state.options.ozmap, request, &state.roles, "roles"),
+            op::PROJECTS_LIST => listing::of_names(&state.options.ozmap, request, &state.projects, "projects"),
             op::USERS_LIST | op::USERS_FIND => users::list(state, request),
             op::USERS_CREATE => users::create(state, request),
             op::USERS_READ => users::read(state, request),

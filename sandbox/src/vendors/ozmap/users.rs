@@ -96,7 +96,7 @@ fn view(state: &State, user: &Value, hidden: &[&str]) -> Value {
 /// Rows show the API key in clear (`USER.md`).
 pub fn list(state: &State, request: &Request) -> Result<Response, Refusal> {
     let view = |user: &Value| view(state, user, &["password"]);
-    listing::page(request, state.users.iter(), view)
+    listing::page(&state.options.ozmap, request, state.users.iter(), view)
 }
 
 pub fn read(state: &State, request: &Request) -> Result<Response, Refusal> {
@@ -107,9 +107,14 @@ pub fn read(state: &State, request: &Request) -> Result<Response, Refusal> {
 
 /// 201 without password and locale (wiki page "User creation").
 pub fn create(state: &mut State, request: &Request) -> Result<Response, Refusal> {
-    let body = request.object()?;
+    let mut body = request.object()?;
     SCHEMA.whole(&body)?;
     check(state, &body, "")?;
+    if state.options.ozmap.lower_case {
+        for key in ["username", "email"] {
+            body[key] = json!(text(&body[key]).to_lowercase());
+        }
+    }
     let creator = creator(state);
     let user = make(state, body, &creator);
     let shown = view(state, &user, &["password", "apiKey", "locale"]);
@@ -134,9 +139,15 @@ pub fn update(state: &mut State, request: &Request) -> Result<Response, Refusal>
     Ok(Response::new(200, shown))
 }
 
+/// By option the row stays, marked (base model of the SDK).
 pub fn delete(state: &mut State, request: &Request) -> Result<Response, Refusal> {
-    find(state, request.last())?;
-    state.users.remove(request.last());
+    let mut user = find(state, request.last())?.clone();
+    if state.options.ozmap.soft_deletion {
+        user["deletedAt"] = json!(fake::now());
+        state.users.put(user);
+    } else {
+        state.users.remove(request.last());
+    }
     Ok(Response::no_content())
 }
 
@@ -166,7 +177,8 @@ fn check(state: &State, body: &Map<String, Value>, id: &str) -> Result<(), Refus
         return Err(Refusal::malformed_as(400, message));
     }
     for key in ["username", "email"] {
-        let taken = given(key).as_str().is_some_and(|key| state.users.taken(key, id));
+        let is_other = |row: &Value| text(&row["id"]) != id && row["deletedAt"].is_null();
+        let taken = given(key).as_str().is_some_and(|key| state.users.with_key(key).any(is_other));
         if taken {
             return Err(Refusal::value(409, key, format!("{key} already in use")));
         }

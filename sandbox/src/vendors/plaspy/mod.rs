@@ -51,14 +51,14 @@ impl Api for Plaspy {
         ]
     }
 
-    fn operation(&self, _state: &State, request: &Request) -> Option<&'static str> {
+    fn operation(&self, state: &State, request: &Request) -> Option<&'static str> {
         let segments = request.segments();
         let ["api", path @ ..] = &segments[..] else {
             return None;
         };
         Some(match (request.method.as_str(), path) {
             ("POST", ["Auth", "Token"]) => op::LOGIN,
-            ("GET", ["users", "countries"]) => op::COUNTRIES_LIST,
+            ("GET", ["users", "countries"]) if !state.options.plaspy.no_countries => op::COUNTRIES_LIST,
             ("GET", ["users", "timeZones"]) => op::TIME_ZONES_LIST,
             ("GET", ["users"]) => op::USERS_LIST,
             ("POST", ["users"]) => op::USERS_CREATE,

@@ -63,6 +63,13 @@ fn view(state: &State, user: &Value) -> Value {
             shown["country"] = json!(name);
         }
     }
+    if state.options.plaspy.group_shown_otherwise {
+        let (written, otherwise) = if state.options.plaspy.group_by_id { ("id", "name") } else { ("name", "id") };
+        let group = state.groups.iter().find(|group| Some(&group[written]) == user.get("group"));
+        if let Some(group) = group {
+            shown["group"] = group[otherwise].clone();
+        }
+    }
     shown
 }
 
@@ -80,6 +87,9 @@ pub fn create(state: &mut State, request: &Request) -> Result<Response, Refusal>
     let body = request.object()?;
     SCHEMA.whole(&body)?;
     check(state, &body, "")?;
+    if state.options.plaspy.strict_group && body.get("group") == Some(&json!("")) {
+        return Err(Refusal::new(400, "Group not found"));
+    }
     let user = make(state, body);
     let shown = view(state, &user);
     state.users.put(user);

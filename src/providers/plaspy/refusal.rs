@@ -1,0 +1,136 @@
+//! What Plaspy's refusals mean, by body and words; no call is made here.
+
+use serde_json::Value;
+
+use crate::plan::Subject;
+use crate::providers::error::{ErrorKind, ProviderError};
+use crate::providers::http::Answer;
+use crate::providers::shape;
+
+/// The JSON of `answer` if its status and its body both say success: which status goes with `success: false` is not
+/// documented, so the body wins.
+///
+/// Errors: what the refusal means.
+pub fn judge(answer: &Answer) -> Result<Value, ProviderError> {
+    let json = answer.json_or_null();
+    let denied = json.get("success") == Some(&Value::Bool(false));
+    match answer.status {
+        204 => Ok(Value::Null),
+        200..300 if !denied && json.is_null() => answer.json(),
+        200..300 if !denied => Ok(json),
+        status => Err(refusal(answer, meaning(status, denied, words(&json)), words(&json))),
+    }
+}
+
+/// The same for a change of a user: not found may be what it names, its group or devices, and that is a fault of the manifest.
+///
+/// Errors: as of [`judge`]; `NotFound` only where the user himself is meant.
+pub fn judge_change(subject: Subject, answer: &Answer) -> Result<Value, ProviderError> {
+    judge(answer).map_err(|mut error| {
+        let words = words(&answer.json_or_null()).to_ascii_lowercase();
+        if subject == Subject::User && error.kind == ErrorKind::NotFound && !is_about_user(answer.status, &words) {
+            error.kind = ErrorKind::Invalid;
+        }
+        error
+    })
+}
+
+/// "User not found" in any dress, or a 404 that speaks of no group and no device (`rest_api`: "Group not found").
+fn is_about_user(status: u16, words: &str) -> bool {
+    let part = words.contains("group") || words.contains("device");
+    words.contains("user not found") || (!part && (status == 404 || words.contains("user")))
+}
+
+/// Whether a refusal may be about the token: its words are those of a call without one, or of one without the right
+/// (`rest_api`: "Unauthorized access").
+pub fn may_be_token(answer: &Answer) -> bool {
+    let json = answer.json_or_null();
+    let denied = json.get("success") == Some(&Value::Bool(false)) && answer.status != 403;
+    denied && words(&json).to_ascii_lowercase().contains("unauthorized")
+}
+
+fn words(json: &Value) -> &str {
+    json.get("error").and_then(Value::as_str).unwrap_or_default()
+}
+
+fn refusal(answer: &Answer, meaning: Option<ErrorKind>, words: &str) -> ProviderError {
+    let error = shape::refusal(answer, words);
+    match meaning {
+        Some(kind) => ProviderError::refused(kind, error.message),
+        None => error,
+    }
+}
+
+/// What a refusal means by its words, matched loosely; `None` where the status alone speaks. The words are those of
+/// `rest_api` and guesses beside them; a limit of the plan ("User limit reached") is no limit of calls.
+fn meaning(status: u16, denied: bool, words: &str) -> Option<ErrorKind> {
+    if !denied || matches!(status, 401 | 403 | 409) {
+        return None;
+    }
+    let words = words.to_ascii_lowercase();
+    let has = |signs: &[&str]| signs.iter().any(|sign| words.contains(sign));
+    Some(if has(&["authentication", "invalid token", "token expired", "expired token"]) {
+        ErrorKind::Unauthenticated
+    } else if has(&["unauthorized"]) {
+        ErrorKind::PermissionDenied
+    } else if has(&["not found", "not exist", "n't exist"]) {
+        ErrorKind::NotFound
+    } else if shape::says_taken(&words) {
+        ErrorKind::Conflict
+    } else if has(&["too many"]) || (has(&["limit"]) && has(&["request", "rate", "usage", "api", "daily"])) {
+        ErrorKind::RateLimited
+    } else if status < 300 {
+        ErrorKind::Invalid
+    } else {
+        return None;
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+    use serde_json::json;
+
+    #[rstest]
+    #[case::token(200, "Authentication failed. Invalid token.", Some(ErrorKind::Unauthenticated))]
+    #[case::no_right(200, "Unauthorized access", Some(ErrorKind::PermissionDenied))]
+    #[case::no_right_by_status(403, "Unauthorized access", None)]
+    #[case::gone(200, "User not found.", Some(ErrorKind::NotFound))]
+    #[case::gone_as_400(400, "user NOT FOUND", Some(ErrorKind::NotFound))]
+    #[case::no_such(200, "The user does not exist", Some(ErrorKind::NotFound))]
+    #[case::taken(200, "Email already exists.", Some(ErrorKind::Conflict))]
+    #[case::taken_as_500(500, "Duplicate email", Some(ErrorKind::Conflict))]
+    #[case::too_fast(200, "Too many requests", Some(ErrorKind::RateLimited))]
+    #[case::used_up(200, "Daily limit reached", Some(ErrorKind::RateLimited))]
+    #[case::plan_is_full(200, "User limit reached", Some(ErrorKind::Invalid))]
+    #[case::bad(200, "Invalid email address.", Some(ErrorKind::Invalid))]
+    #[case::broken(500, "Something went wrong", None)]
+    fn a_refusal_means_what_its_words_say(
+        #[case] status: u16,
+        #[case] words: &str,
+        #[case] expected: Option<ErrorKind>,
+    ) {
+        assert_eq!(meaning(status, true, words), expected);
+    }
+
+    #[rstest]
+    #[case::user(404, "User not found.", ErrorKind::NotFound)]
+    #[case::user_as_200(200, "The user does not exist", ErrorKind::NotFound)]
+    #[case::nothing_said(404, "", ErrorKind::NotFound)]
+    #[case::group(400, "Group not found", ErrorKind::Invalid)]
+    #[case::group_as_200(200, "Group not found", ErrorKind::Invalid)]
+    #[case::group_as_404(404, "Group not found", ErrorKind::Invalid)]
+    #[case::group_of_the_user(404, "The user's group was not found", ErrorKind::Invalid)]
+    #[case::device(200, "Device not found", ErrorKind::Invalid)]
+    fn what_a_change_names_and_is_not_there_is_not_the_user(
+        #[case] status: u16,
+        #[case] words: &str,
+        #[case] expected: ErrorKind,
+    ) {
+        let body = json!({"success": false, "error": words}).to_string();
+        let answer = Answer::new(status, body.as_bytes(), "PATCH https://group.example.com/api/users/1 answered");
+        assert_eq!(judge_change(Subject::User, &answer).unwrap_err().kind, expected);
+        assert_ne!(judge_change(Subject::Group, &answer).unwrap_err().kind, ErrorKind::Invalid);
+    }
+}

@@ -1,0 +1,142 @@
+//! What Amani's documents leave open, each way it may be meant.
+
+use k8s_openapi::api::core::v1::Secret;
+use rstest::rstest;
+use serde_json::{Value, json};
+use usher::api::PlatformUser;
+use usher_sandbox::vendors::{AmaniPaging, Fault, FaultKind, Options, Vendor};
+
+use crate::contract::{PASSWORD, message};
+use crate::scene::{Scene, merge};
+
+fn ada(further: Value) -> Value {
+    let mut spec = json!({"email": "ada@example.com", "phone": "1", "passwordSecretRef": {"name": "login"}});
+    merge(&mut spec, further);
+    spec
+}
+
+async fn amani(change: impl FnOnce(&mut Options), settings: Value) -> Scene {
+    let mut options = Options::default();
+    change(&mut options);
+    let scene = Scene::with(Vendor::Amani, options, json!({"provider": {"amani": settings}})).await;
+    scene.secret("login", &json!({"password": PASSWORD})).await;
+    scene
+}
+
+#[tokio::test]
+async fn a_user_who_shall_not_be_active_is_blocked_right_after_he_is_made() {
+    let scene = amani(|_| {}, json!({})).await;
+    scene.user("ada", ada(json!({"active": false}))).await;
+    scene.user_ready("ada").await;
+    assert_eq!(scene.vendor.user("ada@example.com").unwrap()["is_active"], false);
+    let writes: Vec<_> = scene.vendor.writes().iter().map(|call| call.operation).collect();
+    assert_eq!(writes, ["users.create", "users.update"]);
+    assert_eq!(scene.vendor.violations(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_block_that_failed_after_the_create_is_made_up_for() {
+    let scene = amani(|_| {}, json!({})).await;
+    scene.vendor.fault(Fault::once("users.update", FaultKind::LostBeforeCommit));
+    scene.user("ada", ada(json!({"active": false}))).await;
+    scene.user_ready("ada").await;
+    assert_eq!(scene.vendor.user("ada@example.com").unwrap()["is_active"], false);
+    assert_eq!(scene.vendor.count("users.create"), 1);
+}
+
+async fn insisting() -> Scene {
+    amani(|options| options.amani.patch_requires_credentials = true, json!({"patchRequiresCredentials": true})).await
+}
+
+#[tokio::test]
+async fn an_amani_that_insists_on_credentials_gets_them_with_every_change() {
+    let scene = insisting().await;
+    scene.user("ada", ada(json!({"active": false}))).await;
+    scene.user_ready("ada").await;
+    scene.user("ada", ada(json!({"active": true, "phone": "2"}))).await;
+    scene.user_ready("ada").await;
+    let account = scene.vendor.user("ada@example.com").unwrap();
+    assert_eq!((&account["phone"], &account["is_active"]), (&json!("2"), &json!(true)));
+    scene.vendor.edit_user("ada@example.com", json!({"password": "Fake-Other-Passw0rd", "phone": "9"}));
+    scene.sweep("1").await;
+    scene.vendor_until("the repair", |vendor| vendor.user("ada@example.com").unwrap()["phone"] == "2").await;
+    assert_eq!(scene.vendor.user("ada@example.com").unwrap()["password"], PASSWORD);
+    scene.delete::<PlatformUser>("ada").await;
+    scene.until_gone::<PlatformUser>("ada").await;
+    assert_eq!(scene.vendor.user("ada@example.com").unwrap()["is_active"], false);
+    assert_eq!(scene.vendor.violations(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_insisting_amani_whose_secret_is_gone_blocks_the_removal_and_names_the_secret() {
+    let scene = insisting().await;
+    scene.user("ada", ada(json!({}))).await;
+    scene.user_ready("ada").await;
+    scene.delete::<Secret>("login").await;
+    scene.user("ada", ada(json!({"phone": "2"}))).await;
+    scene.user_says("ada", "WaitingForSecret").await;
+    scene.delete::<PlatformUser>("ada").await;
+    let user = scene.user_says("ada", "DeletionBlocked").await;
+    assert!(message(&user).contains("Secret"), "{}", message(&user));
+    scene.secret("login", &json!({"password": PASSWORD})).await;
+    scene.until_gone::<PlatformUser>("ada").await;
+    assert_eq!(scene.vendor.user("ada@example.com").unwrap()["is_active"], false);
+}
+
+#[rstest]
+#[case::no_such_method(405)]
+#[case::no_such_page(404)]
+#[tokio::test]
+async fn an_amani_that_shows_no_user_is_served_by_what_was_sent(#[case] status: u16) {
+    let change = |options: &mut Options| {
+        options.amani.listing = false;
+        options.amani.reading_refused = Some(status);
+    };
+    let scene = amani(change, json!({})).await;
+    scene.user("ada", ada(json!({"active": true, "groups": [{"externalName": "Reviewer"}]}))).await;
+    scene.user_says("ada", "Synced").await;
+    scene.sweep("1").await;
+    let user = scene.user_says("ada", "Created").await;
+    assert!(message(&user).contains("no way to check"), "{}", message(&user));
+    scene.vendor.clear_calls();
+    let change = json!({"email": "ada.l@example.com", "active": true, "phone": "2", "groups": [{"externalName": "Dispatchers"}]});
+    scene.user("ada", ada(change)).await;
+    scene.user_says("ada", "Created").await;
+    scene.sweep("2").await;
+    scene.compare_user("ada").await;
+    let bodies: Vec<_> = scene.vendor.writes().into_iter().filter_map(|call| call.body).collect();
+    assert_eq!(bodies, [json!({"email": "ada.l@example.com", "phone": "2", "groups": [5]})]);
+    scene.delete::<PlatformUser>("ada").await;
+    scene.until_gone::<PlatformUser>("ada").await;
+    assert_eq!(scene.vendor.user("ada.l@example.com").unwrap()["is_active"], false);
+    assert_eq!(scene.vendor.violations(), Vec::<String>::new());
+}
+
+#[rstest]
+#[tokio::test]
+async fn an_amani_is_swept_however_its_pages_name_the_next_one(
+    #[values(AmaniPaging::Number, AmaniPaging::Offset, AmaniPaging::Cursor)] paging: AmaniPaging,
+) {
+    let change = |options: &mut Options| {
+        options.amani.page_size = Some(2);
+        options.amani.paging = paging;
+    };
+    let scene = amani(change, json!({})).await;
+    for name in ["dora", "eve", "finn", "gus"] {
+        scene.vendor.put_user(json!({"email": format!("{name}@example.com")}));
+    }
+    scene.user("ada", ada(json!({}))).await;
+    scene.user_ready("ada").await;
+    scene.vendor.edit_user("ada@example.com", json!({"phone": "9"}));
+    scene.sweep("1").await;
+    scene.vendor_until("the repair", |vendor| vendor.user("ada@example.com").unwrap()["phone"] == "1").await;
+    scene.credential_says("Synced").await;
+    assert_eq!(scene.vendor.violations(), Vec::<String>::new());
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_login_is_tried_with_a_slash_where_it_is_not_served_without(#[values(301, 307, 404, 405)] status: u16) {
+    let scene = amani(|options| options.amani.bare_login_refused = Some(status), json!({})).await;
+    scene.credential_says("Synced").await;
+}
