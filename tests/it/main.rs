@@ -20,6 +20,7 @@ mod modes;
 mod ownership;
 mod permissions;
 mod plan;
+mod plan_files;
 mod process;
 mod removal;
 mod rivals;

@@ -78,7 +78,6 @@ pub fn read(paths: &[PathBuf]) -> Result<Unplaced, Error> {
             }
         }
     }
-    read.each_once()?;
     Ok(Unplaced(read))
 }
 
@@ -87,13 +86,28 @@ pub struct Unplaced(Read);
 
 impl Unplaced {
     /// Puts documents that name no namespace into `namespace`.
-    pub fn within(self, namespace: &str) -> Read {
+    ///
+    /// Errors: two documents are about one object.
+    pub fn within(self, namespace: &str) -> Result<Read, Error> {
         let Read { mut documents, skipped } = self.0;
         documents.users.iter_mut().for_each(|user| place(user, namespace));
         documents.groups.iter_mut().for_each(|group| place(group, namespace));
         documents.credentials.iter_mut().for_each(|credential| place(credential, namespace));
-        Read { documents, skipped }
+        each_once(&documents)?;
+        Ok(Read { documents, skipped })
     }
+}
+
+/// Errors: two documents with one kind, namespace and name.
+fn each_once(documents: &Documents) -> Result<(), Error> {
+    fn named<K: Resource<DynamicType = ()>>(object: &K) -> String {
+        let namespace = object.namespace().map(|namespace| format!("{namespace}/")).unwrap_or_default();
+        format!("{} {namespace}{}", K::kind(&()), object.name_any())
+    }
+    let Documents { users, groups, credentials } = documents;
+    let mut names = users.iter().map(named).chain(groups.iter().map(named)).chain(credentials.iter().map(named));
+    let mut seen = BTreeSet::new();
+    names.find(|name| !seen.insert(name.clone())).map_or(Ok(()), |name| Err(Error::Twice(name)))
 }
 
 fn place<K: Resource>(object: &mut K, namespace: &str) {
@@ -162,43 +176,44 @@ impl Read {
         }
         Ok(())
     }
-
-    /// Errors: two documents with one kind, namespace and name.
-    fn each_once(&self) -> Result<(), Error> {
-        let keys = self.documents.keys();
-        let (users, groups, credentials) = (&self.documents.users, &self.documents.groups, &self.documents.credentials);
-        if keys.len() == users.len() + groups.len() + credentials.len() {
-            return Ok(());
-        }
-        let mut seen = BTreeSet::new();
-        let names = users.iter().map(|one| ("PlatformUser", one.namespace(), one.name_any()));
-        let names = names.chain(groups.iter().map(|one| ("PlatformGroup", one.namespace(), one.name_any())));
-        let names = names.chain(credentials.iter().map(|one| ("ProviderCredential", one.namespace(), one.name_any())));
-        let twice = { names }.find(|name| !seen.insert(name.clone()));
-        twice.map_or(Ok(()), |(kind, _, name)| Err(Error::Twice(format!("{kind} {name}"))))
-    }
 }
 
 /// A document as its kind.
 fn typed<K: DeserializeOwned + Serialize>(path: &Path, document: &Value) -> Result<K, Error> {
-    let name = document["metadata"]["name"].as_str().unwrap_or_default();
-    let object = format!("{} {name}", document["kind"].as_str().unwrap_or_default());
-    let wrong = |field: String, reason: String| Error::Document {
-        path: path.to_owned(),
-        object: object.clone(),
-        field,
-        reason,
-    };
-    if name.is_empty() {
-        return Err(wrong("metadata.name".into(), "is missing".into()));
-    }
+    is_named(path, document)?;
     let typed: K = serde_path_to_error::deserialize(document)
-        .map_err(|error| wrong(error.path().to_string(), error.inner().to_string()))?;
-    let known = serde_json::to_value(&typed).map_err(|error| wrong("spec".into(), error.to_string()))?;
+        .map_err(|error| wrong(path, document, error.path().to_string(), error.inner().to_string()))?;
+    let known = serde_json::to_value(&typed).map_err(|error| wrong(path, document, "spec", error.to_string()))?;
     match unknown(&document["spec"], &known["spec"], "spec") {
-        Some(field) => Err(wrong(field, "there is no such field".into())),
+        Some(field) => Err(wrong(path, document, field, "there is no such field")),
         None => Ok(typed),
     }
+}
+
+/// Errors: it has no name, or name or namespace cannot be one.
+fn is_named(path: &Path, document: &Value) -> Result<(), Error> {
+    let fits = |name: &str| {
+        let letters = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
+        !name.is_empty() && name.bytes().all(letters)
+    };
+    for (field, needed) in [("name", true), ("namespace", false)] {
+        match &document["metadata"][field] {
+            Value::Null if needed => return Err(wrong(path, document, format!("metadata.{field}"), "is missing")),
+            Value::Null => {}
+            Value::String(name) if fits(name) => {}
+            _ => {
+                let help = "is no name: use lower-case letters, digits, - and .";
+                return Err(wrong(path, document, format!("metadata.{field}"), help));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn wrong(path: &Path, document: &Value, field: impl Into<String>, reason: impl Into<String>) -> Error {
+    let part = |part: &Value| part.as_str().unwrap_or_default().to_owned();
+    let object = format!("{} {}", part(&document["kind"]), part(&document["metadata"]["name"]));
+    Error::Document { path: path.to_owned(), object, field: field.into(), reason: reason.into() }
 }
 
 /// A field that was written but is none.
@@ -223,8 +238,7 @@ mod tests {
     fn taken(text: &str) -> Result<Read, String> {
         let mut read = Read::default();
         read.take(Path::new("people.yaml"), text).map_err(|error| error.to_string())?;
-        read.each_once().map_err(|error| error.to_string())?;
-        Ok(Unplaced(read).within("identity"))
+        Unplaced(read).within("identity").map_err(|error| error.to_string())
     }
 
     fn user(further: &str) -> String {
@@ -235,8 +249,8 @@ mod tests {
 
     #[test]
     fn other_kinds_are_skipped_with_a_note_and_namespaces_filled_in() {
-        let read = taken(&format!("{}---\nkind: Secret\napiVersion: v1\n---\n# nothing\n", user(""))).unwrap();
-        assert_eq!(read.skipped, ["people.yaml: skipped Secret"]);
+        let read = taken(&format!("{}---\nkind: Service\napiVersion: v1\n---\n# nothing\n", user(""))).unwrap();
+        assert_eq!(read.skipped, ["people.yaml: skipped Service"]);
         assert_eq!(read.documents.users[0].namespace().as_deref(), Some("identity"));
     }
 
@@ -257,10 +271,22 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_cannot_be_one_is_refused() {
+        for name in ["Ada", "a/b", "a?dryRun=", "'a b'", "1.5", "''"] {
+            let said = taken(&user("").replace("name: ada", &format!("name: {name}"))).unwrap_err();
+            assert!(said.contains("metadata.name: is no name"), "{name}: {said}");
+        }
+        let said = taken(&user("").replace("name: ada", "generateName: ada")).unwrap_err();
+        assert!(said.contains("metadata.name: is missing"), "{said}");
+    }
+
+    #[test]
     fn lists_are_opened_and_doubles_refused() {
         let one = user("").replace('\n', "\n  ");
         let list = format!("apiVersion: v1\nkind: List\nitems:\n- {one}");
         assert_eq!(taken(&list).unwrap().documents.users.len(), 1);
-        assert!(taken(&format!("{}---\n{}", user(""), user(""))).unwrap_err().contains("twice"));
+        let placed = user("").replace("name: ada", "name: ada, namespace: identity");
+        let said = taken(&format!("{}---\n{placed}", user(""))).unwrap_err();
+        assert!(said.starts_with("PlatformUser identity/ada is there twice"), "{said}");
     }
 }
