@@ -19,6 +19,7 @@ use super::make::Making;
 use super::managed::Managed;
 use super::password::DigestKey;
 use super::requeue::Backoff;
+use super::vault::Vault;
 use crate::api::user::Mode;
 use crate::api::{ObjectKey, PlatformGroup, PlatformUser, ProviderCredential, Reason, Vendor};
 use crate::providers::Observer;
@@ -70,6 +71,8 @@ pub struct Context {
     pub credentials: Shelf<ProviderCredential>,
     /// Metadata of all Secrets.
     pub secrets: Store<PartialObjectMeta<Secret>>,
+    /// What is in them.
+    pub vault: Arc<dyn Vault>,
     /// Metadata of all namespaces.
     pub namespaces: Store<PartialObjectMeta<Namespace>>,
     /// The brake on removals.

@@ -123,7 +123,7 @@ pub(super) async fn attempt(
         }
         _ => {}
     }
-    let Some(secret) = context.api::<Secret>(&namespace).get_opt(name).await? else {
+    let Some(secret) = context.vault.read(&namespace, name).await? else {
         return Ok(without_secret(credential, before, &namespace));
     };
     if let Some(Link::Up(connection)) = &before

@@ -29,6 +29,7 @@ mod salvage;
 mod secret;
 mod sweep;
 mod user;
+mod vault;
 mod watch;
 
 use std::convert::Infallible;
@@ -81,6 +82,7 @@ pub async fn run(
         groups: Shelf::new(groups),
         credentials: Shelf::new(credentials),
         secrets,
+        vault: Arc::new(client.clone()),
         namespaces,
         brake: Brake::default(),
         making: Making::default(),

@@ -66,7 +66,7 @@ pub struct DigestKey {
 pub async fn resolve(context: &Context, user: &PlatformUser, known: Option<&str>) -> Result<Password, Stop> {
     let Some(reference) = &user.spec.password_secret_ref else { return Ok(Password::Unmanaged) };
     let namespace = user.namespace().unwrap_or_default();
-    let entry = reference.key.as_deref().unwrap_or("password");
+    let entry = reference.entry();
     let missing = |what: &str| {
         let name = &reference.name;
         let message = format!(
@@ -76,7 +76,8 @@ pub async fn resolve(context: &Context, user: &PlatformUser, known: Option<&str>
     };
     let Some(seen) = context.secret(&namespace, &reference.name) else { return missing("is not there") };
     let key = digest_key(context).await?;
-    if let (None, Some(known)) = (key, known) {
+    let is_changed = context.vault.is_changed(&namespace, &reference.name, entry);
+    if let (None, Some(known), false) = (key, known, is_changed) {
         return Ok(Password::Sent(known.to_owned()));
     }
     let stamp = |uid: Option<String>, version: Option<String>| {
@@ -88,7 +89,7 @@ pub async fn resolve(context: &Context, user: &PlatformUser, known: Option<&str>
     if same_stamp && same_key {
         return Ok(Password::Sent(known.unwrap_or_default().to_owned()));
     }
-    let Some(secret) = context.api::<Secret>(&namespace).get_opt(&reference.name).await? else {
+    let Some(secret) = context.vault.read(&namespace, &reference.name).await? else {
         return missing("is not there");
     };
     if let Some(verdict) = wrong_type(&secret, "spec.passwordSecretRef") {

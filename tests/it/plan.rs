@@ -85,7 +85,7 @@ async fn pending_user(scene: &Scene) -> Value {
 }
 
 /// The vendor's operations that calls stand for; adopt and bind write to the object alone.
-fn operations(plural: &str, calls: &Value) -> Vec<String> {
+pub fn operations(plural: &str, calls: &Value) -> Vec<String> {
     let operation = |call: &Value| match call["operation"].as_str().unwrap() {
         "adopt" | "bind" => None,
         "grant" => Some("apps.write".to_owned()),
@@ -94,7 +94,8 @@ fn operations(plural: &str, calls: &Value) -> Vec<String> {
     calls.as_array().unwrap().iter().filter_map(operation).collect()
 }
 
-fn written(scene: &Scene) -> Vec<String> {
+/// The writes that the vendor saw.
+pub fn written(scene: &Scene) -> Vec<String> {
     scene.vendor.writes().iter().map(|call| call.operation.to_owned()).collect()
 }
 

@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use k8s_openapi::api::core::v1::Secret;
 use kube::{Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::api::names::API_GROUP;
-use crate::controller::preview::Documents;
+use crate::controller::preview::{Documents, SecretDocument};
 
 /// Endings of files that are read from a folder.
 const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
@@ -54,7 +55,7 @@ pub enum Error {
 /// What was read.
 #[derive(Debug, Default)]
 pub struct Read {
-    /// Documents of our kinds.
+    /// Documents of our kinds, Secrets and namespaces.
     pub documents: Documents,
     /// A note for every file with documents of other kinds.
     pub skipped: Vec<String>,
@@ -93,6 +94,7 @@ impl Unplaced {
         documents.users.iter_mut().for_each(|user| place(user, namespace));
         documents.groups.iter_mut().for_each(|group| place(group, namespace));
         documents.credentials.iter_mut().for_each(|credential| place(credential, namespace));
+        documents.secrets.iter_mut().for_each(|SecretDocument(secret)| place(secret, namespace));
         each_once(&documents)?;
         Ok(Read { documents, skipped })
     }
@@ -104,8 +106,10 @@ fn each_once(documents: &Documents) -> Result<(), Error> {
         let namespace = object.namespace().map(|namespace| format!("{namespace}/")).unwrap_or_default();
         format!("{} {namespace}{}", K::kind(&()), object.name_any())
     }
-    let Documents { users, groups, credentials } = documents;
-    let mut names = users.iter().map(named).chain(groups.iter().map(named)).chain(credentials.iter().map(named));
+    let Documents { users, groups, credentials, secrets, namespaces } = documents;
+    let names = users.iter().map(named).chain(groups.iter().map(named)).chain(credentials.iter().map(named));
+    let names = names.chain(secrets.iter().map(|SecretDocument(secret)| named(secret)));
+    let mut names = names.chain(namespaces.iter().map(named));
     let mut seen = BTreeSet::new();
     names.find(|name| !seen.insert(name.clone())).map_or(Ok(()), |name| Err(Error::Twice(name)))
 }
@@ -167,6 +171,8 @@ impl Read {
             (Some(API_GROUP), "PlatformUser") => self.documents.users.push(typed(path, document)?),
             (Some(API_GROUP), "PlatformGroup") => self.documents.groups.push(typed(path, document)?),
             (Some(API_GROUP), "ProviderCredential") => self.documents.credentials.push(typed(path, document)?),
+            (None, "Secret") => self.documents.secrets.push(secret(path, document)?),
+            (None, "Namespace") => self.documents.namespaces.push(plain(path, document)?),
             (None, "List") => {
                 for item in document["items"].as_array().into_iter().flatten() {
                     self.take_one(path, item, others)?;
@@ -178,16 +184,31 @@ impl Read {
     }
 }
 
-/// A document as its kind.
+/// A document of one of our kinds.
 fn typed<K: DeserializeOwned + Serialize>(path: &Path, document: &Value) -> Result<K, Error> {
-    is_named(path, document)?;
-    let typed: K = serde_path_to_error::deserialize(document)
-        .map_err(|error| wrong(path, document, error.path().to_string(), error.inner().to_string()))?;
+    let typed: K = plain(path, document)?;
     let known = serde_json::to_value(&typed).map_err(|error| wrong(path, document, "spec", error.to_string()))?;
     match unknown(&document["spec"], &known["spec"], "spec") {
         Some(field) => Err(wrong(path, document, field, "there is no such field")),
         None => Ok(typed),
     }
+}
+
+/// A document of any kind that holds no secrets.
+fn plain<K: DeserializeOwned>(path: &Path, document: &Value) -> Result<K, Error> {
+    is_named(path, document)?;
+    serde_path_to_error::deserialize(document)
+        .map_err(|error| wrong(path, document, error.path().to_string(), error.inner().to_string()))
+}
+
+/// A Secret. What is wrong with it is said without the parser's words, which would quote a value.
+fn secret(path: &Path, document: &Value) -> Result<SecretDocument, Error> {
+    is_named(path, document)?;
+    let secret: Result<Secret, _> = serde_path_to_error::deserialize(document);
+    secret.map(SecretDocument).map_err(|error| {
+        let help = "has no such form in a Secret: data takes base64, stringData takes text in quotes";
+        wrong(path, document, error.path().to_string(), help)
+    })
 }
 
 /// Errors: it has no name, or name or namespace cannot be one.
@@ -268,6 +289,23 @@ mod tests {
     fn a_parse_error_quotes_no_value() {
         let said = taken("kind: Secret\nstringData: {password: Fake-Passw0rd, [}\n").unwrap_err();
         assert!(!said.contains("Fake-Passw0rd"), "{said}");
+    }
+
+    #[test]
+    fn secrets_are_taken_and_never_shown() {
+        let secret = |entries: &str| format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: login}}\n{entries}\n");
+        let read = taken(&secret("stringData: {password: Fake-Passw0rd}")).unwrap();
+        assert_eq!(format!("{read:?}").matches("Fake-Passw0rd").count(), 0, "{read:?}");
+        assert!(format!("{read:?}").contains("Secret identity/login"), "{read:?}");
+        for (entries, field) in [
+            ("stringData: {password: 4711471147}", "stringData.password"),
+            ("data: {password: Fake-Passw0rd}", "data.password"),
+            ("data: Fake-Passw0rd", "data"),
+        ] {
+            let said = taken(&secret(entries)).unwrap_err();
+            assert!(said.starts_with(&format!("people.yaml, Secret login: {field}: has no such form")), "{said}");
+            assert!(!said.contains("Passw0rd") && !said.contains("4711"), "{said}");
+        }
     }
 
     #[test]

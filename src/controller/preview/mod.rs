@@ -1,6 +1,7 @@
 //! What Enforce would do, for objects in the cluster or not applied yet: the reconciles' own path up to the first write, in
 //! mode Plan. It decides nothing itself and writes nothing.
 
+mod given;
 mod item;
 mod laid;
 mod overlay;
@@ -18,6 +19,7 @@ use kube::runtime::watcher::Event;
 use kube::{Client, ResourceExt};
 use tokio::sync::{OnceCell, mpsc};
 
+pub use given::SecretDocument;
 pub use item::{Item, Outcome};
 pub(super) use item::{mode, not_for_real, release, removal};
 pub use overlay::{Documents, Scope};
@@ -95,11 +97,12 @@ pub async fn preview(
 ) -> Result<Outlook, Error> {
     let wanted = documents.keys();
     let listed = overlay::list(&client, documents, scope).await?;
+    let touched = listed.touched();
     let shown = |key: &ObjectKey| match scope {
-        Scope::Documents => wanted.contains(key),
+        Scope::Documents => wanted.contains(key) || touched.contains(key),
         Scope::Cluster(namespace) => namespace.as_ref().is_none_or(|namespace| *namespace == key.namespace),
     };
-    let notes = note(&listed.told.untold).into_iter().collect();
+    let notes = note(&listed.told.untold).into_iter().chain(listed.told.notes.clone()).collect();
     let mut items: Vec<Item> = listed.told.blocked.iter().filter(|item| shown(&item.key)).cloned().collect();
     let blocked: BTreeSet<ObjectKey> = items.iter().map(|item| item.key.clone()).collect();
     let shown = |key: &ObjectKey| shown(key) && !blocked.contains(key);
@@ -154,6 +157,7 @@ impl Stage {
             groups: Shelf::new(groups),
             credentials: Shelf::new(filled(listed.credentials).0),
             secrets: filled(listed.secrets).0,
+            vault: Arc::new(listed.given),
             namespaces: filled(listed.namespaces).0,
             brake: Brake::default(),
             making: Making::default(),

@@ -14,6 +14,8 @@ use serde::de::DeserializeOwned;
 use super::super::credential;
 use super::super::managed::Managed;
 use super::super::salvage::Stored;
+use super::super::vault::Vault;
+use super::given::{self, Given, SecretDocument};
 use super::item::Item;
 use super::laid::{Draft, Laid};
 use super::trial::{self, Answer};
@@ -32,12 +34,16 @@ pub struct Documents {
     pub groups: Vec<PlatformGroup>,
     /// Credentials.
     pub credentials: Vec<ProviderCredential>,
+    /// Secrets, for passwords and logins.
+    pub secrets: Vec<SecretDocument>,
+    /// Namespaces, for their labels.
+    pub namespaces: Vec<Namespace>,
 }
 
 /// What is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// The documents' objects.
+    /// The documents' objects, and those whose Secrets they change.
     Documents,
     /// All objects, or those of one namespace.
     Cluster(Option<String>),
@@ -55,7 +61,8 @@ impl Documents {
     fn places(&self) -> BTreeSet<String> {
         let users = self.users.iter().map(Managed::credential_key);
         let groups = self.groups.iter().map(Managed::credential_key);
-        users.chain(groups).chain(self.keys()).map(|key| key.namespace).collect()
+        let ours = users.chain(groups).chain(self.keys()).map(|key| key.namespace);
+        ours.chain(self.secrets.iter().filter_map(|SecretDocument(secret)| secret.namespace())).collect()
     }
 }
 
@@ -65,6 +72,7 @@ pub struct Listed {
     pub groups: Vec<PlatformGroup>,
     pub credentials: Vec<ProviderCredential>,
     pub secrets: Vec<PartialObjectMeta<Secret>>,
+    pub given: Given,
     /// For the labels; empty to who may not list them.
     pub namespaces: Vec<PartialObjectMeta<Namespace>>,
     pub told: Told,
@@ -77,6 +85,23 @@ pub struct Told {
     pub blocked: Vec<Item>,
     /// Why the API server could not be asked about some documents.
     pub untold: BTreeSet<String>,
+    /// What else a person has to know.
+    pub notes: Vec<String>,
+}
+
+impl Listed {
+    /// Keys of the objects that name a Secret which the documents make or change.
+    pub fn touched(&self) -> BTreeSet<ObjectKey> {
+        let users = self.users.iter().filter(|user| {
+            let entry = user.spec.password_secret_ref.as_ref().map(|reference| (&reference.name, reference.entry()));
+            let namespace = user.namespace().unwrap_or_default();
+            entry.is_some_and(|(name, entry)| self.given.is_changed(&namespace, name, entry))
+        });
+        let credentials = self.credentials.iter().filter(|credential| {
+            self.given.has(&credential.namespace().unwrap_or_default(), &credential.spec.secret_ref.name)
+        });
+        users.map(Managed::key).chain(credentials.map(credential::key)).collect()
+    }
 }
 
 /// Lists all that matters and lays `documents` over it.
@@ -92,9 +117,11 @@ pub async fn list(client: &Client, documents: Documents, scope: &Scope) -> Resul
     let groups = objects(client, &namespaces, documents.groups, &mut told).await?;
     let credentials = objects(client, &namespaces, documents.credentials, &mut told).await?;
     let secrets = everywhere(client, &namespaces, metadata::<Secret>).await;
-    let secrets = secrets.map_err(|source| refused("secrets", source))?;
-    let namespaces = pages(Api::all(client.clone()), metadata::<Namespace>).await.unwrap_or_default();
-    Ok(Listed { users, groups, credentials, secrets, namespaces, told })
+    let mut secrets = secrets.map_err(|source| refused("secrets", source))?;
+    let given = Given::new(client, documents.secrets, &mut secrets, &mut told.notes).await?;
+    let mut namespaces = pages(Api::all(client.clone()), metadata::<Namespace>).await.unwrap_or_default();
+    given::lay_labels(documents.namespaces, &mut namespaces);
+    Ok(Listed { users, groups, credentials, secrets, given, namespaces, told })
 }
 
 fn refused(what: &'static str, source: kube::Error) -> Error {
