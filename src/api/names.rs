@@ -27,6 +27,8 @@ pub const MANAGER_IDENTITY: &str = "usher-identity";
 pub const MANAGER_REMOVALS: &str = "usher-removals";
 /// Field manager of everything else we write.
 pub const MANAGER: &str = "usher";
+/// Field manager of the dry runs of `usher plan`, which store nothing.
+pub const MANAGER_PLAN: &str = "usher-plan";
 
 /// Secret in usher's own namespace that holds the key of password digests.
 pub const DIGEST_KEY_SECRET: &str = "usher-password-digest";
@@ -48,7 +50,7 @@ pub enum Kind {
 impl Kind {
     /// The plural in lower case, as kubectl takes it.
     #[must_use]
-    pub fn plural(self) -> &'static str {
+    pub const fn plural(self) -> &'static str {
         match self {
             Self::User => "platformusers",
             Self::Group => "platformgroups",

@@ -128,6 +128,14 @@ pub struct PasswordSecretRef {
     pub key: Option<String>,
 }
 
+impl PasswordSecretRef {
+    /// The key in the Secret, written or not.
+    #[must_use]
+    pub fn entry(&self) -> &str {
+        self.key.as_deref().unwrap_or("password")
+    }
+}
+
 /// One group, by exactly one of three forms.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]

@@ -20,6 +20,7 @@ use super::managed::Managed;
 use super::password::DigestKey;
 use super::requeue::Backoff;
 use super::shelf::{Shelf, Tag};
+use super::vault::Vault;
 use crate::api::user::Mode;
 use crate::api::{ObjectKey, PlatformGroup, PlatformUser, ProviderCredential, Reason, Vendor};
 use crate::providers::Observer;
@@ -71,6 +72,8 @@ pub struct Context {
     pub credentials: Shelf<ProviderCredential>,
     /// Metadata of all Secrets.
     pub secrets: Store<PartialObjectMeta<Secret>>,
+    /// What is in them.
+    pub vault: Arc<dyn Vault>,
     /// Metadata of all namespaces.
     pub namespaces: Store<PartialObjectMeta<Namespace>>,
     /// The brake on removals.

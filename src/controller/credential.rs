@@ -132,7 +132,7 @@ pub(super) async fn attempt(
         (_, Some(Link::Down(down))) if down.stamp == stamp && down.is_fresh() => return Ok(Link::Down(down.clone())),
         _ => {}
     }
-    let Some(secret) = context.api::<Secret>(&namespace).get_opt(name).await? else {
+    let Some(secret) = context.vault.read(&namespace, name).await? else {
         return Ok(without_secret(credential, kept, &namespace));
     };
     let content = content(credential, &secret);

@@ -32,6 +32,7 @@ mod secret;
 mod shelf;
 mod sweep;
 mod user;
+mod vault;
 mod watch;
 
 use std::convert::Infallible;
@@ -87,6 +88,7 @@ pub async fn run(
         groups: Shelf::new(groups),
         credentials: Shelf::new(credentials),
         secrets,
+        vault: Arc::new(client.clone()),
         namespaces,
         brake: Brake::default(),
         making: Making::default(),

@@ -71,7 +71,8 @@ pub async fn resolve(context: &Context, user: &PlatformUser, known: Option<&str>
         return Ok(Password::Missing(missing(&namespace, reference, "is not there")));
     };
     let key = digest_key(context).await?;
-    if let (None, Some(known)) = (key, known) {
+    let is_changed = context.vault.is_changed(&namespace, &reference.name, reference.entry());
+    if let (None, Some(known), false) = (key, known, is_changed) {
         return Ok(Password::Sent(known.to_owned()));
     }
     let stamp = |uid: Option<String>, version: Option<String>| {
@@ -108,24 +109,20 @@ async fn read(
     namespace: &str,
     reference: &PasswordSecretRef,
 ) -> Result<Result<(Secret, SecretString), Verdict>, Stop> {
-    let Some(secret) = context.api::<Secret>(namespace).get_opt(&reference.name).await? else {
+    let Some(secret) = context.vault.read(namespace, &reference.name).await? else {
         return Ok(Err(missing(namespace, reference, "is not there")));
     };
     if let Some(verdict) = wrong_type(&secret, "spec.passwordSecretRef") {
         return Ok(Err(verdict));
     }
-    let entry = entry(reference);
+    let entry = reference.entry();
     let value = secret.data.as_ref().and_then(|data| data.get(entry)).and_then(text);
     let no_text = || missing(namespace, reference, &format!("has no text under the key {entry}"));
     Ok(value.map(|value| (secret, value)).ok_or_else(no_text))
 }
 
-fn entry(reference: &PasswordSecretRef) -> &str {
-    reference.key.as_deref().unwrap_or("password")
-}
-
 fn missing(namespace: &str, reference: &PasswordSecretRef, what: &str) -> Verdict {
-    let (name, entry) = (&reference.name, entry(reference));
+    let (name, entry) = (&reference.name, reference.entry());
     let message = format!(
         "spec.passwordSecretRef: Secret {namespace}/{name} {what}; create it: kubectl -n {namespace} create secret generic {name} --from-file={entry}=/dev/stdin"
     );

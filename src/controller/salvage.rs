@@ -73,8 +73,8 @@ impl<K: Resource<DynamicType = ()>> Resource for Stored<K> {
     }
 }
 
-/// Nobody but us may say that an object cannot be read.
-fn unmarked<K: Resource>(mut object: K) -> K {
+/// It without a mark that it cannot be read: nobody but us may say so.
+pub fn unmarked<K: Resource>(mut object: K) -> K {
     if object.meta().annotations.is_some() {
         object.annotations_mut().retain(|name, _| !MARKS.contains(&name.as_str()));
     }

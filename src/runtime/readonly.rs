@@ -1,5 +1,7 @@
-//! A Kubernetes client that reads: whatever else is asked of it is refused before it leaves the process.
+//! A Kubernetes client that changes nothing: reads pass, and so do trials, which the API server checks and does not store.
+//! Whatever else is asked of it is refused before it leaves the process.
 
+use http::Method;
 use kube::client::{Body, ClientBuilder};
 use kube::{Client, Config};
 use tower::BoxError;
@@ -7,40 +9,98 @@ use tower::filter::FilterLayer;
 
 /// A request that would have written.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("refused to {method} {path}: this command only reads, and sends nothing else to Kubernetes")]
+#[error("refused to {method} {path}: this command changes nothing, and sends nothing to Kubernetes that could")]
 pub struct Refused {
     method: String,
     path: String,
 }
 
-/// A client that lets nothing but reads through.
-///
-/// Errors: the configuration leads to no client.
-pub fn client(config: Config) -> kube::Result<Client> {
-    Ok(ClientBuilder::try_from(config)?.with_layer(&FilterLayer::new(only_reads)).build())
+/// The kinds whose objects may be tried: patched in a dry run.
+#[derive(Clone, Copy, Debug)]
+pub struct Trials {
+    /// Their API group.
+    pub group: &'static str,
+    /// Their plurals.
+    pub plurals: &'static [&'static str],
 }
 
-fn only_reads(request: http::Request<Body>) -> Result<http::Request<Body>, BoxError> {
-    if matches!(*request.method(), http::Method::GET | http::Method::HEAD) {
+/// A client that lets nothing but reads and `trials` through.
+///
+/// Errors: the configuration leads to no client.
+pub fn client(config: Config, trials: Trials) -> kube::Result<Client> {
+    let filter = FilterLayer::new(move |request| only_harmless(request, trials));
+    Ok(ClientBuilder::try_from(config)?.with_layer(&filter).build())
+}
+
+fn only_harmless(request: http::Request<Body>, trials: Trials) -> Result<http::Request<Body>, BoxError> {
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    if is_read || (*request.method() == Method::PATCH && trials.include(request.uri())) {
         return Ok(request);
     }
     Err(Refused { method: request.method().to_string(), path: request.uri().path().to_owned() }.into())
 }
 
+impl Trials {
+    /// Whether this is one object of these kinds, itself and no part of it, and a dry run.
+    fn include(self, uri: &http::Uri) -> bool {
+        let path: Vec<&str> = uri.path().split('/').collect();
+        let ["", "apis", group, _, "namespaces", _, plural, _] = path[..] else { return false };
+        group == self.group && self.plurals.contains(&plural) && is_dry(uri.query().unwrap_or_default())
+    }
+}
+
+/// Whether the API server is told once, and clearly, to store nothing.
+fn is_dry(query: &str) -> bool {
+    query.split('&').filter(|one| one.starts_with("dryRun")).eq(["dryRun=All"])
+}
+
 #[cfg(test)]
 mod tests {
+    use rstest::rstest;
+
     use super::*;
 
-    fn ask(method: &str) -> Result<http::Request<Body>, BoxError> {
-        only_reads(http::Request::builder().method(method).uri("/api/v1/secrets").body(Body::empty()).unwrap())
+    const TRIALS: Trials = Trials { group: "usher.dev", plurals: &["platformusers"] };
+    const ADA: &str = "/apis/usher.dev/v1alpha1/namespaces/identity/platformusers/ada";
+
+    fn ask(method: &str, uri: &str) -> Result<http::Request<Body>, BoxError> {
+        only_harmless(http::Request::builder().method(method).uri(uri).body(Body::empty()).unwrap(), TRIALS)
     }
 
     #[test]
     fn reads_pass_and_every_write_is_refused_with_a_clear_error() {
-        assert!(ask("GET").is_ok());
+        assert!(ask("GET", "/api/v1/secrets").is_ok());
         for method in ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"] {
-            let error = ask(method).unwrap_err().to_string();
+            let error = ask(method, "/api/v1/secrets").unwrap_err().to_string();
             assert!(error.starts_with(&format!("refused to {method} /api/v1/secrets")), "{error}");
         }
+    }
+
+    #[test]
+    fn a_dry_run_of_a_patch_passes() {
+        assert!(ask("PATCH", &format!("{ADA}?dryRun=All&force=true&fieldManager=usher-plan")).is_ok());
+        assert!(ask("PATCH", &format!("{ADA}?&fieldManager=usher-plan&dryRun=All")).is_ok());
+    }
+
+    #[rstest]
+    #[case::for_real("PATCH", "")]
+    #[case::empty("PATCH", "?dryRun=")]
+    #[case::unknown("PATCH", "?dryRun=None")]
+    #[case::twice("PATCH", "?dryRun=All&dryRun=")]
+    #[case::of_another_name("PATCH", "?xdryRun=All")]
+    #[case::in_the_fragment("PATCH", "#?dryRun=All")]
+    #[case::of_a_part("PATCH", "/status?dryRun=All")]
+    #[case::of_a_create("POST", "?dryRun=All")]
+    #[case::of_a_removal("DELETE", "?dryRun=All")]
+    fn any_other_patch_or_dry_run_is_refused(#[case] method: &str, #[case] rest: &str) {
+        assert!(ask(method, &format!("{ADA}{rest}")).is_err());
+    }
+
+    #[rstest]
+    #[case::another_kind("/apis/usher.dev/v1alpha1/namespaces/identity/robots/ada")]
+    #[case::another_group("/apis/apps/v1/namespaces/identity/platformusers/ada")]
+    #[case::a_secret("/api/v1/namespaces/identity/secrets/ada")]
+    fn a_dry_run_of_anything_else_is_refused(#[case] path: &str) {
+        assert!(ask("PATCH", &format!("{path}?dryRun=All")).is_err());
     }
 }

@@ -16,15 +16,23 @@ use crate::world::world;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Someone with a namespace and rights of his own.
-struct Tenant<'a> {
+pub struct Tenant<'a> {
     plane: &'a ControlPlane,
     namespace: String,
-    client: Client,
+    /// As him.
+    pub client: Client,
 }
 
 impl<'a> Tenant<'a> {
     /// May write the three kinds in `namespace` and nothing else.
     async fn new(plane: &'a ControlPlane, namespace: &str) -> Self {
+        let tenant = Self::without_rights(plane, namespace).await;
+        tenant.may("write", namespace, &rule(&["get", "create", "patch"])).await;
+        tenant
+    }
+
+    /// May do nothing in `namespace` yet.
+    pub async fn without_rights(plane: &'a ControlPlane, namespace: &str) -> Self {
         let admin = plane.client().unwrap();
         let namespaced =
             |kind: &str, name: &str| json!({"kind": kind, "metadata": {"name": name, "namespace": namespace}});
@@ -35,15 +43,11 @@ impl<'a> Tenant<'a> {
             controlplane::apply(&admin, &document.to_string()).await.unwrap();
         }
         let client = plane.service_account_client(namespace, "tenant").await.unwrap();
-        let tenant = Self { plane, namespace: namespace.into(), client };
-        let kinds = [Kind::User, Kind::Group, Kind::Credential].map(Kind::plural);
-        let write = json!({"apiGroups": ["usher.dev"], "resources": kinds, "verbs": ["get", "create", "patch"]});
-        tenant.may("write", namespace, &write).await;
-        tenant
+        Self { plane, namespace: namespace.into(), client }
     }
 
     /// Gives the tenant a right in a namespace.
-    async fn may(&self, name: &str, namespace: &str, rule: &Value) {
+    pub async fn may(&self, name: &str, namespace: &str, rule: &Value) {
         let group = "rbac.authorization.k8s.io";
         let api = format!("{group}/v1");
         let metadata = json!({"name": name, "namespace": namespace});
@@ -104,6 +108,12 @@ impl<'a> Tenant<'a> {
     async fn accepted(&self, kind: Kind, spec: &Value) {
         self.until(kind, spec, Result::is_ok).await.unwrap();
     }
+}
+
+/// These verbs on the three kinds.
+pub fn rule(verbs: &[&str]) -> Value {
+    let kinds = [Kind::User, Kind::Group, Kind::Credential].map(Kind::plural);
+    json!({"apiGroups": ["usher.dev"], "resources": kinds, "verbs": verbs})
 }
 
 fn credential(url: &str) -> Value {

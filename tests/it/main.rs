@@ -24,6 +24,7 @@ mod ozmap;
 mod pegasus;
 mod permissions;
 mod plan;
+mod plan_files;
 mod plaspy;
 mod process;
 mod removal;

@@ -22,18 +22,25 @@ use crate::scene::{Scene, merge};
 use crate::world::world;
 
 /// What a command said.
-struct Said {
-    code: i32,
-    out: String,
-    err: String,
+pub struct Said {
+    /// Its exit code.
+    pub code: i32,
+    /// Standard output.
+    pub out: String,
+    /// Standard error.
+    pub err: String,
 }
 
 /// `usher plan` with these arguments, as the administrator.
-async fn usher_plan(arguments: &[&str], input: &str) -> Said {
+pub async fn usher_plan(arguments: &[&str], input: &str) -> Said {
+    usher_plan_as(world().plane.admin_token(), arguments, input).await
+}
+
+/// `usher plan` with these arguments, as the bearer of a token.
+pub async fn usher_plan_as(token: &str, arguments: &[&str], input: &str) -> Said {
     let folder = tempfile::tempdir().unwrap();
     let kubeconfig = folder.path().join("kubeconfig");
-    let plane = &world().plane;
-    plane.write_kubeconfig(&kubeconfig, plane.admin_token()).unwrap();
+    world().plane.write_kubeconfig(&kubeconfig, token).unwrap();
     run(&kubeconfig, arguments, input).await
 }
 
@@ -59,13 +66,14 @@ async fn run(kubeconfig: &Path, arguments: &[&str], input: &str) -> Said {
 
 impl Said {
     /// The entry of an object in the JSON answer.
-    fn entry(&self, name: &str) -> Value {
+    pub fn entry(&self, name: &str) -> Value {
         let all: Value = serde_json::from_str(&self.out).unwrap_or_else(|_| panic!("{} {}", self.out, self.err));
         let found = all.as_array().unwrap().iter().find(|entry| entry["name"] == name);
         found.unwrap_or_else(|| panic!("no {name} in {}", self.out)).clone()
     }
 
-    fn calls(&self, name: &str) -> Value {
+    /// The calls of an object in the JSON answer.
+    pub fn calls(&self, name: &str) -> Value {
         self.entry(name)["calls"].clone()
     }
 }
@@ -77,7 +85,7 @@ async fn pending_user(scene: &Scene) -> Value {
 }
 
 /// The vendor's operations that calls stand for; adopt and bind write to the object alone.
-fn operations(plural: &str, calls: &Value) -> Vec<String> {
+pub fn operations(plural: &str, calls: &Value) -> Vec<String> {
     let operation = |call: &Value| match call["operation"].as_str().unwrap() {
         "adopt" | "bind" => None,
         "grant" => Some("apps.write".to_owned()),
@@ -86,7 +94,8 @@ fn operations(plural: &str, calls: &Value) -> Vec<String> {
     calls.as_array().unwrap().iter().filter_map(operation).collect()
 }
 
-fn written(scene: &Scene) -> Vec<String> {
+/// The writes that the vendor saw.
+pub fn written(scene: &Scene) -> Vec<String> {
     scene.vendor.writes().iter().map(|call| call.operation.to_owned()).collect()
 }
 
@@ -113,8 +122,8 @@ fn documents(sample: &Sample) -> String {
     };
     let group = document("PlatformGroup", "team", sample.group.0.clone());
     let user = document("PlatformUser", "ada", user_spec(sample, applications(sample.vendor)));
-    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "other"}});
-    [group, user, secret.to_string()].join("\n---\n")
+    let other = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "other"}});
+    [group, user, other.to_string()].join("\n---\n")
 }
 
 #[rstest]
@@ -129,7 +138,7 @@ async fn files_not_applied_show_what_enforce_then_does_and_nothing_is_written(
     let before = versions(&scene).await;
     let said = usher_plan(&["-f", "-", "-n", &scene.namespace, "-o", "json"], &documents(&sample)).await;
     assert_eq!(said.code, 2, "{}{}", said.out, said.err);
-    assert!(said.err.contains("standard input: skipped Secret"), "{}", said.err);
+    assert!(said.err.contains("standard input: skipped ConfigMap"), "{}", said.err);
     let (group, user) = (said.calls("team"), said.calls("ada"));
     assert_eq!(user[0]["operation"], "create");
     assert!(user[0]["fields"].to_string().contains("groups"), "{user:#}");
@@ -147,7 +156,7 @@ async fn files_not_applied_show_what_enforce_then_does_and_nothing_is_written(
 }
 
 /// Every object of the namespace that a command could touch, with its version.
-async fn versions(scene: &Scene) -> Vec<String> {
+pub async fn versions(scene: &Scene) -> Vec<String> {
     async fn of<K>(scene: &Scene) -> Vec<String>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
@@ -165,7 +174,8 @@ async fn versions(scene: &Scene) -> Vec<String> {
     .concat()
 }
 
-fn no_secret(scene: &Scene, said: &Said) {
+/// Neither output has a value of a Secret.
+pub fn no_secret(scene: &Scene, said: &Said) {
     // Who logs in is no secret and is shown; what he logs in with is.
     let secrets = scene.vendor.secret().into_iter().filter(|(key, _)| key != "username").map(|(_, value)| value);
     for secret in secrets.chain([PASSWORD.to_owned()]) {

@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use k8s_openapi::api::core::v1::Secret;
 use kube::{Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::api::names::API_GROUP;
-use crate::controller::preview::Documents;
+use crate::controller::preview::{Documents, SecretDocument};
 
 /// Endings of files that are read from a folder.
 const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
@@ -54,7 +55,7 @@ pub enum Error {
 /// What was read.
 #[derive(Debug, Default)]
 pub struct Read {
-    /// Documents of our kinds.
+    /// Documents of our kinds, Secrets and namespaces.
     pub documents: Documents,
     /// A note for every file with documents of other kinds.
     pub skipped: Vec<String>,
@@ -78,7 +79,6 @@ pub fn read(paths: &[PathBuf]) -> Result<Unplaced, Error> {
             }
         }
     }
-    read.each_once()?;
     Ok(Unplaced(read))
 }
 
@@ -87,13 +87,31 @@ pub struct Unplaced(Read);
 
 impl Unplaced {
     /// Puts documents that name no namespace into `namespace`.
-    pub fn within(self, namespace: &str) -> Read {
+    ///
+    /// Errors: two documents are about one object.
+    pub fn within(self, namespace: &str) -> Result<Read, Error> {
         let Read { mut documents, skipped } = self.0;
         documents.users.iter_mut().for_each(|user| place(user, namespace));
         documents.groups.iter_mut().for_each(|group| place(group, namespace));
         documents.credentials.iter_mut().for_each(|credential| place(credential, namespace));
-        Read { documents, skipped }
+        documents.secrets.iter_mut().for_each(|SecretDocument(secret)| place(secret, namespace));
+        each_once(&documents)?;
+        Ok(Read { documents, skipped })
     }
+}
+
+/// Errors: two documents with one kind, namespace and name.
+fn each_once(documents: &Documents) -> Result<(), Error> {
+    fn named<K: Resource<DynamicType = ()>>(object: &K) -> String {
+        let namespace = object.namespace().map(|namespace| format!("{namespace}/")).unwrap_or_default();
+        format!("{} {namespace}{}", K::kind(&()), object.name_any())
+    }
+    let Documents { users, groups, credentials, secrets, namespaces } = documents;
+    let names = users.iter().map(named).chain(groups.iter().map(named)).chain(credentials.iter().map(named));
+    let names = names.chain(secrets.iter().map(|SecretDocument(secret)| named(secret)));
+    let mut names = names.chain(namespaces.iter().map(named));
+    let mut seen = BTreeSet::new();
+    names.find(|name| !seen.insert(name.clone())).map_or(Ok(()), |name| Err(Error::Twice(name)))
 }
 
 fn place<K: Resource>(object: &mut K, namespace: &str) {
@@ -153,6 +171,8 @@ impl Read {
             (Some(API_GROUP), "PlatformUser") => self.documents.users.push(typed(path, document)?),
             (Some(API_GROUP), "PlatformGroup") => self.documents.groups.push(typed(path, document)?),
             (Some(API_GROUP), "ProviderCredential") => self.documents.credentials.push(typed(path, document)?),
+            (None, "Secret") => self.documents.secrets.push(secret(path, document)?),
+            (None, "Namespace") => self.documents.namespaces.push(plain(path, document)?),
             (None, "List") => {
                 for item in document["items"].as_array().into_iter().flatten() {
                     self.take_one(path, item, others)?;
@@ -162,43 +182,59 @@ impl Read {
         }
         Ok(())
     }
+}
 
-    /// Errors: two documents with one kind, namespace and name.
-    fn each_once(&self) -> Result<(), Error> {
-        let keys = self.documents.keys();
-        let (users, groups, credentials) = (&self.documents.users, &self.documents.groups, &self.documents.credentials);
-        if keys.len() == users.len() + groups.len() + credentials.len() {
-            return Ok(());
-        }
-        let mut seen = BTreeSet::new();
-        let names = users.iter().map(|one| ("PlatformUser", one.namespace(), one.name_any()));
-        let names = names.chain(groups.iter().map(|one| ("PlatformGroup", one.namespace(), one.name_any())));
-        let names = names.chain(credentials.iter().map(|one| ("ProviderCredential", one.namespace(), one.name_any())));
-        let twice = { names }.find(|name| !seen.insert(name.clone()));
-        twice.map_or(Ok(()), |(kind, _, name)| Err(Error::Twice(format!("{kind} {name}"))))
+/// A document of one of our kinds.
+fn typed<K: DeserializeOwned + Serialize>(path: &Path, document: &Value) -> Result<K, Error> {
+    let typed: K = plain(path, document)?;
+    let known = serde_json::to_value(&typed).map_err(|error| wrong(path, document, "spec", error.to_string()))?;
+    match unknown(&document["spec"], &known["spec"], "spec") {
+        Some(field) => Err(wrong(path, document, field, "there is no such field")),
+        None => Ok(typed),
     }
 }
 
-/// A document as its kind.
-fn typed<K: DeserializeOwned + Serialize>(path: &Path, document: &Value) -> Result<K, Error> {
-    let name = document["metadata"]["name"].as_str().unwrap_or_default();
-    let object = format!("{} {name}", document["kind"].as_str().unwrap_or_default());
-    let wrong = |field: String, reason: String| Error::Document {
-        path: path.to_owned(),
-        object: object.clone(),
-        field,
-        reason,
+/// A document of any kind that holds no secrets.
+fn plain<K: DeserializeOwned>(path: &Path, document: &Value) -> Result<K, Error> {
+    is_named(path, document)?;
+    serde_path_to_error::deserialize(document)
+        .map_err(|error| wrong(path, document, error.path().to_string(), error.inner().to_string()))
+}
+
+/// A Secret. What is wrong with it is said without the parser's words, which would quote a value.
+fn secret(path: &Path, document: &Value) -> Result<SecretDocument, Error> {
+    is_named(path, document)?;
+    let secret: Result<Secret, _> = serde_path_to_error::deserialize(document);
+    secret.map(SecretDocument).map_err(|error| {
+        let help = "has no such form in a Secret: data takes base64, stringData takes text in quotes";
+        wrong(path, document, error.path().to_string(), help)
+    })
+}
+
+/// Errors: it has no name, or name or namespace cannot be one.
+fn is_named(path: &Path, document: &Value) -> Result<(), Error> {
+    let fits = |name: &str| {
+        let letters = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
+        !name.is_empty() && name.bytes().all(letters)
     };
-    if name.is_empty() {
-        return Err(wrong("metadata.name".into(), "is missing".into()));
+    for (field, needed) in [("name", true), ("namespace", false)] {
+        match &document["metadata"][field] {
+            Value::Null if needed => return Err(wrong(path, document, format!("metadata.{field}"), "is missing")),
+            Value::Null => {}
+            Value::String(name) if fits(name) => {}
+            _ => {
+                let help = "is no name: use lower-case letters, digits, - and .";
+                return Err(wrong(path, document, format!("metadata.{field}"), help));
+            }
+        }
     }
-    let typed: K = serde_path_to_error::deserialize(document)
-        .map_err(|error| wrong(error.path().to_string(), error.inner().to_string()))?;
-    let known = serde_json::to_value(&typed).map_err(|error| wrong("spec".into(), error.to_string()))?;
-    match unknown(&document["spec"], &known["spec"], "spec") {
-        Some(field) => Err(wrong(field, "there is no such field".into())),
-        None => Ok(typed),
-    }
+    Ok(())
+}
+
+fn wrong(path: &Path, document: &Value, field: impl Into<String>, reason: impl Into<String>) -> Error {
+    let part = |part: &Value| part.as_str().unwrap_or_default().to_owned();
+    let object = format!("{} {}", part(&document["kind"]), part(&document["metadata"]["name"]));
+    Error::Document { path: path.to_owned(), object, field: field.into(), reason: reason.into() }
 }
 
 /// A field that was written but is none.
@@ -223,8 +259,7 @@ mod tests {
     fn taken(text: &str) -> Result<Read, String> {
         let mut read = Read::default();
         read.take(Path::new("people.yaml"), text).map_err(|error| error.to_string())?;
-        read.each_once().map_err(|error| error.to_string())?;
-        Ok(Unplaced(read).within("identity"))
+        Unplaced(read).within("identity").map_err(|error| error.to_string())
     }
 
     fn user(further: &str) -> String {
@@ -235,8 +270,8 @@ mod tests {
 
     #[test]
     fn other_kinds_are_skipped_with_a_note_and_namespaces_filled_in() {
-        let read = taken(&format!("{}---\nkind: Secret\napiVersion: v1\n---\n# nothing\n", user(""))).unwrap();
-        assert_eq!(read.skipped, ["people.yaml: skipped Secret"]);
+        let read = taken(&format!("{}---\nkind: Service\napiVersion: v1\n---\n# nothing\n", user(""))).unwrap();
+        assert_eq!(read.skipped, ["people.yaml: skipped Service"]);
         assert_eq!(read.documents.users[0].namespace().as_deref(), Some("identity"));
     }
 
@@ -257,10 +292,39 @@ mod tests {
     }
 
     #[test]
+    fn secrets_are_taken_and_never_shown() {
+        let secret = |entries: &str| format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: login}}\n{entries}\n");
+        let read = taken(&secret("stringData: {password: Fake-Passw0rd}")).unwrap();
+        assert_eq!(format!("{read:?}").matches("Fake-Passw0rd").count(), 0, "{read:?}");
+        assert!(format!("{read:?}").contains("Secret identity/login"), "{read:?}");
+        for (entries, field) in [
+            ("stringData: {password: 4711471147}", "stringData.password"),
+            ("data: {password: Fake-Passw0rd}", "data.password"),
+            ("data: Fake-Passw0rd", "data"),
+        ] {
+            let said = taken(&secret(entries)).unwrap_err();
+            assert!(said.starts_with(&format!("people.yaml, Secret login: {field}: has no such form")), "{said}");
+            assert!(!said.contains("Passw0rd") && !said.contains("4711"), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_cannot_be_one_is_refused() {
+        for name in ["Ada", "a/b", "a?dryRun=", "'a b'", "1.5", "''"] {
+            let said = taken(&user("").replace("name: ada", &format!("name: {name}"))).unwrap_err();
+            assert!(said.contains("metadata.name: is no name"), "{name}: {said}");
+        }
+        let said = taken(&user("").replace("name: ada", "generateName: ada")).unwrap_err();
+        assert!(said.contains("metadata.name: is missing"), "{said}");
+    }
+
+    #[test]
     fn lists_are_opened_and_doubles_refused() {
         let one = user("").replace('\n', "\n  ");
         let list = format!("apiVersion: v1\nkind: List\nitems:\n- {one}");
         assert_eq!(taken(&list).unwrap().documents.users.len(), 1);
-        assert!(taken(&format!("{}---\n{}", user(""), user(""))).unwrap_err().contains("twice"));
+        let placed = user("").replace("name: ada", "name: ada, namespace: identity");
+        let said = taken(&format!("{}---\n{placed}", user(""))).unwrap_err();
+        assert!(said.starts_with("PlatformUser identity/ada is there twice"), "{said}");
     }
 }

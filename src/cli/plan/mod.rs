@@ -13,14 +13,20 @@ use clap::{Args as ClapArgs, ValueEnum};
 use kube::Config;
 
 use super::counting::Counting;
+use crate::api::Kind;
+use crate::api::names::API_GROUP;
 use crate::api::user::Mode;
 use crate::controller::Settings;
-use crate::controller::preview::{self, Documents, Item, Outcome, Scope};
+use crate::controller::preview::{self, Documents, Item, Outcome, Outlook, Scope};
 use crate::runtime::metrics::Metrics;
-use crate::runtime::readonly;
+use crate::runtime::readonly::{self, Trials};
 
 /// Longest time for one call to Kubernetes, and until it answers at all.
 const KUBERNETES_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The only requests to Kubernetes that are no reads: dry runs of applying the given files.
+const TRIALS: Trials =
+    Trials { group: API_GROUP, plurals: &[Kind::User.plural(), Kind::Group.plural(), Kind::Credential.plural()] };
 
 /// Help that shows how it is used.
 const EXAMPLES: &str = "\
@@ -33,7 +39,8 @@ Examples:
 
 Exit code: 0 nothing to do, 2 changes, 1 error or an object that is blocked.
 
-What the API server's own rules refuse shows only on apply: kubectl apply --dry-run=server.";
+Files are also tried at the API server, in dry runs that store nothing: what its rules or admission
+policies refuse is BLOCKED. Who may not patch the kinds gets the plan without that, and a note.";
 
 /// What is looked at and how it is shown.
 #[derive(Debug, ClapArgs)]
@@ -100,12 +107,10 @@ pub async fn plan(args: Args) -> Result<ExitCode, Error> {
     config.connect_timeout = Some(KUBERNETES_TIMEOUT);
     config.read_timeout = Some(KUBERNETES_TIMEOUT);
     let namespace = args.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
-    let files::Read { documents, skipped } = read.within(&namespace);
-    for note in skipped {
-        // Nobody reads a closed standard error.
-        let _ = writeln!(io::stderr(), "usher: {note}");
-    }
-    let items = look(&args, config, documents).await?;
+    let files::Read { documents, skipped } = read.within(&namespace)?;
+    skipped.iter().for_each(|note| tell(note));
+    let Outlook { items, notes } = look(&args, config, documents).await?;
+    notes.iter().for_each(|note| tell(note));
     let text = match args.output {
         Format::Table => print::table(&items),
         Format::Json => print::json(&items)?,
@@ -114,8 +119,13 @@ pub async fn plan(args: Args) -> Result<ExitCode, Error> {
     Ok(exit_code(&items))
 }
 
-async fn look(args: &Args, config: Config, documents: Documents) -> Result<Vec<Item>, Error> {
-    let client = readonly::client(config).map_err(Error::Client)?;
+fn tell(note: &str) {
+    // Nobody reads a closed standard error.
+    let _ = writeln!(io::stderr(), "usher: {note}");
+}
+
+async fn look(args: &Args, config: Config, documents: Documents) -> Result<Outlook, Error> {
+    let client = readonly::client(config, TRIALS).map_err(Error::Client)?;
     let settings = Settings {
         call_timeout: args.call_timeout,
         reconcile_timeout: args.call_timeout,

@@ -1,8 +1,11 @@
 //! What Enforce would do, for objects in the cluster or not applied yet: the reconciles' own path up to the first write, in
 //! mode Plan. It decides nothing itself and writes nothing.
 
+mod given;
 mod item;
+mod laid;
 mod overlay;
+mod trial;
 mod untouched;
 
 use std::collections::BTreeSet;
@@ -17,12 +20,13 @@ use kube::runtime::watcher::Event;
 use kube::{Client, ResourceExt};
 use tokio::sync::{OnceCell, mpsc};
 
+pub use given::SecretDocument;
 pub use item::{Item, Outcome};
 pub(super) use item::{mode, not_for_real, release, removal};
 pub use overlay::{Documents, Scope};
 
 use super::brake::Brake;
-use super::connection::{Connections, Link};
+use super::connection::{Connections, Down, Link};
 use super::context::{Context, Settings, Tally};
 use super::doubt::Calls;
 use super::make::Making;
@@ -33,12 +37,18 @@ use super::report::Scene;
 use super::requeue::Backoff;
 use super::shelf::Shelf;
 use super::{credential, group, sweep, user};
+use crate::api::conditions::Verdict;
 use crate::api::user::{GroupEntry, Mode};
-use crate::api::{ObjectKey, PlatformGroup, PlatformUser, ProviderCredential};
-use overlay::{Finished, Listed};
+use crate::api::{ObjectKey, PlatformGroup, PlatformUser, ProviderCredential, Reason};
+use laid::Finished;
+use overlay::Listed;
 
 /// How often an object that waits for a listing is looked at again.
 const ROUNDS: usize = 4;
+/// Most questions to Kubernetes under way at a time.
+const AT_A_TIME: usize = 8;
+/// Most reasons that a note gives.
+const MOST_WHYS: usize = 3;
 
 /// Why there is nothing to show.
 #[derive(Debug, thiserror::Error)]
@@ -53,9 +63,21 @@ pub enum Error {
         /// What Kubernetes said.
         source: kube::Error,
     },
+    /// The cluster did not say whether it would take a document.
+    #[error("failed to ask the API server whether it would take the given files")]
+    Trial(#[source] kube::Error),
     /// The cluster refused a single read or did not answer.
     #[error("failed to read from Kubernetes")]
     Read(#[from] kube::Error),
+}
+
+/// What there is to show.
+#[derive(Clone, Debug)]
+pub struct Outlook {
+    /// One for each object.
+    pub items: Vec<Item>,
+    /// What else a person has to know to judge them.
+    pub notes: Vec<String>,
 }
 
 /// What is looked at, and the stores that pretend each change is made once it is known.
@@ -67,29 +89,31 @@ struct Stage {
 
 /// What `usher run` in Enforce would do now, as if `documents` were applied: one item for each object in `scope`.
 ///
-/// `client` needs to read only. Errors: the cluster cannot be read; what is wrong with an object is said in its item.
+/// `client` needs no more than to read and to try documents in dry runs. Errors: the cluster cannot be read; what is wrong with
+/// an object is said in its item.
 pub async fn preview(
     client: Client,
     settings: Settings,
     tally: Arc<dyn Tally>,
     documents: Documents,
     scope: &Scope,
-) -> Result<Vec<Item>, Error> {
+) -> Result<Outlook, Error> {
     let wanted = documents.keys();
     let listed = overlay::list(&client, documents, scope).await?;
+    let touched = listed.touched();
     let shown = |key: &ObjectKey| match scope {
-        Scope::Documents => wanted.contains(key),
+        Scope::Documents => wanted.contains(key) || touched.contains(key),
         Scope::Cluster(namespace) => namespace.as_ref().is_none_or(|namespace| *namespace == key.namespace),
     };
-    let mut items: Vec<Item> = listed.broken.iter().filter(|item| shown(&item.key)).cloned().collect();
+    let notes = note(&listed.told.untold).into_iter().chain(listed.told.notes.clone()).collect();
+    let mut items: Vec<Item> = listed.told.blocked.iter().filter(|item| shown(&item.key)).cloned().collect();
+    let blocked: BTreeSet<ObjectKey> = items.iter().map(|item| item.key.clone()).collect();
+    let shown = |key: &ObjectKey| shown(key) && !blocked.contains(key);
     let credentials: Vec<_> = listed.credentials.iter().map(|credential| Arc::new(credential.clone())).collect();
     let groups: Vec<_> = listed.groups.iter().filter(|group| shown(&group.key())).cloned().map(Arc::new).collect();
     let users: Vec<_> = listed.users.iter().filter(|user| shown(&user.key())).cloned().map(Arc::new).collect();
-    let used: BTreeSet<ObjectKey> = groups
-        .iter()
-        .map(|group| group.credential_key())
-        .chain(users.iter().map(|user| user.credential_key()))
-        .collect();
+    let used = groups.iter().map(|group| group.credential_key());
+    let used: BTreeSet<ObjectKey> = used.chain(users.iter().map(|user| user.credential_key())).collect();
 
     let mut stage = Stage::new(client, settings, tally, listed);
     let needed = credentials.iter().filter(|one| shown(&credential::key(one)) || used.contains(&credential::key(one)));
@@ -104,7 +128,19 @@ pub async fn preview(
         let item = stage.look(user, |user, scene, context| user::attempt(user, scene, context).boxed()).await?;
         items.push(item.after(&after));
     }
-    Ok(items)
+    Ok(Outlook { items, notes })
+}
+
+/// What a person has to know of documents that the API server was not asked about.
+fn note(untold: &BTreeSet<String>) -> Option<String> {
+    let mut whys: Vec<String> = untold.iter().take(MOST_WHYS).cloned().collect();
+    if untold.len() > MOST_WHYS {
+        whys.push(format!("and {} more", untold.len() - MOST_WHYS));
+    }
+    let whys = whys.join("; ");
+    (!untold.is_empty()).then(|| {
+        format!("some files were not checked against the API server's own rules, which may refuse them: {whys}")
+    })
 }
 
 /// One look at an object of a kind.
@@ -124,6 +160,7 @@ impl Stage {
             groups: Shelf::new(groups),
             credentials: Shelf::new(filled(listed.credentials).0),
             secrets: filled(listed.secrets).0,
+            vault: Arc::new(listed.given),
             namespaces: filled(listed.namespaces).0,
             brake: Brake::default(),
             making: Making::default(),
@@ -151,7 +188,7 @@ impl Stage {
         }
         let item = item::of_object(&self.context, &*object, result)?;
         if !object.is_going() && item.outcome != Outcome::Blocked {
-            let done = overlay::done(&*object, &item.calls);
+            let done = laid::done(&*object, &item.calls);
             if let (Some(connection), Some(account)) = (
                 self.context.connections.up(&object.credential_key()),
                 item::new_account(&item.calls, &done.identity()),
@@ -214,7 +251,13 @@ async fn connect(context: &Context, credential: Arc<ProviderCredential>) -> Resu
     if credential::paused_by(&credential).is_some() {
         return Ok(());
     }
-    let link = credential::attempt(&credential, context, None).await?;
+    let link = match credential::attempt(&credential, context, None).await {
+        Err(kube::Error::Api(status)) if status.code == 403 => {
+            let verdict = Verdict::new(Reason::PermissionDenied, format!("Kubernetes: {}", status.message));
+            Link::Down(Down::until_changed(verdict))
+        }
+        link => link?,
+    };
     let Some(link) = untouched::untouched(link) else { return Ok(()) };
     if let Link::Up(connection) = &link {
         sweep::sweep(context, connection, false).await;

@@ -1,24 +1,26 @@
 //! The cluster's objects with documents laid over them, as if those were applied; it only lists.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
-use jiff::Timestamp;
+use futures::stream::{self, StreamExt, TryStreamExt};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::api::{ListParams, ObjectMeta};
-use kube::core::{DeserializeGuard, PartialObjectMeta};
+use kube::api::ListParams;
+use kube::core::{DeserializeGuard, ObjectList, PartialObjectMeta};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
 use super::super::credential;
 use super::super::managed::Managed;
-use super::Error;
+use super::super::salvage::Stored;
+use super::super::vault::Vault;
+use super::given::{self, Given, SecretDocument};
 use super::item::Item;
-use crate::api::conditions::{self, Verdict};
-use crate::api::status::{ObjectStatus, PendingCall};
-use crate::api::{Kind, ObjectKey, PlatformGroup, PlatformUser, ProviderCredential, Reason};
+use super::laid::{Draft, Laid};
+use super::trial::{self, Answer};
+use super::{AT_A_TIME, Error};
+use crate::api::{ObjectKey, PlatformGroup, PlatformUser, ProviderCredential, Reason};
 
 /// Most objects of one answer.
 const PAGE: u32 = 500;
@@ -32,19 +34,23 @@ pub struct Documents {
     pub groups: Vec<PlatformGroup>,
     /// Credentials.
     pub credentials: Vec<ProviderCredential>,
+    /// Secrets, for passwords and logins.
+    pub secrets: Vec<SecretDocument>,
+    /// Namespaces, for their labels.
+    pub namespaces: Vec<Namespace>,
 }
 
 /// What is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// The documents' objects.
+    /// The documents' objects, and those whose Secrets they change.
     Documents,
     /// All objects, or those of one namespace.
     Cluster(Option<String>),
 }
 
 impl Documents {
-    /// Keys of all documents.
+    /// Keys of all documents of our kinds.
     pub fn keys(&self) -> BTreeSet<ObjectKey> {
         let users = self.users.iter().map(Managed::key);
         let groups = self.groups.iter().map(Managed::key);
@@ -52,10 +58,11 @@ impl Documents {
     }
 
     /// The namespaces that matter to them: their own and their credentials'.
-    fn namespaces(&self) -> BTreeSet<String> {
+    fn places(&self) -> BTreeSet<String> {
         let users = self.users.iter().map(Managed::credential_key);
         let groups = self.groups.iter().map(Managed::credential_key);
-        users.chain(groups).chain(self.keys()).map(|key| key.namespace).collect()
+        let ours = users.chain(groups).chain(self.keys()).map(|key| key.namespace);
+        ours.chain(self.secrets.iter().filter_map(|SecretDocument(secret)| secret.namespace())).collect()
     }
 }
 
@@ -65,29 +72,56 @@ pub struct Listed {
     pub groups: Vec<PlatformGroup>,
     pub credentials: Vec<ProviderCredential>,
     pub secrets: Vec<PartialObjectMeta<Secret>>,
+    pub given: Given,
     /// For the labels; empty to who may not list them.
     pub namespaces: Vec<PartialObjectMeta<Namespace>>,
-    /// Stored objects that cannot be read.
-    pub broken: Vec<Item>,
+    pub told: Told,
+}
+
+/// What turned out on the way.
+#[derive(Default)]
+pub struct Told {
+    /// What is to be said of stored objects that cannot be read, and of documents that would not be taken.
+    pub blocked: Vec<Item>,
+    /// Why the API server could not be asked about some documents.
+    pub untold: BTreeSet<String>,
+    /// What else a person has to know.
+    pub notes: Vec<String>,
+}
+
+impl Listed {
+    /// Keys of the objects that name a Secret which the documents make or change.
+    pub fn touched(&self) -> BTreeSet<ObjectKey> {
+        let users = self.users.iter().filter(|user| {
+            let entry = user.spec.password_secret_ref.as_ref().map(|reference| (&reference.name, reference.entry()));
+            let namespace = user.namespace().unwrap_or_default();
+            entry.is_some_and(|(name, entry)| self.given.is_changed(&namespace, name, entry))
+        });
+        let credentials = self.credentials.iter().filter(|credential| {
+            self.given.has(&credential.namespace().unwrap_or_default(), &credential.spec.secret_ref.name)
+        });
+        users.map(Managed::key).chain(credentials.map(credential::key)).collect()
+    }
 }
 
 /// Lists all that matters and lays `documents` over it.
 ///
-/// Errors: the cluster cannot be listed.
+/// Errors: the cluster cannot be listed, or does not say whether it would take a document.
 pub async fn list(client: &Client, documents: Documents, scope: &Scope) -> Result<Listed, Error> {
-    let mut namespaces = documents.namespaces();
+    let mut namespaces = documents.places();
     if let Scope::Cluster(Some(namespace)) = scope {
         namespaces.insert(namespace.clone());
     }
-    let mut broken = Vec::new();
-    let users = objects(client, &namespaces, documents.users, Kind::User, &mut broken).await?;
-    let groups = objects(client, &namespaces, documents.groups, Kind::Group, &mut broken).await?;
-    let credentials = objects(client, &namespaces, documents.credentials, Kind::Credential, &mut broken).await?;
-    let secrets = everywhere::<PartialObjectMeta<Secret>>(client, &namespaces).await;
-    let secrets = secrets.map_err(|source| refused("secrets", source))?;
-    let all = Api::<Namespace>::all(client.clone()).list_metadata(&ListParams::default()).await;
-    let namespaces = all.map(|list| list.items).unwrap_or_default();
-    Ok(Listed { users, groups, credentials, secrets, namespaces, broken })
+    let mut told = Told::default();
+    let users = objects(client, &namespaces, documents.users, &mut told).await?;
+    let groups = objects(client, &namespaces, documents.groups, &mut told).await?;
+    let credentials = objects(client, &namespaces, documents.credentials, &mut told).await?;
+    let secrets = everywhere(client, &namespaces, metadata::<Secret>).await;
+    let mut secrets = secrets.map_err(|source| refused("secrets", source))?;
+    let given = Given::new(client, documents.secrets, &mut secrets, &mut told.notes).await?;
+    let mut namespaces = pages(Api::all(client.clone()), metadata::<Namespace>).await.unwrap_or_default();
+    given::lay_labels(documents.namespaces, &mut namespaces);
+    Ok(Listed { users, groups, credentials, secrets, given, namespaces, told })
 }
 
 fn refused(what: &'static str, source: kube::Error) -> Error {
@@ -104,50 +138,82 @@ fn refused(what: &'static str, source: kube::Error) -> Error {
     Error::List { what, help, source }
 }
 
-/// All objects of a kind, documents first.
+/// Objects by namespace and name.
+type Places<K> = BTreeMap<(Option<String>, String), K>;
+
+/// All objects of a kind, with those documents over them that the API server would take.
 async fn objects<K: Laid>(
     client: &Client,
     namespaces: &BTreeSet<String>,
     documents: Vec<K>,
-    kind: Kind,
-    broken: &mut Vec<Item>,
+    told: &mut Told,
 ) -> Result<Vec<K>, Error> {
-    let listed = everywhere::<DeserializeGuard<K>>(client, namespaces).await;
-    let mut live = HashMap::new();
-    for DeserializeGuard(object) in listed.map_err(|source| refused(kind.plural(), source))? {
-        match object {
-            Ok(object) => drop(live.insert((object.namespace(), object.name_any()), object)),
-            Err(invalid) => {
-                let name = invalid.metadata.name.unwrap_or_default();
-                let key = ObjectKey::new(kind, invalid.metadata.namespace.unwrap_or_default(), name);
-                let message = format!("the stored object does not fit its schema: {}; correct it", invalid.error);
-                broken.push(Item::blocked(key, Reason::Invalid, message));
+    let mut live = stored(client, namespaces, &mut told.blocked).await?;
+    let drafts = documents.into_iter().map(|document| {
+        let stored = live.get(&place(&document));
+        Draft::new(document, stored)
+    });
+    let drafts: Vec<Draft<K>> = drafts.collect();
+    let answers = stream::iter(&drafts).map(|draft| trial::ask(client, draft)).buffered(AT_A_TIME);
+    let answers: Vec<Answer> = answers.try_collect().await.map_err(Error::Trial)?;
+    for (Draft { laid, .. }, answer) in drafts.into_iter().zip(answers) {
+        let key = ObjectKey::new(K::KIND, laid.namespace().unwrap_or_default(), laid.name_any());
+        told.blocked.retain(|item| item.key != key);
+        match answer {
+            // The cluster keeps what it has.
+            Answer::Refused(verdict) => told.blocked.push(Item::blocked(key, verdict.reason, verdict.message)),
+            Answer::Taken => drop(live.insert(place(&laid), laid)),
+            Answer::Untold(why) => {
+                told.untold.insert(why);
+                live.insert(place(&laid), laid);
             }
         }
     }
-    for document in documents {
-        let place = (document.namespace(), document.name_any());
-        let laid = match live.remove(&place) {
-            Some(object) => document.over(&object),
-            None => document.fresh(),
-        };
-        live.insert(place, laid);
+    Ok(live.into_values().collect())
+}
+
+fn place<K: Resource>(object: &K) -> (Option<String>, String) {
+    (object.namespace(), object.name_any())
+}
+
+/// All objects of a kind as they are stored; what cannot be read at all is `blocked`.
+async fn stored<K: Laid>(
+    client: &Client,
+    namespaces: &BTreeSet<String>,
+    blocked: &mut Vec<Item>,
+) -> Result<Places<K>, Error> {
+    let whole = async |api: &Api<DeserializeGuard<Stored<K>>>, params: &ListParams| api.list(params).await;
+    let all = everywhere(client, namespaces, whole).await;
+    let mut live = Places::new();
+    for DeserializeGuard(object) in all.map_err(|source| refused(K::KIND.plural(), source))? {
+        match object {
+            Ok(Stored(object)) => drop(live.insert(place(&object), object)),
+            Err(invalid) => {
+                let name = invalid.metadata.name.unwrap_or_default();
+                let key = ObjectKey::new(K::KIND, invalid.metadata.namespace.unwrap_or_default(), name);
+                let message = format!("the stored object does not fit its schema: {}; correct it", invalid.error);
+                blocked.push(Item::blocked(key, Reason::Invalid, message));
+            }
+        }
     }
-    let mut all: Vec<K> = live.into_values().collect();
-    all.sort_by_key(|object| (object.namespace(), object.name_any()));
-    Ok(all)
+    Ok(live)
 }
 
 /// All objects of the cluster, or of the namespaces alone if only those may be listed.
-async fn everywhere<K>(client: &Client, namespaces: &BTreeSet<String>) -> kube::Result<Vec<K>>
+async fn everywhere<K, L>(
+    client: &Client,
+    namespaces: &BTreeSet<String>,
+    list: impl AsyncFn(&Api<K>, &ListParams) -> kube::Result<ObjectList<L>>,
+) -> kube::Result<Vec<L>>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    L: Clone,
 {
-    match pages(Api::all(client.clone())).await {
+    match pages(Api::all(client.clone()), &list).await {
         Err(kube::Error::Api(status)) if status.code == 403 && !namespaces.is_empty() => {
             let mut all = Vec::new();
             for namespace in namespaces {
-                all.extend(pages(Api::namespaced(client.clone(), namespace)).await?);
+                all.extend(pages(Api::namespaced(client.clone(), namespace), &list).await?);
             }
             Ok(all)
         }
@@ -155,10 +221,14 @@ where
     }
 }
 
-async fn pages<K: Clone + Debug + DeserializeOwned>(api: Api<K>) -> kube::Result<Vec<K>> {
+/// All objects, page by page.
+async fn pages<K, L: Clone>(
+    api: Api<K>,
+    list: impl AsyncFn(&Api<K>, &ListParams) -> kube::Result<ObjectList<L>>,
+) -> kube::Result<Vec<L>> {
     let (mut all, mut params) = (Vec::new(), ListParams::default().limit(PAGE));
     loop {
-        let page = api.list(&params).await?;
+        let page = list(&api, &params).await?;
         all.extend(page.items);
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => params.continue_token = Some(token),
@@ -167,111 +237,10 @@ async fn pages<K: Clone + Debug + DeserializeOwned>(api: Api<K>) -> kube::Result
     }
 }
 
-/// A kind of ours that can be laid over what is stored.
-pub trait Laid:
-    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + 'static
-{
-    /// Whether both specs are the same.
-    fn same_spec(&self, other: &Self) -> bool;
-    /// Takes the status of what is stored, which no document can set.
-    fn take_status(&mut self, stored: Option<&Self>);
-
-    /// It as it would be once applied over `stored`.
-    fn over(mut self, stored: &Self) -> Self {
-        let same = self.same_spec(stored);
-        let mut metadata = stored.meta().clone();
-        metadata.labels.clone_from(&self.meta().labels);
-        metadata.annotations.get_or_insert_default().extend(self.annotations().clone());
-        metadata.generation = metadata.generation.map(|generation| generation + i64::from(!same));
-        *self.meta_mut() = metadata;
-        self.take_status(Some(stored));
-        self
-    }
-
-    /// It as it would be once applied for the first time.
-    fn fresh(mut self) -> Self {
-        let ObjectMeta { name, namespace, labels, annotations, .. } = self.meta().clone();
-        // As if it were applied now, in the order of names.
-        let place = format!("{}/{}", namespace.clone().unwrap_or_default(), name.clone().unwrap_or_default());
-        *self.meta_mut() = ObjectMeta {
-            name,
-            namespace,
-            labels,
-            annotations,
-            generation: Some(1),
-            uid: Some(place),
-            creation_timestamp: Some(Time(Timestamp::now())),
-            ..ObjectMeta::default()
-        };
-        self.take_status(None);
-        self
-    }
-}
-
-impl Laid for PlatformUser {
-    fn same_spec(&self, other: &Self) -> bool {
-        self.spec == other.spec
-    }
-
-    fn take_status(&mut self, stored: Option<&Self>) {
-        self.status = stored.and_then(|stored| stored.status.clone());
-    }
-}
-
-impl Laid for PlatformGroup {
-    fn same_spec(&self, other: &Self) -> bool {
-        self.spec == other.spec
-    }
-
-    fn take_status(&mut self, stored: Option<&Self>) {
-        self.status = stored.and_then(|stored| stored.status.clone());
-    }
-}
-
-impl Laid for ProviderCredential {
-    fn same_spec(&self, other: &Self) -> bool {
-        self.spec == other.spec
-    }
-
-    fn take_status(&mut self, stored: Option<&Self>) {
-        self.status = stored.and_then(|stored| stored.status.clone());
-    }
-}
-
-/// `object` as it would be once `calls` are made: bound and Ready, so that whoever names it can be looked at.
-pub fn done<K: Managed + Finished>(object: &K, calls: &[PendingCall]) -> K {
-    let mut status = object.status().cloned().unwrap_or_default();
-    let first = calls.first();
-    match first.map(|call| call.operation.as_str()) {
-        Some("create") => {
-            status.identity.external_id = Some(format!("(new) {}", object.name_any()));
-            status.identity.key = first.map(|call| call.target.clone());
-        }
-        Some("adopt" | "bind") => status.identity.external_id = first.map(|call| call.target.clone()),
-        _ => {}
-    }
-    let verdict = Verdict::new(Reason::Synced, "as if done");
-    status.report.conditions = conditions::conditions(&[], &verdict, object.generation(), Timestamp::now());
-    status.report.observed_generation = object.generation();
-    let mut done = object.clone();
-    done.finish(status);
-    done
-}
-
-/// A kind whose status can be pretended.
-pub trait Finished {
-    /// Takes this status.
-    fn finish(&mut self, status: ObjectStatus);
-}
-
-impl Finished for PlatformUser {
-    fn finish(&mut self, status: ObjectStatus) {
-        self.status = Some(status);
-    }
-}
-
-impl Finished for PlatformGroup {
-    fn finish(&mut self, status: ObjectStatus) {
-        self.status = Some(status);
-    }
+/// A page with nothing but metadata: what is in Secrets is not even sent.
+async fn metadata<K: Clone + Debug + DeserializeOwned>(
+    api: &Api<K>,
+    params: &ListParams,
+) -> kube::Result<ObjectList<PartialObjectMeta<K>>> {
+    api.list_metadata(params).await
 }
