@@ -11,7 +11,7 @@ use super::context::Context;
 use super::outcome::{Deed, Stop};
 use super::password::Password;
 use super::record::{self, Shelved};
-use super::{access, rivals};
+use super::{access, resolve, rivals};
 use crate::api::status::Creating;
 use crate::api::user::AdoptionPolicy;
 use crate::api::{ObjectKey, Reason};
@@ -131,9 +131,7 @@ impl<K: Shelved> Case<'_, K> {
             K::SUBJECT == Subject::User && !in_doubt && (many || !connection.provider.capabilities().filter)
         };
         if wide {
-            connection.index().want(K::SUBJECT);
-            self.context.wake(connection.key.clone());
-            return Err(Stop::Parked);
+            return Err(resolve::ask_for_listing(self.context, &*self.object, connection, K::SUBJECT));
         }
         Ok(connection.provider.find(K::SUBJECT, &self.desired).await?)
     }

@@ -6,7 +6,8 @@ use usher::api::conditions::{ConditionType, find};
 use usher::api::{PlatformUser, ProviderCredential};
 use usher_sandbox::vendors::{Fault, FaultKind, Options, Vendor};
 
-use crate::scene::Scene;
+use crate::contract::{PASSWORD, sample};
+use crate::scene::{Scene, merge};
 
 fn ada() -> Value {
     json!({"email": "ada@example.com", "provider": {"pegasus": {"sendEmail": true}}})
@@ -153,6 +154,27 @@ async fn a_listing_that_is_refused_is_not_repeated_soon(#[case] vendor: Vendor, 
     scene.vendor.heal();
     scene.secret("main", &with_note(&scene)).await;
     scene.credential_says("Synced").await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn who_is_new_in_an_outage_says_what_he_waits_for_and_goes_on_after_it(
+    #[values(Vendor::Amani, Vendor::Plaspy)] vendor: Vendor,
+) {
+    let scene = Scene::new(vendor).await;
+    scene.secret("login", &json!({"password": PASSWORD})).await;
+    let mut person = sample(vendor).user;
+    scene.user("ada", person.clone()).await;
+    scene.user_ready("ada").await;
+    // From now on all users are listed before one is made.
+    scene.let_listing_age().await;
+    scene.vendor.shut_port().await;
+    merge(&mut person, json!({"email": "bob@example.com"}));
+    scene.user("bob", person).await;
+    scene.user_says("bob", "WaitingForCredential").await;
+    scene.credential_says("ProviderUnavailable").await;
+    scene.vendor.open_port().await;
+    scene.user_ready("bob").await;
 }
 
 /// The Secret, changed in nothing that matters.

@@ -1,16 +1,11 @@
 //! A scene with people in it who must not notice anything: foreigners at the vendor, and objects that are in sync.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 use usher::api::{PlatformGroup, PlatformUser};
 use usher_sandbox::vendors::{Options, Vendor};
 
 use crate::contract::{PASSWORD, Sample, ready, sample};
 use crate::scene::{Scene, merge};
-
-/// How old a listing must be for usher to look users up one by one.
-const STALE: Duration = Duration::from_secs(11);
 
 /// One scene of the matrix.
 pub struct Stage {
@@ -41,8 +36,7 @@ impl Stage {
         scene.user("bob", stage.person("bob", json!({}))).await;
         scene.user_says("bob", ready(vendor)).await;
         if operation == "users.find" {
-            // Nothing can be waited for: that time passes is the condition.
-            tokio::time::sleep(STALE).await;
+            scene.let_listing_age().await;
         }
         stage
     }
