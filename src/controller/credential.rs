@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use super::connection::{Connection, Down, Link, Trouble};
 use super::context::Context;
-use super::{credential_report, password, refusal, requeue, salvage, sweep};
+use super::{credential_report, password, refusal, requeue, salvage, sweep, trial};
 use crate::api::conditions::{ConditionType, Verdict, find};
 use crate::api::names::PAUSED;
 use crate::api::user::Mode;
@@ -44,7 +44,11 @@ pub async fn reconcile(credential: Arc<ProviderCredential>, context: &Context) -
     let was_paused = status.is_some_and(|status| find(&status.conditions, ConditionType::Paused).is_some());
     let link = attempt(&credential, context, before.clone()).await?;
     let news = match &link {
-        Link::Up(connection) => sweep::sweep(context, connection, is_forced(&credential)).await,
+        Link::Up(connection) => {
+            let forced = is_forced(&credential);
+            trial::reopen(context, connection, forced);
+            sweep::sweep(context, connection, forced).await
+        }
         Link::Down(_) => false,
     };
     context.connections.set(&key, link.clone());
@@ -217,14 +221,19 @@ async fn connect(
         closing: credential.metadata.deletion_timestamp.is_some(),
         index: kept.unwrap_or_default(),
         trouble: Mutex::new(trouble),
+        turn: AtomicBool::new(false),
     }))
 }
 
-/// The trouble that a new log-in does not mend. With another Secret a listing that failed is due at once.
+/// The trouble that a new log-in does not mend. With another Secret a listing that failed is due at once; where nothing is
+/// listed, what the one before was refused says nothing of this one.
 fn inherited(previous: &Connection, content: &str) -> Option<Trouble> {
     let trouble = previous.trouble()?;
-    let until = if previous.content == content { trouble.until } else { Timestamp::now() };
-    Some(Trouble { until, ..trouble })
+    if previous.content == content {
+        return Some(trouble);
+    }
+    let is_due = previous.provider.capabilities().checkable;
+    is_due.then(|| Trouble { until: Timestamp::now(), ..trouble })
 }
 
 /// The gate before, unless its bounds changed: a rotation must not reset what a vendor counts.

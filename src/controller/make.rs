@@ -11,7 +11,7 @@ use super::context::Context;
 use super::outcome::{Deed, Stop};
 use super::password::Password;
 use super::record::{self, Shelved};
-use super::{access, resolve, rivals};
+use super::{access, resolve, rivals, trial};
 use crate::api::status::Creating;
 use crate::api::user::AdoptionPolicy;
 use crate::api::{ObjectKey, Reason};
@@ -250,13 +250,16 @@ impl<K: Shelved> Case<'_, K> {
         self.only_if_enforced(self.desired.key(), &steps)?;
         let in_doubt = self.identity.creating.is_some();
         let Step::Create(changes) = steps.remove(0) else { return Err(Stop::Parked) };
+        let turn = trial::turn(&self.connection)?;
         self.object = record::hold(self.context, self.object.clone()).await?;
         self.announce().await?;
+        turn.used();
         let made = self.connection.provider.create(K::SUBJECT, &changes, self.password.due()).await;
         let account = match made {
             Ok(account) => account,
             Err(error) => return self.not_created(error, in_doubt).await,
         };
+        trial::accepted(self.context, &self.connection);
         self.log("create", &account.id, &changes.names());
         let account = Account { groups: changes.groups.clone().or(account.groups.clone()), ..account.with(&changes) };
         let empty = Account { id: account.id.clone(), ..Account::default() };
@@ -304,6 +307,7 @@ impl<K: Shelved> Case<'_, K> {
 
     /// A create that was refused leaves no doubt; one whose answer was lost does.
     async fn not_created(&mut self, error: ProviderError, in_doubt: bool) -> Result<Deed, Stop> {
+        let refused = trial::heard(self.context, &self.connection, &error);
         if error.kind == ErrorKind::Conflict && in_doubt {
             return self.own_after_all(error).await;
         }
@@ -312,6 +316,7 @@ impl<K: Shelved> Case<'_, K> {
             self.identity.sent = None;
             self.object = record::identity(self.context, &*self.object, &self.identity, false).await?;
         }
+        refused?;
         if error.kind == ErrorKind::Conflict { Err(self.already_exists()) } else { Err(error.into()) }
     }
 

@@ -29,6 +29,7 @@ mod rivals;
 mod salvage;
 mod secret;
 mod sweep;
+mod trial;
 mod user;
 mod watch;
 
