@@ -3,7 +3,7 @@
 use usher_sandbox::vendors::{FaultKind, Vendor};
 
 use super::act::Act;
-use super::strike::Strike;
+use super::strike::{Blow, Strike};
 
 /// Said once the fault is over or does not matter.
 pub const WELL: &[&str] = &["Synced", "Created"];
@@ -11,8 +11,14 @@ pub const WELL: &[&str] = &["Synced", "Created"];
 /// The reasons of which one must be said while the fault lasts. Among them `Synced` where the fault need not show.
 pub fn reasons(vendor: Vendor, operation: &str, strike: &Strike) -> Vec<&'static str> {
     let act = Act::of(operation);
-    let mut reasons = match &strike.kind {
-        FaultKind::Status(401, _) if strike.once => return unauthenticated_once(vendor, operation),
+    let kind = match &strike.blow {
+        // Where the vendor cannot be asked for one user, all are listed first; a listing that fails is the credential's news.
+        Blow::Refused if operation.starts_with("users.") => return vec!["ProviderUnavailable", "WaitingForCredential"],
+        Blow::Refused => return vec!["ProviderUnavailable"],
+        Blow::Once(FaultKind::Status(401, _)) => return unauthenticated_once(vendor, operation),
+        Blow::Once(kind) | Blow::Always(kind) => kind,
+    };
+    let mut reasons = match kind {
         FaultKind::Status(status, _) => refusal(vendor, operation, *status),
         FaultKind::RateLimited(_) => vec!["RateLimited"],
         FaultKind::ShortList => short(vendor, operation),

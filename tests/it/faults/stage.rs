@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use usher::api::{PlatformGroup, PlatformUser};
 use usher_sandbox::vendors::{Options, Vendor};
 
+use super::is_used;
 use crate::contract::{PASSWORD, Sample, ready, sample};
 use crate::scene::{Scene, merge};
 
@@ -70,6 +71,13 @@ impl Stage {
     pub fn untouched(&self) -> Value {
         let vendor = &self.scene.vendor;
         json!([vendor.user("foreign@example.com"), vendor.group("Foreign"), vendor.user("bob@example.com")])
+    }
+
+    /// Operations that were called although usher has no use for them.
+    pub fn needless_calls(&self) -> Vec<&'static str> {
+        let vendor = &self.scene.vendor;
+        let all = vendor.vendor().operations().iter().copied();
+        all.filter(|operation| !is_used(vendor.vendor(), operation) && vendor.count(operation) > 0).collect()
     }
 
     /// E-mail addresses or group names that are there more than once.
