@@ -40,11 +40,13 @@ pub struct Connection {
     pub closing: bool,
     /// What the vendor has.
     pub index: Arc<Mutex<Index>>,
-    /// Why the last sweep failed, if it did.
+    /// Why the last sweep failed, if it did, or a create where nothing else tells whether the credential is accepted.
     pub trouble: Mutex<Option<Trouble>>,
+    /// Whether, in that trouble, one object may create.
+    pub turn: AtomicBool,
 }
 
-/// A sweep that failed.
+/// A sweep that failed, or a create that was not accepted.
 #[derive(Clone, Debug)]
 pub struct Trouble {
     /// Why.
@@ -78,6 +80,7 @@ impl Connection {
             closing,
             index: self.index.clone(),
             trouble: Mutex::new(self.trouble()),
+            turn: AtomicBool::new(self.turn.load(Ordering::Relaxed)),
         })
     }
 
@@ -91,9 +94,14 @@ impl Connection {
         *self.stamp.lock().unwrap_or_else(PoisonError::into_inner) = stamp;
     }
 
-    /// Why the last sweep failed, if it did.
+    /// What the trouble is, if there is any.
     pub fn trouble(&self) -> Option<Trouble> {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes trouble, unless there is some already.
+    pub fn trouble_once(&self, trouble: impl FnOnce() -> Trouble) {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(trouble);
     }
 
     /// Notes how a sweep went, and returns how the one before did.

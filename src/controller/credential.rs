@@ -14,7 +14,7 @@ use tracing::{info, warn};
 
 use super::connection::{Connection, Down, Link, Trouble};
 use super::context::Context;
-use super::{credential_report, password, refusal, requeue, salvage, sweep};
+use super::{credential_report, password, refusal, requeue, salvage, sweep, trial};
 use crate::api::conditions::{ConditionType, Verdict, find};
 use crate::api::names::PAUSED;
 use crate::api::user::Mode;
@@ -50,18 +50,32 @@ pub async fn reconcile(credential: Arc<ProviderCredential>, context: &Context) -
         credential_report::report(context, &credential, &link).await?;
     }
     let news = match &link {
-        Link::Up(connection) => sweep::sweep(context, connection, is_forced(&credential)).await,
+        Link::Up(connection) => look(context, connection, is_forced(&credential)).await,
         Link::Down(_) => false,
     };
     let credential = context.credentials.newest(credential);
     let is_other = is_other(before.as_ref(), &link);
-    // Where users are never listed, this is the only regular look.
-    let is_blind = matches!(&link, Link::Up(connection) if !connection.provider.capabilities().listable);
     let action = credential_report::report(context, &credential, &link).await?;
-    if is_other || was_paused || is_blind || news {
+    let is_mended = !is_well(&credential) && is_well(&context.credentials.newest(credential.clone()));
+    if is_other || was_paused || is_mended || news {
         context.wake_users_of(&key);
     }
     Ok(action)
+}
+
+/// Whether the credential says that all is well.
+fn is_well(credential: &ProviderCredential) -> bool {
+    let ready = credential.status.as_ref().and_then(|status| find(&status.conditions, ConditionType::Ready));
+    ready.is_some_and(|ready| ready.status == "True")
+}
+
+/// Looks at what the vendor has; whether there is news for the objects. Where users are never listed, that it is time is news.
+async fn look(context: &Context, connection: &Connection, forced: bool) -> bool {
+    let reopened = trial::reopen(context, connection, forced);
+    let swept = sweep::sweep(context, connection, forced).await;
+    let is_blind = !connection.provider.capabilities().listable;
+    let is_time = is_blind && connection.index().is_look_due(resync(&connection.spec), Timestamp::now());
+    reopened || swept || is_time || (is_blind && forced)
 }
 
 /// Whether objects have to look again because of what became of their credential.
@@ -241,14 +255,19 @@ async fn connect(
         closing: credential.metadata.deletion_timestamp.is_some(),
         index: kept.unwrap_or_default(),
         trouble: Mutex::new(trouble),
+        turn: AtomicBool::new(false),
     }))
 }
 
-/// The trouble that a new log-in does not mend. With another Secret a listing that failed is due at once.
+/// The trouble that a new log-in does not mend. With another Secret a listing that failed is due at once; where nothing is
+/// listed, what the one before was refused says nothing of this one.
 fn inherited(previous: &Connection, content: &str) -> Option<Trouble> {
     let trouble = previous.trouble()?;
-    let until = if previous.content == content { trouble.until } else { Timestamp::now() };
-    Some(Trouble { until, ..trouble })
+    if previous.content == content {
+        return Some(trouble);
+    }
+    let is_due = previous.provider.capabilities().checkable;
+    is_due.then(|| Trouble { until: Timestamp::now(), ..trouble })
 }
 
 /// The gate before, unless its bounds changed: a rotation must not reset what a vendor counts.

@@ -19,6 +19,8 @@ pub struct Index {
     groups: Option<Listing>,
     /// Roles, projects, countries.
     pub catalog: Catalog,
+    /// When objects were last sent to look for themselves, where there is no listing.
+    looked: Option<Timestamp>,
     wanted: HashSet<Subject>,
     /// Who waits for a listing since when, by uid: a name may be given to another object.
     asked: HashMap<String, Timestamp>,
@@ -135,6 +137,15 @@ impl Index {
     /// Pages that a listing of `subject` costs, roughly.
     pub fn pages(&self, subject: Subject) -> usize {
         self.listing(subject).map_or(1, |listing| listing.accounts.len() / 1000 + 1)
+    }
+
+    /// Whether objects that no listing tells of have to look for themselves once more; said once per `interval`.
+    pub fn is_look_due(&mut self, interval: SignedDuration, now: Timestamp) -> bool {
+        let due = self.looked.is_none_or(|at| at + interval <= now + SignedDuration::from_secs(1));
+        if due {
+            self.looked = Some(now);
+        }
+        due
     }
 
     /// Asks for a listing of `subject` with the next sweep.

@@ -11,7 +11,7 @@ use super::doubt::Call;
 use super::outcome::{Deed, Stop};
 use super::password::Password;
 use super::record::{self, Shelved};
-use super::{access, doubt, rivals};
+use super::{access, doubt, resolve, rivals, trial};
 use crate::api::status::Creating;
 use crate::api::user::AdoptionPolicy;
 use crate::api::{ObjectKey, Reason};
@@ -140,7 +140,7 @@ impl<K: Shelved> Case<'_, K> {
             K::SUBJECT == Subject::User && !in_doubt && (many || !connection.provider.capabilities().filter)
         };
         if wide {
-            return Err(self.await_listing());
+            return Err(resolve::ask_for_listing(self.context, &*self.object, connection, K::SUBJECT));
         }
         connection.index().answered(&uid);
         if in_doubt {
@@ -150,19 +150,9 @@ impl<K: Shelved> Case<'_, K> {
         let was_listed = !connection.index().matching(K::SUBJECT, table, &self.desired).is_empty();
         if K::SUBJECT == Subject::User && found.is_empty() && was_listed {
             // Gone since, or written in other case than the search was asked for.
-            return Err(self.await_listing());
+            return Err(resolve::ask_for_listing(self.context, &*self.object, connection, K::SUBJECT));
         }
         Ok(found)
-    }
-
-    /// Asks for a listing, whose end wakes the object. While listing fails, that is what it waits for.
-    fn await_listing(&self) -> Stop {
-        self.connection.index().want(K::SUBJECT);
-        if let Some(trouble) = self.connection.trouble() {
-            return Stop::waiting(Reason::WaitingForCredential, &self.connection.key, &trouble.error.message);
-        }
-        self.context.wake(self.connection.key.clone());
-        Stop::Parked
     }
 
     /// The account of a create with unknown end whose key the manifest has given up since.
@@ -270,13 +260,16 @@ impl<K: Shelved> Case<'_, K> {
         self.only_if_enforced(self.desired.key(), &steps)?;
         let in_doubt = self.identity.creating.is_some();
         let Step::Create(changes) = steps.remove(0) else { return Err(Stop::Parked) };
+        let turn = trial::turn(&self.connection)?;
         self.object = record::hold(self.context, self.object.clone()).await?;
         self.announce().await?;
+        turn.used();
         let made = self.send(&changes).await;
         let account = match made {
             Ok(account) => account,
             Err(error) => return self.not_created(error, in_doubt).await,
         };
+        trial::accepted(self.context, &self.connection);
         self.log("create", &account.id, &changes.names());
         let account = Account { groups: changes.groups.clone().or(account.groups.clone()), ..account.with(&changes) };
         let empty = Account { id: account.id.clone(), ..Account::default() };
@@ -344,6 +337,7 @@ impl<K: Shelved> Case<'_, K> {
 
     /// A create that was refused leaves no doubt; one whose answer was lost does.
     async fn not_created(&mut self, error: ProviderError, in_doubt: bool) -> Result<Deed, Stop> {
+        let refused = trial::heard(self.context, &self.connection, &error);
         if error.kind == ErrorKind::Conflict && in_doubt {
             return self.own_after_all(error).await;
         }
@@ -353,6 +347,7 @@ impl<K: Shelved> Case<'_, K> {
             self.identity.sent = None;
             self.object = record::identity(self.context, &*self.object, &self.identity, false).await?;
         }
+        refused?;
         if error.kind == ErrorKind::Conflict { Err(self.already_exists()) } else { Err(error.into()) }
     }
 

@@ -31,6 +31,7 @@ mod salvage;
 mod secret;
 mod shelf;
 mod sweep;
+mod trial;
 mod user;
 mod vault;
 mod watch;

@@ -111,8 +111,7 @@ pub fn is_forced<K: Managed>(object: &K) -> bool {
     object.annotations().get(RECONCILE_AT).is_some_and(|asked| Some(asked) != handled)
 }
 
-/// Errors: no listing of `subject` yet; one is asked for, and its end wakes the object. If listing fails, that is the
-/// credential's news, and the object waits for it.
+/// Errors: no listing of `subject` yet; one is asked for.
 pub fn listed<K: Managed>(
     context: &Context,
     object: &K,
@@ -127,15 +126,21 @@ pub fn listed<K: Managed>(
     if none_to_have || connection.index().has(subject) {
         return Ok(());
     }
+    Err(ask_for_listing(context, object, connection, subject))
+}
+
+/// Asks for a listing of `subject`, whose end wakes the object. If listing fails, that is the credential's news, and the object
+/// waits for it.
+pub fn ask_for_listing<K: Managed>(context: &Context, object: &K, connection: &Connection, subject: Subject) -> Stop {
     connection.index().want(subject);
     match connection.trouble() {
-        Some(_) if is_settled(object) => return Err(Stop::Settled),
-        Some(trouble) => {
-            return Err(Stop::waiting(Reason::WaitingForCredential, &connection.key, &trouble.error.message));
+        Some(_) if is_settled(object) => Stop::Settled,
+        Some(trouble) => Stop::waiting(Reason::WaitingForCredential, &connection.key, &trouble.error.message),
+        None => {
+            context.wake(connection.key.clone());
+            Stop::Parked
         }
-        None => context.wake(connection.key.clone()),
     }
-    Err(Stop::Parked)
 }
 
 /// The groups that `user` names, as its vendor takes them; `None` when groups are not managed. A group that is absent, not

@@ -30,8 +30,9 @@ pub async fn sweep(context: &Context, connection: &Connection, forced: bool) -> 
         .filter(|subject| is_due(context, connection, *subject, forced))
         .collect();
     if due.is_empty() {
-        // Nobody needs the listing that failed any more.
-        return connection.trouble().is_some_and(|_| connection.swept(None).is_some());
+        // Nobody needs the listing that failed any more. Where nothing is ever listed, the trouble is a refused credential's.
+        let is_over = connection.provider.capabilities().readable && connection.trouble().is_some();
+        return is_over && connection.swept(None).is_some();
     }
     let Err(error) = within(LONGEST, list(connection, &due)).await else {
         context.backoff.reset(&connection.key);

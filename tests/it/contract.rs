@@ -252,7 +252,10 @@ async fn deleting_the_objects_takes_away_what_the_vendor_lets_us(
     scene.until_gone::<PlatformGroup>("team").await;
     let account = scene.vendor.user("ada@example.com");
     match vendor {
-        Vendor::Amani => assert_eq!(account.unwrap()["is_active"], false),
+        Vendor::Amani => {
+            assert_eq!(account.unwrap()["is_active"], false);
+            assert_eq!(scene.vendor.count("users.delete"), 0, "Amani refuses it, so it is not even tried");
+        }
         Vendor::Industrility => assert!(account.is_some(), "Industrility has no way to remove it"),
         Vendor::Pegasus | Vendor::Plaspy | Vendor::Ozmap => {
             assert_eq!(account, None);
@@ -296,6 +299,30 @@ async fn a_lost_create_answer_does_not_create_twice(
     assert_eq!(scene.vendor.users().iter().filter(|user| user["email"] == "ada@example.com").count(), 1);
     let creates = scene.vendor.count("users.create");
     assert!(creates <= if vendor == Vendor::Industrility { 2 } else { 1 }, "{creates} creates");
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_create_that_reached_nobody_leaves_no_doubt(
+    #[values(Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy, Vendor::Industrility, Vendor::Ozmap)] vendor: Vendor,
+) {
+    let sample = sample(vendor);
+    let scene = Scene::new(vendor).await;
+    scene.secret("login", &json!({"password": PASSWORD})).await;
+    let person = |name: &str| {
+        let mut spec = sample.user.clone();
+        merge(&mut spec, json!({"email": format!("{name}@example.com")}));
+        spec
+    };
+    scene.user("bob", person("bob")).await;
+    scene.user_says("bob", ready(vendor)).await;
+    scene.vendor.shut_port().await;
+    scene.user("ada", person("ada")).await;
+    let ada = scene.user_says("ada", "ProviderUnavailable").await;
+    assert_eq!(ada.status.unwrap().identity.creating, None);
+    scene.vendor.open_port().await;
+    scene.user_says("ada", ready(vendor)).await;
+    assert_eq!(scene.vendor.count("users.create"), 2, "one for each");
 }
 
 #[rstest]

@@ -7,7 +7,8 @@ use usher::api::conditions::{ConditionType, find};
 use usher::api::{PlatformUser, ProviderCredential};
 use usher_sandbox::vendors::{Fault, FaultKind, Options, Vendor};
 
-use crate::scene::Scene;
+use crate::contract::{PASSWORD, sample};
+use crate::scene::{Scene, merge};
 
 fn ada() -> Value {
     json!({"email": "ada@example.com", "provider": {"pegasus": {"sendEmail": true}}})
@@ -156,11 +157,86 @@ async fn a_listing_that_is_refused_is_not_repeated_soon(#[case] vendor: Vendor, 
     scene.credential_says("Synced").await;
 }
 
+#[rstest]
+#[tokio::test]
+async fn who_is_new_in_an_outage_says_what_he_waits_for_and_goes_on_after_it(
+    #[values(Vendor::Amani, Vendor::Plaspy)] vendor: Vendor,
+) {
+    let scene = Scene::new(vendor).await;
+    scene.secret("login", &json!({"password": PASSWORD})).await;
+    let mut person = sample(vendor).user;
+    scene.user("ada", person.clone()).await;
+    scene.user_ready("ada").await;
+    // From now on all users are listed before one is made.
+    scene.let_listing_age().await;
+    scene.vendor.shut_port().await;
+    merge(&mut person, json!({"email": "bob@example.com"}));
+    scene.user("bob", person).await;
+    scene.user_says("bob", "WaitingForCredential").await;
+    scene.credential_says("ProviderUnavailable").await;
+    scene.vendor.open_port().await;
+    scene.user_ready("bob").await;
+}
+
 /// The Secret, changed in nothing that matters.
 fn with_note(scene: &Scene) -> Value {
     let mut entries = json!(scene.vendor.secret());
     entries["note"] = json!("written anew");
     entries
+}
+
+fn at_industrility(name: &str) -> Value {
+    let block = json!({"orgName": "Example", "userType": "Customer", "userLoginType": "COGNITO", "parentUser": "US-root@example.com", "role": "UR-customer"});
+    json!({"email": format!("{name}@example.com"), "firstName": name, "lastName": "Example", "provider": {"industrility": block}})
+}
+
+const CREW: [&str; 4] = ["bob", "eve", "joe", "kim"];
+
+/// Industrility after it refused one create, with users who wait.
+async fn industrility_that_refuses() -> Scene {
+    let scene = Scene::new(Vendor::Industrility).await;
+    scene.vendor.fault(Fault::always("users.create", FaultKind::Status(401, None)));
+    scene.user("ada", at_industrility("ada")).await;
+    let credential = scene.credential_says("Unauthenticated").await;
+    assert!(said(&credential).contains("correct the Secret"), "{}", said(&credential));
+    for name in CREW {
+        scene.user(name, at_industrility(name)).await;
+    }
+    for name in CREW.iter().chain(&["ada"]) {
+        scene.user_says(name, "WaitingForCredential").await;
+    }
+    scene
+}
+
+#[tokio::test]
+async fn where_nothing_else_tells_one_create_at_a_time_probes_a_refused_credential() {
+    let scene = industrility_that_refuses().await;
+    a_few_seconds().await;
+    assert_eq!(scene.vendor.count("users.create"), 1, "nobody comes back by himself");
+    scene.sweep("1").await;
+    scene.vendor_until("the probe", |vendor| vendor.count("users.create") == 2).await;
+    a_few_seconds().await;
+    assert_eq!(scene.vendor.count("users.create"), 2, "one of five tried");
+    scene.credential_says("Unauthenticated").await;
+    scene.vendor.heal();
+    scene.sweep("2").await;
+    for name in CREW {
+        scene.user_says(name, "Created").await;
+    }
+    scene.credential_says("Unverified").await;
+    assert_eq!(scene.vendor.count("users.create"), 2 + 5);
+}
+
+#[tokio::test]
+async fn a_changed_secret_is_taken_up_at_once_where_nothing_else_tells() {
+    let scene = industrility_that_refuses().await;
+    scene.vendor.heal();
+    scene.secret("main", &with_note(&scene)).await;
+    scene.credential_says("Unverified").await;
+    for name in CREW {
+        scene.user_says(name, "Created").await;
+    }
+    assert_eq!(scene.vendor.count("users.create"), 1 + 5);
 }
 
 #[tokio::test]

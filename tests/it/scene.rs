@@ -22,6 +22,9 @@ use crate::world::{world, world_so_far};
 /// Longest time until a condition comes true.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How old a listing must be for usher not to tell from it that somebody is not there.
+const STALE: Duration = Duration::from_secs(11);
+
 /// One test's corner of the world.
 pub struct Scene {
     /// As the administrator.
@@ -288,6 +291,12 @@ impl Scene {
             handled == Some(&value)
         })
         .await;
+    }
+
+    /// Lets the listing grow too old to tell that somebody is not there.
+    pub async fn let_listing_age(&self) {
+        // Nothing can be waited for: that time passes is the condition.
+        tokio::time::sleep(STALE).await;
     }
 
     /// A fresh comparison of a user, done.

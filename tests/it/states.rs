@@ -191,10 +191,33 @@ async fn deletion_while(when: &'static str, credential: Value, spoil: impl Async
     ("PlatformUser", "DeletionBlocked", when, user_says(&scene, "ada", "DeletionBlocked").await)
 }
 
+fn ada_at_industrility() -> Value {
+    json!({"email": "ada@example.com", "firstName": "Ada", "lastName": "Lovelace", "provider": {"industrility": {
+        "orgName": "Example", "userType": "Customer", "userLoginType": "COGNITO", "parentUser": "US-root@example.com", "role": "UR-customer"}}})
+}
+
+/// Industrility, which has no call that checks a token, refuses a create.
+async fn refused_by_industrility() -> Scene {
+    let scene = Scene::new(Vendor::Industrility).await;
+    scene.credential_says("Unverified").await;
+    scene.vendor.fault(Fault::always("users.create", FaultKind::Status(401, None)));
+    scene.user("ada", ada_at_industrility()).await;
+    scene
+}
+
+async fn user_refused_by_industrility() -> Row {
+    let said = user_says(&refused_by_industrility().await, "ada", "WaitingForCredential").await;
+    ("PlatformUser", "WaitingForCredential", "the vendor refuses the credential", said)
+}
+
+async fn credential_refused_by_industrility() -> Row {
+    let said = credential_says(&refused_by_industrility().await, "Unauthenticated").await;
+    ("ProviderCredential", "Unauthenticated", "a create is refused, where only that tells", said)
+}
+
 async fn industrility_user(spec: Value, reason: &'static str, when: &'static str) -> Row {
     let scene = Scene::new(Vendor::Industrility).await;
-    let mut whole = json!({"email": "ada@example.com", "firstName": "Ada", "lastName": "Lovelace", "provider": {"industrility": {
-        "orgName": "Example", "userType": "Customer", "userLoginType": "COGNITO", "parentUser": "US-root@example.com", "role": "UR-customer"}}});
+    let mut whole = ada_at_industrility();
     scene.user("ada", whole.clone()).await;
     scene.user_says("ada", "Created").await;
     merge(&mut whole, spec);
@@ -264,6 +287,7 @@ fn users() -> Vec<BoxFuture<'static, Row>> {
         renamed_by_someone().boxed(),
         other_vendor().boxed(),
         vanished().boxed(),
+        user_refused_by_industrility().boxed(),
         industrility_user(json!({"lastName": "Byron"}), "Unsupported", "the vendor cannot change a user").boxed(),
         industrility_user(json!({"deletionPolicy": "Delete"}), "Unsupported", "the vendor cannot remove a user")
             .boxed(),
@@ -299,6 +323,7 @@ fn others() -> Vec<BoxFuture<'static, Row>> {
         full_group().boxed(),
         credential("WaitingForSecret", "its Secret is missing", json!({}), json!(null)).boxed(),
         credential("Unauthenticated", "the login is refused", json!({}), json!({"token": "fake-wrong-token"})).boxed(),
+        credential_refused_by_industrility().boxed(),
         credential("Invalid", "its Secret lacks a key", json!({}), json!({"other": "x"})).boxed(),
         credential(
             "Invalid",

@@ -31,7 +31,8 @@ pub struct World {
 pub fn settings() -> Settings {
     Settings {
         call_timeout: CALL_TIMEOUT,
-        grace: Duration::from_secs(10),
+        // Here no call is done later than its answer is due.
+        grace: Duration::from_secs(2),
         reconcile_timeout: Duration::from_mins(1),
         mode: Mode::Enforce,
         namespace: "usher-system".into(),

@@ -3,7 +3,7 @@
 use usher_sandbox::vendors::{FaultKind, Vendor};
 
 use super::act::Act;
-use super::strike::Strike;
+use super::strike::{Blow, Strike};
 
 /// Said once the fault is over or does not matter.
 pub const WELL: &[&str] = &["Synced", "Created"];
@@ -11,11 +11,22 @@ pub const WELL: &[&str] = &["Synced", "Created"];
 /// The reasons of which one must be said while the fault lasts. Among them `Synced` where the fault need not show.
 pub fn reasons(vendor: Vendor, operation: &str, strike: &Strike) -> Vec<&'static str> {
     let act = Act::of(operation);
-    let mut reasons = match &strike.kind {
+    let kind = match &strike.blow {
+        // Where the vendor cannot be asked for one user, all are listed first; a listing that fails is the credential's news.
+        Blow::Refused if operation.starts_with("users.") => return vec!["ProviderUnavailable", "WaitingForCredential"],
+        Blow::Refused if operation == "countries.list" => return [&["ProviderUnavailable"], WELL].concat(),
+        Blow::Refused => return vec!["ProviderUnavailable"],
         // Whatever becomes of the countries, the rest goes on.
-        FaultKind::RateLimited(_) if operation == "countries.list" => [&["RateLimited"], WELL].concat(),
-        _ if operation == "countries.list" => WELL.to_vec(),
-        FaultKind::Status(401, _) if strike.once => return unauthenticated_once(vendor, operation),
+        Blow::Once(FaultKind::RateLimited(_)) | Blow::Always(FaultKind::RateLimited(_))
+            if operation == "countries.list" =>
+        {
+            return [&["RateLimited"], WELL].concat();
+        }
+        _ if operation == "countries.list" => return WELL.to_vec(),
+        Blow::Once(FaultKind::Status(401, _)) => return unauthenticated_once(vendor, operation),
+        Blow::Once(kind) | Blow::Always(kind) => kind,
+    };
+    let mut reasons = match kind {
         FaultKind::Status(status, _) => refusal(vendor, operation, *status),
         FaultKind::RateLimited(_) => vec!["RateLimited"],
         FaultKind::ShortList => short(vendor, operation),

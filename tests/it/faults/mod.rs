@@ -20,7 +20,7 @@ use strike::Strike;
 /// Scenes side by side, per vendor.
 const SIDE_BY_SIDE: usize = 16;
 
-/// Operations that usher has no use for.
+/// Operations that usher has no use for. That they are never called is checked in every cell, and where users are deleted.
 fn is_used(vendor: Vendor, operation: &str) -> bool {
     // Amani refuses to delete; time zones are sent as the manifest writes them.
     !matches!((vendor, operation), (Vendor::Amani, "users.delete") | (Vendor::Plaspy, "timeZones.list"))

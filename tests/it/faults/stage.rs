@@ -1,16 +1,12 @@
 //! A scene with people in it who must not notice anything: foreigners at the vendor, and objects that are in sync.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 use usher::api::{PlatformGroup, PlatformUser};
 use usher_sandbox::vendors::{Options, Vendor};
 
+use super::is_used;
 use crate::contract::{PASSWORD, Sample, ready, sample};
 use crate::scene::{Scene, merge};
-
-/// How old a listing must be for usher to look users up one by one.
-const STALE: Duration = Duration::from_secs(11);
 
 /// One scene of the matrix.
 pub struct Stage {
@@ -41,8 +37,7 @@ impl Stage {
         scene.user("bob", stage.person("bob", json!({}))).await;
         scene.user_says("bob", ready(vendor)).await;
         if operation == "users.find" {
-            // Nothing can be waited for: that time passes is the condition.
-            tokio::time::sleep(STALE).await;
+            scene.let_listing_age().await;
         }
         stage
     }
@@ -76,6 +71,13 @@ impl Stage {
     pub fn untouched(&self) -> Value {
         let vendor = &self.scene.vendor;
         json!([vendor.user("foreign@example.com"), vendor.group("Foreign"), vendor.user("bob@example.com")])
+    }
+
+    /// Operations that were called although usher has no use for them.
+    pub fn needless_calls(&self) -> Vec<&'static str> {
+        let vendor = &self.scene.vendor;
+        let all = vendor.vendor().operations().iter().copied();
+        all.filter(|operation| !is_used(vendor.vendor(), operation) && vendor.count(operation) > 0).collect()
     }
 
     /// E-mail addresses or group names that are there more than once.
