@@ -1,7 +1,6 @@
 //! The brake on removals: one slip must not cost many accounts. Removals wait for a possible heir, and too many at a time are
 //! held until a person lets them go.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -26,9 +25,9 @@ const AT_MOST: u32 = 50;
 /// The time over which removals are counted unless the credential says otherwise.
 const PER: SignedDuration = SignedDuration::from_hours(1);
 
-/// Objects whose removal was counted already, so that a repeated try is not counted twice.
+/// One removal is counted at a time.
 #[derive(Default)]
-pub struct Brake(Mutex<HashSet<String>>);
+pub struct Brake(Mutex<()>);
 
 /// The bounds of one credential.
 struct Bounds {
@@ -68,41 +67,46 @@ pub fn wait_for_heirs<K: Shelved>(credential: &ProviderCredential, object: &K) -
 /// Errors: too many removals within the time; Kubernetes failed us.
 pub async fn admit<K: Shelved>(context: &Context, credential: &ProviderCredential, object: &K) -> Result<(), Stop> {
     let uid = object.uid().unwrap_or_default();
-    let mut counted = context.brake.0.lock().await;
+    let _turn = context.brake.0.lock().await;
     let credential = context.credentials.newest(Arc::new(credential.clone()));
-    if counted.contains(&uid) || is_released(&credential, object) {
-        return Ok(());
-    }
     let bounds = Bounds::of(&credential);
     let recent = recent(&credential, &bounds);
-    let mut waiting = waiting(context, &credential, &counted, Some(&uid));
+    if recent.under_way.contains(&uid) || is_released(&credential, object) {
+        return Ok(());
+    }
+    let mut waiting = waiting(context, &credential, &recent, Some(&uid));
     waiting.extend(object.meta().deletion_timestamp.as_ref().map(|time| time.0));
     let total = recent.count as usize + waiting.len();
     if total > bounds.at_most as usize {
         context.wake(credential::key(&credential));
         return Err(held(&credential, object, &bounds, total, &waiting));
     }
-    let recent = RecentRemovals { count: recent.count + 1, ..recent };
+    let mut under_way = still_there(context, &recent.under_way);
+    under_way.push(uid);
+    let recent = RecentRemovals { count: recent.count + 1, under_way, ..recent };
     credential_report::count_removal(context, &credential, &recent).await?;
-    counted.insert(uid);
     Ok(())
+}
+
+/// Those of `uids` whose objects are not gone.
+fn still_there(context: &Context, uids: &[String]) -> Vec<String> {
+    let users = context.users.all(|user| user.uid().is_some_and(|uid| uids.contains(&uid)));
+    let groups = context.groups.all(|group| group.uid().is_some_and(|uid| uids.contains(&uid)));
+    users.iter().filter_map(|user| user.uid()).chain(groups.iter().filter_map(|group| group.uid())).collect()
 }
 
 /// What the brake holds of a credential, for its status.
 pub async fn held_of(context: &Context, credential: &ProviderCredential) -> Option<HeldRemovals> {
-    let counted = context.brake.0.lock().await;
+    let _turn = context.brake.0.lock().await;
+    let credential = &*context.credentials.newest(Arc::new(credential.clone()));
     let bounds = Bounds::of(credential);
-    let waiting = waiting(context, credential, &counted, None);
-    let total = recent(credential, &bounds).count as usize + waiting.len();
+    let recent = recent(credential, &bounds);
+    let waiting = waiting(context, credential, &recent, None);
+    let total = recent.count as usize + waiting.len();
     (total > bounds.at_most as usize && !waiting.is_empty()).then(|| HeldRemovals {
         count: u32::try_from(waiting.len()).unwrap_or(u32::MAX),
         release: token(credential, &waiting),
     })
-}
-
-/// Forgets an object that is gone.
-pub async fn forget(context: &Context, uid: &str) {
-    context.brake.0.lock().await.remove(uid);
 }
 
 fn held<K: Shelved>(
@@ -129,14 +133,18 @@ fn held<K: Shelved>(
 fn recent(credential: &ProviderCredential, bounds: &Bounds) -> RecentRemovals {
     let now = Timestamp::now();
     let counted = credential.status.as_ref().and_then(|status| status.recent_removals.clone());
-    counted.filter(|recent| recent.since + bounds.per > now).unwrap_or(RecentRemovals { since: now, count: 0 })
+    counted.filter(|recent| recent.since + bounds.per > now).unwrap_or(RecentRemovals {
+        since: now,
+        count: 0,
+        under_way: Vec::new(),
+    })
 }
 
 /// When those objects of a credential were deleted whose accounts are yet to be taken away, but for `own`.
 fn waiting(
     context: &Context,
     credential: &ProviderCredential,
-    counted: &HashSet<String>,
+    counted: &RecentRemovals,
     own: Option<&str>,
 ) -> Vec<Timestamp> {
     let users =
@@ -148,16 +156,11 @@ fn waiting(
     users.chain(groups).map(|time| time.0).collect()
 }
 
-fn waits<K: Shelved>(
-    context: &Context,
-    credential: &ProviderCredential,
-    counted: &HashSet<String>,
-    object: &K,
-) -> bool {
+fn waits<K: Shelved>(context: &Context, credential: &ProviderCredential, counted: &RecentRemovals, object: &K) -> bool {
     object.is_going()
         && object.is_held()
         && object.credential_key() == credential::key(credential)
-        && !object.uid().is_some_and(|uid| counted.contains(&uid))
+        && !object.uid().is_some_and(|uid| counted.under_way.contains(&uid))
         && !is_released(credential, object)
         && removal::has_account(object)
         && !matches!(removal::decide(context, object), Ok(Removal::Orphan { .. }))

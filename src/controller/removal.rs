@@ -109,11 +109,11 @@ async fn at_the_vendor<K: Shelved>(
         return Err(blocked(object, "mode Plan removes nothing; set mode: Enforce"));
     }
     not_awaited(context, object)?;
+    connection.gate.open()?;
+    let _place = connection.gate.try_enter(Lane::Edit, &object.key()).ok_or(Stop::Parked)?;
     if !context.preview {
         brake::admit(context, &credential, &**object).await?;
     }
-    connection.gate.open()?;
-    let _place = connection.gate.try_enter(Lane::Edit, &object.key()).ok_or(Stop::Parked)?;
     let id = identity.external_id.as_deref().unwrap_or_default();
     let (deed, what) = match look(context, object, &connection, identity).await? {
         None => (Deed::Deleted, format!("{} has no such account any more", connection.vendor.title())),
@@ -281,9 +281,6 @@ pub fn in_use<K: Shelved>(object: &Arc<K>, held: &str) -> Stop {
 async fn let_go<K: Shelved>(context: &Context, object: &Arc<K>, farewell: Option<Farewell>) -> Result<(), Stop> {
     preview::not_for_real(context, || preview::release(&**object, farewell.as_ref()))?;
     record::let_go(context, &**object).await?;
-    if let Some(uid) = object.uid() {
-        brake::forget(context, &uid).await;
-    }
     Err(Stop::Gone(farewell))
 }
 
