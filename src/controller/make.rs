@@ -12,7 +12,7 @@ use super::outcome::{Deed, Stop};
 use super::password::Password;
 use super::record::{self, Shelved};
 use super::{access, rivals};
-use crate::api::status::Creating;
+use crate::api::status::{Creating, Identity};
 use crate::api::user::AdoptionPolicy;
 use crate::api::{ObjectKey, Reason};
 use crate::plan::{Account, Desired, Sent, Step, Subject, matches_key};
@@ -153,7 +153,9 @@ impl<K: Shelved> Case<'_, K> {
 
     /// What is there is not ours, so our create with unknown end made nothing.
     async fn clear_doubt(&mut self) -> Result<(), Stop> {
-        if self.identity.creating.take().is_some() {
+        if self.identity.creating.is_some() {
+            self.identity = Identity::default();
+            self.connection.index().refute(K::SUBJECT);
             self.object = record::identity(self.context, &*self.object, &self.identity, false).await?;
         }
         Ok(())
@@ -310,11 +312,15 @@ impl<K: Shelved> Case<'_, K> {
             return self.own_after_all(error).await;
         }
         if error.delivery == Delivery::NoEffect && !in_doubt {
-            self.identity.creating = None;
-            self.identity.sent = None;
+            self.identity = Identity::default();
             self.object = record::identity(self.context, &*self.object, &self.identity, false).await?;
         }
-        if error.kind == ErrorKind::Conflict { Err(self.already_exists()) } else { Err(error.into()) }
+        if error.kind != ErrorKind::Conflict {
+            return Err(error.into());
+        }
+        // Whoever looks again must not be told once more that it is not there.
+        self.connection.index().refute(K::SUBJECT);
+        Err(self.already_exists())
     }
 
     /// "It exists", said to a create that repeats one with unknown end: ours, if a look shows so or none is possible.
