@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tracing::info;
 
+use super::checks::WITH_ID;
 use super::connection::Connection;
 use super::context::Context;
 use super::outcome::{Deed, Done, Stop};
@@ -51,17 +52,21 @@ impl<K: Shelved> Case<'_, K> {
             (Subject::User, _) | (Subject::Group, GroupSupport::Managed) => match self.identity.external_id.clone() {
                 Some(id) if capabilities.readable => self.keep(id).await?,
                 Some(_) => self.compare_blindly()?,
+                None if self.is_without_id() => self.compare_blindly()?,
                 None => Some(self.make().await?),
             },
         };
-        let reason = if capabilities.readable { Reason::Synced } else { Reason::Created };
+        let is_seen = capabilities.readable && !self.is_without_id();
+        let reason = if is_seen { Reason::Synced } else { Reason::Created };
         Ok(Done { verdict: Verdict::new(reason, self.summary()), did })
     }
 
     fn summary(&self) -> String {
         let id = self.identity.external_id.as_deref().unwrap_or_default();
         let vendor = self.connection.vendor.title();
-        if self.connection.provider.capabilities().readable {
+        if self.is_without_id() {
+            format!("{}; to go on, {WITH_ID}", self.without_id())
+        } else if self.connection.provider.capabilities().readable {
             format!("{vendor} has it as {id}")
         } else {
             format!("{vendor} made it as {id}; it offers no way to check")

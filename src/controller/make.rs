@@ -79,13 +79,13 @@ impl<K: Shelved> Case<'_, K> {
         let _place = self.enter(Lane::New)?;
         let capabilities = self.connection.provider.capabilities();
         if !capabilities.readable {
-            return self.create().await;
+            return self.create_unseen().await;
         }
         if let Some(id) = self.object.external_id().map(str::to_owned) {
             return self.bind_existing(&id).await;
         }
-        if K::SUBJECT == Subject::User && !capabilities.listable {
-            return self.create().await;
+        if self.is_unsearchable() {
+            return self.create_unseen().await;
         }
         if let Some(account) = self.made_under_another_key().await? {
             return self.claim(account).await;
@@ -247,6 +247,21 @@ impl<K: Shelved> Case<'_, K> {
         Ok(Deed::Adopted)
     }
 
+    /// Makes an account that nobody can look for. One that an earlier create with unknown end may have made is settled first, by
+    /// repeating that very create: under another key it would be left behind, and nobody would know.
+    async fn create_unseen(&mut self) -> Result<Deed, Stop> {
+        match &self.identity.creating {
+            Some(Creating { key, .. }) if key != self.desired.key() => {
+                let vendor = self.connection.vendor.title();
+                let message = format!(
+                    "{vendor} may have made {key} already, and offers no way to look: set the manifest back to {key}, which settles it; or delete this object, look for that account at {vendor}, and make a new object"
+                );
+                Err(Stop::because(Reason::Unsupported, message))
+            }
+            _ => self.create().await,
+        }
+    }
+
     /// Makes the account: `creating` first, then the call, then the id.
     async fn create(&mut self) -> Result<Deed, Stop> {
         self.check_creation()?;
@@ -292,9 +307,9 @@ impl<K: Shelved> Case<'_, K> {
 
     /// Writes `creating`, so that an account made from now on is known to be ours even if its answer is lost.
     async fn announce(&mut self) -> Result<(), Stop> {
-        // Where nothing can be read, what the first call carries is all that will ever be known of the account.
-        if self.identity.creating.is_none() && !self.connection.provider.capabilities().readable {
-            self.made();
+        // Where nothing can be looked up, what the first call carries may be all that will ever be known of the account.
+        if self.identity.creating.is_none() && self.is_unsearchable() {
+            self.identity.sent = self.sent_unseen();
         }
         self.identity.creating = Some(Creating {
             at: Timestamp::now(),
@@ -329,6 +344,13 @@ impl<K: Shelved> Case<'_, K> {
             let id = format!("US-{}", self.desired.key());
             let groups = self.desired.groups.as_ref().map(|groups| groups.wanted.clone());
             self.bind(&Account { id, groups, ..Account::default() }, false).await?;
+            self.compare_blindly()?;
+            return Ok(Deed::Created);
+        }
+        if self.is_unsearchable() {
+            // Made, but its id was in the answer that was lost.
+            self.identity.key = Some(self.desired.key().to_owned());
+            self.object = record::identity(self.context, &*self.object, &self.identity, false).await?;
             self.compare_blindly()?;
             return Ok(Deed::Created);
         }
