@@ -355,11 +355,15 @@ pub struct ProviderCredentialStatus {
 
 /// Removals that were let through within a small part of the brake's time.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
 pub struct RecentRemovals {
     /// When this part began.
     pub since: Timestamp,
     /// How many in it.
     pub count: u32,
+    /// The uids of those objects among them that are not gone yet, so that none is counted twice.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub under_way: Vec<String>,
 }
 
 /// Removals that the brake holds.

@@ -122,9 +122,6 @@ pub struct Report {
     /// The last usher.dev/reconcile-at that was acted on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile_at: Option<String>,
-    /// While being deleted: whether the brake let the removal through, so that a restart does not count it again.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub removal_admitted: Option<bool>,
 }
 
 impl Default for Report {
@@ -136,7 +133,6 @@ impl Default for Report {
             mode: None,
             pending: None,
             last_handled_reconcile_at: None,
-            removal_admitted: None,
         }
     }
 }

@@ -7,6 +7,7 @@ use secrecy::SecretString;
 use serde_json::json;
 use tracing::info;
 
+use super::checks::WITH_ID;
 use super::connection::Connection;
 use super::context::Context;
 use super::heir::same_key;
@@ -57,17 +58,21 @@ impl<K: Shelved> Case<'_, K> {
             (Subject::User, _) | (Subject::Group, GroupSupport::Managed) => match self.identity.external_id.clone() {
                 Some(id) if capabilities.updates => self.keep(id).await?,
                 Some(_) => self.compare_blindly()?,
+                None if self.is_without_id() => self.compare_blindly()?,
                 None => Some(self.make().await?),
             },
         };
-        let reason = if self.blind { Reason::Created } else { Reason::Synced };
+        let is_seen = !self.blind && !self.is_without_id();
+        let reason = if is_seen { Reason::Synced } else { Reason::Created };
         Ok(Done { verdict: Verdict::new(reason, self.summary()), did })
     }
 
     fn summary(&self) -> String {
         let id = self.identity.external_id.as_deref().unwrap_or_default();
         let vendor = self.connection.vendor.title();
-        if self.blind {
+        if self.is_without_id() {
+            format!("{}; to go on, {WITH_ID}", self.without_id())
+        } else if self.blind {
             format!("{vendor} made it as {id}; it offers no way to check")
         } else {
             format!("{vendor} has it as {id}")

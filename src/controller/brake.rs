@@ -40,8 +40,8 @@ pub struct Brake(std::sync::Mutex<HashMap<ObjectKey, Arc<Mutex<Memory>>>>);
 /// What is known of one credential's removals.
 #[derive(Default)]
 struct Memory {
-    /// Objects whose removal was counted already, so that a repeated try is not counted twice.
-    counted: HashSet<String>,
+    /// Uids of objects that are gone and need not be remembered in status any more.
+    gone: HashSet<String>,
     /// The batch that was held a moment ago.
     held: Option<(Instant, Batch)>,
     /// The release that was acted on last.
@@ -98,11 +98,14 @@ impl Bounds {
         counted.filter(|recent| self.end(recent.since) > now).cloned().collect()
     }
 
-    /// `recent` with one removal more, made at `now`.
-    fn counting(&self, mut recent: Vec<RecentRemovals>, now: Timestamp) -> Vec<RecentRemovals> {
+    /// `recent` with the removal of the object `uid` more, made at `now`.
+    fn counting(&self, mut recent: Vec<RecentRemovals>, uid: String, now: Timestamp) -> Vec<RecentRemovals> {
         match recent.last_mut().filter(|last| last.since + self.per / PARTS > now) {
-            Some(last) => last.count += 1,
-            None => recent.push(RecentRemovals { since: now, count: 1 }),
+            Some(last) => {
+                last.count += 1;
+                last.under_way.push(uid);
+            }
+            None => recent.push(RecentRemovals { since: now, count: 1, under_way: vec![uid] }),
         }
         recent
     }
@@ -130,45 +133,41 @@ pub async fn admit<K: Shelved>(context: &Context, credential: &ProviderCredentia
     let memory = context.brake.of(&credential::key(credential));
     let mut memory = memory.lock().await;
     let credential = context.credentials.newest(Arc::new(credential.clone()));
-    if memory.counted.contains(&uid) || was_admitted(object) || is_released(&credential, object) {
+    let bounds = Bounds::of(&credential);
+    let mut recent = bounds.recent(&credential, Timestamp::now());
+    if is_counted(&recent, &uid) || is_released(&credential, object) {
         return Ok(());
     }
-    let bounds = Bounds::of(&credential);
-    let recent = bounds.recent(&credential, Timestamp::now());
     let own = object.meta().deletion_timestamp.as_ref().map_or_else(Timestamp::now, |time| time.0);
     if let Some((_, batch)) = memory.held.filter(|(at, _)| at.elapsed() < HELD) {
         return Err(held(&credential, object, &bounds, &recent, batch.with(own)));
     }
-    let batch = waiting(context, &credential, &memory.counted, Some(&uid)).with(own);
+    let batch = waiting(context, &credential, &recent, Some(&uid)).with(own);
     if total(&recent) + batch.count > bounds.at_most {
         memory.held = Some((Instant::now(), batch));
         context.wake(credential::key(&credential));
         return Err(held(&credential, object, &bounds, &recent, batch));
     }
-    credential_report::count_removal(context, &credential, &bounds.counting(recent, Timestamp::now())).await?;
-    memory.counted.insert(uid);
+    recent.iter_mut().for_each(|part| part.under_way.retain(|uid| !memory.gone.contains(uid)));
+    credential_report::count_removal(context, &credential, &bounds.counting(recent, uid, Timestamp::now())).await?;
+    memory.gone.clear();
     Ok(())
 }
 
-/// Whether the removal of this object was let through before, by us or whoever was here before us.
-fn was_admitted<K: Shelved>(object: &K) -> bool {
-    object.status().is_some_and(|status| status.report.removal_admitted == Some(true))
-}
-
-/// Whether the removal of this object was let through and so needs no further leave.
-pub async fn is_admitted<K: Shelved>(context: &Context, object: &K) -> bool {
-    let memory = context.brake.of(&object.credential_key());
-    let uid = object.uid().unwrap_or_default();
-    memory.lock().await.counted.contains(&uid) || was_admitted(object)
+/// Whether the removal of the object with this uid was let through already, by us or whoever was here before us.
+fn is_counted(recent: &[RecentRemovals], uid: &str) -> bool {
+    recent.iter().any(|part| part.under_way.iter().any(|counted| counted == uid))
 }
 
 /// What the brake holds of a credential, for its status.
 pub async fn held_of(context: &Context, credential: &ProviderCredential) -> Option<HeldRemovals> {
     let memory = context.brake.of(&credential::key(credential));
     let mut memory = memory.lock().await;
+    let credential = &*context.credentials.newest(Arc::new(credential.clone()));
     let bounds = Bounds::of(credential);
-    let batch = waiting(context, credential, &memory.counted, None);
-    let is_held = total(&bounds.recent(credential, Timestamp::now())) + batch.count > bounds.at_most && batch.count > 0;
+    let recent = bounds.recent(credential, Timestamp::now());
+    let batch = waiting(context, credential, &recent, None);
+    let is_held = total(&recent) + batch.count > bounds.at_most && batch.count > 0;
     memory.held = is_held.then(|| (Instant::now(), batch));
     is_held.then(|| HeldRemovals {
         count: u32::try_from(batch.count).unwrap_or(u32::MAX),
@@ -187,7 +186,7 @@ pub async fn is_freshly_released(context: &Context, credential: &ProviderCredent
 /// Forgets an object that is gone.
 pub async fn forget<K: Shelved>(context: &Context, object: &K) {
     let memory = context.brake.of(&object.credential_key());
-    memory.lock().await.counted.remove(&object.uid().unwrap_or_default());
+    memory.lock().await.gone.extend(object.uid());
 }
 
 fn held<K: Shelved>(
@@ -215,8 +214,9 @@ fn total(recent: &[RecentRemovals]) -> usize {
 }
 
 /// Those objects of a credential whose accounts are yet to be taken away, but for `own`.
-fn waiting(context: &Context, credential: &ProviderCredential, counted: &HashSet<String>, own: Option<&str>) -> Batch {
+fn waiting(context: &Context, credential: &ProviderCredential, recent: &[RecentRemovals], own: Option<&str>) -> Batch {
     let going = [Tag::Going(credential::key(credential))];
+    let counted = recent.iter().flat_map(|part| &part.under_way).map(String::as_str).collect();
     let waits = Waits { context, credential, counted, own };
     let users = context.users.tagged(&going, |user| waits.has(user));
     let groups = context.groups.tagged(&going, |group| waits.has(group));
@@ -230,7 +230,7 @@ fn waiting(context: &Context, credential: &ProviderCredential, counted: &HashSet
 struct Waits<'a> {
     context: &'a Context,
     credential: &'a ProviderCredential,
-    counted: &'a HashSet<String>,
+    counted: HashSet<&'a str>,
     own: Option<&'a str>,
 }
 
@@ -240,7 +240,6 @@ impl Waits<'_> {
         object.is_held()
             && self.own != Some(uid)
             && !self.counted.contains(uid)
-            && !was_admitted(object)
             && !is_released(self.credential, object)
             && removal::has_account(object)
             && !matches!(removal::decide(self.context, object), Ok(Removal::Orphan { .. }))
@@ -281,7 +280,8 @@ mod tests {
 
     /// A credential whose removals were let through at these minutes.
     fn credential(minutes: impl IntoIterator<Item = i64>) -> ProviderCredential {
-        let counted = minutes.into_iter().fold(Vec::new(), |recent, at| bounds().counting(recent, minute(at)));
+        let counted =
+            minutes.into_iter().fold(Vec::new(), |recent, at| bounds().counting(recent, "fake-uid".into(), minute(at)));
         let spec = serde_json::json!({"provider": {"pegasus": {}}, "secretRef": {"name": "main"}});
         let mut credential = ProviderCredential::new("main", serde_json::from_value(spec).unwrap());
         credential.status.get_or_insert_default().recent_removals = Some(counted);

@@ -14,6 +14,10 @@ use crate::api::status::PendingCall;
 use crate::api::user::Mode;
 use crate::plan::{Account, Key, Step, Subject, matches_key};
 
+/// The way out for an account whose id is not known.
+pub(super) const WITH_ID: &str =
+    "delete this object with deletionPolicy: Orphan and apply it anew with spec.externalId";
+
 impl<K: Shelved> Case<'_, K> {
     /// Errors: the account carries neither the key we know it by nor the manifest's.
     pub(super) fn check_binding(&self, account: &Account) -> Result<(), Stop> {
@@ -164,17 +168,38 @@ impl<K: Shelved> Case<'_, K> {
         Ok(())
     }
 
-    /// A vendor that shows nothing and changes nothing: only the manifest can be compared with what was sent.
+    /// Whether accounts cannot be looked for: what a create says is all there is to know.
+    pub(super) fn is_unsearchable(&self) -> bool {
+        let capabilities = self.connection.provider.capabilities();
+        !capabilities.readable || (K::SUBJECT == Subject::User && !capabilities.listable)
+    }
+
+    /// Whether the account was made, but the answer that told its id was lost and nobody can look for it.
+    pub(super) fn is_without_id(&self) -> bool {
+        let made = self.identity.creating.is_some() && self.identity.key.is_some();
+        made && self.identity.external_id.is_none() && self.is_unsearchable()
+    }
+
+    /// An account that shows nothing and takes no change: only the manifest can be compared with what was sent.
     pub(super) fn compare_blindly(&self) -> Result<Option<Deed>, Stop> {
-        let sent = self.sent(&self.desired);
-        if sent == self.identity.sent || self.identity.sent.is_none() {
+        if self.sent(&self.desired) == self.identity.sent || self.identity.sent.is_none() {
             return Ok(None);
         }
-        let message = format!(
-            "{} cannot change a user after it was made: set the manifest back, or make the change there",
-            self.connection.vendor.title()
-        );
+        let vendor = self.connection.vendor.title();
+        let message = if self.is_without_id() {
+            format!("{}: set the manifest back, or {WITH_ID}", self.without_id())
+        } else {
+            format!("{vendor} cannot change a user after it was made: set the manifest back, or make the change there")
+        };
         Err(Stop::because(Reason::Unsupported, message))
+    }
+
+    /// What there is to say of an account without an id.
+    pub(super) fn without_id(&self) -> String {
+        let vendor = self.connection.vendor.title();
+        format!(
+            "{vendor} made it, but the answer with its id was lost and this server lists no users, so it cannot be changed"
+        )
     }
 
     /// A bound account that the vendor does not show: gone if a complete listing lacks it too.

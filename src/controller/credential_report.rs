@@ -251,18 +251,19 @@ async fn write(
 ) -> Result<(), kube::Error> {
     // Another manager's, and left alone by ours.
     let status = ProviderCredentialStatus { recent_removals: None, ..status.clone() };
-    apply_status(context, credential, MANAGER, json!(status)).await
+    apply_status(context, credential, MANAGER, json!(status), None).await
 }
 
-/// Counts one more removal, before it is made.
+/// Counts one more removal, before it is made, and only if nobody wrote the credential since we read it.
 ///
-/// Errors: Kubernetes failed us; then nothing may be removed.
+/// Errors: Kubernetes failed us, or a conflict; then nothing may be removed.
 pub async fn count_removal(
     context: &Context,
     credential: &ProviderCredential,
     recent: &[RecentRemovals],
 ) -> Result<(), kube::Error> {
-    apply_status(context, credential, MANAGER_REMOVALS, json!({"recentRemovals": recent})).await
+    let status = json!({"recentRemovals": recent});
+    apply_status(context, credential, MANAGER_REMOVALS, status, credential.resource_version()).await
 }
 
 async fn apply_status(
@@ -270,13 +271,14 @@ async fn apply_status(
     credential: &ProviderCredential,
     manager: &str,
     status: serde_json::Value,
+    read_at: Option<String>,
 ) -> Result<(), kube::Error> {
-    let patch = json!({
-        "apiVersion": API_VERSION,
-        "kind": Kind::Credential.to_string(),
-        "metadata": {"name": credential.name_any(), "uid": credential.uid()},
-        "status": status,
-    });
+    let mut metadata = json!({"name": credential.name_any(), "uid": credential.uid()});
+    if let Some(version) = read_at {
+        metadata["resourceVersion"] = json!(version);
+    }
+    let kind = Kind::Credential.to_string();
+    let patch = json!({"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "status": status});
     let api = context.api::<ProviderCredential>(&credential.namespace().unwrap_or_default());
     let written =
         api.patch_status(&credential.name_any(), &PatchParams::apply(manager).force(), &Patch::Apply(patch)).await?;

@@ -27,6 +27,7 @@ pub struct Index {
 }
 
 /// One complete listing.
+#[derive(Default)]
 struct Listing {
     begun: Timestamp,
     accounts: HashMap<String, Account>,
@@ -34,6 +35,8 @@ struct Listing {
     keys: HashMap<String, Vec<String>>,
     /// What we wrote or removed, and when: a listing says nothing about what was written after it began.
     written: HashMap<String, (Timestamp, Option<Account>)>,
+    /// Whether the vendor has something that it lacks.
+    refuted: bool,
 }
 
 impl Index {
@@ -59,7 +62,7 @@ impl Index {
     /// Takes a complete listing that began at `begun`; newer writes of ours win over it.
     pub fn replace(&mut self, subject: Subject, begun: Timestamp, table: &[Field], accounts: Vec<Account>) {
         let written = self.slot(subject).take().map(|old| old.written).unwrap_or_default();
-        let mut listing = Listing { begun, accounts: HashMap::new(), keys: HashMap::new(), written: HashMap::new() };
+        let mut listing = Listing { begun, ..Listing::default() };
         for account in accounts {
             listing.insert(table, account);
         }
@@ -114,10 +117,19 @@ impl Index {
         groups.filter(|group| group.text("name") == Some(name)).collect()
     }
 
+    /// Notes that the vendor has an account which the listing lacks: it no longer tells anyone that something is not there.
+    pub fn refute(&mut self, subject: Subject) {
+        if let Some(listing) = self.slot(subject) {
+            listing.refuted = true;
+        }
+    }
+
     /// Whether the listing can tell the object with this uid that its account is not there: young, or begun after it first asked.
     pub fn is_fresh(&mut self, subject: Subject, uid: &str, now: Timestamp) -> bool {
         let asked = *self.asked.entry(uid.to_owned()).or_insert(now);
-        let fresh = self.listing(subject).is_some_and(|listing| listing.begun >= asked || listing.begun + FRESH > now);
+        let fresh = self
+            .listing(subject)
+            .is_some_and(|listing| !listing.refuted && (listing.begun >= asked || listing.begun + FRESH > now));
         if fresh {
             self.answered(uid);
         }

@@ -12,7 +12,7 @@ use super::outcome::{Deed, Stop};
 use super::password::Password;
 use super::record::{self, Shelved};
 use super::{access, doubt, resolve, rivals, trial};
-use crate::api::status::Creating;
+use crate::api::status::{Creating, Identity};
 use crate::api::user::AdoptionPolicy;
 use crate::api::{ObjectKey, Reason};
 use crate::plan::{Account, Changes, Desired, Field, Key, Step, Subject, matches_key};
@@ -88,13 +88,13 @@ impl<K: Shelved> Case<'_, K> {
         let _place = self.enter(Lane::New)?;
         let capabilities = self.connection.provider.capabilities();
         if !capabilities.readable {
-            return self.create().await;
+            return self.create_unseen().await;
         }
         if let Some(id) = self.object.external_id().map(str::to_owned) {
             return self.bind_existing(&id).await;
         }
-        if K::SUBJECT == Subject::User && !capabilities.listable {
-            return self.create().await;
+        if self.is_unsearchable() {
+            return self.create_unseen().await;
         }
         if let Some(account) = self.made_under_another_key().await? {
             return self.claim(account).await;
@@ -168,8 +168,9 @@ impl<K: Shelved> Case<'_, K> {
 
     /// What is there is not ours, so our create with unknown end made nothing.
     async fn clear_doubt(&mut self) -> Result<(), Stop> {
-        if self.identity.creating.take().is_some() {
-            self.identity.account = None;
+        if self.identity.creating.is_some() {
+            self.identity = Identity::default();
+            self.connection.index().refute(K::SUBJECT);
             self.object = record::identity(self.context, &*self.object, &self.identity, false).await?;
         }
         Ok(())
@@ -253,6 +254,21 @@ impl<K: Shelved> Case<'_, K> {
         Ok(Deed::Adopted)
     }
 
+    /// Makes an account that nobody can look for. One that an earlier create with unknown end may have made is settled first, by
+    /// repeating that very create: under another key it would be left behind, and nobody would know.
+    async fn create_unseen(&mut self) -> Result<Deed, Stop> {
+        match &self.identity.creating {
+            Some(Creating { key, .. }) if key != self.desired.key() => {
+                let vendor = self.connection.vendor.title();
+                let message = format!(
+                    "{vendor} may have made {key} already, and offers no way to look: set the manifest back to {key}, which settles it; or delete this object, look for that account at {vendor}, and make a new object"
+                );
+                Err(Stop::because(Reason::Unsupported, message))
+            }
+            _ => self.create().await,
+        }
+    }
+
     /// Makes the account: `creating` first, then the call, then the id.
     async fn create(&mut self) -> Result<Deed, Stop> {
         self.check_creation()?;
@@ -322,9 +338,9 @@ impl<K: Shelved> Case<'_, K> {
 
     /// Writes `creating`, so that an account made from now on is known to be ours even if its answer is lost.
     async fn announce(&mut self) -> Result<(), Stop> {
-        // Where nothing can be read, what the first call carries is all that will ever be known of the account.
-        if self.identity.creating.is_none() && self.blind {
-            self.made();
+        // Where nothing can be looked up, what the first call carries may be all that will ever be known of the account.
+        if self.identity.creating.is_none() && self.is_unsearchable() {
+            self.identity.sent = self.sent(&self.desired);
         }
         let (now, key) = (Timestamp::now(), self.desired.key());
         let before = self.identity.creating.as_ref().filter(|before| before.key == key);
@@ -342,21 +358,31 @@ impl<K: Shelved> Case<'_, K> {
             return self.own_after_all(error).await;
         }
         if error.delivery == Delivery::NoEffect && !in_doubt {
-            self.identity.creating = None;
-            self.identity.account = None;
-            self.identity.sent = None;
+            self.identity = Identity::default();
             self.object = record::identity(self.context, &*self.object, &self.identity, false).await?;
         }
         refused?;
-        if error.kind == ErrorKind::Conflict { Err(self.already_exists()) } else { Err(error.into()) }
+        if error.kind != ErrorKind::Conflict {
+            return Err(error.into());
+        }
+        // Whoever looks again must not be told once more that it is not there.
+        self.connection.index().refute(K::SUBJECT);
+        Err(self.already_exists())
     }
 
     /// "It exists", said to a create that repeats one with unknown end: ours, if a look shows so or none is possible.
     async fn own_after_all(&mut self, error: ProviderError) -> Result<Deed, Stop> {
-        if self.blind {
+        if !self.connection.provider.capabilities().readable {
             let id = format!("US-{}", self.desired.key());
             let groups = self.desired.groups.as_ref().map(|groups| groups.wanted.clone());
             self.bind(&Account { id, groups, ..Account::default() }, false).await?;
+            self.compare_blindly()?;
+            return Ok(Deed::Created);
+        }
+        if self.is_unsearchable() {
+            // Made, but its id was in the answer that was lost.
+            self.identity.key = Some(self.desired.key().to_owned());
+            self.object = record::identity(self.context, &*self.object, &self.identity, false).await?;
             self.compare_blindly()?;
             return Ok(Deed::Created);
         }

@@ -120,11 +120,11 @@ async fn at_the_vendor<K: Shelved>(
         return Err(blocked(object, &format!("mode Plan removes nothing, and {by} asks for it; set Enforce there")));
     }
     not_awaited(context, object)?;
+    connection.gate.open()?;
+    let _place = connection.gate.try_enter(Lane::Edit, &object.key()).ok_or(Stop::Parked)?;
     if !context.preview {
         brake::admit(context, &credential, &**object).await?;
     }
-    connection.gate.open()?;
-    let _place = connection.gate.try_enter(Lane::Edit, &object.key()).ok_or(Stop::Parked)?;
     let (deed, what) = match look(context, object, &connection, identity).await? {
         None => {
             identity.external_id.iter().for_each(|id| connection.wrote(K::SUBJECT, id, None));

@@ -10,7 +10,6 @@ use kube::runtime::controller::Action;
 use kube::runtime::events::{Event, EventType};
 use tracing::{debug, info, warn};
 
-use super::brake;
 use super::context::Context;
 use super::outcome::{Deed, Done, Farewell, Stop};
 use super::record::{self, Shelved};
@@ -162,7 +161,6 @@ async fn say<K: Shelved>(
         mode: scene.mode.or(before.mode),
         pending,
         last_handled_reconcile_at: asked.cloned().or(before.last_handled_reconcile_at.clone()),
-        removal_admitted: (object.is_going() && brake::is_admitted(context, &**object).await).then_some(true),
     };
     context.tally.object_state(&object.key(), Some(verdict.reason));
     if after == before {

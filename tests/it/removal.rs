@@ -40,7 +40,7 @@ async fn delete_at_once(scene: &Scene, names: &[&str]) {
 }
 
 /// What comes between `start` and `end` in a message, as a person would copy it.
-fn printed(message: &str, start: &str, end: &str) -> String {
+pub fn printed(message: &str, start: &str, end: &str) -> String {
     let rest = message.split_once(start).unwrap_or_else(|| panic!("{start} is not in {message}")).1;
     rest.split(end).next().unwrap().to_owned()
 }

@@ -1,5 +1,7 @@
 //! `kubectl apply --server-side` for whole files, without kubectl; it knows no kind but that of kinds.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
@@ -42,8 +44,8 @@ async fn apply_one(client: &Client, document: Value) -> Result<(), Error> {
     let types = object.types.as_ref().ok_or_else(|| Error::Manifest("an object without a kind".into()))?;
     let name = object.name_any();
     let refused = |source| Error::Apply { object: format!("{} {name}", types.kind), source };
-    let (resource, capabilities) = discover(client, types).await.map_err(refused)?;
-    let api: Api<DynamicObject> = match (capabilities.scope, object.namespace()) {
+    let (resource, scope) = known(client, types).await.map_err(refused)?;
+    let api: Api<DynamicObject> = match (scope, object.namespace()) {
         (Scope::Cluster, _) => Api::all_with(client.clone(), &resource),
         (Scope::Namespaced, Some(namespace)) => Api::namespaced_with(client.clone(), &namespace, &resource),
         (Scope::Namespaced, None) => Api::default_namespaced_with(client.clone(), &resource),
@@ -54,6 +56,20 @@ async fn apply_one(client: &Client, document: Value) -> Result<(), Error> {
         served.await.map_err(|_| Error::NotServed(name))?;
     }
     Ok(())
+}
+
+/// What is served under a kind, asked once: all our control planes serve the same.
+async fn known(client: &Client, types: &TypeMeta) -> kube::Result<(ApiResource, Scope)> {
+    static KNOWN: Mutex<BTreeMap<(String, String), (ApiResource, Scope)>> = Mutex::new(BTreeMap::new());
+    let kind = (types.api_version.clone(), types.kind.clone());
+    let known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner).get(&kind).cloned();
+    if let Some(known) = known {
+        return Ok(known);
+    }
+    let (resource, capabilities) = discover(client, types).await?;
+    let found = (resource, capabilities.scope);
+    KNOWN.lock().unwrap_or_else(PoisonError::into_inner).insert(kind, found.clone());
+    Ok(found)
 }
 
 async fn discover(client: &Client, types: &TypeMeta) -> kube::Result<(ApiResource, ApiCapabilities)> {

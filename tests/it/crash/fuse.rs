@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use usher_sandbox::vendors::Ruling;
 
 /// On which side of an effect the operator dies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
     /// The request never arrives.
     Before,
@@ -17,18 +17,43 @@ pub enum Moment {
     After,
 }
 
+/// The effect at which an operator dies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Aim {
+    /// This one, with how often it came about before, as the record shows it.
+    At(String),
+    /// The first that concerns a user or group, here or at the vendor.
+    First,
+}
+
+impl Aim {
+    fn is(&self, effect: &str) -> bool {
+        match self {
+            Self::At(wanted) => wanted == effect,
+            Self::First => {
+                ["PATCH platformusers", "PATCH platformgroups", "vendor users", "vendor groups", "vendor apps"]
+                    .iter()
+                    .any(|start| effect.starts_with(start))
+            }
+        }
+    }
+}
+
 /// One instant at which an operator can die.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// The effect and how often it came about before, as the record shows it.
-    pub effect: String,
+    /// The effect.
+    pub aim: Aim,
     /// Which side of it.
     pub moment: Moment,
 }
 
 impl fmt::Display for Target {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{:?} {}", self.moment, self.effect)
+        match &self.aim {
+            Aim::At(effect) => write!(formatter, "{:?} {effect}", self.moment),
+            Aim::First => write!(formatter, "{:?} the first effect", self.moment),
+        }
     }
 }
 
@@ -148,7 +173,7 @@ impl Fuse {
         let effect = format!("{request} #{count}");
         state.effects.push(effect.clone());
         self.activity.send_replace(());
-        let Some(target) = state.target.take_if(|target| target.effect == effect) else { return Ruling::Serve };
+        let Some(target) = state.target.take_if(|target| target.aim.is(&effect)) else { return Ruling::Serve };
         state.dead = true;
         match target.moment {
             Moment::Before => {

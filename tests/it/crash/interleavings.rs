@@ -5,29 +5,31 @@ use serde_json::json;
 use usher::api::{PlatformUser, ProviderCredential};
 use usher_sandbox::vendors::{Options, Simulator, Vendor};
 
-use super::explore::Stage;
 use super::operator::Operator;
-use super::stories::{alone, basics, person};
+use super::stage::Stage;
+use super::steps::{alone, basics, person};
 use crate::scene::Scene;
 
 /// The status write that announces a create, and the one that follows it.
 const ANNOUNCEMENT: &str = "PATCH platformusers/ada/status usher-identity";
 
-fn accounts(scene: &Scene) -> usize {
+/// How many accounts the user has.
+pub fn accounts(scene: &Scene) -> usize {
     scene.vendor.users().iter().filter(|user| user["email"] == "ada@example.com").count()
 }
 
 /// A stage with a credential in use, and its operator.
 async fn stage(vendor: Vendor) -> (Stage, Operator) {
-    let stage = Stage::new(&super::client(), vendor).await;
+    let stage = Stage::new(&super::clients(), vendor).await;
     let operator = stage.operator();
-    basics(&stage.scene).await;
+    basics(&stage).await;
     let ready = if vendor == Vendor::Industrility { "Unverified" } else { "Synced" };
     stage.scene.credential_says(ready).await;
     (stage, operator)
 }
 
-async fn apply_ada(stage: &Stage) {
+/// Applies the user.
+pub async fn apply_ada(stage: &Stage) {
     stage.scene.user("ada", alone(stage.scene.vendor.vendor(), json!({}))).await;
 }
 
@@ -53,6 +55,7 @@ async fn an_account_made_by_hand_in_the_middle_of_a_create_stays_who_made_its(
     scene.delete::<PlatformUser>("ada").await;
     scene.until_gone::<PlatformUser>("ada").await;
     assert_eq!(scene.vendor.user("ada@example.com"), before);
+    assert_eq!(scene.vendor.count("users.create"), 1, "what was refused is not asked for again");
     operator.kill().await;
 }
 
@@ -195,7 +198,7 @@ async fn an_email_changed_after_an_unrecorded_create_leaves_no_second_account(
 }
 
 /// An account whose id nobody recorded.
-async fn made_and_forgotten(stage: &Stage, operator: Operator) {
+pub async fn made_and_forgotten(stage: &Stage, operator: Operator) {
     let scene = &stage.scene;
     let create = operator.fuse.detach("vendor users.create");
     apply_ada(stage).await;
@@ -216,7 +219,8 @@ async fn a_manifest_changed_after_an_unrecorded_create_says_that_it_cannot_be_do
     successor.kill().await;
 }
 
-fn further(vendor: Vendor, email: &str) -> serde_json::Value {
+/// The user under another address.
+pub fn further(vendor: Vendor, email: &str) -> serde_json::Value {
     alone(vendor, json!({"email": email}))
 }
 

@@ -4,8 +4,12 @@ mod explore;
 mod fuse;
 mod interleavings;
 mod operator;
+mod run;
+mod stage;
 mod state;
+mod steps;
 mod stories;
+mod unseen;
 
 use std::sync::OnceLock;
 use std::sync::mpsc;
@@ -16,17 +20,29 @@ use usher_sandbox::controlplane::{self, ControlPlane, Options};
 use usher_sandbox::vendors::Vendor;
 
 /// A control plane without an operator; each run brings its own.
-fn plane() -> &'static ControlPlane {
-    static PLANE: OnceLock<ControlPlane> = OnceLock::new();
+struct Plane {
+    plane: ControlPlane,
+    /// The operators' token, with deploy/'s permissions.
+    token: String,
+}
+
+/// The clients of one test, shared by all its runs.
+#[derive(Clone)]
+struct Clients {
+    /// The administrator's: people's.
+    admin: Client,
+    /// The operators'.
+    operators: Client,
+}
+
+fn plane() -> &'static Plane {
+    static PLANE: OnceLock<Plane> = OnceLock::new();
     PLANE.get_or_init(|| {
         let (made, making) = mpsc::channel();
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let plane = ControlPlane::start(Options::default()).await.unwrap();
-                let admin = plane.client().unwrap();
-                controlplane::apply(&admin, &controlplane::crds().unwrap()).await.unwrap();
-                made.send(plane).ok().unwrap();
+                made.send(make().await).ok().unwrap();
                 std::future::pending::<()>().await;
             });
         });
@@ -34,10 +50,20 @@ fn plane() -> &'static ControlPlane {
     })
 }
 
-/// The administrator's client for one test, shared by all its runs.
-fn client() -> Client {
+async fn make() -> Plane {
+    let plane = ControlPlane::start(Options::default()).await.unwrap();
+    let admin = plane.client().unwrap();
+    controlplane::apply(&admin, &controlplane::crds().unwrap()).await.unwrap();
+    controlplane::apply(&admin, &controlplane::operator_manifests().unwrap()).await.unwrap();
+    let token = plane.service_account_token("usher-system", "usher").await.unwrap();
+    Plane { plane, token }
+}
+
+fn clients() -> Clients {
     crate::leaks::watch_logs();
-    plane().client().unwrap()
+    let Plane { plane, token } = plane();
+    let operators = Client::try_from(plane.config(token).unwrap()).unwrap();
+    Clients { admin: plane.client().unwrap(), operators }
 }
 
 #[rstest]

@@ -31,10 +31,11 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// Starts one for `namespace` alone; calls to `vendor` pass its fuse too.
-    pub fn start(client: &Client, namespace: &str, vendor: &Simulator) -> Self {
+    /// Starts one that sees its own namespace alone, and users and groups in that of `people`; calls to `vendor` pass its fuse
+    /// too.
+    pub fn start(client: &Client, (own, people): (&str, &str), vendor: &Simulator) -> Self {
         let (fuse, counts) = (Fuse::default(), Arc::new(Counts::default()));
-        let client = confined(client.clone(), namespace.to_owned(), fuse.clone());
+        let client = confined(client.clone(), [own.to_owned(), people.to_owned()], fuse.clone());
         let at_vendor = fuse.clone();
         vendor.intercept(Some(Arc::new(move |method, operation| {
             let ruling = at_vendor.rule(&format!("vendor {operation}"), method != "GET");
@@ -47,7 +48,7 @@ impl Operator {
         let settings = Settings {
             call_timeout: CALL_TIMEOUT,
             grace: Duration::from_millis(300),
-            namespace: namespace.to_owned(),
+            namespace: own.to_owned(),
             ..settings()
         };
         let run = usher::controller::run(client, settings, counts.clone(), CancellationToken::new(), |_| {});
@@ -62,12 +63,13 @@ impl Operator {
     }
 }
 
-/// A client that shows one namespace as if it were the cluster, and passes every request by the fuse.
-fn confined(client: Client, namespace: String, fuse: Fuse) -> Client {
-    let default_namespace = namespace.clone();
+/// A client that shows our own namespace and that of users and groups as if they were the cluster, and passes every request by
+/// the fuse.
+fn confined(client: Client, namespaces: [String; 2], fuse: Fuse) -> Client {
+    let default_namespace = namespaces[0].clone();
     let service = tower::service_fn(move |mut request: Request<Body>| {
         let (client, fuse) = (client.clone(), fuse.clone());
-        confine(&mut request, &namespace);
+        confine(&mut request, &namespaces);
         async move {
             match rule(&fuse, &request, &namespace_free(request.uri().path())) {
                 Ruling::Serve => client.send(request).await,
@@ -120,13 +122,14 @@ fn rule(fuse: &Fuse, request: &Request<Body>, path: &str) -> Ruling {
     fuse.rule(format!("{} {path} {manager}", request.method()).trim_end(), is_effect)
 }
 
-/// Lists and watches of the whole cluster become those of the namespace.
-fn confine(request: &mut Request<Body>, namespace: &str) {
+/// Lists and watches of the whole cluster become those of one namespace.
+fn confine(request: &mut Request<Body>, [own, people]: &[String; 2]) {
     let uri = request.uri().clone();
     let Some((group, plural)) = uri.path().rsplit_once('/') else { return };
     if !matches!(group, "/apis/usher.dev/v1alpha1" | "/api/v1") || plural == "namespaces" {
         return;
     }
+    let namespace = if matches!(plural, "platformusers" | "platformgroups") { people } else { own };
     let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
     *request.uri_mut() = format!("{group}/namespaces/{namespace}/{plural}{query}").parse().unwrap();
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use k8s_openapi::api::core::v1::Secret;
 use kube::api::ListParams;
 use kube::{Resource, ResourceExt};
 use serde::Serialize;
@@ -10,20 +11,22 @@ use usher::api::conditions::{ConditionType, find};
 use usher::api::status::ObjectStatus;
 use usher::api::{PlatformGroup, PlatformUser, ProviderCredential};
 
-use crate::scene::Scene;
+use super::stage::Stage;
 
 /// All that vendor and cluster hold at this moment, made comparable.
-pub async fn present(scene: &Scene) -> Value {
+pub async fn present(Stage { scene, people, .. }: &Stage) -> Value {
     let all = ListParams::default();
-    let users = scene.api::<PlatformUser>().list(&all).await.unwrap();
-    let groups = scene.api::<PlatformGroup>().list(&all).await.unwrap();
+    let users = people.api::<PlatformUser>().list(&all).await.unwrap();
+    let groups = people.api::<PlatformGroup>().list(&all).await.unwrap();
     let credentials = scene.api::<ProviderCredential>().list(&all).await.unwrap();
+    let login = scene.api::<Secret>().get_metadata_opt("main").await.unwrap();
     let (accounts, remote_groups) = (scene.vendor.users(), scene.vendor.groups());
     let names = names(&accounts, &remote_groups);
     let mut state = json!({
         "users": users.iter().map(|user| object(user, user.status.as_ref())).collect::<Vec<_>>(),
         "groups": groups.iter().map(|group| object(group, group.status.as_ref())).collect::<Vec<_>>(),
         "credentials": credentials.iter().map(credential).collect::<Vec<_>>(),
+        "login": login.map(|login| json!({"finalizers": login.metadata.finalizers, "going": login.metadata.deletion_timestamp.is_some()})),
         "accounts": accounts,
         "remoteGroups": remote_groups,
     });
@@ -76,6 +79,8 @@ fn credential(credential: &ProviderCredential) -> Value {
         "going": credential.metadata.deletion_timestamp.is_some(),
         "reason": ready.map(|ready| &ready.reason),
         "isCurrent": status.map(|status| Some(status.observed_generation) == credential.metadata.generation),
+        "removals": status.and_then(|status| status.recent_removals.as_ref()).map(|recent| recent.iter().map(|part| part.count).sum::<u32>()),
+        "holdsRemovals": status.is_some_and(|status| status.held_removals.is_some()),
     })
 }
 

@@ -1,16 +1,17 @@
 //! What people do, each told so that an operator can die anywhere in it.
 
+use k8s_openapi::api::core::v1::Secret;
 use serde_json::{Value, json};
-use usher::api::conditions::{ConditionType, find};
-use usher::api::status::Report;
 use usher::api::{PlatformGroup, PlatformUser, ProviderCredential};
-use usher_sandbox::vendors::Vendor;
+use usher_sandbox::vendors::{Simulator, Vendor};
 
-use crate::contract::{Sample, sample};
+use super::stage::Stage;
+use super::steps::{
+    PASSWORDS, alone, basics, edit, in_group, into_bystanders, leave, other_group, past_the_brake, person, renewed,
+    settled, text,
+};
+use crate::contract::sample;
 use crate::scene::{Scene, merge};
-
-/// The first password and the one that follows it.
-pub const PASSWORDS: [&str; 2] = ["Fake-Passw0rd", "Fake-Passw0rd-2"];
 
 /// One thing that people do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,42 +24,69 @@ pub enum Story {
     Rotate,
     /// The user moves to another group.
     Move,
+    /// The user moves to another group, and stays in the one that someone else put him in.
+    Additive,
+    /// The manifest speaks of groups no longer.
+    Release,
     /// User and group are deleted; the accounts go too.
     Delete,
     /// The user is deleted; his account is blocked.
     Disable,
     /// User and group are deleted; the accounts stay.
     Orphan,
+    /// Of two users who are deleted one may go, and the other once a person lets him.
+    Brake,
     /// The user's account was there before and is adopted.
     Adopt,
     /// The user's account was there before and is bound by its id.
     Bind,
     /// The user's e-mail changes.
     Rename,
+    /// The group's name changes.
+    Rebrand,
     /// User, group and credential are deleted together.
     Leave,
+    /// The credential's Secret is deleted along with them.
+    Close,
+    /// The credential's Secret is replaced by deleting and creating it.
+    Replace,
+    /// User and group are applied in another namespace than the credential.
+    Lend,
+    /// User and group in another namespace are deleted together with the credential.
+    Return,
     /// The user is applied, and deleted as soon as there is trouble.
     Abandon,
     /// The user's manifest gets another name.
     HandOver,
+    /// The group's manifest gets another name.
+    Rehome,
 }
 
 impl Story {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 22] = [
         Self::Create,
         Self::Update,
         Self::Rotate,
         Self::Move,
+        Self::Additive,
+        Self::Release,
         Self::Delete,
         Self::Disable,
         Self::Orphan,
+        Self::Brake,
         Self::Adopt,
         Self::Bind,
         Self::Rename,
+        Self::Rebrand,
         Self::Leave,
+        Self::Close,
+        Self::Replace,
+        Self::Lend,
+        Self::Return,
         Self::Abandon,
         Self::HandOver,
+        Self::Rehome,
     ];
 
     /// Whether it can be told of this vendor.
@@ -66,35 +94,70 @@ impl Story {
         match self {
             Self::Rotate | Self::Adopt | Self::Bind => vendor != Vendor::Industrility,
             Self::Disable => !matches!(vendor, Vendor::Industrility | Vendor::Ozmap),
+            // From here on the vendor makes little difference: two that differ most in what matters are enough.
+            Self::Brake => matches!(vendor, Vendor::Pegasus | Vendor::Amani),
+            Self::Close | Self::Replace => matches!(vendor, Vendor::Ozmap | Vendor::Industrility),
+            Self::Additive => matches!(vendor, Vendor::Ozmap | Vendor::Amani),
+            // The last two without a password.
+            Self::Release | Self::Rebrand | Self::Rehome | Self::Lend | Self::Return => {
+                matches!(vendor, Vendor::Pegasus | Vendor::Plaspy)
+            }
             _ => true,
         }
     }
 
+    /// Whether the successor of an operator that died is killed, too.
+    pub fn kills_twice(self) -> bool {
+        matches!(self, Self::Create | Self::Delete | Self::HandOver | Self::Rename | Self::Abandon)
+    }
+
+    /// Whether users and groups are in another namespace than their credential.
+    pub fn is_apart(self) -> bool {
+        matches!(self, Self::Lend | Self::Return)
+    }
+
+    /// How many accounts are made in it.
+    pub fn makes(self) -> usize {
+        if self == Self::Brake { 2 } else { 1 }
+    }
+
     /// What is there before anything happens that can go wrong.
-    pub async fn prepare(self, scene: &Scene) {
-        scene.vendor.put_user(person(scene.vendor.vendor(), "bystander@example.com"));
-        scene.vendor.put_group(json!({"name": "Bystanders"}));
-        if self == Self::Create {
+    pub async fn prepare(self, stage: &Stage) {
+        let vendor = &stage.scene.vendor;
+        vendor.put_user(person(vendor.vendor(), "bystander@example.com"));
+        vendor.put_group(json!({"name": "Bystanders"}));
+        if matches!(self, Self::Create | Self::Lend) {
             return;
         }
-        basics(scene).await;
+        basics(stage).await;
         match self {
-            Self::Create | Self::Abandon => {}
-            Self::Adopt | Self::Bind => drop(scene.vendor.put_user(person(scene.vendor.vendor(), "ada@example.com"))),
-            Self::Move => {
-                scene.group("other", other_group(scene.vendor.vendor())).await;
-                self.everybody(scene).await;
-                settled::<PlatformGroup>(scene, "other").await;
+            Self::Abandon => {}
+            Self::Adopt | Self::Bind => drop(vendor.put_user(person(vendor.vendor(), "ada@example.com"))),
+            Self::Brake => {
+                stage.scene.apply_credential(json!({"removals": {"atMost": 1}})).await;
+                stage.user("ada", alone(vendor.vendor(), json!({}))).await;
+                stage.user("bob", alone(vendor.vendor(), json!({"email": "bob@example.com"}))).await;
+                settled::<PlatformUser>(stage, "ada").await;
+                settled::<PlatformUser>(stage, "bob").await;
             }
-            _ => self.everybody(scene).await,
+            Self::Move | Self::Additive => {
+                stage.group("other", other_group(vendor.vendor())).await;
+                self.everybody(stage).await;
+                settled::<PlatformGroup>(stage, "other").await;
+                if self == Self::Additive {
+                    into_bystanders(vendor);
+                }
+            }
+            _ => self.everybody(stage).await,
         }
     }
 
-    async fn everybody(self, scene: &Scene) {
-        scene.group("team", self.group(scene.vendor.vendor())).await;
-        scene.user("ada", self.user(scene.vendor.vendor())).await;
-        settled::<PlatformUser>(scene, "ada").await;
-        settled::<PlatformGroup>(scene, "team").await;
+    async fn everybody(self, stage: &Stage) {
+        let vendor = stage.scene.vendor.vendor();
+        stage.group("team", self.group(vendor)).await;
+        stage.user("ada", self.user(vendor, "team")).await;
+        settled::<PlatformUser>(stage, "ada").await;
+        settled::<PlatformGroup>(stage, "team").await;
     }
 
     fn group(self, vendor: Vendor) -> Value {
@@ -106,87 +169,114 @@ impl Story {
         spec
     }
 
-    fn user(self, vendor: Vendor) -> Value {
-        let mut spec = with_group(vendor, "team");
-        let policy = match self {
-            Self::Disable => "Disable",
-            Self::Orphan => "Orphan",
+    fn user(self, vendor: Vendor, group: &str) -> Value {
+        let mut spec = in_group(vendor, group);
+        let further = match self {
+            Self::Disable => json!({"deletionPolicy": "Disable"}),
+            Self::Orphan => json!({"deletionPolicy": "Orphan"}),
+            Self::Additive => json!({"membership": "Additive"}),
             _ => return spec,
         };
-        merge(&mut spec, json!({"deletionPolicy": policy}));
+        merge(&mut spec, further);
         spec
     }
 
-    /// What people do.
-    pub async fn act(self, scene: &Scene) {
+    /// What people do, whether usher lives or not.
+    pub async fn act(self, stage: &Stage) {
+        let Stage { scene, people, .. } = stage;
         let vendor = scene.vendor.vendor();
         match self {
-            Self::Create => {
-                basics(scene).await;
-                scene.user("ada", self.user(vendor)).await;
-                scene.group("team", self.group(vendor)).await;
+            Self::Create | Self::Lend => {
+                basics(stage).await;
+                stage.user("ada", self.user(vendor, "team")).await;
+                stage.group("team", self.group(vendor)).await;
             }
-            Self::Update => edit(scene).await,
-            Self::Rotate => scene.secret("login", &json!({"password": PASSWORDS[1]})).await,
-            Self::Move => scene.user("ada", with_group(vendor, "other")).await,
-            Self::Delete | Self::Orphan => leave(scene).await,
+            Self::Update => edit(stage).await,
+            Self::Rotate => people.secret("login", &json!({"password": PASSWORDS[1]})).await,
+            Self::Move | Self::Additive => stage.user("ada", self.user(vendor, "other")).await,
+            Self::Release | Self::Abandon => stage.user("ada", alone(vendor, json!({}))).await,
+            Self::Delete | Self::Orphan => leave(stage).await,
             // A blocked user stays in his group, which so stays too.
-            Self::Disable => scene.delete::<PlatformUser>("ada").await,
-            Self::Leave => {
-                leave(scene).await;
+            Self::Disable | Self::Brake => people.delete::<PlatformUser>("ada").await,
+            Self::Leave | Self::Return => {
+                leave(stage).await;
                 scene.delete::<ProviderCredential>("main").await;
             }
-            Self::Adopt => scene.user("ada", alone(vendor, json!({"adoptionPolicy": "Adopt"}))).await,
+            Self::Close => {
+                scene.delete::<ProviderCredential>("main").await;
+                scene.delete::<Secret>("main").await;
+                leave(stage).await;
+            }
+            Self::Replace => scene.delete::<Secret>("main").await,
+            Self::Adopt => stage.user("ada", alone(vendor, json!({"adoptionPolicy": "Adopt"}))).await,
             Self::Bind => {
                 let id = text(&scene.vendor.user("ada@example.com").unwrap()["id"]);
-                scene.user("ada", alone(vendor, json!({"externalId": id}))).await;
+                stage.user("ada", alone(vendor, json!({"externalId": id}))).await;
             }
             Self::Rename => {
-                let mut spec = with_group(vendor, "team");
+                let mut spec = in_group(vendor, "team");
                 merge(&mut spec, json!({"email": "countess@example.com"}));
-                scene.user("ada", spec).await;
+                stage.user("ada", spec).await;
             }
-            Self::Abandon => scene.user("ada", alone(vendor, json!({}))).await,
+            Self::Rebrand => {
+                let mut spec = self.group(vendor);
+                merge(&mut spec, json!({"displayName": "Renamed"}));
+                stage.group("team", spec).await;
+            }
             Self::HandOver => {
-                scene.user("heir", self.user(vendor)).await;
-                scene.delete::<PlatformUser>("ada").await;
+                stage.user("heir", self.user(vendor, "team")).await;
+                people.delete::<PlatformUser>("ada").await;
             }
+            Self::Rehome => {
+                stage.group("heir", self.group(vendor)).await;
+                stage.user("ada", self.user(vendor, "heir")).await;
+                people.delete::<PlatformGroup>("team").await;
+            }
+        }
+    }
+
+    /// What people do once the first of it had an effect; with a new operator they begin this anew.
+    pub async fn go_on(self, stage: &Stage) {
+        match self {
+            Self::Brake => past_the_brake(stage).await,
+            Self::Replace => renewed(&stage.scene).await,
+            _ => {}
         }
     }
 
     /// What people do once there is trouble, or all is well.
-    pub async fn react(self, scene: &Scene) {
+    pub async fn react(self, stage: &Stage) {
         if self == Self::Abandon {
-            scene.delete::<PlatformUser>("ada").await;
+            stage.people.delete::<PlatformUser>("ada").await;
         }
     }
 
     /// Waits until nothing is left to do, if nothing goes wrong.
-    pub async fn done(self, scene: &Scene) {
+    pub async fn done(self, stage: &Stage) {
+        let Stage { scene, people, .. } = stage;
         match self {
-            Self::Delete | Self::Disable | Self::Orphan | Self::Leave => {
-                scene.until_gone::<PlatformUser>("ada").await;
-                if self != Self::Disable {
-                    scene.until_gone::<PlatformGroup>("team").await;
+            Self::Delete | Self::Disable | Self::Orphan | Self::Leave | Self::Close | Self::Return | Self::Brake => {
+                people.until_gone::<PlatformUser>("ada").await;
+                if !matches!(self, Self::Disable | Self::Brake) {
+                    people.until_gone::<PlatformGroup>("team").await;
                 }
-                if self == Self::Leave {
+                if matches!(self, Self::Leave | Self::Close | Self::Return) {
                     scene.until_gone::<ProviderCredential>("main").await;
                 }
             }
             Self::HandOver => {
-                scene.until_gone::<PlatformUser>("ada").await;
-                settled::<PlatformUser>(scene, "heir").await;
+                people.until_gone::<PlatformUser>("ada").await;
+                settled::<PlatformUser>(stage, "heir").await;
             }
-            Self::Rotate => {
-                let sent = |vendor: &usher_sandbox::vendors::Simulator| {
-                    vendor.user("ada@example.com").is_some_and(|account| account["password"] == PASSWORDS[1])
-                };
-                scene.vendor_until("the new password", sent).await;
+            Self::Rehome => {
+                people.until_gone::<PlatformGroup>("team").await;
+                settled::<PlatformUser>(stage, "ada").await;
             }
+            Self::Rotate => sent(scene).await,
             _ => {
-                settled::<PlatformUser>(scene, "ada").await;
-                if self == Self::Create || self == Self::Update {
-                    settled::<PlatformGroup>(scene, "team").await;
+                settled::<PlatformUser>(stage, "ada").await;
+                if matches!(self, Self::Create | Self::Update | Self::Lend | Self::Rebrand) {
+                    settled::<PlatformGroup>(stage, "team").await;
                 }
             }
         }
@@ -203,117 +293,43 @@ impl Story {
         if self == Self::Abandon {
             let accounts = state["accounts"].as_array_mut().unwrap();
             accounts.retain(|account| account["email"] != "ada@example.com" || !may_stay(account));
+            // Whether there was anything to take away differs, too.
+            state["credentials"][0]["removals"] = Value::Null;
         }
         state
     }
 
     /// How it ends for the user, or the one object that is left of him: the reason, or `None` if there is none.
     pub fn end(self, vendor: Vendor) -> Option<&'static str> {
+        if self.is_over() {
+            return None;
+        }
         match (self, vendor) {
-            (Self::Delete | Self::Disable | Self::Orphan | Self::Leave | Self::Abandon, _) => None,
-            (Self::Create | Self::HandOver, Vendor::Industrility) => Some("Created"),
+            (Self::Create | Self::HandOver | Self::Replace, Vendor::Industrility) => Some("Created"),
             (_, Vendor::Industrility) | (Self::Rename, Vendor::Ozmap) => Some("Unsupported"),
             _ => Some("Synced"),
         }
     }
-}
 
-/// Password, Secret and credential.
-pub async fn basics(scene: &Scene) {
-    scene.secret("login", &json!({"password": PASSWORDS[0]})).await;
-    scene.apply_secret("main").await;
-    scene.apply_credential(json!({})).await;
-}
-
-async fn edit(scene: &Scene) {
-    let vendor = scene.vendor.vendor();
-    let mut spec = with_group(vendor, "team");
-    let Sample { edit, mut group, .. } = sample(vendor);
-    merge(&mut spec, if vendor == Vendor::Industrility { json!({"lastName": "King"}) } else { edit.0 });
-    scene.user("ada", spec).await;
-    let further = match vendor {
-        Vendor::Pegasus => json!({"provider": {"pegasus": {"city": "Bogota"}}}),
-        Vendor::Plaspy => json!({"provider": {"plaspy": {"description": "some"}}}),
-        Vendor::Amani | Vendor::Industrility | Vendor::Ozmap => return,
-    };
-    merge(&mut group.0, further);
-    scene.group("team", group.0).await;
-}
-
-async fn leave(scene: &Scene) {
-    scene.delete::<PlatformGroup>("team").await;
-    scene.delete::<PlatformUser>("ada").await;
-}
-
-/// An account that someone made by hand.
-pub fn person(vendor: Vendor, email: &str) -> Value {
-    let mut person = json!({"email": email, "name": "Someone"});
-    if vendor != Vendor::Plaspy {
-        merge(&mut person, json!({"username": email, "phone": "9"}));
+    /// Whether no user is left at the end.
+    fn is_over(self) -> bool {
+        let is_left = matches!(self, Self::Leave | Self::Close | Self::Return);
+        is_left || matches!(self, Self::Delete | Self::Disable | Self::Orphan | Self::Brake | Self::Abandon)
     }
-    person
-}
 
-/// The user without groups, with something to make apart from him.
-pub fn alone(vendor: Vendor, further: Value) -> Value {
-    let mut spec = sample(vendor).user;
-    if vendor == Vendor::Pegasus {
-        merge(&mut spec, json!({"provider": {"pegasus": {"applications": {"pegasus2.0": {"tracking": true}}}}}));
-    }
-    merge(&mut spec, further);
-    spec
-}
-
-fn with_group(vendor: Vendor, group: &str) -> Value {
-    alone(vendor, json!({"groups": [{"groupRef": {"name": group}}]}))
-}
-
-fn other_group(vendor: Vendor) -> Value {
-    match vendor {
-        Vendor::Amani => json!({"displayName": "Dispatchers"}),
-        Vendor::Industrility => json!({"externalId": "SG-2"}),
-        Vendor::Pegasus | Vendor::Plaspy | Vendor::Ozmap => json!({"displayName": "Other"}),
+    /// The group that the user's account has to be in at the end, although no manifest says so any more.
+    pub fn stays_in(self, vendor: Vendor) -> Option<&'static str> {
+        match self {
+            Self::Additive => Some("Bystanders"),
+            Self::Release => Some(sample(vendor).group.1),
+            _ => None,
+        }
     }
 }
 
-fn text(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
-}
-
-/// An object with a report.
-pub trait Reported:
-    kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
-    + Clone
-    + std::fmt::Debug
-    + serde::de::DeserializeOwned
-    + Send
-    + 'static
-{
-    /// The report.
-    fn report(&self) -> Option<&Report>;
-}
-
-impl Reported for PlatformUser {
-    fn report(&self) -> Option<&Report> {
-        self.status.as_ref().map(|status| &status.report)
-    }
-}
-
-impl Reported for PlatformGroup {
-    fn report(&self) -> Option<&Report> {
-        self.status.as_ref().map(|status| &status.report)
-    }
-}
-
-/// Waits until the object is Ready or Stalled for its present spec.
-async fn settled<K: Reported>(scene: &Scene, name: &str) {
-    scene
-        .until(name, |object: &K| {
-            object.report().is_some_and(|report| {
-                Some(report.observed_generation) == object.meta().generation
-                    && find(&report.conditions, ConditionType::Ready).is_some()
-                    && find(&report.conditions, ConditionType::Reconciling).is_none()
-            })
-        })
-        .await;
+/// Waits until the vendor has the new password.
+async fn sent(scene: &Scene) {
+    let sent =
+        |vendor: &Simulator| vendor.user("ada@example.com").is_some_and(|account| account["password"] == PASSWORDS[1]);
+    scene.vendor_until("the new password", sent).await;
 }
