@@ -1,5 +1,7 @@
 //! What usher writes back about users and groups; people and tools read it, usher itself reads only the identity.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
@@ -41,6 +43,14 @@ pub struct Identity {
     #[schemars(length(max = 256))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub groups: Option<Vec<String>>,
+    /// The remote groups that entries of spec.groups stood for when last synced, by groupRef/NAME or externalName/NAME: one that
+    /// cannot be resolved any more is so neither given nor taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolved_groups: Option<BTreeMap<String, String>>,
+    /// Id of an account that usher made and the vendor no longer shows. The same as externalId: the vendor refuses to make it
+    /// anew, because it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vanished: Option<String>,
 }
 
 impl Identity {

@@ -1,6 +1,6 @@
 //! Steps three and four: plans against what the vendor has and carries the steps out; each effect is followed by recording what must survive a crash.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use secrecy::SecretString;
@@ -38,6 +38,8 @@ pub struct Case<'a, K> {
     pub mode: Mode,
     /// Whether the manifest no longer speaks of groups, so that those we added are nobody's business any more.
     pub releases_groups: bool,
+    /// The groups that entries of the manifest stand for, to tell them when they cannot be resolved.
+    pub resolved: Option<BTreeMap<String, String>>,
     /// Whether the vendor is asked even if the index says all is well.
     pub forced: bool,
     /// Whether the vendor shows nothing of the account, so that only what was sent is known.
@@ -165,7 +167,7 @@ impl<K: Shelved> Case<'_, K> {
             self.remember(account).await?;
             return Ok(None);
         }
-        self.only_if_enforced(&account.id, &steps)?;
+        self.only_if_enforced(&account.id, &steps).await?;
         let deed = self.deed(&steps);
         self.foresee(account);
         self.note_names(account);
@@ -273,6 +275,8 @@ impl<K: Shelved> Case<'_, K> {
         self.identity.renaming = None;
         self.identity.sent = self.sent(&self.desired);
         self.identity.groups = self.added_to(account);
+        self.identity.vanished = None;
+        self.identity.resolved_groups.clone_from(&self.resolved);
         if let Some(version) = self.password.version() {
             self.identity.password_version = Some(version.to_owned());
         }

@@ -10,7 +10,7 @@ use super::rights::Held;
 use super::{access, removal, resolve, rights};
 use crate::api::Reason;
 use crate::api::conditions::Verdict;
-use crate::api::status::PendingCall;
+use crate::api::status::{Identity, PendingCall};
 use crate::api::user::Mode;
 use crate::plan::{Account, Key, Step, Subject, matches_key};
 
@@ -70,12 +70,13 @@ impl<K: Shelved> Case<'_, K> {
         Ok(())
     }
 
-    /// Errors: Plan mode, with the calls that would be made.
-    pub(super) fn only_if_enforced(&self, target: &str, steps: &[Step]) -> Result<(), Stop> {
-        if self.mode == Mode::Enforce || steps.is_empty() {
-            return Ok(());
+    /// Errors: Plan mode, with the calls that would be made; a credential that says otherwise now.
+    pub(super) async fn only_if_enforced(&self, target: &str, steps: &[Step]) -> Result<(), Stop> {
+        match self.mode {
+            _ if steps.is_empty() => Ok(()),
+            Mode::Enforce => resolve::still_says(self.context, &self.connection).await,
+            Mode::Plan | Mode::Paused => Err(Stop::Pending(pending(target, steps))),
         }
-        Err(Stop::Pending(pending(target, steps)))
     }
 
     /// Errors: Plan mode, with `operation`, which writes to the object's status alone, and the calls that follow it.
@@ -202,6 +203,16 @@ impl<K: Shelved> Case<'_, K> {
         )
     }
 
+    /// An account of ours that the vendor neither shows nor makes anew.
+    pub(super) fn hidden(&self) -> Stop {
+        let message = format!(
+            "{} neither shows {} nor lets it be made anew, because it is there: give usher's login sight of it",
+            self.connection.vendor.title(),
+            self.identity.external_id.as_deref().unwrap_or_default()
+        );
+        Stop::because(Reason::PermissionDenied, message)
+    }
+
     /// A bound account that the vendor does not show: gone if a complete listing lacks it too.
     pub(super) async fn vanished(&mut self, id: &str) -> Result<Option<Deed>, Stop> {
         let vendor = self.connection.vendor.title();
@@ -223,6 +234,9 @@ impl<K: Shelved> Case<'_, K> {
             );
             return Err(Stop::because(Reason::PermissionDenied, message));
         }
+        if self.identity.vanished.as_deref() == Some(id) {
+            return Err(self.hidden());
+        }
         self.connection.wrote(K::SUBJECT, id, None);
         if self.identity.adopted == Some(true) || self.object.external_id().is_some() {
             let message = format!(
@@ -230,8 +244,8 @@ impl<K: Shelved> Case<'_, K> {
             );
             return Err(Stop::because(Reason::NotFound, message));
         }
-        self.only_if_enforced(self.desired.key(), &self.steps_anew()?)?;
-        self.identity = crate::api::status::Identity::default();
+        self.only_if_enforced(self.desired.key(), &self.steps_anew()?).await?;
+        self.identity = Identity { vanished: Some(id.to_owned()), ..Identity::default() };
         self.object = record::identity(self.context, &*self.object, &self.identity, false).await?;
         self.context.wake(self.object.key());
         Err(Stop::Parked)

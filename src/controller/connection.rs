@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use crate::api::conditions::Verdict;
 use crate::api::user::Mode;
-use crate::api::{ObjectKey, ProviderCredentialSpec, Vendor};
+use crate::api::{ObjectKey, ProviderCredential, ProviderCredentialSpec, Vendor};
 use crate::plan::{Account, Desired, Field, Subject, folds, matches_key};
 use crate::providers::{Gate, Provider, ProviderError};
 
@@ -32,6 +32,8 @@ pub struct Connection {
     pub spec: ProviderCredentialSpec,
     /// Versions of the spec and Secret it fits.
     pub stamp: Mutex<String>,
+    /// Generation of the credential that `spec` is of.
+    pub generation: i64,
     /// Digest of the spec and the Secret's data that it was made from.
     pub content: String,
     /// Whether a call was refused since it was last checked.
@@ -62,8 +64,9 @@ impl Connection {
     }
 
     /// It under what its credential says now, which changes nothing about how it logs in.
-    pub fn under(self: &Arc<Self>, spec: &ProviderCredentialSpec, closing: bool) -> Arc<Self> {
-        if self.spec == *spec && self.closing == closing {
+    pub fn under(self: &Arc<Self>, credential: &ProviderCredential) -> Arc<Self> {
+        let generation = credential.metadata.generation.unwrap_or_default();
+        if self.generation == generation {
             return self.clone();
         }
         Arc::new(Self {
@@ -73,11 +76,12 @@ impl Connection {
             gate: self.gate.clone(),
             account: self.account.clone(),
             login: self.login.clone(),
-            spec: spec.clone(),
+            spec: credential.spec.clone(),
+            generation,
             stamp: Mutex::new(self.stamp.lock().unwrap_or_else(PoisonError::into_inner).clone()),
             content: self.content.clone(),
             suspect: AtomicBool::new(self.suspect.load(Ordering::Relaxed)),
-            closing,
+            closing: credential.metadata.deletion_timestamp.is_some(),
             index: self.index.clone(),
             trouble: Mutex::new(self.trouble()),
             turn: AtomicBool::new(self.turn.load(Ordering::Relaxed)),

@@ -17,7 +17,7 @@ use super::context::Context;
 use super::{credential_report, password, refusal, requeue, salvage, sweep, trial};
 use crate::api::conditions::{ConditionType, Verdict, find};
 use crate::api::names::PAUSED;
-use crate::api::user::Mode;
+use crate::api::user::{Mode, UserDeletionPolicy};
 use crate::api::{Kind, ObjectKey, ProviderCredential, ProviderCredentialSpec, Reason};
 use crate::plan::Limits;
 use crate::providers::{self, Access, Gate, Lane, Provider, ProviderError, SecretData};
@@ -82,9 +82,7 @@ async fn look(context: &Context, connection: &Connection, forced: bool) -> bool 
 fn is_other(before: Option<&Link>, now: &Link) -> bool {
     match (before, now) {
         // Merely checked after a refusal: who was refused comes back by himself, and slower each time.
-        (Some(Link::Up(before)), Link::Up(now)) if before.content == now.content => {
-            before.closing != now.closing || before.spec != now.spec
-        }
+        (Some(Link::Up(before)), Link::Up(now)) if before.content == now.content => before.generation != now.generation,
         (Some(Link::Down(before)), Link::Down(now)) => before.verdict.reason != now.verdict.reason,
         (_, Link::Up(_) | Link::Down(_)) => true,
     }
@@ -103,6 +101,12 @@ pub fn paused_by(credential: &ProviderCredential) -> Option<String> {
     }
     let annotated = credential.annotations().get(PAUSED).is_some_and(|value| value == "true");
     annotated.then(|| format!("the annotation {PAUSED} of the credential {name}"))
+}
+
+/// Whether a credential is being deleted and lets all its objects keep their accounts.
+pub fn releases_all(credential: &ProviderCredential) -> bool {
+    credential.metadata.deletion_timestamp.is_some()
+        && credential.spec.deletion_policy == Some(UserDeletionPolicy::Orphan)
 }
 
 /// How often vendor and cluster are compared.
@@ -172,8 +176,7 @@ pub(super) async fn attempt(
 /// The connection before, under what the credential says of its objects now; `None` if it has to log in in another way.
 fn kept(credential: &ProviderCredential, before: Option<&Link>) -> Option<Arc<Connection>> {
     let Some(Link::Up(connection)) = before else { return None };
-    let (spec, closing) = (&credential.spec, credential.metadata.deletion_timestamp.is_some());
-    (login(&connection.spec) == login(spec)).then(|| connection.under(spec, closing))
+    (login(&connection.spec) == login(&credential.spec)).then(|| connection.under(credential))
 }
 
 /// Those fields of a credential that a connection is made from, as JSON.
@@ -249,6 +252,7 @@ async fn connect(
         account,
         login,
         spec: credential.spec.clone(),
+        generation: credential.metadata.generation.unwrap_or_default(),
         stamp: Mutex::new(stamp),
         content,
         suspect: AtomicBool::new(false),

@@ -12,14 +12,14 @@ use tracing::info;
 
 use super::connection::Link;
 use super::context::Context;
-use super::credential::{key, resync, retry};
+use super::credential::{key, releases_all, resync, retry};
 use super::managed::Managed;
 use super::shelf::Tag;
 use super::{access, brake, refusal, requeue, secret, sweep};
 use crate::api::conditions::{self, Verdict};
 use crate::api::credential::RecentRemovals;
 use crate::api::names::{API_VERSION, FINALIZER, MANAGER, MANAGER_REMOVALS, RECONCILE_AT};
-use crate::api::user::{Mode, UserDeletionPolicy};
+use crate::api::user::Mode;
 use crate::api::{Kind, ObjectKey, ProviderCredential, ProviderCredentialStatus, Reason};
 use crate::plan::Subject;
 
@@ -190,9 +190,13 @@ pub async fn is_released(context: &Context, credential: &Arc<ProviderCredential>
         secret::keep(context, credential).await?;
         return Ok(false);
     }
-    let orphans = credential.spec.deletion_policy == Some(UserDeletionPolicy::Orphan);
-    let needed = held && !orphans && bound(context, credential) > 0;
+    let needed = held && bound(context, credential) > 0;
     if needed && !context.is_uninstalled::<ProviderCredential>().await? {
+        let seen = credential.status.as_ref().map(|status| status.observed_generation);
+        if releases_all(credential) && seen != credential.metadata.generation {
+            // Each gives itself up, so that its own deletion later needs no credential.
+            context.wake_users_of(&key(credential));
+        }
         return Ok(false);
     }
     secret::release(context, credential).await?;

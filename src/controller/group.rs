@@ -69,6 +69,7 @@ pub(super) async fn attempt(
         mode,
         releases_groups: false,
         forced,
+        resolved: None,
         blind: false,
         identity,
     };

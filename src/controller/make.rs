@@ -273,7 +273,7 @@ impl<K: Shelved> Case<'_, K> {
     async fn create(&mut self) -> Result<Deed, Stop> {
         self.check_creation()?;
         let mut steps = self.steps(None)?;
-        self.only_if_enforced(self.desired.key(), &steps)?;
+        self.only_if_enforced(self.desired.key(), &steps).await?;
         let in_doubt = self.identity.creating.is_some();
         let Step::Create(changes) = steps.remove(0) else { return Err(Stop::Parked) };
         let turn = trial::turn(&self.connection)?;
@@ -358,7 +358,11 @@ impl<K: Shelved> Case<'_, K> {
             return self.own_after_all(error).await;
         }
         if error.delivery == Delivery::NoEffect && !in_doubt {
-            self.identity = Identity::default();
+            let vanished = self.identity.vanished.take();
+            if error.kind == ErrorKind::Conflict && vanished.is_some() {
+                return self.only_hidden(vanished).await;
+            }
+            self.identity = Identity { vanished, ..Identity::default() };
             self.object = record::identity(self.context, &*self.object, &self.identity, false).await?;
         }
         refused?;
@@ -368,6 +372,19 @@ impl<K: Shelved> Case<'_, K> {
         // Whoever looks again must not be told once more that it is not there.
         self.connection.index().refute(K::SUBJECT);
         Err(self.already_exists())
+    }
+
+    /// "It exists", said to a create that was to replace an account of ours which seemed gone: the vendor only did not show it.
+    async fn only_hidden(&mut self, id: Option<String>) -> Result<Deed, Stop> {
+        self.identity = Identity {
+            external_id: id.clone(),
+            vanished: id,
+            key: Some(self.desired.key().to_owned()),
+            account: Some(self.connection.account.clone()),
+            ..Identity::default()
+        };
+        self.object = record::identity(self.context, &*self.object, &self.identity, false).await?;
+        Err(self.hidden())
     }
 
     /// "It exists", said to a create that repeats one with unknown end: ours, if a look shows so or none is possible.

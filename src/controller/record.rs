@@ -5,13 +5,14 @@ use std::sync::Arc;
 use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::context::Context;
 use super::managed::Managed;
 use super::shelf::{Shelf, Tagged};
+use super::{access, credential};
 use crate::api::names::{API_VERSION, FINALIZER, MANAGER, MANAGER_IDENTITY, VELERO_RESTORE_STATUS};
-use crate::api::status::{Identity, Report};
+use crate::api::status::{Identity, ObjectStatus, Report};
 use crate::plan::{GroupSupport, Subject};
 use crate::providers;
 
@@ -42,12 +43,12 @@ pub async fn identity<K: Shelved>(
     identity: &Identity,
     guarded: bool,
 ) -> Result<Arc<K>, kube::Error> {
-    apply_status(context, object, MANAGER_IDENTITY, identity, guarded).await
+    apply_status(context, object, MANAGER_IDENTITY, identity, |status| json!(status.identity), guarded).await
 }
 
 /// Writes everything in status but the identity.
 pub async fn report<K: Shelved>(context: &Context, object: &K, report: &Report) -> Result<Arc<K>, kube::Error> {
-    apply_status(context, object, MANAGER, report, false).await
+    apply_status(context, object, MANAGER, report, |status| json!(status.report), false).await
 }
 
 async fn apply_status<K: Shelved>(
@@ -55,6 +56,7 @@ async fn apply_status<K: Shelved>(
     object: &K,
     manager: &str,
     status: &(impl Serialize + Sync),
+    half: fn(&ObjectStatus) -> Value,
     guarded: bool,
 ) -> Result<Arc<K>, kube::Error> {
     let mut metadata = json!({"name": object.name_any(), "uid": object.uid()});
@@ -65,7 +67,32 @@ async fn apply_status<K: Shelved>(
     let api = context.api::<K>(&object.namespace().unwrap_or_default());
     let written =
         api.patch_status(&object.name_any(), &PatchParams::apply(manager).force(), &Patch::Apply(patch)).await?;
-    Ok(K::shelf(context).note(written))
+    let left = left_over(&json!(status), &json!(written.status().map(half)));
+    if left.as_object().is_some_and(serde_json::Map::is_empty) {
+        return Ok(K::shelf(context).note(written));
+    }
+    let params = PatchParams { field_manager: Some(manager.into()), ..PatchParams::default() };
+    let cleared = api.patch_status(&object.name_any(), &params, &Patch::Merge(json!({"status": left}))).await?;
+    Ok(K::shelf(context).note(cleared))
+}
+
+/// What is still there although `wanted` lacks it, as a merge patch that removes it: an apply leaves alone what someone else
+/// wrote too, as a restore from a backup does.
+fn left_over(wanted: &Value, there: &Value) -> Value {
+    let is_type = |condition: &Value, other: &Value| condition["type"] == other["type"];
+    let known =
+        |condition: &Value| wanted["conditions"].as_array().into_iter().flatten().any(|own| is_type(own, condition));
+    let mut left = serde_json::Map::new();
+    for (field, value) in there.as_object().into_iter().flatten() {
+        match wanted.get(field) {
+            None => drop(left.insert(field.clone(), Value::Null)),
+            Some(own) if field == "conditions" && !value.as_array().into_iter().flatten().all(known) => {
+                left.insert(field.clone(), own.clone());
+            }
+            Some(_) => {}
+        }
+    }
+    left.into()
 }
 
 /// Adds our finalizer, and what makes a backup keep the binding, unless it is there.
@@ -80,10 +107,18 @@ pub async fn hold<K: Shelved>(context: &Context, object: Arc<K>) -> Result<Arc<K
 }
 
 /// Puts our finalizer back on an object that has an account and lost it, e.g. by `kubectl replace`: its deletion would leave the
-/// account without a word. What is only found, never written, is not held.
+/// account without a word. What is only found, never written, is not held; and what a credential releases as it goes is let go.
 pub async fn hold_again<K: Shelved>(context: &Context, object: &mut Arc<K>) -> Result<(), kube::Error> {
+    if access::credential(context, &**object).is_some_and(|credential| credential::releases_all(&credential)) {
+        if object.is_held() && !context.preview {
+            let_go(context, &**object).await?;
+            *object = K::shelf(context).newest(object.clone());
+            context.wake(object.credential_key());
+        }
+        return Ok(());
+    }
     let vendor = object.status().and_then(|status| status.report.provider);
-    let managed = vendor.is_none_or(|vendor| providers::capabilities(vendor).groups == GroupSupport::Managed);
+    let managed = vendor.is_some_and(|vendor| providers::capabilities(vendor).groups == GroupSupport::Managed);
     let keeps = K::SUBJECT == Subject::User || managed;
     if keeps && object.identity().tied_to().is_some() && !context.preview {
         *object = hold(context, object.clone()).await?;

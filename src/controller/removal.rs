@@ -123,6 +123,7 @@ async fn at_the_vendor<K: Shelved>(
     connection.gate.open()?;
     let _place = connection.gate.try_enter(Lane::Edit, &object.key()).ok_or(Stop::Parked)?;
     if !context.preview {
+        resolve::still_says(context, &connection).await?;
         brake::admit(context, &credential, &**object).await?;
     }
     let (deed, what) = match look(context, object, &connection, identity).await? {
@@ -195,6 +196,11 @@ async fn look<K: Shelved>(
     };
     match connection.provider.read(K::SUBJECT, id).await {
         Ok(Some(account)) => return Ok(Some(account)),
+        Ok(None) if identity.vanished.as_ref() == Some(id) => {
+            let vendor = connection.vendor.title();
+            let why = format!("{vendor} does not show {id}, though it is there: give usher's login sight of it");
+            return Err(blocked(object, &why));
+        }
         Ok(None) => {}
         // What cannot be seen can be blocked all the same.
         Err(error) if error.kind == ErrorKind::Unsupported && !connection.provider.capabilities().listable => {

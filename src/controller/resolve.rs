@@ -1,6 +1,6 @@
 //! Step one: from an object to all it needs — its credential's connection, what the vendor lists, its groups. Sends nothing that changes anything.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use kube::ResourceExt;
@@ -13,7 +13,7 @@ use super::outcome::Stop;
 use crate::api::conditions::{self, ConditionType};
 use crate::api::names::{PAUSED, RECONCILE_AT};
 use crate::api::user::{GroupEntry, Mode};
-use crate::api::{Kind, ObjectKey, PlatformGroup, PlatformUser, Reason};
+use crate::api::{Kind, ObjectKey, PlatformGroup, PlatformUser, ProviderCredential, Reason};
 use crate::plan::{Account, GroupHandle, GroupSupport, Membership, Subject};
 
 /// Errors: what pauses the object itself, if something does.
@@ -48,6 +48,24 @@ pub fn planned_by<K: Managed>(context: &Context, connection: &Connection, object
     } else {
         format!("spec.mode of the credential {}", connection.key.name)
     }
+}
+
+/// Asks once more, before something is changed at the vendor, whether the credential still says what the connection knows: the
+/// watch may show an object before the edit of its credential that went ahead of it.
+///
+/// Errors: it was changed, paused or deleted; its own reconcile wakes the object.
+pub async fn still_says(context: &Context, connection: &Connection) -> Result<(), Stop> {
+    let ObjectKey { namespace, name, .. } = &connection.key;
+    let fresh = context.api::<ProviderCredential>(namespace).get_metadata_opt(name).await?;
+    let is_same = fresh.is_some_and(|credential| {
+        credential.metadata.generation == Some(connection.generation)
+            && credential.annotations().get(PAUSED).is_none_or(|paused| paused != "true")
+    });
+    if is_same {
+        return Ok(());
+    }
+    context.wake(connection.key.clone());
+    Err(Stop::Parked)
 }
 
 /// The strictest of operator's, credential's and object's mode.
@@ -150,24 +168,43 @@ pub fn membership(
     context: &Context,
     user: &PlatformUser,
     connection: &Connection,
-) -> (Option<Membership>, Option<Stop>) {
-    let Some(entries) = &user.spec.groups else { return (None, None) };
+) -> (Option<Membership>, Option<Resolved>, Option<Stop>) {
+    let Some(entries) = &user.spec.groups else { return (None, None, None) };
+    let before = user.identity().resolved_groups.unwrap_or_default();
+    let mut resolved = Resolved::new();
     let additive = user.spec.membership.unwrap_or_default() == crate::api::user::Membership::Additive;
     let mut membership = Membership { wanted: BTreeSet::new(), spared: BTreeSet::new(), additive };
     let mut missing = None;
     for (position, entry) in entries.iter().enumerate() {
         match group(context, user, connection, entry, position) {
             Ok(handle) => {
-                membership.wanted.insert(connection.provider.group_value(&handle));
+                let value = connection.provider.group_value(&handle);
+                resolved.extend(label(entry).map(|label| (label, value.clone())));
+                membership.wanted.insert(value);
             }
             Err(stop) => {
                 let perhaps = candidates(context, user, connection, entry);
                 membership.spared.extend(perhaps.iter().map(|handle| connection.provider.group_value(handle)));
+                let last = label(entry).and_then(|label| before.get_key_value(&label));
+                membership.spared.extend(last.map(|(_, value)| value.clone()));
+                resolved.extend(last.map(|(label, value)| (label.clone(), value.clone())));
                 missing = missing.or(Some(stop));
             }
         }
     }
-    (Some(membership), missing)
+    (Some(membership), Some(resolved).filter(|resolved| !resolved.is_empty()), missing)
+}
+
+/// The groups that entries stand for.
+type Resolved = BTreeMap<String, String>;
+
+/// What an entry is remembered by; an id needs no remembering.
+fn label(entry: &GroupEntry) -> Option<String> {
+    match entry {
+        GroupEntry::GroupRef(reference) => Some(format!("groupRef/{}", reference.name)),
+        GroupEntry::ExternalName(name) => Some(format!("externalName/{name}")),
+        GroupEntry::ExternalId(_) => None,
+    }
 }
 
 fn group(

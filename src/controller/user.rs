@@ -40,7 +40,7 @@ pub(super) async fn attempt(user: &mut Arc<PlatformUser>, scene: &mut Scene, con
     resolve::listed(context, &**user, &connection, Subject::User)?;
     let identity = user.identity();
     let is_bound = identity.external_id.is_some();
-    let (membership, missing) = resolve::membership(context, user, &connection);
+    let (membership, resolved, missing) = resolve::membership(context, user, &connection);
     let (password, unread) = match password::resolve(context, user, identity.password_version.as_deref()).await {
         Ok(password) => (password, None),
         Err(stop) if is_bound => (Password::Unmanaged, Some(stop)),
@@ -66,8 +66,19 @@ pub(super) async fn attempt(user: &mut Arc<PlatformUser>, scene: &mut Scene, con
     let forced = resolve::is_forced(&**user);
     let releases_groups = user.spec.groups.is_none();
     let object = user.clone();
-    let mut case =
-        Case { context, object, connection, desired, password, mode, releases_groups, forced, blind, identity };
+    let mut case = Case {
+        context,
+        object,
+        connection,
+        desired,
+        password,
+        mode,
+        releases_groups,
+        resolved,
+        forced,
+        blind,
+        identity,
+    };
     case.check_desired()?;
     let done = case.converge().await;
     *user = case.object;

@@ -5,6 +5,7 @@
 mod admission;
 mod amani;
 mod architecture;
+mod binding;
 mod broken;
 mod contract;
 mod crash;
