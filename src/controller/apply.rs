@@ -79,12 +79,17 @@ impl<K: Shelved> Case<'_, K> {
     /// An account that is bound: compared with the index, and only if that differs, with the vendor.
     async fn keep(&mut self, id: String) -> Result<Option<Deed>, Stop> {
         let listed = self.connection.index().get(K::SUBJECT, &id).cloned();
-        if let Some(account) = listed.filter(|_| !self.forced)
-            && self.steps(Some(&account))?.is_empty()
-        {
-            let released = self.releases_groups && self.identity.groups.is_some() && self.mode == Mode::Enforce;
-            self.remember(&account).await?;
-            return Ok(released.then_some(Deed::GroupsReleased));
+        if let Some(account) = listed.filter(|_| !self.forced) {
+            let steps = self.steps(Some(&account))?;
+            if steps.is_empty() {
+                let released = self.releases_groups && self.identity.groups.is_some() && self.mode == Mode::Enforce;
+                self.remember(&account).await?;
+                return Ok(released.then_some(Deed::GroupsReleased));
+            }
+            // Whoever waits for nothing but his turn there does not read in vain.
+            if self.mode == Mode::Enforce && steps.iter().all(|step| matches!(step, Step::Grant { .. })) {
+                self.connection.provider.may_grant(&id)?;
+            }
         }
         let _place = self.enter(Lane::Edit)?;
         let Some(account) = self.connection.provider.read(K::SUBJECT, &id).await? else {

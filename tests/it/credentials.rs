@@ -1,5 +1,7 @@
 //! Credentials: what is wrong with them is said on them, once, and their objects go on by themselves when it is mended.
 
+use std::time::Duration;
+
 use rstest::rstest;
 use serde_json::{Value, json};
 use usher::api::conditions::{ConditionType, find};
@@ -56,6 +58,23 @@ async fn a_wrong_login_is_tried_once_and_taken_up_when_corrected() {
     scene.apply_secret("main").await;
     scene.user_ready("ada").await;
     scene.credential_says("Synced").await;
+}
+
+#[tokio::test]
+async fn other_bounds_do_not_reopen_a_gate_that_the_vendor_closed() {
+    let scene = Scene::without_credential(Vendor::Pegasus, Options::default()).await;
+    let closing = FaultKind::RateLimited(Some(Duration::from_mins(10)));
+    scene.vendor.fault(Fault::always("login", closing));
+    scene.apply_secret("main").await;
+    scene.apply_credential(json!({})).await;
+    scene.credential_says("RateLimited").await;
+    scene.apply_credential(json!({"requests": {"perMinute": 30_000}})).await;
+    scene
+        .until("main", |credential: &ProviderCredential| {
+            credential.status.as_ref().is_some_and(|status| status.observed_generation == 2)
+        })
+        .await;
+    assert_eq!(scene.vendor.count("login"), 1);
 }
 
 #[tokio::test]

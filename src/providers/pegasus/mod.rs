@@ -6,18 +6,18 @@ mod auth;
 pub(super) mod wire;
 
 use std::collections::BTreeMap;
-use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use governor::clock::{Clock, DefaultClock};
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use jiff::{SignedDuration, Timestamp};
 use reqwest::Method;
 use secrecy::SecretString;
 use serde_json::{Map, Value, json};
+use tokio::time::Instant;
 
 use super::error::{ErrorKind, ProviderError};
 use super::http::{Answer, Call, Transport, segment};
+use super::pace::{Pace, Turn, Turns};
 use super::session::Session;
 use super::shape::{self, Verb, operation};
 use super::{Access, Provider};
@@ -33,9 +33,11 @@ const DEFAULT_URL: &str = "https://api.pegasusgateway.com";
 /// Entries asked for per page: the documented most (docs/api-overview).
 const PAGE: usize = 1000;
 /// Documented limits of /apps for one user: 5 calls a second and 20 a minute (release notes 7.2.1).
-const APPS_PER_MINUTE: NonZeroU32 = NonZeroU32::new(20).unwrap();
+const APPS_PER_MINUTE: u32 = 20;
 /// See `APPS_PER_MINUTE`.
-const APPS_BURST: NonZeroU32 = NonZeroU32::new(5).unwrap();
+const APPS_BURST: u32 = 5;
+/// Calls to /apps for one user: what is there is read and written back.
+const APPS_CALLS: u32 = 2;
 
 /// What Pegasus can do.
 pub const CAPABILITIES: Capabilities = Capabilities {
@@ -56,7 +58,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
 pub struct Pegasus {
     transport: Transport,
     session: Session<PegasusLogin>,
-    apps: DefaultDirectRateLimiter,
+    apps: Arc<Turns>,
 }
 
 impl Pegasus {
@@ -68,7 +70,7 @@ impl Pegasus {
         Ok(Self {
             transport: access.transport(url)?,
             session: Session::new(login),
-            apps: RateLimiter::direct(Quota::per_minute(APPS_PER_MINUTE).allow_burst(APPS_BURST)),
+            apps: access.gate.turns(|| Turns::new(Pace::new(APPS_PER_MINUTE, APPS_BURST), APPS_CALLS)),
         })
     }
 
@@ -124,15 +126,14 @@ impl Pegasus {
         }
     }
 
-    fn wait_for_apps(&self) -> Result<(), ProviderError> {
-        let two = NonZeroU32::new(2).unwrap_or(NonZeroU32::MIN);
-        let Ok(Err(full)) = self.apps.check_n(two) else { return Ok(()) };
-        let wait = full.wait_time_from(DefaultClock::default().now());
-        let until = Timestamp::now() + SignedDuration::try_from(wait).unwrap_or_default();
-        Err(ProviderError::rate_limited(
-            "Pegasus takes 20 calls a minute to /apps; the next goes out soon",
-            Some(until),
-        ))
+    /// Errors: `RateLimited` with the time of this user's turn.
+    fn turn(&self, user: &str) -> Result<Turn, ProviderError> {
+        self.apps.turn(user).map_err(|next| {
+            let wait = next.saturating_duration_since(Instant::now());
+            let until = Timestamp::now() + SignedDuration::try_from(wait).unwrap_or_default();
+            let message = "Pegasus takes 20 calls a minute to /apps; it goes on by itself";
+            ProviderError::rate_limited(message, Some(until))
+        })
     }
 }
 
@@ -229,11 +230,16 @@ impl Provider for Pegasus {
         Ok(())
     }
 
+    fn may_grant(&self, user: &str) -> Result<(), ProviderError> {
+        self.turn(user).map(drop)
+    }
+
     /// Reads the user's record of the application, because what a PUT leaves out is not documented to stay.
     async fn grant(&self, user: &str, application: &str, rights: &BTreeMap<String, bool>) -> Result<(), ProviderError> {
-        self.wait_for_apps()?;
+        let _turn = self.turn(user)?;
         let path = format!("/apps/{}", segment(application));
-        let read = self.call(Call::new("apps.read", Method::GET, path.clone()).query("user", user)).await;
+        let call = |name, method| Call::new(name, method, path.clone()).query("user", user).within(self.apps.clone());
+        let read = self.call(call("apps.read", Method::GET)).await;
         let staff = match read {
             Ok(record) => record.get("staff").and_then(Value::as_object).cloned().unwrap_or_default(),
             Err(error) if error.kind == ErrorKind::NotFound => Map::new(),
@@ -248,7 +254,7 @@ impl Provider for Pegasus {
         let mut staff = staff;
         staff.insert("apps".into(), apps.into());
         let body = json!({"staff": staff});
-        self.call(Call::new("apps.write", Method::PUT, path).query("user", user).json(body)).await?;
+        self.call(call("apps.write", Method::PUT).json(body)).await?;
         Ok(())
     }
 }

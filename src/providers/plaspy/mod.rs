@@ -68,7 +68,7 @@ impl Plaspy {
 
     /// The JSON of an answer that says success by status and by body.
     async fn call(&self, call: Call) -> Result<Value, ProviderError> {
-        wire::judge(&self.session.send(&self.transport, call).await?)
+        self.transport.heed(wire::judge(&self.session.send(&self.transport, call).await?))
     }
 }
 
