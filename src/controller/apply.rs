@@ -92,12 +92,17 @@ impl<K: Shelved> Case<'_, K> {
     /// An account that is bound: compared with the index, and only if that differs, with the vendor.
     async fn keep(&mut self, id: String) -> Result<Option<Deed>, Stop> {
         let listed = self.connection.index().get(K::SUBJECT, &id).cloned();
-        if let Some(account) = listed.filter(|_| !self.forced)
-            && self.steps(Some(&account))?.is_empty()
-        {
-            let released = self.releases_groups && self.identity.groups.is_some() && self.mode == Mode::Enforce;
-            self.remember(&account).await?;
-            return Ok(released.then_some(Deed::GroupsReleased));
+        if let Some(account) = listed.filter(|_| !self.forced) {
+            let steps = self.steps(Some(&account))?;
+            if steps.is_empty() {
+                let released = self.releases_groups && self.identity.groups.is_some() && self.mode == Mode::Enforce;
+                self.remember(&account).await?;
+                return Ok(released.then_some(Deed::GroupsReleased));
+            }
+            // Whoever waits for nothing but his turn there does not read in vain.
+            if self.mode == Mode::Enforce && steps.iter().all(|step| matches!(step, Step::Grant { .. })) {
+                self.connection.provider.may_grant(&id)?;
+            }
         }
         let _place = self.enter(Lane::Edit)?;
         let account = match self.connection.provider.read(K::SUBJECT, &id).await {
@@ -300,9 +305,18 @@ impl<K: Shelved> Case<'_, K> {
         };
         let before: BTreeSet<&String> = self.identity.groups.iter().flatten().collect();
         let there = account.groups.clone().unwrap_or_default();
-        let given = membership.wanted.iter().filter(|group| before.contains(group) || !there.contains(*group));
+        let is_ours = |group: &String| before.contains(group) || self.was_ours_before_its_rename(group, &before);
+        let given = membership.wanted.iter().filter(|group| is_ours(group) || !there.contains(*group));
         let ours = given.chain(membership.spared.iter().filter(|group| before.contains(group)));
         Some(ours.cloned().collect::<Vec<_>>()).filter(|groups| !groups.is_empty())
+    }
+
+    /// Whether the entry that stands for `group` stood for one that we added: where groups go by name, it was renamed.
+    fn was_ours_before_its_rename(&self, group: &String, added: &BTreeSet<&String>) -> bool {
+        let then = self.identity.resolved_groups.iter().flatten();
+        let now = self.resolved.iter().flatten();
+        let label = { now }.find(|(_, value)| *value == group).map(|(label, _)| label);
+        { then }.any(|(known, value)| Some(known) == label && added.contains(value))
     }
 }
 

@@ -179,14 +179,17 @@ impl Down {
     }
 }
 
-/// All credentials that were looked at.
+/// All credentials that were looked at, and their gates, which outlive every link: what a vendor counts, it goes on counting.
 #[derive(Default)]
-pub struct Connections(RwLock<HashMap<ObjectKey, Link>>);
+pub struct Connections {
+    links: RwLock<HashMap<ObjectKey, Link>>,
+    gates: RwLock<HashMap<ObjectKey, Gate>>,
+}
 
 impl Connections {
     /// The link of a credential, if it was looked at.
     pub fn get(&self, credential: &ObjectKey) -> Option<Link> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(credential).cloned()
+        self.links.read().unwrap_or_else(PoisonError::into_inner).get(credential).cloned()
     }
 
     /// The connection of a credential, if it works.
@@ -199,11 +202,25 @@ impl Connections {
 
     /// Replaces the link of a credential and returns the one before.
     pub fn set(&self, credential: &ObjectKey, link: Link) -> Option<Link> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(credential.clone(), link)
+        self.links.write().unwrap_or_else(PoisonError::into_inner).insert(credential.clone(), link)
+    }
+
+    /// The gate of a credential, made when it is first asked for.
+    pub fn gate(&self, credential: &ObjectKey, make: impl FnOnce() -> Gate) -> Gate {
+        let mut gates = self.gates.write().unwrap_or_else(PoisonError::into_inner);
+        gates.entry(credential.clone()).or_insert_with(make).clone()
+    }
+
+    /// `object` waits no longer at the gate of a credential.
+    pub fn leave(&self, credential: &ObjectKey, object: &ObjectKey) {
+        if let Some(gate) = self.gates.read().unwrap_or_else(PoisonError::into_inner).get(credential) {
+            gate.leave(object);
+        }
     }
 
     /// Forgets a credential.
     pub fn forget(&self, credential: &ObjectKey) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(credential);
+        self.links.write().unwrap_or_else(PoisonError::into_inner).remove(credential);
+        self.gates.write().unwrap_or_else(PoisonError::into_inner).remove(credential);
     }
 }

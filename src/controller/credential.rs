@@ -225,7 +225,7 @@ async fn connect(
         Some(Link::Up(connection)) => Some(connection),
         Some(Link::Down(_)) | None => None,
     };
-    let gate = gate(credential, context, previous.as_deref());
+    let gate = gate(credential, context);
     let provider = match provider(credential, context, secret, gate.clone()) {
         Ok(provider) => provider,
         Err(verdict) => return Link::Down(Down::until_changed(verdict)),
@@ -274,12 +274,10 @@ fn inherited(previous: &Connection, content: &str) -> Option<Trouble> {
     is_due.then(|| Trouble { until: Timestamp::now(), ..trouble })
 }
 
-/// The gate before, unless its bounds changed: a rotation must not reset what a vendor counts.
-fn gate(credential: &ProviderCredential, context: &Context, previous: Option<&Connection>) -> Gate {
+/// The gate of the credential, with the bounds of its present spec: neither a rotation nor an outage nor an edit resets what
+/// a vendor counts.
+fn gate(credential: &ProviderCredential, context: &Context) -> Gate {
     let requests = credential.spec.requests.clone().unwrap_or_default();
-    if let Some(previous) = previous.filter(|previous| previous.spec.requests.clone().unwrap_or_default() == requests) {
-        return previous.gate.clone();
-    }
     let vendor = credential.spec.provider.vendor();
     let usual = providers::capabilities(vendor).default_limits;
     let limits = Limits {
@@ -287,7 +285,10 @@ fn gate(credential: &ProviderCredential, context: &Context, previous: Option<&Co
         burst: requests.burst.unwrap_or(usual.burst),
         concurrency: requests.concurrency.unwrap_or(usual.concurrency),
     };
-    Gate::new(vendor, limits, context.wake.clone(), context.tally.clone())
+    let make = || Gate::new(vendor, limits, context.wake.clone(), context.tally.clone());
+    let gate = context.connections.gate(&key(credential), make);
+    gate.limit(limits);
+    gate
 }
 
 fn provider(

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use kube::runtime::events::{Event, EventType};
@@ -42,6 +42,9 @@ pub async fn report<K: Shelved>(
     scene: Scene,
     result: Result<Done, Stop>,
 ) -> Result<Action, kube::Error> {
+    if !matches!(result, Err(Stop::Parked)) {
+        context.connections.leave(&object.credential_key(), &object.key());
+    }
     match result {
         Ok(Done { verdict, did }) => {
             context.backoff.reset(&object.key());
@@ -109,6 +112,10 @@ async fn failed<K: Shelved>(
     say(context, object, scene, verdict, None, None).await?;
     Ok(match (error.kind, error.retry_at) {
         (ErrorKind::RateLimited, Some(until)) => requeue::at(until),
+        (ErrorKind::Unavailable, Some(until)) => {
+            let backoff = SignedDuration::try_from(context.backoff.next(&object.key())).unwrap_or_default();
+            requeue::at(until.max(Timestamp::now() + backoff))
+        }
         (ErrorKind::RateLimited | ErrorKind::Unavailable | ErrorKind::Unauthenticated, _) => {
             Action::requeue(context.backoff.next(&object.key()))
         }

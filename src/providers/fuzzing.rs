@@ -5,7 +5,8 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
 use super::error::ProviderError;
-use super::http::{Answer, named_time, quote};
+use super::http::{Answer, quote};
+use super::retry::named_time;
 use super::{amani, industrility, ozmap, pegasus, plaspy, shape};
 use crate::api::Vendor;
 use crate::plan::{Account, Subject};

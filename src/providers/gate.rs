@@ -2,44 +2,25 @@
 //!
 //! An object that finds no room is parked and woken through a channel; it never holds a reconcile slot while it waits.
 
-use std::collections::{HashMap, VecDeque};
-use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
-use governor::clock::DefaultClock;
-use governor::state::{InMemoryState, NotKeyed};
-use governor::{Quota, RateLimiter};
 use jiff::{SignedDuration, Timestamp};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::error::ProviderError;
+use super::line::{INVITATION, Lane, Line, Waiting, Who};
 use super::observer::Observer;
+use super::pace::{self, Pace, Turns};
 use crate::api::{ObjectKey, Vendor};
 use crate::plan::Limits;
 
-/// How long an invited object may take to come before its place goes to the next.
-const INVITATION: Duration = Duration::from_secs(5);
-/// How long the gate closes on a first 429 that names no time; it doubles with each further one.
-const UNNAMED: SignedDuration = SignedDuration::from_secs(2);
-/// Longest time that a 429 may close the gate for; more is taken for a broken clock.
-const LONGEST: SignedDuration = SignedDuration::from_hours(24);
-/// One place in this many goes to the lowest lane that waits, so that no lane starves.
-const FLOOR: u32 = 8;
-
-/// Who goes first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, strum::Display, strum::IntoStaticStr)]
-#[strum(serialize_all = "lowercase")]
-pub enum Lane {
-    /// Edits and removals of what is there.
-    Edit,
-    /// New accounts.
-    New,
-    /// Sweeps and checks.
-    Background,
-}
-
-const LANES: [Lane; 3] = [Lane::Edit, Lane::New, Lane::Background];
+/// How long the gate closes at least on a first refusal; it doubles with each further one.
+const FIRST: SignedDuration = SignedDuration::from_secs(2);
+/// Longest time that a vendor may keep us away for; more is taken for a broken clock.
+pub const LONGEST: SignedDuration = SignedDuration::from_hours(24);
 
 /// Bounds the work of one credential; cheap to clone.
 #[derive(Clone)]
@@ -47,35 +28,14 @@ pub struct Gate(Arc<Inner>);
 
 struct Inner {
     vendor: Vendor,
-    rate: RateLimiter<NotKeyed, InMemoryState, DefaultClock>,
-    concurrency: usize,
     line: Mutex<Line>,
+    pace: Mutex<Pace>,
+    turns: OnceLock<Arc<Turns>>,
+    closing: Mutex<Closing>,
+    /// Whether someone looks after guests who do not come.
+    watched: AtomicBool,
     wake: mpsc::UnboundedSender<ObjectKey>,
     observer: Arc<dyn Observer>,
-}
-
-/// Who is inside, invited and waiting.
-#[derive(Default)]
-struct Line {
-    inside: usize,
-    invited: HashMap<ObjectKey, Instant>,
-    waiting: [VecDeque<Waiting>; 3],
-    served: u32,
-    closed_until: Option<Timestamp>,
-    /// Refusals in a row that named no time.
-    refusals: u32,
-}
-
-struct Waiting {
-    since: Instant,
-    who: Who,
-}
-
-enum Who {
-    /// Woken through the channel; its reconcile comes back by itself.
-    Object(ObjectKey),
-    /// Given its place directly.
-    Task(oneshot::Sender<Permit>),
 }
 
 /// A place inside the gate, given back on drop.
@@ -83,8 +43,8 @@ pub struct Permit(Arc<Inner>);
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let mut line = self.0.line();
-        line.inside -= 1;
+        let mut line = lock(&self.0.line);
+        line.let_out();
         self.0.invite(&mut line);
     }
 }
@@ -98,41 +58,59 @@ impl Gate {
         wake: mpsc::UnboundedSender<ObjectKey>,
         observer: Arc<dyn Observer>,
     ) -> Self {
-        let at_least_one = |number: u32| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
-        let quota = Quota::per_minute(at_least_one(limits.per_minute)).allow_burst(at_least_one(limits.burst));
-        Self(Arc::new(Inner {
+        let gate = Self(Arc::new(Inner {
             vendor,
-            rate: RateLimiter::direct(quota),
-            concurrency: limits.concurrency.max(1) as usize,
             line: Mutex::default(),
+            pace: Mutex::new(Pace::new(limits.per_minute, limits.burst)),
+            turns: OnceLock::new(),
+            closing: Mutex::default(),
+            watched: AtomicBool::new(false),
             wake,
             observer,
-        }))
+        }));
+        gate.limit(limits);
+        gate
+    }
+
+    /// Other bounds from now on; who waits, what went out and until when it is closed stay as they are.
+    pub fn limit(&self, limits: Limits) {
+        // A burst of the whole minute would let the next call wait for the rest of it.
+        let burst = limits.burst.min(limits.per_minute.div_ceil(2));
+        lock(&self.0.pace).limit(limits.per_minute, burst);
+        let mut line = lock(&self.0.line);
+        line.limit(limits.concurrency);
+        self.0.invite(&mut line);
+    }
+
+    /// Turns for calls with a pace of their own beside the gate's, made once: they outlive every connection.
+    pub fn turns(&self, make: impl FnOnce() -> Turns) -> Arc<Turns> {
+        self.0.turns.get_or_init(|| Arc::new(make())).clone()
     }
 
     /// A place for `object`, or `None`: it is parked and will be woken.
     #[must_use]
     pub fn try_enter(&self, lane: Lane, object: &ObjectKey) -> Option<Permit> {
-        let mut line = self.0.line();
-        line.forget_late_guests();
-        let invited = line.invited.remove(object).is_some();
-        if invited || (line.is_empty_up_to(lane) && line.taken() < self.0.concurrency) {
-            line.leave(object);
-            line.inside += 1;
+        let mut line = lock(&self.0.line);
+        if line.enter(lane, object, Instant::now()) {
             return Some(Permit(self.0.clone()));
         }
-        line.park(lane, object);
         self.0.invite(&mut line);
         None
+    }
+
+    /// `object` wants no place any more, invited or parked: the next one's turn.
+    pub fn leave(&self, object: &ObjectKey) {
+        let mut line = lock(&self.0.line);
+        line.leave(object);
+        self.0.invite(&mut line);
     }
 
     /// A place for a task that can wait.
     pub async fn enter(&self, lane: Lane) -> Option<Permit> {
         let (sender, receiver) = oneshot::channel();
         {
-            let mut line = self.0.line();
-            line.forget_late_guests();
-            line.waiting[lane as usize].push_back(Waiting { since: Instant::now(), who: Who::Task(sender) });
+            let mut line = lock(&self.0.line);
+            line.queue(lane, sender, Instant::now());
             self.0.invite(&mut line);
         }
         receiver.await.ok()
@@ -143,7 +121,7 @@ impl Gate {
     /// Errors: `RateLimited` while the gate is closed; the caller comes back at `retry_at`.
     pub async fn call(&self) -> Result<(), ProviderError> {
         self.open()?;
-        self.0.rate.until_ready().await;
+        pace::keep(&self.0.pace).await;
         self.open()
     }
 
@@ -161,52 +139,66 @@ impl Gate {
     /// Until when the gate is closed, if it is.
     #[must_use]
     pub fn closed_until(&self) -> Option<Timestamp> {
-        self.0.line().closed_until.filter(|until| *until > Timestamp::now())
+        lock(&self.0.closing).until.filter(|until| *until > Timestamp::now())
     }
 
-    /// Closes the gate until the time the vendor named, or with back-off from 2 s to 5 min if it named none.
+    /// Closes the gate until the time the vendor named, and with back-off from 2 s to 5 min at least; until when it is closed.
     pub fn close(&self, named: Option<Timestamp>) -> Timestamp {
-        let (mut line, now) = (self.0.line(), Timestamp::now());
-        let backoff = UNNAMED * (1 << line.refusals.min(7));
-        line.refusals += u32::from(named.is_none());
-        let until = named.unwrap_or(now + backoff).min(now + LONGEST);
-        line.closed_until = line.closed_until.max(Some(until));
-        until
-    }
-
-    /// The vendor answered without asking to slow down.
-    pub fn went_well(&self) {
-        self.0.line().refusals = 0;
+        lock(&self.0.closing).close(named, Timestamp::now())
     }
 
     /// How many objects wait for a new account.
     #[must_use]
     pub fn waiting_for_new(&self) -> usize {
-        self.0.line().waiting[Lane::New as usize].len()
+        lock(&self.0.line).waiting(Lane::New)
     }
 }
 
-impl Inner {
-    fn line(&self) -> MutexGuard<'_, Line> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// Until when a gate is closed, and how many refusals in a row led there.
+#[derive(Default)]
+struct Closing {
+    until: Option<Timestamp>,
+    refusals: u32,
+}
 
+impl Closing {
+    /// A refusal is one more in a row if the last closing ended less than its back-off ago: calls that went well in between
+    /// say little where a vendor counts calls. Those that were under way when it closed are no further refusals.
+    fn close(&mut self, named: Option<Timestamp>, now: Timestamp) -> Timestamp {
+        self.refusals = match self.until {
+            Some(until) if now < until => self.refusals,
+            Some(until) if now < until + backoff(self.refusals) => self.refusals + 1,
+            _ => 1,
+        };
+        let until = (now + backoff(self.refusals)).max(named.unwrap_or(now)).min(now + LONGEST);
+        *self.until.insert(self.until.map_or(until, |before| before.max(until)))
+    }
+}
+
+/// From 2 s to 256 s.
+fn backoff(refusals: u32) -> SignedDuration {
+    FIRST * (1 << refusals.clamp(1, 8).saturating_sub(1))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Inner {
     /// Invites as many as there is room for.
     fn invite(self: &Arc<Self>, line: &mut Line) {
-        while line.taken() < self.concurrency {
-            let Some((lane, waiting)) = line.next() else { return };
-            let Waiting { since, who } = waiting;
+        while let Some((lane, Waiting { since, who })) = line.next(Instant::now()) {
             match who {
                 Who::Object(object) => {
-                    line.invited.insert(object.clone(), Instant::now());
+                    line.invite(object.clone(), Instant::now());
                     // The receiver lives as long as the process; without it nobody needs waking.
                     let _ = self.wake.send(object);
                 }
                 Who::Task(task) => {
-                    line.inside += 1;
+                    line.let_in();
                     if let Err(permit) = task.send(Permit(self.clone())) {
                         // Nobody waits any more; forgetting the permit avoids locking the line twice.
-                        line.inside -= 1;
+                        line.let_out();
                         std::mem::forget(permit);
                         continue;
                     }
@@ -214,45 +206,30 @@ impl Inner {
             }
             self.observer.gate_waited(self.vendor, lane.into(), since.elapsed());
         }
+        self.watch(line);
+    }
+
+    /// Sees to it that the place of a guest who does not come goes to the next, even if nobody else comes by.
+    fn watch(self: &Arc<Self>, line: &Line) {
+        // Without a runtime the process ends.
+        let Ok(runtime) = Handle::try_current() else { return };
+        if line.expects_guests() && !self.watched.swap(true, Ordering::Relaxed) {
+            runtime.spawn(look_after(Arc::downgrade(self)));
+        }
     }
 }
 
-impl Line {
-    fn taken(&self) -> usize {
-        self.inside + self.invited.len()
-    }
-
-    fn is_empty_up_to(&self, lane: Lane) -> bool {
-        self.waiting[..=lane as usize].iter().all(VecDeque::is_empty)
-    }
-
-    fn park(&mut self, lane: Lane, object: &ObjectKey) {
-        let same = |waiting: &Waiting| matches!(&waiting.who, Who::Object(parked) if parked == object);
-        if self.waiting[lane as usize].iter().any(same) {
+/// Looks every now and then whether guests are late, as long as any are expected and the gate is there.
+async fn look_after(gate: Weak<Inner>) {
+    loop {
+        tokio::time::sleep(INVITATION).await;
+        let Some(gate) = gate.upgrade() else { return };
+        let mut line = lock(&gate.line);
+        gate.invite(&mut line);
+        if !line.expects_guests() {
+            gate.watched.store(false, Ordering::Relaxed);
             return;
         }
-        self.leave(object);
-        self.waiting[lane as usize].push_back(Waiting { since: Instant::now(), who: Who::Object(object.clone()) });
-    }
-
-    fn leave(&mut self, object: &ObjectKey) {
-        for queue in &mut self.waiting {
-            queue.retain(|waiting| !matches!(&waiting.who, Who::Object(parked) if parked == object));
-        }
-    }
-
-    fn next(&mut self) -> Option<(Lane, Waiting)> {
-        self.served = self.served.wrapping_add(1);
-        let lowest_first = self.served.is_multiple_of(FLOOR);
-        let mut order = LANES;
-        if lowest_first {
-            order.reverse();
-        }
-        order.into_iter().find_map(|lane| Some((lane, self.waiting[lane as usize].pop_front()?)))
-    }
-
-    fn forget_late_guests(&mut self) {
-        self.invited.retain(|_, since| since.elapsed() < INVITATION);
     }
 }
 
@@ -298,22 +275,41 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn no_lane_starves() {
+    #[tokio::test(start_paused = true)]
+    async fn the_place_of_a_guest_who_does_not_come_goes_to_a_task_that_waits() {
         let (gate, mut woken) = gate(1);
-        let mut inside = gate.try_enter(Lane::Edit, &user("inside"));
-        assert!(gate.try_enter(Lane::Background, &user("sweep")).is_none());
-        for turn in 0..=FLOOR {
-            let edit = user(&turn.to_string());
-            assert!(gate.try_enter(Lane::Edit, &edit).is_none());
-            drop(inside.take());
-            let next = woken.recv().await.unwrap();
-            if next == user("sweep") {
-                return;
-            }
-            inside = gate.try_enter(Lane::Edit, &next);
+        let inside = gate.try_enter(Lane::Edit, &user("inside")).unwrap();
+        assert!(gate.try_enter(Lane::Edit, &user("gone")).is_none());
+        drop(inside);
+        assert_eq!(woken.recv().await, Some(user("gone")));
+        let entered = tokio::time::timeout(3 * INVITATION, gate.enter(Lane::Background)).await;
+        assert!(entered.is_ok_and(|permit| permit.is_some()));
+    }
+
+    #[tokio::test]
+    async fn who_leaves_gives_up_his_invitation_and_his_place_in_the_line() {
+        let (gate, mut woken) = gate(1);
+        let inside = gate.try_enter(Lane::Edit, &user("inside")).unwrap();
+        for name in ["invited", "parked", "patient"] {
+            assert!(gate.try_enter(Lane::New, &user(name)).is_none());
         }
-        panic!("the sweep never had its turn");
+        gate.leave(&user("parked"));
+        assert_eq!(gate.waiting_for_new(), 2);
+        drop(inside);
+        assert_eq!(woken.recv().await, Some(user("invited")));
+        gate.leave(&user("invited"));
+        assert_eq!(woken.recv().await, Some(user("patient")));
+    }
+
+    #[tokio::test]
+    async fn other_bounds_keep_the_line_and_the_closing() {
+        let (gate, mut woken) = gate(1);
+        let _inside = gate.try_enter(Lane::Edit, &user("inside")).unwrap();
+        assert!(gate.try_enter(Lane::Edit, &user("second")).is_none());
+        let until = gate.close(Some(Timestamp::now() + SignedDuration::from_mins(1)));
+        gate.limit(Limits { per_minute: 60, burst: 10, concurrency: 2 });
+        assert_eq!(woken.recv().await, Some(user("second")));
+        assert_eq!(gate.closed_until(), Some(until));
     }
 
     #[tokio::test]
@@ -322,17 +318,27 @@ mod tests {
         let until = gate.close(Some(Timestamp::now() + SignedDuration::from_mins(1)));
         let refused = gate.call().await.unwrap_err();
         assert_eq!(refused.retry_at, Some(until));
-        assert!(gate.close(None) < until, "a shorter closing does not open it sooner");
+        assert_eq!(gate.close(None), until, "a shorter closing does not open it sooner");
         assert_eq!(gate.closed_until(), Some(until));
     }
 
-    #[tokio::test]
-    async fn refusals_without_a_time_close_it_longer_each_time() {
-        let (gate, _woken) = gate(1);
-        let begun = Timestamp::now();
-        let (first, second) = (gate.close(None), gate.close(None));
-        assert!(second.duration_since(begun) >= first.duration_since(begun) + UNNAMED);
-        gate.went_well();
-        assert!(gate.close(None) < second);
+    #[test]
+    fn refusals_in_a_row_close_it_longer_each_time_even_if_they_name_a_time() {
+        let (mut closing, mut now, mut waits) = (Closing::default(), Timestamp::UNIX_EPOCH, Vec::new());
+        for named in [None, Some(now), None, Some(now + SignedDuration::from_secs(7))] {
+            let until = closing.close(named, now);
+            waits.push(until.duration_since(now).as_secs());
+            now = until;
+        }
+        assert_eq!(waits, [2, 4, 8, 16]);
+    }
+
+    #[test]
+    fn refusals_of_calls_under_way_or_after_a_calm_time_are_not_in_a_row() {
+        let (mut closing, now) = (Closing::default(), Timestamp::UNIX_EPOCH);
+        let until = closing.close(None, now);
+        assert_eq!(closing.close(None, now), until);
+        let later = until + FIRST;
+        assert_eq!(closing.close(None, later), later + FIRST);
     }
 }

@@ -5,16 +5,18 @@ use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Certificate, Client, Method, Url, redirect};
 use serde_json::Value;
 
 use super::address::{GuardedDns, check};
 use super::error::{ErrorKind, ProviderError};
-use super::gate::Gate;
+use super::gate::{Gate, LONGEST};
 use super::observer::Observer;
+use super::pace::Turns;
 use super::redact::Hidden;
+use super::retry::{named_time, retry_after};
 use crate::api::{Reason, Vendor};
 use crate::plan::Rejection;
 
@@ -55,12 +57,13 @@ pub struct Call {
     query: Vec<(Cow<'static, str>, String)>,
     header: Option<(HeaderName, HeaderValue)>,
     body: Option<Value>,
+    turns: Option<Arc<Turns>>,
 }
 
 impl Call {
     /// A call of `operation` (a bounded word for metrics) to `path` under the base address; ids in it must be encoded.
     pub fn new(operation: &'static str, method: Method, path: impl Into<String>) -> Self {
-        Self { operation, method, path: path.into(), query: Vec::new(), header: None, body: None }
+        Self { operation, method, path: path.into(), query: Vec::new(), header: None, body: None, turns: None }
     }
 
     /// With one more query parameter.
@@ -74,6 +77,13 @@ impl Call {
     #[must_use]
     pub fn json(mut self, body: Value) -> Self {
         self.body = Some(body);
+        self
+    }
+
+    /// Within a pace of its own: each time it is sent counts there too.
+    #[must_use]
+    pub fn within(mut self, turns: Arc<Turns>) -> Self {
+        self.turns = Some(turns);
         self
     }
 
@@ -95,7 +105,7 @@ impl Call {
 
 impl fmt::Debug for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { operation, method, path, query, header: _, body: _ } = self;
+        let Self { operation, method, path, query, header: _, body: _, turns: _ } = self;
         let query: Vec<_> = query.iter().map(|(name, _)| name).collect();
         let mut shown = f.debug_struct("Call");
         shown.field("operation", operation).field("method", method).field("path", path).field("query", &query);
@@ -111,13 +121,14 @@ pub struct Answer {
     body: Vec<u8>,
     said: String,
     hidden: Hidden,
+    retry_at: Option<Timestamp>,
 }
 
 impl Answer {
     /// An answer as if it had come.
     #[cfg(any(test, fuzzing))]
     pub fn new(status: u16, body: &[u8], said: &str) -> Self {
-        Self { status, body: body.to_vec(), said: said.to_owned(), hidden: Hidden::default() }
+        Self { status, body: body.to_vec(), said: said.to_owned(), hidden: Hidden::default(), retry_at: None }
     }
 
     /// Whether the status is 2xx.
@@ -171,6 +182,12 @@ impl Answer {
         &self.said
     }
 
+    /// When the vendor lets us come back, if it said so by Retry-After.
+    #[must_use]
+    pub fn retry_at(&self) -> Option<Timestamp> {
+        self.retry_at
+    }
+
     /// Words of this answer for a message: as `quote` has them, and without the secrets of the call.
     #[must_use]
     pub fn quote(&self, words: &str) -> String {
@@ -216,8 +233,11 @@ impl Transport {
     /// Errors: `RateLimited` on 429 (and the gate closes) or while the gate is closed; `Unavailable` with unknown effect
     /// when there is no complete answer, without effect when the connection never came about.
     pub async fn send(&self, call: Call) -> Result<Answer, ProviderError> {
+        let Call { operation, method, path, query, header, body, turns } = call;
+        if let Some(turns) = turns {
+            turns.call().await;
+        }
         self.settings.gate.call().await?;
-        let Call { operation, method, path, query, header, body } = call;
         let hidden = Hidden::of(header.as_ref().map(|(_, value)| value), body.as_ref());
         let said = format!("{method} {}", self.shown(&path));
         let mut request = self.client.request(method, self.address(&path, &query));
@@ -232,12 +252,17 @@ impl Transport {
         let code = outcome.as_ref().map_or_else(|(word, _)| (*word).to_owned(), |(status, ..)| status.to_string());
         self.settings.observer.provider_request(self.settings.vendor, operation, &code, begun.elapsed());
         let (status, headers, body) = outcome.map_err(|(_, error)| error)?;
-        let answer = Answer { status, body, said: format!("{said} answered {status}"), hidden };
+        let now = Timestamp::now();
+        let said = format!("{said} answered {status}");
         if status == 429 {
-            return Err(self.slow_down(&headers, &answer));
+            let until = self.settings.gate.close(named_time(&headers, now));
+            return Err(ProviderError::rate_limited(
+                format!("{said}: too many calls; they go on at {until:.0}"),
+                Some(until),
+            ));
         }
-        self.settings.gate.went_well();
-        Ok(answer)
+        let retry_at = retry_after(&headers, now).map(|until| until.min(now + LONGEST));
+        Ok(Answer { status, body, said, hidden, retry_at })
     }
 
     /// Without a path the base address as it is written: a slash at its end may matter.
@@ -263,26 +288,13 @@ impl Transport {
         url
     }
 
-    fn slow_down(&self, headers: &HeaderMap, answer: &Answer) -> ProviderError {
-        let until = self.settings.gate.close(named_time(headers, Timestamp::now()));
-        ProviderError::rate_limited(format!("{}: too many calls; they go on at {until:.0}", answer.said), Some(until))
+    /// `judged`, as an answer of this transport was: where the vendor's words ask to slow down, the gate closes as on a 429.
+    pub fn heed<T>(&self, judged: Result<T, ProviderError>) -> Result<T, ProviderError> {
+        judged.map_err(|error| match (error.kind, error.retry_at) {
+            (ErrorKind::RateLimited, None) => ProviderError { retry_at: Some(self.settings.gate.close(None)), ..error },
+            _ => error,
+        })
     }
-}
-
-/// The time a 429 names: Retry-After in seconds, or X-RateLimit-Reset in seconds since 1970 (Pegasus).
-pub fn named_time(headers: &HeaderMap, now: Timestamp) -> Option<Timestamp> {
-    let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<f64>().ok().filter(|n| n.is_finite());
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "seconds; a value beyond i64 saturates and is capped by the caller"
-    )]
-    let whole = |seconds: f64| seconds.ceil() as i64;
-    if let Some(seconds) = number("retry-after") {
-        return now.checked_add(SignedDuration::from_secs(whole(seconds).max(0))).ok();
-    }
-    number("x-ratelimit-reset")
-        .and_then(|seconds| Timestamp::from_second(whole(seconds)).ok())
-        .filter(|until| *until > now)
 }
 
 type Exchange = (u16, HeaderMap, Vec<u8>);
@@ -363,22 +375,13 @@ mod tests {
 
     use super::*;
 
-    #[rstest]
-    #[case::seconds("retry-after", "3", Some(3))]
-    #[case::nothing("retry-after", "soon", None)]
-    #[case::negative("retry-after", "-5", Some(0))]
-    #[case::epoch("x-ratelimit-reset", "1000030", Some(30))]
-    #[case::past("x-ratelimit-reset", "999999", None)]
-    #[case::endless("retry-after", "1e300", None)]
-    #[case::not_a_number("x-ratelimit-reset", "NaN", None)]
-    fn the_time_a_429_names_is_read(
-        #[case] name: &'static str,
-        #[case] value: &'static str,
-        #[case] after: Option<i64>,
-    ) {
-        let now = Timestamp::from_second(1_000_000).unwrap();
-        let headers = [(HeaderName::from_static(name), HeaderValue::from_static(value))].into_iter().collect();
-        assert_eq!(named_time(&headers, now), after.map(|seconds| now + SignedDuration::from_secs(seconds)));
+    #[tokio::test]
+    async fn words_that_ask_to_slow_down_close_the_gate() {
+        let transport = transport("https://example.com");
+        let limited = ProviderError::rate_limited("Too many requests", None);
+        let heeded = transport.heed::<()>(Err(limited)).unwrap_err();
+        assert!(heeded.retry_at.is_some());
+        assert_eq!(transport.settings.gate.closed_until(), heeded.retry_at);
     }
 
     #[test]

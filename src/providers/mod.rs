@@ -12,11 +12,14 @@ mod gate;
 mod http;
 mod industrility;
 mod jwt;
+mod line;
 mod observer;
 mod ozmap;
+mod pace;
 mod pegasus;
 mod plaspy;
 mod redact;
+mod retry;
 mod secret;
 mod session;
 mod shape;
@@ -28,7 +31,8 @@ use async_trait::async_trait;
 use secrecy::SecretString;
 
 pub use error::{Delivery, ErrorKind, ProviderError};
-pub use gate::{Gate, Lane, Permit};
+pub use gate::{Gate, Permit};
+pub use line::Lane;
 pub use observer::{Observer, Unobserved};
 pub use secret::SecretData;
 
@@ -109,6 +113,13 @@ pub trait Provider: Send + Sync {
         _application: &str,
     ) -> Result<Option<std::collections::BTreeMap<String, bool>>, ProviderError> {
         Ok(None)
+    }
+
+    /// Whether rights of a user may be set now; asked before anything is read for that.
+    ///
+    /// Errors: `RateLimited` with the time of his turn.
+    fn may_grant(&self, _user: &str) -> Result<(), ProviderError> {
+        Ok(())
     }
 
     /// Sets rights of a user in one application; rights not named stay.

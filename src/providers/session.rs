@@ -40,18 +40,30 @@ pub trait Login: Send + Sync {
 /// The shared token of one credential.
 pub struct Session<L> {
     login: L,
-    token: Mutex<Option<Token>>,
+    state: Mutex<State>,
+}
+
+/// What is known of the token.
+enum State {
+    /// Nothing was tried yet.
+    Fresh,
+    /// The token that calls are made with.
+    Held(Token),
+    /// The token was refused, and no other could be had for the moment: the next call logs in first.
+    Spent,
+    /// The log-in was refused. It is not tried again: each further try may lock the account.
+    Refused(ProviderError),
 }
 
 impl<L: Login> Session<L> {
     /// A session that has not logged in yet.
     pub fn new(login: L) -> Self {
-        Self { login, token: Mutex::new(None) }
+        Self { login, state: Mutex::new(State::Fresh) }
     }
 
     /// Sends `call` with the token; when it is refused logs in again once and repeats. A second refusal is returned as an answer.
     ///
-    /// Errors: those of the transport and of the login.
+    /// Errors: those of the transport and of the login; a login that was refused stays so for as long as this session lives.
     pub async fn send(&self, transport: &Transport, call: Call) -> Result<Answer, ProviderError> {
         let (answer, token) = self.attempt(transport, call.clone()).await?;
         if !self.login.refused(&answer) {
@@ -91,30 +103,48 @@ impl<L: Login> Session<L> {
 
     /// The token, logging in if there is none or it is about to end.
     async fn token(&self) -> Result<Token, ProviderError> {
-        let mut held = self.token.lock().await;
+        let mut state = self.state.lock().await;
         let now = Timestamp::now();
-        match held.as_ref() {
-            Some(token) if token.expires.is_none_or(|end| end - MARGIN > now) => return Ok(token.clone()),
-            None => {
-                if let Some(value) = self.login.given() {
-                    return Ok(held.insert(Token { value, expires: None }).clone());
-                }
-            }
-            Some(_) => {}
+        let previous = match &*state {
+            State::Refused(error) => return Err(error.clone()),
+            State::Held(token) if token.expires.is_none_or(|end| end - MARGIN > now) => return Ok(token.clone()),
+            State::Held(token) => Some(token.clone()),
+            State::Fresh | State::Spent => None,
+        };
+        if let (State::Fresh, Some(value)) = (&*state, self.login.given()) {
+            let token = Token { value, expires: None };
+            *state = State::Held(token.clone());
+            return Ok(token);
         }
-        let fresh = self.login.login(held.as_ref()).await.unwrap_or_else(|| Err(no_login()))?;
-        Ok(held.insert(fresh).clone())
+        self.log_in(&mut state, previous.as_ref()).await.unwrap_or_else(|| Err(no_login()))
     }
 
     /// Another token than `used`: the one someone else got meanwhile, or a fresh login.
     async fn renew(&self, used: &Token) -> Option<Result<Token, ProviderError>> {
-        let mut held = self.token.lock().await;
-        if let Some(other) = held.as_ref().filter(|held| held.value.expose_secret() != used.value.expose_secret()) {
-            return Some(Ok(other.clone()));
+        let mut state = self.state.lock().await;
+        match &*state {
+            State::Refused(error) => return Some(Err(error.clone())),
+            State::Held(other) if other.value.expose_secret() != used.value.expose_secret() => {
+                return Some(Ok(other.clone()));
+            }
+            State::Held(_) | State::Spent | State::Fresh => {}
         }
-        let fresh = self.login.login(held.as_ref()).await?;
-        *held = fresh.as_ref().ok().cloned();
+        let fresh = self.log_in(&mut state, Some(used)).await?;
+        if let (Err(_), State::Held(_)) = (&fresh, &*state) {
+            *state = State::Spent;
+        }
         Some(fresh)
+    }
+
+    /// Logs in and remembers what came of it, unless that passes with time.
+    async fn log_in(&self, state: &mut State, previous: Option<&Token>) -> Option<Result<Token, ProviderError>> {
+        let outcome = self.login.login(previous).await?;
+        match &outcome {
+            Ok(token) => *state = State::Held(token.clone()),
+            Err(error) if error.kind == ErrorKind::Unauthenticated => *state = State::Refused(error.clone()),
+            Err(_) => {}
+        }
+        Some(outcome)
     }
 }
 

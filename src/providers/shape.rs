@@ -131,7 +131,7 @@ pub fn refusal(answer: &Answer, words: &str) -> ProviderError {
         }
         // A fault of ours, whichever it is, but for those that pass with time: too slow, too early, too many.
         400..=499 if !matches!(answer.status, 408 | 425 | 429) => ErrorKind::Invalid,
-        _ => return ProviderError::lost(message),
+        _ => return ProviderError { retry_at: answer.retry_at(), ..ProviderError::lost(message) },
     };
     ProviderError::refused(kind, message)
 }

@@ -92,10 +92,13 @@ async fn what_a_restore_wrote_into_a_status_does_not_stay_there() {
     let params = PatchParams::apply("backup").force();
     scene.api::<PlatformUser>().patch_status("ada", &params, &Patch::Apply(stale)).await.unwrap();
     scene.user("ada", ada(json!({"phone": "1"}))).await;
-    let user = scene.user_ready("ada").await;
-    let report = user.status.unwrap().report;
-    assert!(find(&report.conditions, ConditionType::Stalled).is_none(), "{:?}", report.conditions);
-    assert_eq!(report.pending, None);
+    scene.user_ready("ada").await;
+    scene
+        .until("ada", |user: &PlatformUser| {
+            let report = &user.status.as_ref().unwrap().report;
+            find(&report.conditions, ConditionType::Stalled).is_none() && report.pending.is_none()
+        })
+        .await;
 }
 
 #[tokio::test]

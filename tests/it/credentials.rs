@@ -1,5 +1,7 @@
 //! Credentials: what is wrong with them is said on them, once, and their objects go on by themselves when it is mended.
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::Secret;
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -58,6 +60,23 @@ async fn a_wrong_login_is_tried_once_and_taken_up_when_corrected() {
     scene.apply_secret("main").await;
     scene.user_ready("ada").await;
     scene.credential_says("Synced").await;
+}
+
+#[tokio::test]
+async fn other_bounds_do_not_reopen_a_gate_that_the_vendor_closed() {
+    let scene = Scene::without_credential(Vendor::Pegasus, Options::default()).await;
+    let closing = FaultKind::RateLimited(Some(Duration::from_mins(10)));
+    scene.vendor.fault(Fault::always("login", closing));
+    scene.apply_secret("main").await;
+    scene.apply_credential(json!({})).await;
+    scene.credential_says("RateLimited").await;
+    scene.apply_credential(json!({"requests": {"perMinute": 30_000}})).await;
+    scene
+        .until("main", |credential: &ProviderCredential| {
+            credential.status.as_ref().is_some_and(|status| status.observed_generation == 2)
+        })
+        .await;
+    assert_eq!(scene.vendor.count("login"), 1);
 }
 
 #[tokio::test]
@@ -137,10 +156,14 @@ async fn a_few_seconds() {
 }
 
 #[rstest]
-#[case::the_login(Vendor::Amani, "Unauthenticated")]
-#[case::the_act(Vendor::Pegasus, "PermissionDenied")]
+#[case::the_login(Vendor::Amani, "Unauthenticated", 2)]
+#[case::the_act(Vendor::Pegasus, "PermissionDenied", 1)]
 #[tokio::test]
-async fn a_listing_that_is_refused_is_not_repeated_soon(#[case] vendor: Vendor, #[case] reason: &'static str) {
+async fn a_listing_that_is_refused_is_not_repeated_soon(
+    #[case] vendor: Vendor,
+    #[case] reason: &'static str,
+    #[case] listings: usize,
+) {
     let scene = Scene::without_credential(vendor, Options::default()).await;
     scene.vendor.fault(Fault::always("users.list", FaultKind::Status(401, None)));
     scene.apply_secret("main").await;
@@ -151,7 +174,7 @@ async fn a_listing_that_is_refused_is_not_repeated_soon(#[case] vendor: Vendor, 
     }
     scene.credential_says(reason).await;
     a_few_seconds().await;
-    assert_eq!(scene.vendor.count("users.list"), 2, "once, and once more after the one re-login");
+    assert_eq!(scene.vendor.count("users.list"), listings, "once, and where a log-in may help, once more after one");
     scene.vendor.heal();
     scene.secret("main", &with_note(&scene)).await;
     scene.credential_says("Synced").await;

@@ -34,5 +34,6 @@ mod rivals;
 mod scene;
 mod sharing;
 mod states;
+mod transport;
 mod uninstall;
 mod world;

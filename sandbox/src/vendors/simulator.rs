@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -36,6 +38,30 @@ impl fmt::Debug for Simulator {
     }
 }
 
+/// First port of those that simulators take one after the other: below those that systems give to whoever asks for any.
+const FIRST_PORT: u16 = 10_000;
+/// Ports that they take.
+const PORTS: u16 = 22_000;
+
+/// Listens on `address`; where it names no port, on one that no simulator of this process had before: whoever still calls a
+/// simulator that is gone must not reach another.
+async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    static NEXT: OnceLock<AtomicU16> = OnceLock::new();
+    #[expect(clippy::cast_possible_truncation, reason = "less than PORTS")]
+    let first = || AtomicU16::new((std::process::id() % u32::from(PORTS)) as u16);
+    if address.port() != 0 {
+        return TcpListener::bind(address).await;
+    }
+    let next = NEXT.get_or_init(first);
+    loop {
+        let port = FIRST_PORT + next.fetch_add(1, Ordering::Relaxed) % PORTS;
+        match TcpListener::bind((address.ip(), port)).await {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+            other => return other,
+        }
+    }
+}
+
 impl Simulator {
     /// Starts a vendor on a free port.
     pub async fn start(vendor: Vendor) -> io::Result<Self> {
@@ -44,7 +70,7 @@ impl Simulator {
 
     /// Starts a vendor as told; fails when the address cannot be listened on.
     pub async fn start_with(vendor: Vendor, options: Options) -> io::Result<Self> {
-        let listener = CutListener::new(TcpListener::bind(options.address).await?)?;
+        let listener = CutListener::new(listen(options.address).await?)?;
         let api = vendor.api();
         let secret = api.secret().iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         let mut state = State::new(options, secret, api.user_keys());

@@ -6,18 +6,18 @@ mod auth;
 pub(super) mod wire;
 
 use std::collections::BTreeMap;
-use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use governor::clock::{Clock, DefaultClock};
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use jiff::{SignedDuration, Timestamp};
 use reqwest::Method;
 use secrecy::SecretString;
 use serde_json::{Map, Value, json};
+use tokio::time::Instant;
 
 use super::error::{Delivery, ErrorKind, ProviderError};
 use super::http::{Call, Transport, segment};
+use super::pace::{Pace, Turn, Turns};
 use super::session::{Session, Token};
 use super::shape::{self, Verb, operation};
 use super::{Access, Provider};
@@ -35,9 +35,11 @@ const DEFAULT_URL: &str = "https://api.pegasusgateway.com";
 /// Entries asked for per page: the documented most (docs/api-overview).
 const PAGE: usize = 1000;
 /// Documented limits of /apps for one user: 5 calls a second and 20 a minute (release notes 7.2.1).
-const APPS_PER_MINUTE: NonZeroU32 = NonZeroU32::new(20).unwrap();
+const APPS_PER_MINUTE: u32 = 20;
 /// See `APPS_PER_MINUTE`.
-const APPS_BURST: NonZeroU32 = NonZeroU32::new(5).unwrap();
+const APPS_BURST: u32 = 5;
+/// Calls to /apps for one user: what is there is read and written back.
+const APPS_CALLS: u32 = 2;
 
 /// What Pegasus can do.
 pub const CAPABILITIES: Capabilities = Capabilities {
@@ -60,7 +62,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
 pub struct Pegasus {
     transport: Transport,
     session: Session<PegasusLogin>,
-    apps: DefaultDirectRateLimiter,
+    apps: Arc<Turns>,
 }
 
 impl Pegasus {
@@ -72,7 +74,7 @@ impl Pegasus {
         Ok(Self {
             transport: access.transport(url)?,
             session: Session::new(login),
-            apps: RateLimiter::direct(Quota::per_minute(APPS_PER_MINUTE).allow_burst(APPS_BURST)),
+            apps: access.gate.turns(|| Turns::new(Pace::new(APPS_PER_MINUTE, APPS_BURST), APPS_CALLS)),
         })
     }
 
@@ -151,24 +153,27 @@ impl Pegasus {
     /// What the record of a user in an application holds for staff; empty when there is no record, or none that can be read:
     /// only the PUT is documented (docs/user-creation).
     async fn staff(&self, user: &str, application: &str) -> Result<Map<String, Value>, ProviderError> {
-        let path = format!("/apps/{}", segment(application));
-        match self.call(Call::new("apps.read", Method::GET, path).query("user", user)).await {
+        match self.call(self.on_apps("apps.read", Method::GET, user, application)).await {
             Ok(record) => Ok(record.get("staff").and_then(Value::as_object).cloned().unwrap_or_default()),
             Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Unsupported) => Ok(Map::new()),
             Err(error) => Err(error),
         }
     }
 
-    /// Errors: the limit of `/apps` leaves no room for this many calls.
-    fn wait_for_apps(&self, calls: u32) -> Result<(), ProviderError> {
-        let calls = NonZeroU32::new(calls).unwrap_or(NonZeroU32::MIN);
-        let Ok(Err(full)) = self.apps.check_n(calls) else { return Ok(()) };
-        let wait = full.wait_time_from(DefaultClock::default().now());
-        let until = Timestamp::now() + SignedDuration::try_from(wait).unwrap_or_default();
-        Err(ProviderError::rate_limited(
-            "Pegasus takes 20 calls a minute to /apps; the next goes out soon",
-            Some(until),
-        ))
+    /// A call within the limit of `/apps`.
+    fn on_apps(&self, operation: &'static str, method: Method, user: &str, application: &str) -> Call {
+        let path = format!("/apps/{}", segment(application));
+        Call::new(operation, method, path).query("user", user).within(self.apps.clone())
+    }
+
+    /// Errors: `RateLimited` with the time of this user's turn.
+    fn turn(&self, user: &str) -> Result<Turn, ProviderError> {
+        self.apps.turn(user).map_err(|next| {
+            let wait = next.saturating_duration_since(Instant::now());
+            let until = Timestamp::now() + SignedDuration::try_from(wait).unwrap_or_default();
+            let message = "Pegasus takes 20 calls a minute to /apps; it goes on by itself";
+            ProviderError::rate_limited(message, Some(until))
+        })
     }
 }
 
@@ -289,15 +294,19 @@ impl Provider for Pegasus {
     }
 
     async fn granted(&self, user: &str, application: &str) -> Result<Option<BTreeMap<String, bool>>, ProviderError> {
-        self.wait_for_apps(1)?;
+        let _turn = self.turn(user)?;
         let staff = self.staff(user, application).await?;
         let apps = staff.get("apps").and_then(Value::as_object).into_iter().flatten();
         Ok(Some(apps.filter_map(|(right, given)| Some((right.clone(), given.as_bool()?))).collect()))
     }
 
+    fn may_grant(&self, user: &str) -> Result<(), ProviderError> {
+        self.turn(user).map(drop)
+    }
+
     /// Reads the user's record of the application, because what a PUT leaves out is not documented to stay.
     async fn grant(&self, user: &str, application: &str, rights: &BTreeMap<String, bool>) -> Result<(), ProviderError> {
-        self.wait_for_apps(2)?;
+        let _turn = self.turn(user)?;
         let staff = self.staff(user, application).await?;
         let there = staff.get("apps").and_then(Value::as_object).cloned().unwrap_or_default();
         if rights.iter().all(|(right, granted)| there.get(right) == Some(&json!(granted))) {
@@ -308,8 +317,7 @@ impl Provider for Pegasus {
         let mut staff = staff;
         staff.insert("apps".into(), apps.into());
         let body = json!({"staff": staff});
-        let path = format!("/apps/{}", segment(application));
-        self.call(Call::new("apps.write", Method::PUT, path).query("user", user).json(body)).await?;
+        self.call(self.on_apps("apps.write", Method::PUT, user, application).json(body)).await?;
         Ok(())
     }
 }

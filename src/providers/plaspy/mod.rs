@@ -81,7 +81,7 @@ impl Plaspy {
 
     /// The JSON of an answer that says success by status and by body.
     async fn call(&self, call: Call) -> Result<Value, ProviderError> {
-        refusal::judge(&self.session.send(&self.transport, call).await?)
+        self.transport.heed(refusal::judge(&self.session.send(&self.transport, call).await?))
     }
 
     /// An account as shown: a user's group in the form in which we write it, a group to know it by.

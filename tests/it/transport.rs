@@ -1,0 +1,121 @@
+//! Providers straight against simulated vendors, without a cluster: what a login, a limit or an echoed secret does to calls.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::sync::mpsc;
+use usher::api::Vendor;
+use usher::api::credential::CredentialProvider;
+use usher::plan::Limits;
+use usher::providers::{Access, ErrorKind, Gate, Provider, SecretData, Unobserved, connect};
+use usher_sandbox::vendors::{Fault, FaultKind, Options, PegasusOptions, Simulator, Vendor as Simulated};
+
+fn gate(vendor: Vendor) -> Gate {
+    let limits = Limits { per_minute: 60_000, burst: 1000, concurrency: 8 };
+    Gate::new(vendor, limits, mpsc::unbounded_channel().0, Arc::new(Unobserved))
+}
+
+/// A connection to `vendor` with a password for its login.
+fn connected(vendor: &Simulator, gate: &Gate, password: &str) -> Arc<dyn Provider> {
+    let settings = json!({vendor.vendor().name(): {"url": vendor.url()}});
+    let provider: CredentialProvider = serde_json::from_value(settings).unwrap();
+    let mut entries = vendor.secret();
+    entries.remove("token");
+    entries.insert("password".into(), password.to_owned());
+    let secret = SecretData::new("main", entries.into_iter().map(|(key, value)| (key, value.into_bytes())));
+    let access = Access {
+        provider: &provider,
+        secret: &secret,
+        gate: gate.clone(),
+        observer: Arc::new(Unobserved),
+        timeout: Duration::from_secs(2),
+        insecure: true,
+        ca_bundle: None,
+    };
+    connect(&access).unwrap()
+}
+
+fn right(vendor: &Simulator) -> String {
+    vendor.secret().remove("password").unwrap_or_default()
+}
+
+#[tokio::test]
+async fn a_login_that_was_refused_is_not_tried_again() {
+    let vendor = Simulator::start(Simulated::Pegasus).await.unwrap();
+    let provider = connected(&vendor, &gate(Vendor::Pegasus), "Fake-Wrong-1");
+    for _ in 0..3 {
+        assert_eq!(provider.whoami().await.unwrap_err().kind, ErrorKind::Unauthenticated);
+    }
+    assert_eq!(vendor.count("login"), 1);
+}
+
+#[tokio::test]
+async fn a_login_that_failed_for_the_moment_is_tried_again_and_a_dead_token_is_not() {
+    let vendor = Simulator::start(Simulated::Pegasus).await.unwrap();
+    let provider = connected(&vendor, &gate(Vendor::Pegasus), &right(&vendor));
+    vendor.fault(Fault::once("login", FaultKind::Status(503, None)));
+    assert_eq!(provider.whoami().await.unwrap_err().kind, ErrorKind::Unavailable);
+    provider.whoami().await.unwrap();
+    vendor.revoke_tokens();
+    vendor.fault(Fault::once("login", FaultKind::Status(503, None)));
+    assert_eq!(provider.whoami().await.unwrap_err().kind, ErrorKind::Unavailable);
+    vendor.clear_calls();
+    provider.whoami().await.unwrap();
+    let calls: Vec<&str> = vendor.calls().iter().map(|call| call.operation).collect();
+    assert_eq!(calls, ["login", "whoami"]);
+}
+
+#[tokio::test]
+async fn what_a_vendor_repeats_of_a_secret_is_masked() {
+    let vendor = Simulator::start(Simulated::Pegasus).await.unwrap();
+    let echo = |words: String| FaultKind::Status(400, Some(json!({"message": words})));
+    let password = right(&vendor);
+    vendor.fault(Fault::once("login", echo(format!("{password} is not the password"))));
+    let refused = connected(&vendor, &gate(Vendor::Pegasus), &password).whoami().await.unwrap_err();
+    assert!(refused.message.ends_with("*** is not the password"), "{refused}");
+
+    let provider = connected(&vendor, &gate(Vendor::Pegasus), &password);
+    provider.whoami().await.unwrap();
+    for token in vendor.tokens() {
+        vendor.fault(Fault::once("whoami", echo(format!("the session {token} is too old"))));
+    }
+    let refused = provider.whoami().await.unwrap_err();
+    assert!(refused.message.ends_with("the session *** is too old"), "{refused}");
+}
+
+#[tokio::test]
+async fn the_limit_of_applications_outlives_a_connection_and_gives_each_user_a_turn() {
+    let pegasus = PegasusOptions { apps_limits: true, ..PegasusOptions::default() };
+    let vendor = Simulator::start_with(Simulated::Pegasus, Options { pegasus, ..Options::default() }).await.unwrap();
+    let (gate, password) = (gate(Vendor::Pegasus), right(&vendor));
+    let users: Vec<String> =
+        (0..6).map(|number| vendor.put_user(json!({"username": format!("u{number}@example.com")}))).collect();
+    let rights = BTreeMap::from([("tracking".to_owned(), true)]);
+    let mut turns = Vec::new();
+    for user in &users {
+        let provider = connected(&vendor, &gate, &password);
+        if let Err(error) = provider.grant(user, "pegasus2.0", &rights).await {
+            assert_eq!(error.kind, ErrorKind::RateLimited);
+            assert!(error.message.contains("20 calls a minute"), "not asked of the vendor: {error}");
+            assert!(provider.may_grant(user).is_err());
+            turns.extend(error.retry_at);
+        }
+    }
+    assert_eq!((vendor.count("apps.read"), vendor.count("apps.write")), (2, 2));
+    assert!(turns.is_sorted() && turns.len() == 4, "{turns:?}");
+    assert!(turns.windows(2).all(|two| two[1].duration_since(two[0]).as_secs() >= 5), "{turns:?}");
+}
+
+#[tokio::test]
+async fn a_vendor_whose_words_ask_to_slow_down_closes_the_gate() {
+    let vendor = Simulator::start(Simulated::Plaspy).await.unwrap();
+    let gate = gate(Vendor::Plaspy);
+    let provider = connected(&vendor, &gate, "");
+    let body = json!({"success": false, "error": "Too many requests"});
+    vendor.fault(Fault::once("countries.list", FaultKind::Status(200, Some(body))));
+    let refused = provider.whoami().await.unwrap_err();
+    assert_eq!((refused.kind, refused.retry_at), (ErrorKind::RateLimited, gate.closed_until()));
+    assert!(gate.closed_until().is_some());
+}
