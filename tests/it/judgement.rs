@@ -223,20 +223,3 @@ async fn a_create_that_the_vendor_refuses_is_sent_once(
     assert_eq!(refused.count(), 1);
     assert!(scene.vendor.user("ada@example.com").is_none());
 }
-
-#[tokio::test]
-async fn a_new_user_says_so_when_the_vendor_cannot_be_asked_whether_he_is_there() {
-    let scene = Scene::new(Vendor::Plaspy).await;
-    scene.credential_says("Synced").await;
-    let plaspy = json!({"plaspy": {"country": "CO", "timeZone": "America/Bogota"}});
-    let spec = |name: &str| json!({"email": format!("{name}@example.com"), "provider": plaspy});
-    // A create with unknown end takes its time, and the first listing is old by then.
-    scene.vendor.fault(Fault::once("users.create", FaultKind::LostBeforeCommit));
-    scene.user("ada", spec("ada")).await;
-    scene.user_ready("ada").await;
-    scene.vendor.fault(Fault::always("users.list", FaultKind::Status(503, None)));
-    scene.user("eve", spec("eve")).await;
-    scene.user_says("eve", "WaitingForCredential").await;
-    scene.vendor.heal();
-    scene.user_ready("eve").await;
-}
