@@ -166,25 +166,15 @@ impl<K: Shelved> Case<'_, K> {
         Ok(found.into_iter().find(|account| can_be_ours(creating, account, &self.connection.login)))
     }
 
-    /// What is there is not ours, so our create with unknown end made nothing.
-    async fn clear_doubt(&mut self) -> Result<(), Stop> {
-        if self.identity.creating.is_some() {
-            self.identity = Identity::default();
-            self.connection.index().refute(K::SUBJECT);
-            self.object = record::identity(self.context, &*self.object, &self.identity, false).await?;
-        }
-        Ok(())
-    }
-
     /// Whether `account` is the one that our create with unknown end made.
-    fn claims(&self, account: &Account) -> bool {
+    pub(super) fn claims(&self, account: &Account) -> bool {
         let creating = self.identity.creating.as_ref();
         let login = &self.connection.login;
         creating.is_some_and(|creating| can_be_ours(creating, account, login) && creating.key == self.desired.key())
     }
 
     /// Binds the account that our own lost create made; everything that create may have left open is then due.
-    async fn claim(&mut self, account: Account) -> Result<Deed, Stop> {
+    pub(super) async fn claim(&mut self, account: Account) -> Result<Deed, Stop> {
         self.only_if_binding("bind", &account.id, &self.steps(Some(&account))?)?;
         self.bind(&account, false).await?;
         self.connection.wrote(K::SUBJECT, &account.id, Some(account.clone()));
@@ -200,18 +190,6 @@ impl<K: Shelved> Case<'_, K> {
             return Err(self.already_exists());
         }
         self.take(account).await
-    }
-
-    fn already_exists(&self) -> Stop {
-        Stop::because(
-            Reason::AlreadyExists,
-            format!(
-                "{} has a {} {} that usher did not make: set spec.adoptionPolicy: Adopt to take it over (spec.mode: Plan first shows what would change), or remove it there",
-                self.connection.vendor.title(),
-                K::SUBJECT,
-                self.desired.key()
-            ),
-        )
     }
 
     /// Binds the account that `spec.externalId` names, if it is the one the manifest describes.
@@ -351,76 +329,14 @@ impl<K: Shelved> Case<'_, K> {
         Ok(())
     }
 
-    /// A create that was refused leaves no doubt; one whose answer was lost does.
-    async fn not_created(&mut self, error: ProviderError, in_doubt: bool) -> Result<Deed, Stop> {
-        let refused = trial::heard(self.context, &self.connection, &error);
-        if error.kind == ErrorKind::Conflict && in_doubt {
-            return self.own_after_all(error).await;
-        }
-        if error.delivery == Delivery::NoEffect && !in_doubt {
-            let vanished = self.identity.vanished.take();
-            if error.kind == ErrorKind::Conflict && vanished.is_some() {
-                return self.only_hidden(vanished).await;
-            }
-            self.identity = Identity { vanished, ..Identity::default() };
-            self.object = record::identity(self.context, &*self.object, &self.identity, false).await?;
-        }
-        refused?;
-        if error.kind != ErrorKind::Conflict {
-            return Err(error.into());
-        }
-        // Whoever looks again must not be told once more that it is not there.
-        self.connection.index().refute(K::SUBJECT);
-        Err(self.already_exists())
-    }
-
-    /// "It exists", said to a create that was to replace an account of ours which seemed gone: the vendor only did not show it.
-    async fn only_hidden(&mut self, id: Option<String>) -> Result<Deed, Stop> {
-        self.identity = Identity {
-            external_id: id.clone(),
-            vanished: id,
-            key: Some(self.desired.key().to_owned()),
-            account: Some(self.connection.account.clone()),
-            ..Identity::default()
-        };
-        self.object = record::identity(self.context, &*self.object, &self.identity, false).await?;
-        Err(self.hidden())
-    }
-
-    /// "It exists", said to a create that repeats one with unknown end: ours, if a look shows so or none is possible.
-    async fn own_after_all(&mut self, error: ProviderError) -> Result<Deed, Stop> {
-        if !self.connection.provider.capabilities().readable {
-            let id = format!("US-{}", self.desired.key());
-            let groups = self.desired.groups.as_ref().map(|groups| groups.wanted.clone());
-            self.bind(&Account { id, groups, ..Account::default() }, false).await?;
-            self.compare_blindly()?;
-            return Ok(Deed::Created);
-        }
-        if self.is_unsearchable() {
-            // Made, but its id was in the answer that was lost.
-            self.identity.key = Some(self.desired.key().to_owned());
-            self.object = record::identity(self.context, &*self.object, &self.identity, false).await?;
-            self.compare_blindly()?;
-            return Ok(Deed::Created);
-        }
-        let found = self.connection.find_for_sure(K::SUBJECT, &self.desired).await?;
-        match found.as_slice() {
-            [one] if self.claims(one) => self.claim(one.clone()).await,
-            [_] => {
-                self.clear_doubt().await?;
-                Err(self.already_exists())
-            }
-            _ => Err(error.into()),
-        }
-    }
-
     /// Binds the object to an account.
-    async fn bind(&mut self, account: &Account, found: bool) -> Result<(), Stop> {
+    pub(super) async fn bind(&mut self, account: &Account, found: bool) -> Result<(), Stop> {
         self.object = record::hold(self.context, self.object.clone()).await?;
         self.identity.external_id = Some(account.id.clone());
         self.identity.key = Some(self.key(account));
         self.identity.account = Some(self.connection.account.clone());
         self.identity.creating = None;
+        self.identity.vanished = None;
         self.identity.adopted = found.then_some(true);
         if !found && self.desired.groups.is_some() {
             // Whatever an account is in that we made just now, it is in because of us.

@@ -21,6 +21,7 @@ mod password;
 pub mod preview;
 mod record;
 mod refusal;
+mod refused;
 mod removal;
 mod report;
 mod requeue;

@@ -12,6 +12,7 @@ use super::password::{self, Password};
 use super::report::{self, Scene};
 use super::{record, removal, resolve, salvage};
 use crate::api::PlatformUser;
+use crate::api::status::Identity;
 use crate::plan::Subject;
 
 /// Brings one user and its account together, and says how that went.
@@ -41,25 +42,17 @@ pub(super) async fn attempt(user: &mut Arc<PlatformUser>, scene: &mut Scene, con
     let identity = user.identity();
     let is_bound = identity.external_id.is_some();
     let (membership, resolved, missing) = resolve::membership(context, user, &connection);
-    let (password, unread) = match password::resolve(context, user, identity.password_version.as_deref()).await {
-        Ok(password) => (password, None),
-        Err(stop) if is_bound => (Password::Unmanaged, Some(stop)),
-        Err(stop) => return Err(stop),
-    };
+    let (password, unread) = password(context, user, &identity).await?;
 
     // validate (no client required)
     let catalog = connection.index().catalog.clone();
     let mut desired = user.desire(&*connection.provider, &catalog)?;
-    // Someone who is bound already never waits for a group or a Secret to lose what else he shall lose.
     let blind = !connection.provider.capabilities().readable;
-    let mut late = match missing {
+    let late = match missing {
         Some(stop) if !is_bound || blind || matches!(stop, Stop::Parked) => return Err(stop),
-        missing => missing.or(unread),
+        missing => missing.or(unread).or_else(|| never_sent(&password, &identity)),
     };
     desired.groups = membership;
-    if let (Password::Missing(verdict), true, None) = (&password, is_bound, &identity.password_version) {
-        late = late.or(Some(Stop::Verdict(verdict.clone())));
-    }
 
     // plan and apply (client required)
     let mode = resolve::mode(context, &connection, &**user);
@@ -86,5 +79,28 @@ pub(super) async fn attempt(user: &mut Arc<PlatformUser>, scene: &mut Scene, con
     match (done, late) {
         (Ok(_), Some(stop)) => Err(stop),
         (done, _) => done,
+    }
+}
+
+/// The password. Someone who is bound never waits for a Secret that cannot be read to lose what he shall lose: that is said later.
+async fn password(
+    context: &Context,
+    user: &PlatformUser,
+    identity: &Identity,
+) -> Result<(Password, Option<Stop>), Stop> {
+    match password::resolve(context, user, identity.password_version.as_deref()).await {
+        Ok(password) => Ok((password, None)),
+        Err(stop) if identity.external_id.is_some() => Ok((Password::Unmanaged, Some(stop))),
+        Err(stop) => Err(stop),
+    }
+}
+
+/// What is missing to send a first password to someone who is bound already.
+fn never_sent(password: &Password, identity: &Identity) -> Option<Stop> {
+    match password {
+        Password::Missing(verdict) if identity.external_id.is_some() && identity.password_version.is_none() => {
+            Some(Stop::Verdict(verdict.clone()))
+        }
+        _ => None,
     }
 }

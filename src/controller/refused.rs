@@ -1,0 +1,98 @@
+//! A create that the vendor did not answer with an account: refused, or refused because it is there; whose that is, is settled here.
+
+use super::apply::Case;
+use super::outcome::{Deed, Stop};
+use super::record::{self, Shelved};
+use super::trial;
+use crate::api::Reason;
+use crate::api::status::Identity;
+use crate::plan::Account;
+use crate::providers::{Delivery, ErrorKind, ProviderError};
+
+impl<K: Shelved> Case<'_, K> {
+    /// A create that was refused leaves no doubt; one whose answer was lost does.
+    pub(super) async fn not_created(&mut self, error: ProviderError, in_doubt: bool) -> Result<Deed, Stop> {
+        let refused = trial::heard(self.context, &self.connection, &error);
+        if error.kind == ErrorKind::Conflict && in_doubt {
+            return self.own_after_all(error).await;
+        }
+        if error.delivery == Delivery::NoEffect && !in_doubt {
+            let vanished = self.identity.vanished.take();
+            if error.kind == ErrorKind::Conflict && vanished.is_some() {
+                return self.only_hidden(vanished).await;
+            }
+            self.identity = Identity { vanished, ..Identity::default() };
+            self.object = record::identity(self.context, &*self.object, &self.identity, false).await?;
+        }
+        refused?;
+        if error.kind != ErrorKind::Conflict {
+            return Err(error.into());
+        }
+        // Whoever looks again must not be told once more that it is not there.
+        self.connection.index().refute(K::SUBJECT);
+        Err(self.already_exists())
+    }
+
+    /// "It exists", said to a create that was to replace an account of ours which seemed gone: the vendor only did not show it.
+    async fn only_hidden(&mut self, id: Option<String>) -> Result<Deed, Stop> {
+        self.identity = Identity {
+            external_id: id.clone(),
+            vanished: id,
+            key: Some(self.desired.key().to_owned()),
+            account: Some(self.connection.account.clone()),
+            ..Identity::default()
+        };
+        self.object = record::identity(self.context, &*self.object, &self.identity, false).await?;
+        Err(self.hidden())
+    }
+
+    /// "It exists", said to a create that repeats one with unknown end: ours, if a look shows so or none is possible.
+    async fn own_after_all(&mut self, error: ProviderError) -> Result<Deed, Stop> {
+        if !self.connection.provider.capabilities().readable {
+            let id = format!("US-{}", self.desired.key());
+            let groups = self.desired.groups.as_ref().map(|groups| groups.wanted.clone());
+            self.bind(&Account { id, groups, ..Account::default() }, false).await?;
+            self.compare_blindly()?;
+            return Ok(Deed::Created);
+        }
+        if self.is_unsearchable() {
+            // Made, but its id was in the answer that was lost.
+            self.identity.key = Some(self.desired.key().to_owned());
+            self.object = record::identity(self.context, &*self.object, &self.identity, false).await?;
+            self.compare_blindly()?;
+            return Ok(Deed::Created);
+        }
+        let found = self.connection.find_for_sure(K::SUBJECT, &self.desired).await?;
+        match found.as_slice() {
+            [one] if self.claims(one) => self.claim(one.clone()).await,
+            [_] => {
+                self.clear_doubt().await?;
+                Err(self.already_exists())
+            }
+            _ => Err(error.into()),
+        }
+    }
+
+    /// The verdict on an account that was there before us and may not be taken.
+    pub(super) fn already_exists(&self) -> Stop {
+        Stop::because(
+            Reason::AlreadyExists,
+            format!(
+                "{} has a {} {} that usher did not make: set spec.adoptionPolicy: Adopt to take it over (spec.mode: Plan first shows what would change), or remove it there",
+                self.connection.vendor.title(),
+                K::SUBJECT,
+                self.desired.key()
+            ),
+        )
+    }
+
+    /// What is there is not ours, so our create with unknown end made nothing.
+    pub(super) async fn clear_doubt(&mut self) -> Result<(), Stop> {
+        if self.identity.creating.is_some() {
+            self.identity = Identity::default();
+            self.connection.index().refute(K::SUBJECT);
+            self.object = record::identity(self.context, &*self.object, &self.identity, false).await?;
+        }
+        Ok(())
+    }
+}
