@@ -138,7 +138,7 @@ async fn files_not_applied_show_what_enforce_then_does_and_nothing_is_written(
     let before = versions(&scene).await;
     let said = usher_plan(&["-f", "-", "-n", &scene.namespace, "-o", "json"], &documents(&sample)).await;
     assert_eq!(said.code, 2, "{}{}", said.out, said.err);
-    assert!(said.err.contains("standard input: skipped ConfigMap"), "{}", said.err);
+    assert!(said.err.contains("skipped other kinds: ConfigMap"), "{}", said.err);
     let (group, user) = (said.calls("team"), said.calls("ada"));
     assert_eq!(user[0]["operation"], "create");
     assert!(user[0]["fields"].to_string().contains("groups"), "{user:#}");

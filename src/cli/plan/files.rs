@@ -10,7 +10,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::api::names::API_GROUP;
+use crate::api::Kind;
+use crate::api::names::{API_GROUP, API_VERSION};
 use crate::controller::preview::{Documents, SecretDocument};
 
 /// Endings of files that are read from a folder.
@@ -57,8 +58,8 @@ pub enum Error {
 pub struct Read {
     /// Documents of our kinds, Secrets and namespaces.
     pub documents: Documents,
-    /// A note for every file with documents of other kinds.
-    pub skipped: Vec<String>,
+    /// Other kinds, which say nothing about accounts.
+    pub skipped: BTreeSet<String>,
 }
 
 /// Reads all documents of `paths`.
@@ -150,35 +151,32 @@ impl Read {
         let options = serde_saphyr::options! { with_snippet: false };
         let parsed: Result<Vec<Value>, _> = serde_saphyr::from_multiple_with_options(text, options);
         let parsed = parsed.map_err(|error| Error::Yaml { path: path.to_owned(), reason: error.to_string() })?;
-        let mut others = BTreeSet::new();
-        for document in parsed {
-            self.take_one(path, &document, &mut others)?;
-        }
-        if !others.is_empty() {
-            let kinds = others.into_iter().collect::<Vec<_>>().join(", ");
-            self.skipped.push(format!("{}: skipped {kinds}", path.display()));
-        }
-        Ok(())
+        parsed.iter().try_for_each(|document| self.take_one(path, document))
     }
 
-    fn take_one(&mut self, path: &Path, document: &Value, others: &mut BTreeSet<String>) -> Result<(), Error> {
+    fn take_one(&mut self, path: &Path, document: &Value) -> Result<(), Error> {
         if document.is_null() {
             return Ok(());
         }
-        let group = document["apiVersion"].as_str().and_then(|version| version.split_once('/')).map(|(group, _)| group);
-        let kind = document["kind"].as_str().unwrap_or("a document without a kind").to_owned();
-        match (group, kind.as_str()) {
-            (Some(API_GROUP), "PlatformUser") => self.documents.users.push(typed(path, document)?),
-            (Some(API_GROUP), "PlatformGroup") => self.documents.groups.push(typed(path, document)?),
-            (Some(API_GROUP), "ProviderCredential") => self.documents.credentials.push(typed(path, document)?),
-            (None, "Secret") => self.documents.secrets.push(secret(path, document)?),
-            (None, "Namespace") => self.documents.namespaces.push(plain(path, document)?),
-            (None, "List") => {
+        let version = document["apiVersion"].as_str().unwrap_or_default();
+        let kind = document["kind"].as_str().unwrap_or("a document without a kind");
+        match (version, kind) {
+            (API_VERSION, "PlatformUser") => self.documents.users.push(typed(path, document)?),
+            (API_VERSION, "PlatformGroup") => self.documents.groups.push(typed(path, document)?),
+            (API_VERSION, "ProviderCredential") => self.documents.credentials.push(typed(path, document)?),
+            (version, _) if version.split_once('/').is_some_and(|(group, _)| group == API_GROUP) => {
+                let kinds = [Kind::User, Kind::Group, Kind::Credential].map(|kind| kind.to_string()).join(", ");
+                let help = format!("there is no {kind} in {version}: usher has {kinds} in {API_VERSION}");
+                return Err(wrong(path, document, "kind", help));
+            }
+            ("v1", "Secret") => self.documents.secrets.push(secret(path, document)?),
+            ("v1", "Namespace") => self.documents.namespaces.push(plain(path, document)?),
+            ("v1", "List") => {
                 for item in document["items"].as_array().into_iter().flatten() {
-                    self.take_one(path, item, others)?;
+                    self.take_one(path, item)?;
                 }
             }
-            _ => drop(others.insert(kind)),
+            _ => drop(self.skipped.insert(kind.to_owned())),
         }
         Ok(())
     }
@@ -271,7 +269,7 @@ mod tests {
     #[test]
     fn other_kinds_are_skipped_with_a_note_and_namespaces_filled_in() {
         let read = taken(&format!("{}---\nkind: Service\napiVersion: v1\n---\n# nothing\n", user(""))).unwrap();
-        assert_eq!(read.skipped, ["people.yaml: skipped Service"]);
+        assert_eq!(read.skipped, BTreeSet::from(["Service".to_owned()]));
         assert_eq!(read.documents.users[0].namespace().as_deref(), Some("identity"));
     }
 
@@ -283,6 +281,17 @@ mod tests {
         assert!(said.starts_with("people.yaml, PlatformUser ada: spec.phne: there is no such field"), "{said}");
         let said = taken("kind: [A").unwrap_err();
         assert!(said.starts_with("people.yaml is no YAML"), "{said}");
+    }
+
+    #[test]
+    fn a_kind_or_version_that_usher_does_not_have_is_no_other_kind() {
+        for (was, is) in [("PlatformUser", "PlatformUsers"), ("v1alpha1", "v1")] {
+            let said = taken(&user("").replace(was, is)).unwrap_err();
+            assert!(
+                said.contains("usher has PlatformUser, PlatformGroup, ProviderCredential in usher.dev/v1alpha1"),
+                "{said}"
+            );
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{Args as ClapArgs, ValueEnum};
+use clap::{ArgGroup, Args as ClapArgs, ValueEnum};
 use kube::Config;
 
 use super::counting::Counting;
@@ -44,14 +44,14 @@ policies refuse is BLOCKED. Who may not patch the kinds gets the plan without th
 
 /// What is looked at and how it is shown.
 #[derive(Debug, ClapArgs)]
-#[command(after_help = EXAMPLES, override_usage = "usher plan -f FILE [-n NAMESPACE] [-o table|json]\n       usher plan --all [-n NAMESPACE] [-o table|json]")]
+#[command(after_help = EXAMPLES, group = ArgGroup::new("objects").required(true).multiple(true), override_usage = "usher plan -f FILE [-n NAMESPACE] [-o table|json]\n       usher plan --all [-n NAMESPACE] [-o table|json]")]
 pub struct Args {
     /// A file or folder (with what is below it) of manifests, or - for standard input; may be given several times. They win
     /// over what is in the cluster.
-    #[arg(short, long = "filename", value_name = "FILE", required_unless_present = "all")]
+    #[arg(short, long = "filename", value_name = "FILE", group = "objects")]
     filenames: Vec<PathBuf>,
     /// Every object in the cluster, or with -n in that namespace.
-    #[arg(long)]
+    #[arg(long, group = "objects")]
     all: bool,
     /// Namespace of documents that name none, and with --all the only one shown.
     #[arg(short, long, value_name = "NAMESPACE")]
@@ -80,8 +80,8 @@ enum Format {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No kubeconfig and not in a cluster.
-    #[error("failed to find a cluster: set KUBECONFIG to a kubeconfig whose current context leads to one")]
-    Config(#[from] kube::config::InferConfigError),
+    #[error("failed to find a cluster: set KUBECONFIG to a kubeconfig whose current context leads to one: {0}")]
+    Config(String),
     /// The kubeconfig leads to no client.
     #[error("failed to build a Kubernetes client")]
     Client(#[source] kube::Error),
@@ -102,13 +102,15 @@ pub enum Error {
 /// Shows what would be done. The exit code is 0 when that is nothing, 2 for changes and 1 when an object is blocked.
 pub async fn plan(args: Args) -> Result<ExitCode, Error> {
     let read = files::read(&args.filenames)?;
-    let mut config = Config::infer().await?;
+    let mut config = Config::infer().await.map_err(|error| Error::Config(error.to_string()))?;
     config.default_retry = false;
     config.connect_timeout = Some(KUBERNETES_TIMEOUT);
     config.read_timeout = Some(KUBERNETES_TIMEOUT);
     let namespace = args.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
     let files::Read { documents, skipped } = read.within(&namespace)?;
-    skipped.iter().for_each(|note| tell(note));
+    if !skipped.is_empty() {
+        tell(&format!("skipped other kinds: {}", skipped.into_iter().collect::<Vec<_>>().join(", ")));
+    }
     let Outlook { items, notes } = look(&args, config, documents).await?;
     notes.iter().for_each(|note| tell(note));
     let text = match args.output {

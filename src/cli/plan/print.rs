@@ -55,6 +55,9 @@ fn summary(items: &[Item]) -> String {
     let (changed, blocked) = (count(Outcome::Changes), count(Outcome::Blocked));
     let tail = if blocked > 0 { format!("; {blocked} blocked") } else { String::new() };
     let plural = |count: usize| if count == 1 { "" } else { "s" };
+    if calls + blocked == 0 {
+        return format!("nothing to do for {} object{}\n", items.len(), plural(items.len()));
+    }
     format!("{calls} call{} for {changed} of {} object{}{tail}\n", plural(calls), items.len(), plural(items.len()))
 }
 

@@ -1,6 +1,7 @@
 //! What Enforce would do, for objects in the cluster or not applied yet: the reconciles' own path up to the first write, in
 //! mode Plan. It decides nothing itself and writes nothing.
 
+mod error;
 mod given;
 mod item;
 mod laid;
@@ -20,6 +21,7 @@ use kube::runtime::watcher::Event;
 use kube::{Client, ResourceExt};
 use tokio::sync::{OnceCell, mpsc};
 
+pub use error::Error;
 pub use given::SecretDocument;
 pub use item::{Item, Outcome};
 pub(super) use item::{mode, not_for_real, release, removal};
@@ -49,27 +51,6 @@ const ROUNDS: usize = 4;
 const AT_A_TIME: usize = 8;
 /// Most reasons that a note gives.
 const MOST_WHYS: usize = 3;
-
-/// Why there is nothing to show.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The cluster refused a listing or did not answer.
-    #[error("failed to list {what}: {help}")]
-    List {
-        /// Which kind.
-        what: &'static str,
-        /// What to do.
-        help: &'static str,
-        /// What Kubernetes said.
-        source: kube::Error,
-    },
-    /// The cluster did not say whether it would take a document.
-    #[error("failed to ask the API server whether it would take the given files")]
-    Trial(#[source] kube::Error),
-    /// The cluster refused a single read or did not answer.
-    #[error("failed to read from Kubernetes")]
-    Read(#[from] kube::Error),
-}
 
 /// What there is to show.
 #[derive(Clone, Debug)]

@@ -117,25 +117,11 @@ pub async fn list(client: &Client, documents: Documents, scope: &Scope) -> Resul
     let groups = objects(client, &namespaces, documents.groups, &mut told).await?;
     let credentials = objects(client, &namespaces, documents.credentials, &mut told).await?;
     let secrets = everywhere(client, &namespaces, metadata::<Secret>).await;
-    let mut secrets = secrets.map_err(|source| refused("secrets", source))?;
+    let mut secrets = secrets.map_err(|source| Error::list("secrets", source))?;
     let given = Given::new(client, documents.secrets, &mut secrets, &mut told.notes).await?;
     let mut namespaces = pages(Api::all(client.clone()), metadata::<Namespace>).await.unwrap_or_default();
     given::lay_labels(documents.namespaces, &mut namespaces);
     Ok(Listed { users, groups, credentials, secrets, given, namespaces, told })
-}
-
-fn refused(what: &'static str, source: kube::Error) -> Error {
-    let code = match &source {
-        kube::Error::Api(status) => status.code,
-        _ => 0,
-    };
-    let help = match code {
-        403 => "you need the rights to get and list it; -n NAMESPACE asks for less than the whole cluster",
-        404 => "the kinds are not there yet; kubectl apply -k crds",
-        401 => "log in to the cluster again",
-        _ => "is the cluster of your kubeconfig reachable?",
-    };
-    Error::List { what, help, source }
 }
 
 /// Objects by namespace and name.
@@ -155,7 +141,7 @@ async fn objects<K: Laid>(
     });
     let drafts: Vec<Draft<K>> = drafts.collect();
     let answers = stream::iter(&drafts).map(|draft| trial::ask(client, draft)).buffered(AT_A_TIME);
-    let answers: Vec<Answer> = answers.try_collect().await.map_err(Error::Trial)?;
+    let answers: Vec<Answer> = answers.try_collect().await.map_err(Error::trial)?;
     for (Draft { laid, .. }, answer) in drafts.into_iter().zip(answers) {
         let key = ObjectKey::new(K::KIND, laid.namespace().unwrap_or_default(), laid.name_any());
         told.blocked.retain(|item| item.key != key);
@@ -185,7 +171,7 @@ async fn stored<K: Laid>(
     let whole = async |api: &Api<DeserializeGuard<Stored<K>>>, params: &ListParams| api.list(params).await;
     let all = everywhere(client, namespaces, whole).await;
     let mut live = Places::new();
-    for DeserializeGuard(object) in all.map_err(|source| refused(K::KIND.plural(), source))? {
+    for DeserializeGuard(object) in all.map_err(|source| Error::list(K::KIND.plural(), source))? {
         match object {
             Ok(Stored(object)) => drop(live.insert(place(&object), object)),
             Err(invalid) => {
