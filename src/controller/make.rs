@@ -12,11 +12,11 @@ use super::outcome::{Deed, Stop};
 use super::password::Password;
 use super::record::{self, Shelved};
 use super::{access, doubt, resolve, rivals, trial};
-use crate::api::status::{Creating, Identity};
+use crate::api::status::Creating;
 use crate::api::user::AdoptionPolicy;
 use crate::api::{ObjectKey, Reason};
 use crate::plan::{Account, Changes, Desired, Field, Key, Step, Subject, matches_key};
-use crate::providers::{Delivery, ErrorKind, Lane, ProviderError};
+use crate::providers::{Delivery, Lane, ProviderError};
 
 /// Fields that name an account, at all vendors; the first that a vendor has is its first natural key.
 pub const KEYS: [&str; 3] = ["username", "email", "name"];

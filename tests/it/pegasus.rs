@@ -65,8 +65,9 @@ impl Wire {
     }
 
     async fn create(&self, subject: Subject, desired: &Desired) -> Result<Account, providers::ProviderError> {
-        let changes = self.changes(subject, desired, None, true);
-        self.provider.create(subject, &changes, Some(&PASSWORD.into())).await
+        let password = (subject == Subject::User).then(|| PASSWORD.into());
+        let changes = self.changes(subject, desired, None, password.is_some());
+        self.provider.create(subject, &changes, password.as_ref()).await
     }
 
     async fn read(&self, id: &str) -> Account {

@@ -15,7 +15,7 @@ use usher_sandbox::controlplane::{self, ControlPlane, Options};
 use crate::leaks;
 
 /// Longest time for one vendor call in tests.
-pub const CALL_TIMEOUT: Duration = Duration::from_secs(2);
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What all tests share.
 pub struct World {

@@ -18,7 +18,7 @@ use stage::Stage;
 use strike::Strike;
 
 /// Scenes side by side, per vendor.
-const SIDE_BY_SIDE: usize = 16;
+const SIDE_BY_SIDE: usize = 8;
 
 /// Operations that usher has no use for. That they are never called is checked in every cell, and where users are deleted.
 fn is_used(vendor: Vendor, operation: &str) -> bool {
