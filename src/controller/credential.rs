@@ -16,7 +16,7 @@ use super::connection::{Connection, Down, Link, Trouble};
 use super::context::Context;
 use super::{credential_report, password, refusal, requeue, salvage, sweep, trial};
 use crate::api::conditions::{ConditionType, Verdict, find};
-use crate::api::names::PAUSED;
+use crate::api::names::{PAUSED, RECONCILE_AT};
 use crate::api::user::{Mode, UserDeletionPolicy};
 use crate::api::{Kind, ObjectKey, ProviderCredential, ProviderCredentialSpec, Reason};
 use crate::plan::Limits;
@@ -46,16 +46,18 @@ pub async fn reconcile(credential: Arc<ProviderCredential>, context: &Context) -
     let link = attempt(&credential, context, before.clone()).await?;
     // Known before the listing, which may take long: edits and removals need none.
     context.connections.set(&key, link.clone());
-    if status.is_none_or(|status| status.conditions.is_empty()) && !is_forced(&credential) {
-        credential_report::report(context, &credential, &link).await?;
+    if status.is_none_or(|status| status.conditions.is_empty()) {
+        credential_report::report(context, &credential, &link, None).await?;
     }
+    // What is asked for while the listing goes on is not answered by it.
+    let asked = credential.annotations().get(RECONCILE_AT).cloned();
     let news = match &link {
         Link::Up(connection) => look(context, connection, is_forced(&credential)).await,
         Link::Down(_) => false,
     };
     let credential = context.credentials.newest(credential);
     let is_other = is_other(before.as_ref(), &link);
-    let action = credential_report::report(context, &credential, &link).await?;
+    let action = credential_report::report(context, &credential, &link, asked).await?;
     let is_mended = !is_well(&credential) && is_well(&context.credentials.newest(credential.clone()));
     if is_other || was_paused || is_mended || news {
         context.wake_users_of(&key);
@@ -118,7 +120,7 @@ pub fn resync(credential: &crate::api::ProviderCredentialSpec) -> SignedDuration
 
 fn is_forced(credential: &ProviderCredential) -> bool {
     let handled = credential.status.as_ref().and_then(|status| status.last_handled_reconcile_at.as_ref());
-    credential.annotations().get(crate::api::names::RECONCILE_AT).is_some_and(|asked| Some(asked) != handled)
+    credential.annotations().get(RECONCILE_AT).is_some_and(|asked| Some(asked) != handled)
 }
 
 /// The link as it is now: the one before if neither spec nor Secret changed and nothing is suspect.

@@ -18,18 +18,19 @@ use super::shelf::Tag;
 use super::{access, brake, refusal, requeue, secret, sweep};
 use crate::api::conditions::{self, Verdict};
 use crate::api::credential::RecentRemovals;
-use crate::api::names::{API_VERSION, FINALIZER, MANAGER, MANAGER_REMOVALS, RECONCILE_AT};
+use crate::api::names::{API_VERSION, FINALIZER, MANAGER, MANAGER_REMOVALS};
 use crate::api::user::Mode;
 use crate::api::{Kind, ObjectKey, ProviderCredential, ProviderCredentialStatus, Reason};
 use crate::plan::Subject;
 
-/// Says how a credential is, and when to look again.
+/// Says how a credential is, and when to look again; `asked` is the comparison that was asked for and made.
 ///
 /// Errors: Kubernetes failed us.
 pub async fn report(
     context: &Context,
     credential: &Arc<ProviderCredential>,
     link: &Link,
+    asked: Option<String>,
 ) -> Result<Action, kube::Error> {
     let before = credential.status.clone().unwrap_or_default();
     let verdict = verdict(context, credential, link);
@@ -60,11 +61,7 @@ pub async fn report(
         last_sweep_time: swept.or(before.last_sweep_time),
         held_removals: brake::held_of(context, credential).await,
         recent_removals: before.recent_removals.clone(),
-        last_handled_reconcile_at: credential
-            .annotations()
-            .get(RECONCILE_AT)
-            .cloned()
-            .or(before.last_handled_reconcile_at.clone()),
+        last_handled_reconcile_at: asked.or(before.last_handled_reconcile_at.clone()),
     };
     context.tally.object_state(&credential_key, Some(verdict.reason));
     context.tally.credential_ready(credential.spec.provider.vendor(), &credential_key, Some(verdict.reason.is_ready()));

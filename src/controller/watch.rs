@@ -160,13 +160,13 @@ fn forget(context: &Context, key: &ObjectKey) {
 
 /// A digest of those annotations that ask something of us, and whether someone took our finalizer away. Other annotations and
 /// the finalizer's arrival are our own doing and no reason to look.
-fn wishes<K: Watched>(object: &K) -> Option<u64> {
+fn wishes<K: Watched>(object: &K) -> u64 {
     let mut hasher = DefaultHasher::new();
     object.has_slipped().hash(&mut hasher);
     for name in [RECONCILE_AT, PAUSED, RELEASE_REMOVALS] {
         object.annotations().get(name).hash(&mut hasher);
     }
-    Some(hasher.finish())
+    hasher.finish()
 }
 
 /// Keeps the store true and wakes objects whose spec, wishes in annotations or deletion changed; status writes, ours among
@@ -182,7 +182,7 @@ pub async fn changes<K: Watched>(context: Arc<Context>, api: Api<Stored<K>>, wri
         .touched_objects()
         .predicate_filter(
             predicates::generation
-                .combine(wishes)
+                .combine(|object: &K| Some(wishes(object)))
                 .combine(|object: &K| Some(u64::from(object.meta().deletion_timestamp.is_some()))),
             PredicateConfig::default(),
         )
