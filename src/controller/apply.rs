@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use secrecy::SecretString;
 use serde_json::json;
 use tracing::info;
@@ -105,12 +106,14 @@ impl<K: Shelved> Case<'_, K> {
             }
         }
         let _place = self.enter(Lane::Edit)?;
+        let begun = Timestamp::now();
         let account = match self.connection.provider.read(K::SUBJECT, &id).await {
             Ok(Some(account)) => account,
             Ok(None) => return self.vanished(&id).await,
             Err(error) if error.kind == ErrorKind::Unsupported && !self.is_listable() => self.believed(id)?,
             Err(error) => return Err(error.into()),
         };
+        self.connection.saw(K::SUBJECT, begun, &account);
         self.check_binding(&account)?;
         self.check_rights(&account)?;
         let mut steps = self.steps(Some(&account))?;
@@ -168,7 +171,6 @@ impl<K: Shelved> Case<'_, K> {
     /// Carries out steps on an account that was just read.
     pub(super) async fn perform(&mut self, account: &Account, steps: Vec<Step>) -> Result<Option<Deed>, Stop> {
         if steps.is_empty() {
-            self.connection.wrote(K::SUBJECT, &account.id, Some(account.clone()));
             self.remember(account).await?;
             return Ok(None);
         }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+
 use super::apply::Case;
 use super::outcome::{Deed, Done, Stop};
 use super::password::Password;
@@ -219,14 +221,16 @@ impl<K: Shelved> Case<'_, K> {
         let provider = &self.connection.provider;
         // What the last listing lacks is merely looked for again, by the key it was last known by. That key may be written in
         // other case there, so what was listed is gone only if another complete listing lacks it.
-        let lacks = {
+        let (lacks, proved) = {
             let index = self.connection.index();
-            index.has(K::SUBJECT) && index.get(K::SUBJECT, id).is_none()
+            let lacks = index.has(K::SUBJECT) && index.get(K::SUBJECT, id).is_none();
+            (lacks, index.is_proved_gone(K::SUBJECT, id, Timestamp::now()))
         };
-        let found = if lacks && self.identity.key.as_deref() == Some(self.desired.key()) {
-            provider.find(K::SUBJECT, &self.desired).await?
-        } else {
-            provider.list(K::SUBJECT).await?
+        let is_searched = provider.capabilities().filter && self.identity.key.as_deref() == Some(self.desired.key());
+        let found = match proved {
+            true => Vec::new(),
+            false if lacks && is_searched => provider.find(K::SUBJECT, &self.desired).await?,
+            false => self.connection.list_for_proof(K::SUBJECT).await?,
         };
         if found.iter().any(|account| account.id == id) {
             let message = format!(

@@ -7,11 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use jiff::Timestamp;
 
 use crate::api::conditions::Verdict;
+use crate::api::status::Creating;
 use crate::api::user::Mode;
 use crate::api::{ObjectKey, ProviderCredential, ProviderCredentialSpec, Vendor};
 use crate::plan::{Account, Desired, Field, Subject, folds, matches_key};
 use crate::providers::{Gate, Provider, ProviderError};
 
+use super::doubt;
 use super::index::Index;
 
 /// A credential that works.
@@ -123,6 +125,11 @@ impl Connection {
         self.index().wrote(subject, self.table(subject), id, account);
     }
 
+    /// Notes what a read that began at `begun` showed.
+    pub fn saw(&self, subject: Subject, begun: Timestamp, account: &Account) {
+        self.index().saw(subject, self.table(subject), begun, account);
+    }
+
     /// The accounts with a natural key of `desired`, where their absence shall be a proof: a vendor's search may mind case
     /// where we do not, and only a complete listing shows what it missed.
     ///
@@ -137,6 +144,21 @@ impl Connection {
         let mut all = self.provider.list(subject).await?;
         all.retain(|account| desired.keys.iter().any(|key| matches_key(table, account, key)));
         Ok(all)
+    }
+
+    /// A complete listing, asked for now; for a while it tells others too that an account is gone.
+    ///
+    /// Errors: those of the provider.
+    pub async fn list_for_proof(&self, subject: Subject) -> Result<Vec<Account>, ProviderError> {
+        let begun = Timestamp::now();
+        let listed = self.provider.list(subject).await?;
+        self.index().proves(subject, begun, listed.iter().map(|account| account.id.clone()));
+        Ok(listed)
+    }
+
+    /// Whether a create with unknown end can have made `account`.
+    pub fn can_have_made(&self, creating: &Creating, account: &Account) -> bool {
+        doubt::can_have_made(creating, account, &self.login, self.gate.clock())
     }
 
     /// The credential's mode.

@@ -7,9 +7,34 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::context::Context;
 use crate::api::status::Creating;
+use crate::plan::Account;
+use crate::providers::Clock;
 
 /// What ended this long ago is no matter of doubt any more.
 const OLD: SignedDuration = SignedDuration::from_hours(1);
+
+/// How much a vendor's clock may lag behind ours if it never told its time.
+const SKEW: SignedDuration = SignedDuration::from_secs(5);
+
+/// How far what it told may be off: whole seconds, and the way here.
+const ROUNDED: SignedDuration = SignedDuration::from_secs(2);
+
+/// Whether a create that was first sent at `creating.since` or `creating.at` can have made `account`, by the vendor's `clock`.
+///
+/// `login` is who the vendor says we are; a maker it does not name, or names in another way, is no evidence.
+pub fn can_have_made(creating: &Creating, account: &Account, login: &str, clock: &Clock) -> bool {
+    let first = creating.since.unwrap_or(creating.at);
+    let earliest = clock.there(first).map_or(first - SKEW, |there| there - ROUNDED);
+    let young = account.created.is_none_or(|created| created >= earliest);
+    let comparable = |creator: &&String| form(creator) == form(login);
+    let by_us = account.creator.as_ref().filter(comparable).is_none_or(|creator| creator.eq_ignore_ascii_case(login));
+    young && (by_us || login == "token")
+}
+
+/// Whether a name is an e-mail address, and whether it is an id (OZmap's are 24 hexadecimal digits).
+fn form(name: &str) -> (bool, bool) {
+    (name.contains('@'), name.len() == 24 && name.bytes().all(|letter| letter.is_ascii_hexdigit()))
+}
 
 /// Until when the call of `creating` may still have an effect, if it may now: for its time and some grace after it left.
 ///
@@ -96,6 +121,37 @@ mod tests {
     fn a_create_of_another_process_may_have_left_until_this_one_took_over() {
         assert_eq!(Calls::default().left(&creating(60), creating(90).at), creating(90).at);
         assert_eq!(Calls::default().left(&creating(60), creating(30).at), creating(60).at);
+    }
+
+    fn made(at: i64, creator: Option<&str>) -> Account {
+        Account { created: Timestamp::from_second(at).ok(), creator: creator.map(str::to_owned), ..Account::default() }
+    }
+
+    #[test]
+    fn what_was_there_before_is_not_ours() {
+        let clock = Clock::default();
+        assert!(can_have_made(&creating(100), &made(95, None), "usher", &clock), "clocks differ");
+        assert!(!can_have_made(&creating(100), &made(94, None), "usher", &clock));
+        assert!(can_have_made(&creating(100), &Account::default(), "usher", &clock), "nothing is said of when");
+    }
+
+    #[test]
+    fn before_means_by_the_vendors_clock() {
+        let clock = Clock::default();
+        let date = "Thu, 01 Jan 1970 00:00:10 GMT".parse().unwrap();
+        clock.heard(&[(reqwest::header::DATE, date)].into_iter().collect(), creating(100).at);
+        assert!(can_have_made(&creating(100), &made(8, None), "usher", &clock), "90 seconds behind, and rounded");
+        assert!(!can_have_made(&creating(100), &made(7, None), "usher", &clock));
+    }
+
+    #[test]
+    fn what_another_login_made_is_not_ours() {
+        let clock = Clock::default();
+        let by = |creator, login| can_have_made(&creating(100), &made(100, Some(creator)), login, &clock);
+        assert!(by("Usher@example.com", "usher@example.com"));
+        assert!(!by("eve@example.com", "usher@example.com"));
+        assert!(by("0123456789abcdef01234567", "usher@example.com"), "an id says nothing about a name");
+        assert!(by("eve", "token"), "who we are is not known");
     }
 
     #[test]

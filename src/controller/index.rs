@@ -22,6 +22,8 @@ pub struct Index {
     /// When objects were last sent to look for themselves, where there is no listing.
     looked: Option<Timestamp>,
     wanted: HashSet<Subject>,
+    /// Ids that complete listings beside the sweeps showed, and when those began.
+    proofs: HashMap<Subject, (Timestamp, HashSet<String>)>,
     /// Who waits for a listing since when, by uid: a name may be given to another object.
     asked: HashMap<String, Timestamp>,
 }
@@ -90,6 +92,29 @@ impl Index {
         if let Some(listing) = self.slot(subject) {
             listing.write(table, id, Timestamp::now(), account);
         }
+    }
+
+    /// Notes what a read that began at `begun` showed, unless a later listing or write tells more.
+    pub fn saw(&mut self, subject: Subject, table: &[Field], begun: Timestamp, account: &Account) {
+        let Some(listing) = self.slot(subject) else { return };
+        let written = listing.written.get(&account.id).is_some_and(|(at, _)| *at > begun);
+        if listing.begun <= begun && !written {
+            listing.write(table, &account.id, begun, Some(account.clone()));
+        }
+    }
+
+    /// Notes which accounts a complete listing beside the sweeps showed.
+    pub fn proves(&mut self, subject: Subject, begun: Timestamp, ids: impl Iterator<Item = String>) {
+        self.proofs.insert(subject, (begun, ids.collect()));
+    }
+
+    /// Whether a young and complete listing lacks the account with this id.
+    pub fn is_proved_gone(&self, subject: Subject, id: &str, now: Timestamp) -> bool {
+        let is_young = |begun: Timestamp| begun + FRESH > now;
+        let listed = self.listing(subject).filter(|listing| !listing.refuted && is_young(listing.begun));
+        let proof = self.proofs.get(&subject).filter(|(begun, _)| is_young(*begun));
+        listed.is_some_and(|listing| !listing.accounts.contains_key(id))
+            || proof.is_some_and(|(_, ids)| !ids.contains(id))
     }
 
     /// The account with this id.
@@ -221,6 +246,41 @@ mod tests {
         index.replace(Subject::User, at(61), &[], Vec::new());
         assert!(index.is_fresh(Subject::User, "ada", at(300)));
         assert!(!index.is_fresh(Subject::User, "ada", at(301)), "that was the answer to the first question only");
+    }
+
+    fn ada(name: &str) -> Account {
+        Account { id: "ada".into(), fields: [("name".to_owned(), name.into())].into(), ..Account::default() }
+    }
+
+    #[test]
+    fn a_read_says_nothing_against_a_listing_that_began_after_it() {
+        let mut index = Index::default();
+        index.replace(Subject::User, at(10), &[], vec![ada("listed")]);
+        index.saw(Subject::User, &[], at(9), &ada("read before"));
+        assert_eq!(index.get(Subject::User, "ada"), Some(&ada("listed")));
+        index.saw(Subject::User, &[], at(11), &ada("read after"));
+        assert_eq!(index.get(Subject::User, "ada"), Some(&ada("read after")));
+        index.replace(Subject::User, at(12), &[], vec![ada("listed again")]);
+        assert_eq!(index.get(Subject::User, "ada"), Some(&ada("listed again")));
+    }
+
+    #[test]
+    fn a_read_says_nothing_against_what_was_written_after_it() {
+        let mut index = listed(0);
+        index.wrote(Subject::User, &[], "ada", Some(ada("written")));
+        index.saw(Subject::User, &[], at(11), &ada("read before"));
+        assert_eq!(index.get(Subject::User, "ada"), Some(&ada("written")));
+    }
+
+    #[test]
+    fn one_listing_tells_many_that_they_are_gone_but_only_for_a_while() {
+        let mut index = listed(0);
+        assert!(!index.is_proved_gone(Subject::User, "ada", at(60)));
+        index.proves(Subject::User, at(60), ["eve".to_owned()].into_iter());
+        assert!(index.is_proved_gone(Subject::User, "ada", at(61)));
+        assert!(!index.is_proved_gone(Subject::User, "eve", at(61)));
+        assert!(!index.is_proved_gone(Subject::Group, "ada", at(61)));
+        assert!(!index.is_proved_gone(Subject::User, "ada", at(70)));
     }
 
     #[test]

@@ -24,25 +24,6 @@ pub const KEYS: [&str; 3] = ["username", "email", "name"];
 /// When to look again while another object makes an account with the same key.
 const RIVAL: SignedDuration = SignedDuration::from_secs(1);
 
-/// How much a vendor's clock may lag behind ours.
-const SKEW: SignedDuration = SignedDuration::from_secs(5);
-
-/// Whether a create that was first sent at `creating.since` or `creating.at` can have made `account`.
-///
-/// `login` is who the vendor says we are; a maker it does not name, or names in another way, is no evidence.
-pub fn can_be_ours(creating: &Creating, account: &Account, login: &str) -> bool {
-    let first = creating.since.unwrap_or(creating.at);
-    let young = account.created.is_none_or(|created| created >= first - SKEW);
-    let comparable = |creator: &&String| form(creator) == form(login);
-    let by_us = account.creator.as_ref().filter(comparable).is_none_or(|creator| creator.eq_ignore_ascii_case(login));
-    young && (by_us || login == "token")
-}
-
-/// Whether a name is an e-mail address, and whether it is an id (OZmap's are 24 hexadecimal digits).
-fn form(name: &str) -> (bool, bool) {
-    (name.contains('@'), name.len() == 24 && name.bytes().all(|letter| letter.is_ascii_hexdigit()))
-}
-
 /// What a create with unknown end is looked for by: the key it was made with, whatever the manifest says now.
 pub fn made_as(table: &[Field], creating: &Creating) -> Desired {
     let field = KEYS.into_iter().find(|key| table.iter().any(|field| field.name == *key));
@@ -163,14 +144,15 @@ impl<K: Shelved> Case<'_, K> {
         };
         let then = made_as(self.connection.table(K::SUBJECT), creating);
         let found = self.connection.find_for_sure(K::SUBJECT, &then).await?;
-        Ok(found.into_iter().find(|account| can_be_ours(creating, account, &self.connection.login)))
+        Ok(found.into_iter().find(|account| self.connection.can_have_made(creating, account)))
     }
 
     /// Whether `account` is the one that our create with unknown end made.
     pub(super) fn claims(&self, account: &Account) -> bool {
         let creating = self.identity.creating.as_ref();
-        let login = &self.connection.login;
-        creating.is_some_and(|creating| can_be_ours(creating, account, login) && creating.key == self.desired.key())
+        creating.is_some_and(|creating| {
+            self.connection.can_have_made(creating, account) && creating.key == self.desired.key()
+        })
     }
 
     /// Binds the account that our own lost create made; everything that create may have left open is then due.
@@ -228,6 +210,7 @@ impl<K: Shelved> Case<'_, K> {
         self.only_if_binding("adopt", &account.id, &steps)?;
         self.foresee(&account);
         self.bind(&account, true).await?;
+        self.connection.wrote(K::SUBJECT, &account.id, Some(account.clone()));
         self.perform(&account, steps).await?;
         Ok(Deed::Adopted)
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use kube::ResourceExt;
 use secrecy::SecretString;
 use serde_json::json;
@@ -192,7 +193,7 @@ async fn look<K: Shelved>(
         }
         let then = make::made_as(connection.table(K::SUBJECT), creating);
         let found = connection.find_for_sure(K::SUBJECT, &then).await?;
-        return Ok(found.into_iter().find(|account| make::can_be_ours(creating, account, &connection.login)));
+        return Ok(found.into_iter().find(|account| connection.can_have_made(creating, account)));
     };
     match connection.provider.read(K::SUBJECT, id).await {
         Ok(Some(account)) => return Ok(Some(account)),
@@ -216,7 +217,10 @@ async fn look<K: Shelved>(
 ///
 /// Errors: the account is listed.
 async fn is_gone<K: Shelved>(object: &Arc<K>, connection: &Connection, id: &str) -> Result<(), Stop> {
-    let listed = connection.provider.list(K::SUBJECT).await?;
+    if connection.index().is_proved_gone(K::SUBJECT, id, Timestamp::now()) {
+        return Ok(());
+    }
+    let listed = connection.list_for_proof(K::SUBJECT).await?;
     if listed.iter().any(|account| account.id == id) {
         let why = format!(
             "the vendor lists {id} but says \"not found\" when it is asked for or removed; the login may lack rights on it"

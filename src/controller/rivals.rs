@@ -9,7 +9,7 @@ use super::heir::{same_key, seniority};
 use super::outcome::Stop;
 use super::record::Shelved;
 use super::shelf::Tag;
-use crate::api::{Reason, Vendor};
+use crate::api::{ObjectKey, Reason, Vendor};
 
 /// Errors: another object has, is making, or is the first to ask for the account that `object` describes.
 pub fn only_one<K: Shelved>(context: &Context, object: &K, vendor: Vendor) -> Result<(), Stop> {
@@ -34,9 +34,17 @@ pub fn not_held<K: Shelved>(context: &Context, object: &K, connection: &Connecti
     holders.first().map_or(Ok(()), |holder| Err(duplicate(context, object, &**holder)))
 }
 
-/// Wakes those that want the account of `object`, which is gone.
+/// Wakes those that want the account of `object`, which is gone, at the same place.
 pub fn wake<K: Shelved>(context: &Context, object: &K) {
-    let others = K::shelf(context).tagged(&wishes(object), |other| other.uid() != object.uid());
+    let (credential, place) = (object.credential_key(), object.identity().account);
+    let leads_there = |credential: &ObjectKey| {
+        let connection = context.connections.up(credential);
+        connection.is_some_and(|connection| place.as_ref() == Some(&connection.account))
+    };
+    let others = K::shelf(context).tagged(&wishes(object), |other| {
+        let its = other.credential_key();
+        other.uid() != object.uid() && (its == credential || leads_there(&its))
+    });
     others.iter().for_each(|other| context.wake(other.key()));
 }
 

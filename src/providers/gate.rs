@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::clock::Clock;
 use super::error::ProviderError;
 use super::line::{INVITATION, Lane, Line, Waiting, Who};
 use super::observer::Observer;
@@ -32,6 +33,7 @@ struct Inner {
     pace: Mutex<Pace>,
     turns: OnceLock<Arc<Turns>>,
     closing: Mutex<Closing>,
+    clock: Clock,
     /// Whether someone looks after guests who do not come.
     watched: AtomicBool,
     wake: mpsc::UnboundedSender<ObjectKey>,
@@ -64,6 +66,7 @@ impl Gate {
             pace: Mutex::new(Pace::new(limits.per_minute, limits.burst)),
             turns: OnceLock::new(),
             closing: Mutex::default(),
+            clock: Clock::default(),
             watched: AtomicBool::new(false),
             wake,
             observer,
@@ -85,6 +88,12 @@ impl Gate {
     /// Turns for calls with a pace of their own beside the gate's, made once: they outlive every connection.
     pub fn turns(&self, make: impl FnOnce() -> Turns) -> Arc<Turns> {
         self.0.turns.get_or_init(|| Arc::new(make())).clone()
+    }
+
+    /// The vendor's clock, which every answer sets.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.0.clock
     }
 
     /// A place for `object`, or `None`: it is parked and will be woken.

@@ -253,6 +253,7 @@ impl Transport {
         self.settings.observer.provider_request(self.settings.vendor, operation, &code, begun.elapsed());
         let (status, headers, body) = outcome.map_err(|(_, error)| error)?;
         let now = Timestamp::now();
+        self.settings.gate.clock().heard(&headers, now);
         let said = format!("{said} answered {status}");
         if status == 429 {
             let until = self.settings.gate.close(named_time(&headers, now));

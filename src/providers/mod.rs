@@ -4,6 +4,7 @@
 
 mod address;
 mod amani;
+mod clock;
 mod error;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
@@ -30,6 +31,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use secrecy::SecretString;
 
+pub use clock::Clock;
 pub use error::{Delivery, ErrorKind, ProviderError};
 pub use gate::{Gate, Permit};
 pub use line::Lane;

@@ -16,9 +16,14 @@ pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Timestamp> {
     let text = text(headers, "retry-after")?;
     let until = match seconds(text) {
         Some(seconds) => now.checked_add(SignedDuration::from_secs(seconds)).ok(),
-        None => rfc2822::DateTimeParser::new().parse_timestamp(text).ok(),
+        None => date(text),
     };
     until.filter(|until| *until > now)
+}
+
+/// A date as HTTP writes it (RFC 9110, 5.6.7).
+pub fn date(text: &str) -> Option<Timestamp> {
+    rfc2822::DateTimeParser::new().parse_timestamp(text).ok()
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

@@ -80,21 +80,23 @@ pub fn sample(vendor: Vendor) -> Sample {
             drift: json!({"phone": "3"}),
             groups_shown_as: |user, group| user["projectGroups"] == json!([{"group": group["id"]}]),
         },
-        Vendor::Industrility => Sample {
-            vendor,
-            group: (json!({"externalId": "SG-1"}), "", "Unverified"),
-            user: {
-                let mut spec = person(json!({"provider": {"industrility": {
-                    "orgName": "Example", "userType": "Customer", "userLoginType": "COGNITO",
-                    "parentUser": "US-root@example.com", "role": "UR-customer", "discountClasses": {"ClassA": "18"},
-                }}}));
-                spec.as_object_mut().unwrap().remove("passwordSecretRef");
-                spec
-            },
-            edit: (json!({}), "", json!(null)),
-            drift: json!({}),
-            groups_shown_as: |user, _| user["selectedSecurityGroup"] == json!(["SG-1"]),
-        },
+        Vendor::Industrility => unseen(person(json!({"provider": {"industrility": {
+            "orgName": "Example", "userType": "Customer", "userLoginType": "COGNITO",
+            "parentUser": "US-root@example.com", "role": "UR-customer", "discountClasses": {"ClassA": "18"},
+        }}}))),
+    }
+}
+
+/// Manifests where nothing can be read, changed or given a password.
+fn unseen(mut user: Value) -> Sample {
+    user.as_object_mut().unwrap().remove("passwordSecretRef");
+    Sample {
+        vendor: Vendor::Industrility,
+        group: (json!({"externalId": "SG-1"}), "", "Unverified"),
+        user,
+        edit: (json!({}), "", json!(null)),
+        drift: json!({}),
+        groups_shown_as: |user, _| user["selectedSecurityGroup"] == json!(["SG-1"]),
     }
 }
 

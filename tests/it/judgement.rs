@@ -1,5 +1,7 @@
 //! What a schema cannot judge gets its reason and a way out, and nothing is sent to the vendor.
 
+use std::time::Duration;
+
 use rstest::rstest;
 use serde_json::{Value, json};
 use usher::api::{PlatformGroup, PlatformUser};
@@ -181,6 +183,20 @@ async fn a_lost_create_is_claimed_though_the_vendor_writes_the_key_in_other_case
     scene.user("ada", ada(json!({}))).await;
     scene.vendor_until("the account", |vendor| vendor.user("ada@example.com").is_some()).await;
     assert!(scene.vendor.edit_user("ada@example.com", json!({"username": "ADA@example.com"})));
+    scene.user_ready("ada").await;
+    assert_eq!(scene.vendor.count("users.create"), 1);
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_lost_create_is_claimed_though_the_vendors_clock_is_behind(
+    #[values(Vendor::Plaspy, Vendor::Ozmap)] vendor: Vendor,
+) {
+    let options = Options { clock_behind: Duration::from_secs(90), ..Options::default() };
+    let scene = Scene::with(vendor, options, json!({})).await;
+    scene.secret("login", &json!({"password": "Fake-Passw0rd"})).await;
+    scene.vendor.fault(Fault::once("users.create", FaultKind::LostAfterCommit));
+    scene.user("ada", sample(vendor).user).await;
     scene.user_ready("ada").await;
     assert_eq!(scene.vendor.count("users.create"), 1);
 }

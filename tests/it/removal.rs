@@ -151,6 +151,31 @@ async fn a_create_in_doubt_passes_on_to_a_renamed_manifest() {
 }
 
 #[tokio::test]
+async fn that_many_accounts_are_gone_already_is_found_out_by_few_listings() {
+    let scene = Scene::new(Vendor::Plaspy).await;
+    let names: Vec<String> = (0..12).map(|number| format!("user-{number}")).collect();
+    for name in &names {
+        let block = json!({"plaspy": {"country": "CO", "timeZone": "America/Bogota"}});
+        let email = format!("{name}@example.com");
+        scene.user(name, json!({"email": email, "displayName": name, "provider": block})).await;
+    }
+    for name in &names {
+        scene.user_ready(name).await;
+        assert!(scene.vendor.remove_user(&format!("{name}@example.com")));
+    }
+    scene.vendor.clear_calls();
+    for name in &names {
+        scene.delete::<PlatformUser>(name).await;
+    }
+    for name in &names {
+        scene.until_gone::<PlatformUser>(name).await;
+    }
+    assert_eq!(scene.vendor.count("users.delete"), 0);
+    let listings = scene.vendor.count("users.list");
+    assert!(listings < 6, "{listings} listings for {} removals", names.len());
+}
+
+#[tokio::test]
 async fn a_second_object_for_an_account_is_a_duplicate_and_its_deletion_touches_nothing() {
     let scene = Scene::new(Vendor::Pegasus).await;
     scene.user("ada", person("ada", json!({}))).await;

@@ -24,6 +24,11 @@ pub fn iso(time: SystemTime) -> String {
     Timestamp::try_from(time).unwrap_or_default().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
 }
 
+/// A time as HTTP headers have it.
+pub fn http_date(time: SystemTime) -> String {
+    Timestamp::try_from(time).unwrap_or_default().strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+}
+
 /// The present in ISO 8601 with milliseconds.
 pub fn now() -> String {
     iso(SystemTime::now())

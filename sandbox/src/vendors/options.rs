@@ -12,6 +12,8 @@ pub struct Options {
     pub address: SocketAddr,
     /// Life of a session: from its last use at Pegasus, from its login elsewhere.
     pub token_life: Duration,
+    /// How far the clock is behind: the Date header, and when accounts of Plaspy and `OZmap` were made.
+    pub clock_behind: Duration,
     /// Switches of Pegasus.
     pub pegasus: PegasusOptions,
     /// Switches of Amani.
@@ -30,6 +32,7 @@ impl Default for Options {
             latency: Duration::ZERO,
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             token_life: Duration::from_hours(1),
+            clock_behind: Duration::ZERO,
             pegasus: PegasusOptions::default(),
             amani: AmaniOptions::default(),
             plaspy: PlaspyOptions::default(),

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::body::to_bytes;
 use axum::extract::{ConnectInfo, Query, Request as HttpRequest, State as Shelf};
-use axum::http::StatusCode;
+use axum::http::header::DATE;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response as HttpResponse};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -17,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::api::Api;
 use super::delivery::Delivery;
+use super::fake;
 use super::fault::{self, Fault, FaultKind};
 use super::http::{Refusal, Request, Response};
 use super::intercept::{Gatekeeper, Ruling};
@@ -152,6 +154,7 @@ pub struct Shared {
     /// Opens and shuts the port.
     pub door: Door,
     latency: Duration,
+    clock_behind: Duration,
     desk: Mutex<Desk>,
     changes: watch::Sender<u64>,
 }
@@ -166,6 +169,7 @@ impl Shared {
             gatekeeper: Gatekeeper::default(),
             door: listener.door(),
             latency: state.options.latency,
+            clock_behind: state.options.clock_behind,
             desk: Mutex::new(Desk { state, calls: Vec::new(), violations: Vec::new(), faults: Vec::new() }),
             changes: watch::Sender::new(0),
         }
@@ -225,10 +229,15 @@ async fn handle(
         }
         rule(&shared, request).await.send(&switch).await
     };
-    tokio::select! {
+    let mut response = tokio::select! {
         response = work => response,
         () = shared.stop.cancelled() => Delivery::Cut.send(&switch).await,
+    };
+    let date = fake::http_date(SystemTime::now() - shared.clock_behind);
+    if let Ok(date) = HeaderValue::from_str(&date) {
+        response.headers_mut().insert(DATE, date);
     }
+    response
 }
 
 /// Serves a call as the interceptor rules.

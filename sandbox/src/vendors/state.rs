@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value};
 
+use super::fake;
 use super::options::Options;
 use super::table::Table;
 
@@ -47,6 +48,11 @@ impl State {
             usage: 0,
             counter: 0,
         }
+    }
+
+    /// The present by the vendor's clock, in ISO 8601.
+    pub fn now(&self) -> String {
+        fake::iso(SystemTime::now() - self.options.clock_behind)
     }
 
     /// The next number, never given out before.

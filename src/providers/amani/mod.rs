@@ -88,8 +88,7 @@ impl Amani {
     async fn call(&self, call: Call) -> Result<Value, ProviderError> {
         let answer = self.session.send(&self.transport, call).await?;
         match answer.status {
-            204 => Ok(Value::Null),
-            200..300 => answer.json(),
+            200..300 => answer.content(),
             _ => Err(wire::refusal(&answer)),
         }
     }

@@ -232,7 +232,7 @@ fn fresh(state: &mut State, given: &Map<String, Value>, creator: &Value) -> Valu
         Some(id) => text(id),
         None => fake::object_id(FIRST_ID + state.next()),
     };
-    let now = fake::now();
+    let now = state.now();
     json!({
         "_id": id,
         "id": id,

@@ -4,7 +4,6 @@ use serde_json::{Map, Value, json};
 
 use super::{Plaspy, patch, users, wrapped};
 use crate::vendors::api::Api;
-use crate::vendors::fake;
 use crate::vendors::http::{Refusal, Request, Response};
 use crate::vendors::schema::{Schema, Shape, optional, required};
 use crate::vendors::state::{State, overlay};
@@ -20,7 +19,7 @@ const SCHEMA: Schema = Schema {
 
 /// A group with everything a fresh one has.
 pub fn make(state: &mut State, given: Map<String, Value>) -> Value {
-    let (number, now) = (20_000 + state.next(), fake::now());
+    let (number, now) = (20_000 + state.next(), state.now());
     let base = json!({
         "id": format!("grp-{number}"),
         "name": format!("Group {number}"),

@@ -7,7 +7,6 @@ use serde_json::{Map, Value, json};
 
 use super::{Plaspy, patch, places, wrapped};
 use crate::vendors::api::Api;
-use crate::vendors::fake;
 use crate::vendors::http::{Refusal, Request, Response};
 use crate::vendors::schema::{Schema, Shape, optional, required};
 use crate::vendors::state::{State, overlay};
@@ -40,7 +39,7 @@ const SCHEMA: Schema = Schema {
 
 /// A user with everything a fresh one has.
 pub fn make(state: &mut State, given: Map<String, Value>) -> Value {
-    let now = fake::now();
+    let now = state.now();
     let base = json!({
         "id": format!("usr-{}", 10_000 + state.next()),
         "name": given.get("email"),
