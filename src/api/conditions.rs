@@ -198,3 +198,60 @@ pub fn find(conditions: &[Condition], type_: ConditionType) -> Option<&Condition
     let type_: &str = type_.into();
     conditions.iter().find(|condition| condition.type_ == type_)
 }
+
+#[cfg(test)]
+mod tests {
+    use strum::IntoEnumIterator;
+
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(seconds).unwrap()
+    }
+
+    /// Type, status, reason and since when, of each.
+    fn told(conditions: &[Condition]) -> Vec<(&str, &str, &str, i64)> {
+        let told = |condition: &'_ Condition| condition.last_transition_time.0.as_second();
+        conditions.iter().map(|one| (&*one.type_, &*one.status, &*one.reason, told(one))).collect()
+    }
+
+    fn said(before: &[Condition], reason: Reason, seconds: i64) -> Vec<Condition> {
+        conditions(before, &Verdict::new(reason, "why"), 7, at(seconds))
+    }
+
+    #[test]
+    fn whatever_is_not_ready_either_goes_on_or_waits_for_a_person() {
+        for reason in Reason::iter() {
+            assert_eq!(reason.is_ready(), reason.companion().is_none(), "{reason}");
+            assert_eq!(reason.label(), reason.to_string());
+        }
+    }
+
+    #[test]
+    fn a_condition_dates_from_when_its_status_flipped() {
+        let waiting = said(&[], Reason::WaitingForGroup, 1);
+        assert_eq!(
+            told(&waiting),
+            [("Ready", "False", "WaitingForGroup", 1), ("Reconciling", "True", "WaitingForGroup", 1)]
+        );
+        let stalled = said(&waiting, Reason::Duplicate, 2);
+        assert_eq!(told(&stalled), [("Ready", "False", "Duplicate", 1), ("Stalled", "True", "Duplicate", 2)]);
+        let ready = said(&stalled, Reason::Synced, 3);
+        assert_eq!(told(&ready), [("Ready", "True", "Synced", 3)]);
+        assert_eq!((&*ready[0].message, ready[0].observed_generation), ("why", Some(7)));
+        assert_eq!(told(&said(&ready, Reason::Synced, 4)), [("Ready", "True", "Synced", 3)]);
+    }
+
+    #[test]
+    fn a_pause_is_said_beside_what_was_said_before() {
+        let ready = said(&[], Reason::Synced, 1);
+        let held = paused(&ready, "spec.mode", 7, at(2));
+        assert_eq!(told(&held), [("Ready", "True", "Synced", 1), ("Paused", "True", "Paused", 2)]);
+        assert_eq!(
+            told(&paused(&held, "the annotation", 7, at(3))),
+            [("Ready", "True", "Synced", 1), ("Paused", "True", "Paused", 2)]
+        );
+        assert_eq!(find(&held, ConditionType::Paused).map(|condition| &*condition.message), Some("spec.mode"));
+        assert_eq!(find(&ready, ConditionType::Paused), None);
+    }
+}

@@ -93,7 +93,9 @@ impl<K: Shelved> Case<'_, K> {
     /// An account that is bound: compared with the index, and only if that differs, with the vendor.
     async fn keep(&mut self, id: String) -> Result<Option<Deed>, Stop> {
         let listed = self.connection.index().get(K::SUBJECT, &id).cloned();
-        if let Some(account) = listed.filter(|_| !self.forced) {
+        // A list may show less of an account than its own address does.
+        let is_whole = |account: &Account| account.groups.is_some() || self.desired.groups.is_none();
+        if let Some(account) = listed.filter(|account| !self.forced && is_whole(account)) {
             let steps = self.steps(Some(&account))?;
             if steps.is_empty() {
                 let released = self.releases_groups && self.identity.groups.is_some() && self.mode == Mode::Enforce;
@@ -111,6 +113,8 @@ impl<K: Shelved> Case<'_, K> {
             Ok(Some(account)) => account,
             Ok(None) => return self.vanished(&id).await,
             Err(error) if error.kind == ErrorKind::Unsupported && !self.is_listable() => self.believed(id)?,
+            // Where no listing shows that all is well, an outage is no news about it either.
+            Err(error) if error.is_passing() && !self.is_listable() && self.is_at_rest() => return Err(Stop::Settled),
             Err(error) => return Err(error.into()),
         };
         self.connection.saw(K::SUBJECT, begun, &account);
@@ -138,6 +142,11 @@ impl<K: Shelved> Case<'_, K> {
         let mut fields = self.desired.fields.clone();
         fields.retain(|name, value| sent.has(name, value));
         Ok(believed(id, &self.identity, self.connection.table(K::SUBJECT), fields))
+    }
+
+    /// Whether nothing is to be sent, as far as is known without the vendor.
+    fn is_at_rest(&self) -> bool {
+        !self.forced && self.password.due().is_none() && super::resolve::is_settled(&*self.object)
     }
 
     /// Whether accounts can be listed, and so seen.
@@ -178,11 +187,11 @@ impl<K: Shelved> Case<'_, K> {
         let deed = self.deed(&steps);
         self.foresee(account);
         self.note_names(account);
-        if self.identity != self.object.identity() {
-            self.object = record::identity(self.context, &*self.object, &self.identity, false).await?;
-        }
+        self.record_progress().await?;
         let mut after = account.clone();
+        let mut due = steps.len();
         for step in steps {
+            due -= 1;
             match step {
                 Step::Update(changes) => {
                     match self.update(account, &changes).await {
@@ -193,9 +202,14 @@ impl<K: Shelved> Case<'_, K> {
                         updated => updated?,
                     }
                     after = after.with(&changes);
+                    self.sent_fields();
                 }
                 Step::Grant { application, rights } => self.grant(&account.id, &application, &rights).await?,
                 Step::Create(_) => {}
+            }
+            if due > 0 {
+                self.connection.wrote(K::SUBJECT, &account.id, Some(after.clone()));
+                self.record_progress().await?;
             }
         }
         self.connection.wrote(K::SUBJECT, &account.id, Some(after));
@@ -252,13 +266,35 @@ impl<K: Shelved> Case<'_, K> {
         }
     }
 
+    /// Notes that all fields were sent, the password too.
+    fn sent_fields(&mut self) {
+        let sent = self.identity.sent.as_deref().map(Sent::parse).unwrap_or_default();
+        let mut reached = self.desired.clone();
+        reached.grants.retain(|name, rights| sent.has_grant(name, rights));
+        self.identity.sent = self.sent(&reached);
+        if let Some(version) = self.password.version() {
+            self.identity.password_version = Some(version.to_owned());
+        }
+    }
+
+    /// Records what was sent while more is to come: if that fails, nothing is sent twice.
+    pub(super) async fn record_progress(&mut self) -> Result<(), Stop> {
+        if self.identity != self.object.identity() {
+            self.object = record::identity(self.context, &*self.object, &self.identity, false).await?;
+        }
+        Ok(())
+    }
+
+    /// Sets rights in one application, and notes that.
     pub(super) async fn grant(
-        &self,
+        &mut self,
         id: &str,
         application: &str,
         rights: &std::collections::BTreeMap<String, bool>,
     ) -> Result<(), Stop> {
         self.connection.provider.grant(id, application, rights).await?;
+        let sent = self.identity.sent.as_deref().map(Sent::parse).unwrap_or_default();
+        self.identity.sent = sent.with_grant(application, rights).text();
         self.log("grant", id, &[application.to_owned()]);
         Ok(())
     }

@@ -97,6 +97,9 @@ impl<K: Shelved> Case<'_, K> {
             due.iter().any(|step| matches!(step, Step::Grant { application, .. } if application == name))
         };
         let mut drifted = Vec::new();
+        if !self.desired.grants.is_empty() {
+            self.connection.provider.may_grant(id)?;
+        }
         for (application, rights) in self.desired.grants.iter().filter(|(name, _)| !is_due(name)) {
             let there = self.connection.provider.granted(id, application).await?;
             let differs =

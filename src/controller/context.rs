@@ -14,6 +14,7 @@ use tokio::sync::{OnceCell, mpsc};
 
 use super::brake::Brake;
 use super::connection::Connections;
+use super::credential;
 use super::doubt::Calls;
 use super::make::Making;
 use super::managed::Managed;
@@ -110,6 +111,20 @@ impl Context {
         let using = [Tag::Credential(credential.clone())];
         self.groups.tagged(&using, |_| true).iter().for_each(|group| self.wake(group.key()));
         self.users.tagged(&using, |_| true).iter().for_each(|user| self.wake(user.key()));
+    }
+
+    /// Wakes the users and groups of a credential that are being deleted: they need no listing.
+    pub fn wake_going(&self, credential: &ObjectKey) {
+        let going = [Tag::Going(credential.clone())];
+        self.groups.tagged(&going, |_| true).iter().for_each(|group| self.wake(group.key()));
+        self.users.tagged(&going, |_| true).iter().for_each(|user| self.wake(user.key()));
+    }
+
+    /// Wakes everything.
+    pub fn wake_all(&self) {
+        self.credentials.all().iter().for_each(|credential| self.wake(credential::key(credential)));
+        self.groups.all().iter().for_each(|group| self.wake(group.key()));
+        self.users.all().iter().for_each(|user| self.wake(user.key()));
     }
 
     /// The API of a kind in a namespace.

@@ -46,6 +46,10 @@ pub async fn reconcile(credential: Arc<ProviderCredential>, context: &Context) -
     let link = attempt(&credential, context, before.clone()).await?;
     // Known before the listing, which may take long: edits and removals need none.
     context.connections.set(&key, link.clone());
+    let is_other = is_other(before.as_ref(), &link);
+    if is_other || was_paused {
+        context.wake_going(&key);
+    }
     if status.is_none_or(|status| status.conditions.is_empty()) {
         credential_report::report(context, &credential, &link, None).await?;
     }
@@ -56,7 +60,6 @@ pub async fn reconcile(credential: Arc<ProviderCredential>, context: &Context) -
         Link::Down(_) => false,
     };
     let credential = context.credentials.newest(credential);
-    let is_other = is_other(before.as_ref(), &link);
     let action = credential_report::report(context, &credential, &link, asked).await?;
     let is_mended = !is_well(&credential) && is_well(&context.credentials.newest(credential.clone()));
     if is_other || was_paused || is_mended || news {

@@ -150,7 +150,7 @@ fn next(context: &Context, credential: &ProviderCredential, link: &Link) -> Acti
     let index = connection.index();
     let used =
         [Subject::User, Subject::Group].into_iter().filter(|subject| sweep::is_used(context, connection, *subject));
-    let oldest = used.filter_map(|subject| index.begun(subject)).min();
+    let oldest = used.filter_map(|subject| index.asked_at(subject)).min();
     let due = oldest.unwrap_or_else(Timestamp::now) + resync(&credential.spec);
     let wait = Duration::try_from(due.duration_since(Timestamp::now())).unwrap_or_default();
     Action::requeue(wait.max(Duration::from_secs(1)))

@@ -13,18 +13,15 @@ use crate::providers::Clock;
 /// What ended this long ago is no matter of doubt any more.
 const OLD: SignedDuration = SignedDuration::from_hours(1);
 
-/// How much a vendor's clock may lag behind ours if it never told its time.
+/// How much a vendor's clock may lag behind what we know of it: who answers and who keeps the accounts may be two.
 const SKEW: SignedDuration = SignedDuration::from_secs(5);
-
-/// How far what it told may be off: whole seconds, and the way here.
-const ROUNDED: SignedDuration = SignedDuration::from_secs(2);
 
 /// Whether a create that was first sent at `creating.since` or `creating.at` can have made `account`, by the vendor's `clock`.
 ///
 /// `login` is who the vendor says we are; a maker it does not name, or names in another way, is no evidence.
 pub fn can_have_made(creating: &Creating, account: &Account, login: &str, clock: &Clock) -> bool {
     let first = creating.since.unwrap_or(creating.at);
-    let earliest = clock.there(first).map_or(first - SKEW, |there| there - ROUNDED);
+    let earliest = clock.there(first).unwrap_or(first) - SKEW;
     let young = account.created.is_none_or(|created| created >= earliest);
     let comparable = |creator: &&String| form(creator) == form(login);
     let by_us = account.creator.as_ref().filter(comparable).is_none_or(|creator| creator.eq_ignore_ascii_case(login));
@@ -140,8 +137,8 @@ mod tests {
         let clock = Clock::default();
         let date = "Thu, 01 Jan 1970 00:00:10 GMT".parse().unwrap();
         clock.heard(&[(reqwest::header::DATE, date)].into_iter().collect(), creating(100).at);
-        assert!(can_have_made(&creating(100), &made(8, None), "usher", &clock), "90 seconds behind, and rounded");
-        assert!(!can_have_made(&creating(100), &made(7, None), "usher", &clock));
+        assert!(can_have_made(&creating(100), &made(5, None), "usher", &clock), "90 seconds behind");
+        assert!(!can_have_made(&creating(100), &made(4, None), "usher", &clock));
     }
 
     #[test]

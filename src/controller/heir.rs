@@ -19,8 +19,7 @@ use crate::api::{ProviderCredentialSpec, Vendor};
 pub fn find<K: Shelved>(context: &Context, holder: &K) -> Option<Arc<K>> {
     let identity = holder.identity();
     let credential = access::credential(context, holder)?;
-    let creating = identity.creating.as_ref().map(|creating| &creating.key);
-    let keys = identity.key.iter().chain(creating).map(|key| Tag::key(key));
+    let keys = identity.known_keys().map(|key| Tag::key(key));
     let tags: Vec<Tag> = keys.chain(identity.external_id.iter().cloned().map(Tag::Account)).collect();
     let mut heirs = K::shelf(context).tagged(&tags, |other| {
         !other.is_going()
@@ -47,8 +46,8 @@ fn claims<K: Shelved>(other: &K, identity: &Identity, vendor: Vendor) -> bool {
         (Some(bound), id) => Some(bound) == id.as_ref() && own.account == identity.account,
         (None, Some(id)) if other.external_id().is_some() => other.external_id() == Some(id),
         (None, _) => {
-            let key = identity.key.as_ref().or(identity.creating.as_ref().map(|creating| &creating.key));
-            key.is_some_and(|key| other.keys_at(vendor).iter().any(|own| same_key(own, key)))
+            let wanted = other.keys_at(vendor);
+            identity.known_keys().any(|key| wanted.iter().any(|own| same_key(own, key)))
         }
     }
 }

@@ -22,6 +22,10 @@ pub struct Index {
     /// When objects were last sent to look for themselves, where there is no listing.
     looked: Option<Timestamp>,
     wanted: HashSet<Subject>,
+    /// When a listing was asked for that the vendor does not have.
+    lacked: HashMap<Subject, Timestamp>,
+    /// Keys in lower case of what the vendor has and does not show, and when it said so.
+    unseen: HashMap<(Subject, String), Timestamp>,
     /// Ids that complete listings beside the sweeps showed, and when those began.
     proofs: HashMap<Subject, (Timestamp, HashSet<String>)>,
     /// Who waits for a listing since when, by uid: a name may be given to another object.
@@ -37,8 +41,8 @@ struct Listing {
     keys: HashMap<String, Vec<String>>,
     /// What we wrote or removed, and when: a listing says nothing about what was written after it began.
     written: HashMap<String, (Timestamp, Option<Account>)>,
-    /// Whether the vendor has something that it lacks.
-    refuted: bool,
+    /// Keys in lower case under which the vendor has something that it lacks.
+    refuted: HashSet<String>,
 }
 
 impl Index {
@@ -81,14 +85,18 @@ impl Index {
         self.listing(subject).is_none_or(|listing| listing.accounts.is_empty())
     }
 
-    /// Drops the listing of `subject`: there is none to be had.
-    pub fn forget(&mut self, subject: Subject) {
+    /// Drops the listing of `subject`: there was none to be had at `asked`.
+    pub fn forget(&mut self, subject: Subject, asked: Timestamp) {
         *self.slot(subject) = None;
+        self.lacked.insert(subject, asked);
         self.wanted.remove(&subject);
     }
 
     /// Notes what we wrote; `None`: removed.
     pub fn wrote(&mut self, subject: Subject, table: &[Field], id: &str, account: Option<Account>) {
+        if let Some((_, ids)) = self.proofs.get_mut(&subject).filter(|_| account.is_some()) {
+            ids.insert(id.to_owned());
+        }
         if let Some(listing) = self.slot(subject) {
             listing.write(table, id, Timestamp::now(), account);
         }
@@ -111,7 +119,7 @@ impl Index {
     /// Whether a young and complete listing lacks the account with this id.
     pub fn is_proved_gone(&self, subject: Subject, id: &str, now: Timestamp) -> bool {
         let is_young = |begun: Timestamp| begun + FRESH > now;
-        let listed = self.listing(subject).filter(|listing| !listing.refuted && is_young(listing.begun));
+        let listed = self.listing(subject).filter(|listing| listing.refuted.is_empty() && is_young(listing.begun));
         let proof = self.proofs.get(&subject).filter(|(begun, _)| is_young(*begun));
         listed.is_some_and(|listing| !listing.accounts.contains_key(id))
             || proof.is_some_and(|(_, ids)| !ids.contains(id))
@@ -142,19 +150,32 @@ impl Index {
         groups.filter(|group| group.text("name") == Some(name)).collect()
     }
 
-    /// Notes that the vendor has an account which the listing lacks: it no longer tells anyone that something is not there.
-    pub fn refute(&mut self, subject: Subject) {
+    /// Notes that the vendor has an account with this key which the listing lacks: it no longer tells anyone that it is not there.
+    pub fn refute(&mut self, subject: Subject, key: &str, now: Timestamp) {
+        let key = key.to_ascii_lowercase();
         if let Some(listing) = self.slot(subject) {
-            listing.refuted = true;
+            listing.refuted.insert(key.clone());
         }
+        self.unseen.insert((subject, key), now);
     }
 
-    /// Whether the listing can tell the object with this uid that its account is not there: young, or begun after it first asked.
-    pub fn is_fresh(&mut self, subject: Subject, uid: &str, now: Timestamp) -> bool {
+    /// Whether the vendor said within `interval` that an account with this key is there, which no look has shown since.
+    pub fn is_unseen(&mut self, subject: Subject, key: &str, interval: SignedDuration, now: Timestamp) -> bool {
+        self.unseen.retain(|_, said| *said + interval > now);
+        self.unseen.contains_key(&(subject, key.to_ascii_lowercase()))
+    }
+
+    /// Notes that a look has shown an account with this key.
+    pub fn shown(&mut self, subject: Subject, key: &str) {
+        self.unseen.remove(&(subject, key.to_ascii_lowercase()));
+    }
+
+    /// Whether the listing can tell the object with this uid that no account with its `key` is there: young, or begun after it
+    /// first asked.
+    pub fn is_fresh(&mut self, subject: Subject, key: &str, uid: &str, now: Timestamp) -> bool {
         let asked = *self.asked.entry(uid.to_owned()).or_insert(now);
-        let fresh = self
-            .listing(subject)
-            .is_some_and(|listing| !listing.refuted && (listing.begun >= asked || listing.begun + FRESH > now));
+        let listing = self.listing(subject).filter(|listing| !listing.refuted.contains(&key.to_ascii_lowercase()));
+        let fresh = listing.is_some_and(|listing| listing.begun >= asked || listing.begun + FRESH > now);
         if fresh {
             self.answered(uid);
         }
@@ -169,6 +190,11 @@ impl Index {
     /// When the listing of `subject` began.
     pub fn begun(&self, subject: Subject) -> Option<Timestamp> {
         self.listing(subject).map(|listing| listing.begun)
+    }
+
+    /// When a listing of `subject` was last asked for with an answer, if only that there is none.
+    pub fn asked_at(&self, subject: Subject) -> Option<Timestamp> {
+        self.begun(subject).or_else(|| self.lacked.get(&subject).copied())
     }
 
     /// Pages that a listing of `subject` costs, roughly.
@@ -242,10 +268,13 @@ mod tests {
     #[test]
     fn a_listing_answers_whoever_asked_before_it_began() {
         let mut index = listed(0);
-        assert!(!index.is_fresh(Subject::User, "ada", at(60)));
+        assert!(!index.is_fresh(Subject::User, "ada@example.com", "ada", at(60)));
         index.replace(Subject::User, at(61), &[], Vec::new());
-        assert!(index.is_fresh(Subject::User, "ada", at(300)));
-        assert!(!index.is_fresh(Subject::User, "ada", at(301)), "that was the answer to the first question only");
+        assert!(index.is_fresh(Subject::User, "ada@example.com", "ada", at(300)));
+        assert!(
+            !index.is_fresh(Subject::User, "ada@example.com", "ada", at(301)),
+            "that was the answer to the first question only"
+        );
     }
 
     fn ada(name: &str) -> Account {
@@ -278,17 +307,48 @@ mod tests {
         assert!(!index.is_proved_gone(Subject::User, "ada", at(60)));
         index.proves(Subject::User, at(60), ["eve".to_owned()].into_iter());
         assert!(index.is_proved_gone(Subject::User, "ada", at(61)));
+        index.wrote(Subject::User, &[], "bob", Some(ada("made since")));
+        assert!(!index.is_proved_gone(Subject::User, "bob", at(61)));
         assert!(!index.is_proved_gone(Subject::User, "eve", at(61)));
         assert!(!index.is_proved_gone(Subject::Group, "ada", at(61)));
         assert!(!index.is_proved_gone(Subject::User, "ada", at(70)));
     }
 
     #[test]
+    fn what_a_listing_lacks_of_one_account_says_nothing_of_others() {
+        let mut index = listed(60);
+        index.refute(Subject::User, "Eve@example.com", at(60));
+        assert!(!index.is_fresh(Subject::User, "eve@example.com", "eve", at(61)));
+        assert!(index.is_fresh(Subject::User, "ada@example.com", "ada", at(61)));
+    }
+
+    #[test]
+    fn what_is_there_unseen_is_not_tried_again_for_a_while() {
+        let (mut index, interval) = (listed(60), SignedDuration::from_secs(600));
+        index.refute(Subject::User, "Eve@example.com", at(60));
+        index.replace(Subject::User, at(90), &[], Vec::new());
+        assert!(index.is_unseen(Subject::User, "eve@example.com", interval, at(659)));
+        assert!(!index.is_unseen(Subject::User, "ada@example.com", interval, at(659)));
+        assert!(!index.is_unseen(Subject::User, "eve@example.com", interval, at(660)));
+        index.refute(Subject::User, "eve@example.com", at(700));
+        index.shown(Subject::User, "EVE@example.com");
+        assert!(!index.is_unseen(Subject::User, "eve@example.com", interval, at(701)));
+    }
+
+    #[test]
+    fn that_there_is_no_listing_is_not_asked_anew_each_time() {
+        let mut index = Index::default();
+        assert_eq!(index.asked_at(Subject::User), None);
+        index.forget(Subject::User, at(60));
+        assert_eq!((index.asked_at(Subject::User), index.has(Subject::User)), (Some(at(60)), false));
+    }
+
+    #[test]
     fn who_was_answered_by_a_call_of_his_own_asks_anew() {
         let mut index = listed(0);
-        assert!(!index.is_fresh(Subject::User, "ada", at(60)));
+        assert!(!index.is_fresh(Subject::User, "ada@example.com", "ada", at(60)));
         index.answered("ada");
         index.replace(Subject::User, at(61), &[], Vec::new());
-        assert!(!index.is_fresh(Subject::User, "ada", at(300)));
+        assert!(!index.is_fresh(Subject::User, "ada@example.com", "ada", at(300)));
     }
 }

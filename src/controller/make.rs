@@ -9,7 +9,7 @@ use kube::ResourceExt;
 use super::apply::Case;
 use super::doubt::Call;
 use super::outcome::{Deed, Stop};
-use super::password::Password;
+use super::password::{self, Password};
 use super::record::{self, Shelved};
 use super::{access, doubt, resolve, rivals, trial};
 use crate::api::status::Creating;
@@ -80,7 +80,11 @@ impl<K: Shelved> Case<'_, K> {
         if let Some(account) = self.made_under_another_key().await? {
             return self.claim(account).await;
         }
-        match self.look_up().await?.as_slice() {
+        let found = self.look_up().await?;
+        if !found.is_empty() {
+            self.connection.index().shown(K::SUBJECT, self.desired.key());
+        }
+        match found.as_slice() {
             [] => self.create().await,
             [one] if self.claims(one) => self.claim(one.clone()).await,
             [one] => {
@@ -113,7 +117,7 @@ impl<K: Shelved> Case<'_, K> {
         let (in_doubt, uid) = (self.identity.creating.is_some(), self.object.uid().unwrap_or_default());
         let wide = {
             let mut index = connection.index();
-            let fresh = index.is_fresh(K::SUBJECT, &uid, Timestamp::now());
+            let fresh = index.is_fresh(K::SUBJECT, self.desired.key(), &uid, Timestamp::now());
             if K::SUBJECT == Subject::User && fresh && !in_doubt {
                 return Ok(index.matching(K::SUBJECT, table, &self.desired));
             }
@@ -137,6 +141,8 @@ impl<K: Shelved> Case<'_, K> {
     }
 
     /// The account of a create with unknown end whose key the manifest has given up since.
+    ///
+    /// Errors: there are several that it may have made.
     async fn made_under_another_key(&self) -> Result<Option<Account>, Stop> {
         let Some(creating) = self.identity.creating.as_ref().filter(|creating| creating.key != self.desired.key())
         else {
@@ -144,15 +150,14 @@ impl<K: Shelved> Case<'_, K> {
         };
         let then = made_as(self.connection.table(K::SUBJECT), creating);
         let found = self.connection.find_for_sure(K::SUBJECT, &then).await?;
-        Ok(found.into_iter().find(|account| self.connection.can_have_made(creating, account)))
+        rivals::made_by(self.context, &*self.object, &self.connection, creating, found)
     }
 
     /// Whether `account` is the one that our create with unknown end made.
     pub(super) fn claims(&self, account: &Account) -> bool {
-        let creating = self.identity.creating.as_ref();
-        creating.is_some_and(|creating| {
-            self.connection.can_have_made(creating, account) && creating.key == self.desired.key()
-        })
+        let creating = self.identity.creating.as_ref().filter(|creating| creating.key == self.desired.key());
+        let is_free = || rivals::not_held(self.context, &*self.object, &self.connection, &account.id).is_ok();
+        creating.is_some_and(|creating| self.connection.can_have_made(creating, account)) && is_free()
     }
 
     /// Binds the account that our own lost create made; everything that create may have left open is then due.
@@ -171,6 +176,12 @@ impl<K: Shelved> Case<'_, K> {
         if policy == AdoptionPolicy::Never {
             return Err(self.already_exists());
         }
+        let account = match account.groups {
+            // A list may show less of an account than its own address does, the rights that forbid to touch it among that.
+            None if K::SUBJECT == Subject::User => self.connection.provider.read(K::SUBJECT, &account.id).await?,
+            _ => Some(account.clone()),
+        }
+        .unwrap_or(account);
         self.take(account).await
     }
 
@@ -203,8 +214,10 @@ impl<K: Shelved> Case<'_, K> {
         rivals::not_held(self.context, &*self.object, &self.connection, &account.id)?;
         self.check_rights(&account)?;
         // The password that is there stays: the present value of the Secret is the baseline.
-        if let Password::Due(_, version) = &self.password {
-            self.password = Password::Sent(version.clone());
+        match &self.password {
+            Password::Due(_, version) => self.password = Password::Sent(version.clone()),
+            Password::Missing(_) => self.password = Password::Sent(password::ADOPTED.into()),
+            Password::Sent(_) | Password::Unmanaged => {}
         }
         let steps = self.steps(Some(&account))?;
         self.only_if_binding("adopt", &account.id, &steps)?;
@@ -232,6 +245,9 @@ impl<K: Shelved> Case<'_, K> {
 
     /// Makes the account: `creating` first, then the call, then the id.
     async fn create(&mut self) -> Result<Deed, Stop> {
+        if self.is_unseen() {
+            return Err(self.unseen());
+        }
         self.check_creation()?;
         let mut steps = self.steps(None)?;
         self.only_if_enforced(self.desired.key(), &steps).await?;
@@ -276,8 +292,10 @@ impl<K: Shelved> Case<'_, K> {
     }
 
     /// What a create does not carry: fields that it does not take, and rights in applications.
-    async fn follow_up(&self, made: &Account, steps: Vec<Step>) -> Result<(), Stop> {
+    async fn follow_up(&mut self, made: &Account, steps: Vec<Step>) -> Result<(), Stop> {
+        let mut due = steps.len();
         for step in steps {
+            due -= 1;
             match step {
                 Step::Update(changes) => {
                     self.update(made, &changes).await?;
@@ -285,6 +303,9 @@ impl<K: Shelved> Case<'_, K> {
                 }
                 Step::Grant { application, rights } => self.grant(&made.id, &application, &rights).await?,
                 Step::Create(_) => {}
+            }
+            if due > 0 {
+                self.record_progress().await?;
             }
         }
         Ok(())
@@ -305,6 +326,10 @@ impl<K: Shelved> Case<'_, K> {
         }
         let (now, key) = (Timestamp::now(), self.desired.key());
         let before = self.identity.creating.as_ref().filter(|before| before.key == key);
+        if before.is_none() && self.identity.creating.is_some() {
+            // Whoever else wants the key that is given up need not wait any more.
+            rivals::wake(self.context, &*self.object);
+        }
         let first = || Creating { at: now, since: None, key: key.into(), account: self.connection.account.clone() };
         self.identity.creating = Some(before.map_or_else(first, |before| before.again(now)));
         self.identity.account = Some(self.connection.account.clone());

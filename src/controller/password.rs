@@ -19,6 +19,8 @@ use crate::api::names::DIGEST_KEY_SECRET;
 use crate::api::user::{Mode, PasswordSecretRef};
 use crate::api::{PlatformUser, Reason};
 
+/// Instead of a version: that of an account taken over before its Secret was there, whose first value will be the baseline.
+pub const ADOPTED: &str = "adopted";
 /// Key in our own Secret.
 const ENTRY: &str = "key";
 /// Types of Secrets that passwords and logins are taken from.
@@ -90,7 +92,7 @@ pub async fn resolve(context: &Context, user: &PlatformUser, known: Option<&str>
     };
     let digest = key.map(|key| format!("{}.{}", key.id, key.digest(&value))).unwrap_or_default();
     let version = format!("{}/{digest}", stamp(secret.uid(), secret.resource_version()));
-    let unchanged = (key.is_some() && known_digest == digest) || same_stamp;
+    let unchanged = (key.is_some() && known_digest == digest) || same_stamp || known == Some(ADOPTED);
     Ok(if unchanged { Password::Sent(version) } else { Password::Due(value, version) })
 }
 

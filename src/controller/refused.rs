@@ -1,6 +1,9 @@
 //! A create that the vendor did not answer with an account: refused, or refused because it is there; whose that is, is settled here.
 
+use jiff::Timestamp;
+
 use super::apply::Case;
+use super::credential::resync;
 use super::outcome::{Deed, Stop};
 use super::record::{self, Shelved};
 use super::trial;
@@ -29,8 +32,31 @@ impl<K: Shelved> Case<'_, K> {
             return Err(error.into());
         }
         // Whoever looks again must not be told once more that it is not there.
-        self.connection.index().refute(K::SUBJECT);
-        Err(self.already_exists())
+        self.connection.index().refute(K::SUBJECT, self.desired.key(), Timestamp::now());
+        Err(self.unseen())
+    }
+
+    /// Whether the vendor said of late that it is there, which no look has shown, and nobody has asked for another try since.
+    pub(super) fn is_unseen(&self) -> bool {
+        let (key, interval) = (self.desired.key(), resync(&self.connection.spec));
+        let tried = self.object.status().map(|status| status.report.observed_generation);
+        tried == Some(self.object.generation())
+            && !self.forced
+            && self.identity.creating.is_none()
+            && self.connection.index().is_unseen(K::SUBJECT, key, interval, Timestamp::now())
+    }
+
+    /// "It exists", said to a create of what no look had shown.
+    pub(super) fn unseen(&self) -> Stop {
+        let (vendor, key) = (self.connection.vendor.title(), self.desired.key());
+        let adopt = "if someone made it just now, set spec.adoptionPolicy: Adopt to take it over; else ";
+        let adopt = if self.is_unsearchable() { "" } else { adopt };
+        Stop::because(
+            Reason::AlreadyExists,
+            format!(
+                "{vendor} says that {key} exists, but did not show it: {adopt}give usher's login sight of it, choose another name, or remove it there"
+            ),
+        )
     }
 
     /// "It exists", said to a create that was to replace an account of ours which seemed gone: the vendor only did not show it.
@@ -90,7 +116,7 @@ impl<K: Shelved> Case<'_, K> {
     pub(super) async fn clear_doubt(&mut self) -> Result<(), Stop> {
         if self.identity.creating.is_some() {
             self.identity = Identity::default();
-            self.connection.index().refute(K::SUBJECT);
+            self.connection.index().refute(K::SUBJECT, self.desired.key(), Timestamp::now());
             self.object = record::identity(self.context, &*self.object, &self.identity, false).await?;
         }
         Ok(())

@@ -15,13 +15,13 @@ use super::managed::{Managed, user_wish};
 use super::outcome::{Deed, Farewell, Stop};
 use super::record::{self, Shelved};
 use super::shelf::Tag;
-use super::{access, brake, doubt, heir, make, password, preview, resolve, rights, salvage};
+use super::{access, brake, doubt, heir, make, password, preview, resolve, rights, rivals, salvage};
 use crate::api::conditions::Verdict;
 use crate::api::status::Identity;
 use crate::api::user::Mode;
 use crate::api::{ObjectKey, Reason};
 use crate::plan::{
-    Account, Changes, Fields, GroupSupport, Key, Rejection, Removal, Subject, Wish, matches_key, removal,
+    Account, Changes, Fields, GroupSupport, Key, Rejection, Removal, Subject, Wish, alongside, matches_key, removal,
 };
 use crate::providers::{self, ErrorKind, Lane};
 
@@ -193,7 +193,10 @@ async fn look<K: Shelved>(
         }
         let then = make::made_as(connection.table(K::SUBJECT), creating);
         let found = connection.find_for_sure(K::SUBJECT, &then).await?;
-        return Ok(found.into_iter().find(|account| connection.can_have_made(creating, account)));
+        return match rivals::made_by(context, &**object, connection, creating, found) {
+            Err(Stop::Verdict(verdict)) => Err(blocked(object, &verdict.message)),
+            found => found,
+        };
     };
     match connection.provider.read(K::SUBJECT, id).await {
         Ok(Some(account)) => return Ok(Some(account)),
@@ -273,7 +276,9 @@ async fn take_away<K: Shelved>(
     let provider = &connection.provider;
     let deed = if let (Removal::Disable, Some(switch)) = (decided, provider.capabilities().switch) {
         let fields = [(switch.field.to_owned(), json!(switch.blocked))].into();
-        let changes = Changes { fields, ..Changes::default() };
+        let wanted = object.desire(&**provider, &connection.index().catalog.clone()).ok();
+        let kept = wanted.map(|wanted| alongside(connection.table(K::SUBJECT), &wanted, &fields));
+        let changes = Changes { fields, alongside: kept.unwrap_or_default(), ..Changes::default() };
         if account.fields.get(switch.field) != Some(&json!(switch.blocked)) {
             let password = password_beside(context, object, connection).await?;
             provider.update(K::SUBJECT, account, &changes, password.as_ref()).await?;

@@ -82,8 +82,13 @@ pub fn connection<K: Managed>(context: &Context, object: &K) -> Result<Arc<Conne
     let why = match context.connections.get(&credential) {
         Some(Link::Up(connection)) => return fits(object, connection),
         Some(Link::Down(down)) => down.verdict.message,
+        // Its first look wakes the object, which says until then what it said before.
         None if context.credentials.get(&credential.namespace, &credential.name).is_some() => {
-            "not looked at yet".into()
+            return Err(if is_new(object) {
+                Stop::waiting(Reason::WaitingForCredential, &credential, "not looked at yet")
+            } else {
+                Stop::Parked
+            });
         }
         None => "there is none; create it or correct spec.credentialRef".into(),
     };
@@ -106,12 +111,17 @@ fn fits<K: Managed>(object: &K, connection: Arc<Connection>) -> Result<Arc<Conne
     let identity = object.identity();
     if let Some(account) = identity.tied_to().filter(|account| *account != connection.account) {
         let message = format!(
-            "bound through {account}, but the credential {} now leads to {}: set its url and Secret back, or move the object to a new credential",
+            "bound through {account}, but the credential {} now leads to {}: set its url and Secret back, or give that account up: delete this object with deletionPolicy: Orphan, and apply it anew",
             connection.key.name, connection.account
         );
         return Err(Stop::because(Reason::ProviderMismatch, message));
     }
     Ok(connection)
+}
+
+/// Whether nothing was ever said of the object.
+fn is_new<K: Managed>(object: &K) -> bool {
+    object.status().is_none_or(|status| status.report.conditions.is_empty())
 }
 
 /// Whether the object was in sync with this very spec when last looked at.

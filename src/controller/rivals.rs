@@ -9,7 +9,9 @@ use super::heir::{same_key, seniority};
 use super::outcome::Stop;
 use super::record::Shelved;
 use super::shelf::Tag;
+use crate::api::status::Creating;
 use crate::api::{ObjectKey, Reason, Vendor};
+use crate::plan::Account;
 
 /// Errors: another object has, is making, or is the first to ask for the account that `object` describes.
 pub fn only_one<K: Shelved>(context: &Context, object: &K, vendor: Vendor) -> Result<(), Stop> {
@@ -34,6 +36,29 @@ pub fn not_held<K: Shelved>(context: &Context, object: &K, connection: &Connecti
     holders.first().map_or(Ok(()), |holder| Err(duplicate(context, object, &**holder)))
 }
 
+/// The account among `found` that the create of `object` with unknown end made, if it did: one that is nobody else's.
+///
+/// Errors: there are several.
+pub fn made_by<K: Shelved>(
+    context: &Context,
+    object: &K,
+    connection: &Connection,
+    creating: &Creating,
+    mut found: Vec<Account>,
+) -> Result<Option<Account>, Stop> {
+    found.retain(|account| {
+        connection.can_have_made(creating, account) && not_held(context, object, connection, &account.id).is_ok()
+    });
+    if found.len() > 1 {
+        let (count, vendor, key) = (found.len(), connection.vendor.title(), &creating.key);
+        let message = format!(
+            "{count} accounts of {vendor} are named {key}, and usher made one of them, which it cannot tell: remove the surplus there"
+        );
+        return Err(Stop::because(Reason::AmbiguousMatch, message));
+    }
+    Ok(found.pop())
+}
+
 /// Wakes those that want the account of `object`, which is gone, at the same place.
 pub fn wake<K: Shelved>(context: &Context, object: &K) {
     let (credential, place) = (object.credential_key(), object.identity().account);
@@ -56,19 +81,28 @@ fn wishes<K: Shelved>(object: &K) -> Vec<Tag> {
 
 fn wants_the_same<K: Shelved>(one: &K, other: &K, vendor: Vendor) -> bool {
     let keys = other.keys_at(vendor);
-    one.external_id().is_some() && one.external_id() == other.external_id()
+    let creating = one.identity().creating;
+    let may_make = creating.is_some_and(|creating| keys.iter().any(|key| same_key(&creating.key, key)));
+    may_make
+        || one.external_id().is_some() && one.external_id() == other.external_id()
         || one.keys_at(vendor).iter().any(|key| keys.iter().any(|own| same_key(own, key)))
 }
 
 fn is_first<K: Shelved>(context: &Context, rival: &K, object: &K) -> bool {
     let identity = rival.identity();
-    if identity.external_id.is_some() || identity.creating.is_some() {
+    if identity.external_id.is_some() || identity.creating.as_ref().is_some_and(|creating| !is_beside(creating, object))
+    {
         return rival.is_held();
     }
     object.identity().creating.is_none()
         && !rival.is_going()
         && seniority(rival) < seniority(object)
         && access::credential(context, rival).is_some()
+}
+
+/// Whether `object` may have made an account too, and another one than `creating` is about: neither waits for the other.
+fn is_beside<K: Shelved>(creating: &Creating, object: &K) -> bool {
+    object.identity().creating.is_some() && !object.natural_keys().any(|key| same_key(key, &creating.key))
 }
 
 /// The other object is named within its namespace only. One that is going hands the account over.

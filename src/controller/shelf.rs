@@ -7,6 +7,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
 
 use super::managed::Managed;
+use crate::api::status::Identity;
 use crate::api::user::GroupEntry;
 use crate::api::{Kind, ObjectKey, PlatformGroup, PlatformUser, ProviderCredential};
 
@@ -68,10 +69,9 @@ impl Tagged for ProviderCredential {
 fn common<K: Managed>(object: &K) -> Vec<Tag> {
     let credential = object.credential_key();
     let identity = object.status().map(|status| &status.identity);
-    let key = identity.and_then(|identity| identity.key.as_deref());
-    let creating = identity.and_then(|identity| identity.creating.as_ref()).map(|creating| creating.key.as_str());
+    let known = identity.into_iter().flat_map(Identity::known_keys).map(String::as_str);
     let bound = identity.and_then(|identity| identity.external_id.as_deref());
-    let keys = object.natural_keys().chain(key).chain(creating).map(Tag::key);
+    let keys = object.natural_keys().chain(known).map(Tag::key);
     let accounts = object.external_id().into_iter().chain(bound).map(|id| Tag::Account(id.to_owned()));
     let going = object.is_going().then(|| Tag::Going(credential.clone()));
     keys.chain(accounts).chain(going).chain([Tag::Credential(credential)]).collect()
@@ -154,11 +154,12 @@ impl<K: Tagged> Shelf<K> {
         ours.forget(&ObjectRef::from_obj(object));
     }
 
-    /// The watch has listed everything anew: whatever is not there any more went unseen.
-    pub fn listed(&self) {
+    /// The watch has listed everything anew: forgets what is not there any more, and returns it; it went unseen.
+    pub fn listed(&self) -> Vec<ObjectRef<K>> {
         let mut ours = self.ours();
         let lost: Vec<_> = ours.tags.keys().filter(|place| self.store.get(place).is_none()).cloned().collect();
         lost.iter().for_each(|place| ours.forget(place));
+        lost
     }
 
     /// The object with this name.

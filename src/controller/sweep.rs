@@ -57,20 +57,28 @@ async fn list(connection: &Connection, due: &[Subject]) -> Result<(), ProviderEr
     let Some(_place) = connection.gate.enter(Lane::Background).await else { return Ok(()) };
     let catalog = connection.provider.catalog().await?;
     connection.index().catalog = catalog;
+    let mut failed = None;
     for subject in due {
         let begun = Timestamp::now();
         let listed = connection.provider.list(*subject).await;
         if *subject == Subject::User && !connection.provider.capabilities().listable {
             // Not a failure: the server has no such call, and its users are read one by one.
             info!(credential = %connection.key, "the server lists no users");
-            connection.index().forget(*subject);
+            connection.index().forget(*subject, begun);
             continue;
         }
-        let accounts = listed?;
+        let accounts = match listed {
+            Ok(accounts) => accounts,
+            // That groups may not be listed is no reason to know nothing of users.
+            Err(error) => {
+                failed = failed.or(Some(error));
+                continue;
+            }
+        };
         info!(credential = %connection.key, %subject, count = accounts.len(), "swept");
         connection.index().replace(*subject, begun, connection.table(*subject), accounts);
     }
-    Ok(())
+    failed.map_or(Ok(()), Err)
 }
 
 /// Whether a listing is needed by anyone, and asked for, or older than the credential's interval.
@@ -84,7 +92,7 @@ fn is_due(context: &Context, connection: &Connection, subject: Subject, forced: 
     let wanted = index.is_wanted(subject);
     let interval = resync(&connection.spec);
     let old =
-        index.begun(subject).is_none_or(|begun| begun + interval <= Timestamp::now() + SignedDuration::from_secs(1));
+        index.asked_at(subject).is_none_or(|begun| begun + interval <= Timestamp::now() + SignedDuration::from_secs(1));
     drop(index);
     let again = old || forced || connection.trouble().is_some();
     wanted || (again && is_used(context, connection, subject))

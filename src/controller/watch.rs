@@ -9,6 +9,7 @@ use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::core::PartialObjectMeta;
+use kube::runtime::reflector::ObjectRef;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates, reflector, watcher as watch};
@@ -201,7 +202,14 @@ fn note<K: Watched>(context: &Context, event: &Event<K>) {
         Event::Init => {}
         // Only now does the store hold what a fresh listing showed: whoever was woken by it before found nothing.
         Event::InitDone => {
-            K::shelf(context).listed();
+            let lost = K::shelf(context).listed();
+            for ObjectRef { name, namespace, .. } in &lost {
+                forget(context, &ObjectKey::new(K::KIND, namespace.clone().unwrap_or_default(), name.clone()));
+            }
+            if !lost.is_empty() {
+                // Whoever waited for one of them was not told.
+                context.wake_all();
+            }
             K::shelf(context).all().iter().for_each(|object| context.wake(object.object_key()));
         }
     }

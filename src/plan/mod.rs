@@ -15,4 +15,4 @@ pub use model::{
 };
 pub use removal::{Removal, Wish, removal};
 pub use sent::Sent;
-pub use steps::{Known, Step, plan};
+pub use steps::{Known, Step, alongside, plan};

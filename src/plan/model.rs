@@ -315,3 +315,46 @@ impl Rejection {
         Self { reason, message: message.into() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn fields(value: Value) -> Fields {
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn an_account_shows_texts_and_a_manifest_its_first_key() {
+        let there = Account { fields: fields(json!({"phone": "1", "roles": ["a"]})), ..Account::default() };
+        assert_eq!((there.text("phone"), there.text("roles"), there.text("email")), (Some("1"), None, None));
+        let keys = ["ada", "ada@example.com"].map(|value| Key { field: "name", value: value.to_owned() });
+        assert_eq!(Desired { keys: keys.to_vec(), ..Desired::default() }.key(), "ada");
+    }
+
+    #[test]
+    fn what_is_sent_is_told_by_name() {
+        let groups = Some(BTreeSet::from(["g".to_owned()]));
+        let changes = Changes { fields: fields(json!({"phone": "1"})), groups, password: true, ..Changes::default() };
+        assert_eq!(changes.names(), ["phone", "groups", "password"]);
+        assert_eq!(Changes::default().names(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_catalogue_is_searched_by_kind_and_name_or_id() {
+        let entry = |catalog, id: &str, name: &str| CatalogEntry {
+            catalog,
+            id: id.into(),
+            name: name.into(),
+            privileged: false,
+        };
+        let entries = vec![entry(ROLE, "1", "Manager"), entry(ROLE, "2", "Viewer"), entry("project", "3", "Manager")];
+        let catalog = Catalog { entries };
+        assert_eq!(catalog.ids(ROLE, "Manager"), ["1"]);
+        assert_eq!(catalog.ids(ROLE, "manager"), Vec::<&str>::new());
+        assert_eq!(catalog.get(ROLE, "2").map(|entry| &*entry.name), Some("Viewer"));
+        assert_eq!(catalog.get(ROLE, "3"), None);
+    }
+}

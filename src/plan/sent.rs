@@ -46,6 +46,13 @@ impl Sent {
         self.0.get(name).is_some_and(|known| *known == short(value))
     }
 
+    /// The same, with these rights granted in this application.
+    #[must_use]
+    pub fn with_grant(mut self, name: &str, rights: &BTreeMap<String, bool>) -> Self {
+        self.0.insert(application(name), short(&rights_value(rights)));
+        self
+    }
+
     /// Whether these rights were granted in this application.
     #[must_use]
     pub fn has_grant(&self, name: &str, rights: &BTreeMap<String, bool>) -> bool {

@@ -90,7 +90,12 @@ fn difference(table: &[Field], desired: &Desired, account: &Account, known: Know
         }
         changes.fields.insert(field.name.into(), merged(field.compare, wanted, there));
     }
-    changes.groups = desired.groups.as_ref().and_then(|membership| regroup(membership, account, known.added));
+    if let Some(membership) = &desired.groups {
+        if membership.additive && account.groups.is_none() {
+            return Err(unseen());
+        }
+        changes.groups = regroup(membership, account, known.added);
+    }
     if !changes.is_empty() {
         changes.alongside = alongside(table, desired, &changes.fields);
     }
@@ -99,10 +104,17 @@ fn difference(table: &[Field], desired: &Desired, account: &Account, known: Know
 
 /// What goes along with `changed` where all that is read is written back: hidden fields, which would be lost, and scopes as
 /// listed, because the vendor shows them with what it derives from them, and derived rights must never become given ones.
-fn alongside(table: &[Field], desired: &Desired, changed: &Fields) -> Fields {
+#[must_use]
+pub fn alongside(table: &[Field], desired: &Desired, changed: &Fields) -> Fields {
     let partly = |field: &&Field| matches!(field.compare, Compare::Scopes | Compare::Shy | Compare::Hidden);
     let named = table.iter().filter(partly).filter(|field| !changed.contains_key(field.name));
     named.filter_map(|field| Some((field.name.to_owned(), desired.fields.get(field.name)?.clone()))).collect()
+}
+
+/// The groups of others, which are to stay, are not known.
+fn unseen() -> Rejection {
+    let message = "spec.membership: the vendor does not show which groups this user is in; set Exclusive";
+    Rejection::new(Reason::Unsupported, message)
 }
 
 fn fixed(field: &str, there: &Value) -> Rejection {

@@ -7,8 +7,8 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::{
-    Account, Capabilities, Changes, Compare, Desired, Field, GroupSupport, Known, Limits, Membership, Removal, Sent,
-    Step, Subject, Switch, Wish, plan, removal, same,
+    Account, Capabilities, Changes, Compare, Desired, Field, GroupSupport, Key, Known, Limits, Membership, Removal,
+    Sent, Step, Subject, Switch, Wish, folds, matches_key, plan, removal, same,
 };
 use crate::api::Reason;
 
@@ -53,6 +53,128 @@ fn values_are_compared_by_meaning(
     #[case] agrees: bool,
 ) {
     assert_eq!(same(compare, &desired, &observed, None), agrees);
+}
+
+#[rstest]
+#[case::same("co", "CO", None, true)]
+#[case::known("CO", "Colombia", Some("colombia"), true)]
+#[case::known_otherwise("CO", "Columbia", Some("colombia"), false)]
+#[case::not_known("CO", "Colombia", None, true)]
+fn other_spellings_of_the_same_agree(
+    #[case] desired: &str,
+    #[case] observed: &str,
+    #[case] spelling: Option<&str>,
+    #[case] agrees: bool,
+) {
+    let synonyms = spelling.map(|spelling| BTreeSet::from([spelling.to_owned()]));
+    assert_eq!(same(Compare::Synonym, &json!(desired), &json!(observed), synonyms.as_ref()), agrees);
+}
+
+#[rstest]
+#[case::numbers(Compare::Synonym, json!(1), json!(1), true)]
+#[case::other_numbers(Compare::Synonym, json!(1), json!(2), false)]
+#[case::texts(Compare::PerKey, json!("a"), json!("a"), true)]
+#[case::other_texts(Compare::PerKey, json!("a"), json!("b"), false)]
+fn what_is_not_of_its_kind_is_compared_as_it_is(
+    #[case] compare: Compare,
+    #[case] desired: Value,
+    #[case] observed: Value,
+    #[case] agrees: bool,
+) {
+    assert_eq!(same(compare, &desired, &observed, None), agrees);
+}
+
+#[rstest]
+#[case::address("email", "ADA@example.com", true, true)]
+#[case::other_address("email", "eve@example.com", true, false)]
+#[case::exact("phone", "Five", false, false)]
+#[case::login_address("login", "ADA@example.com", true, true)]
+#[case::login_name("name", "ADA", false, false)]
+#[case::same_name("name", "ada", false, true)]
+#[case::not_there("logo", "ada", false, false)]
+fn an_account_carries_a_key_as_its_field_is_compared(
+    #[case] field: &'static str,
+    #[case] value: &str,
+    #[case] is_folded: bool,
+    #[case] carries: bool,
+) {
+    let login = |name| Field::new(name, Compare::Login);
+    let table: Vec<Field> = TABLE.iter().copied().chain([login("login"), login("name")]).collect();
+    let there = json!({"email": "ada@example.com", "login": "ada@example.com", "phone": "five", "name": "ada"});
+    let key = Key { field, value: value.to_owned() };
+    assert_eq!((folds(&table, &key), matches_key(&table, &account(there), &key)), (is_folded, carries));
+}
+
+#[test]
+fn users_and_groups_have_fields_of_their_own() {
+    let names = |subject| CAPABLE.fields(subject).iter().map(|field| field.name).collect::<Vec<_>>();
+    assert_eq!((names(Subject::User).len(), names(Subject::Group)), (TABLE.len(), vec![]));
+}
+
+#[test]
+fn where_nothing_is_shown_everything_sent_is_remembered() {
+    let mut wanted = desired(json!({"phone": "1"}));
+    wanted.groups = Some(Membership { wanted: ["g".to_owned()].into(), ..Membership::default() });
+    let sent = Sent::whole(TABLE, &wanted);
+    assert!(sent.has("phone", &json!("1")) && sent.has("groups", &json!(["g"])));
+    assert!(!Sent::of(TABLE, &wanted).has("phone", &json!("1")), "it is shown elsewhere");
+}
+
+#[test]
+fn rights_are_remembered_by_application_and_as_given() {
+    let rights = |right: &str, given| BTreeMap::from([(right.to_owned(), given)]);
+    let sent = Sent::default().with_grant("pegasus2.0", &rights("tracking", true));
+    assert!(sent.has_grant("pegasus2.0", &rights("tracking", true)));
+    assert!(!sent.has_grant("pegasus2.0", &rights("tracking", false)));
+    assert!(!sent.has_grant("pegasus2.0", &rights("alerts", true)));
+    assert!(!sent.has_grant("pegasus1.0", &rights("tracking", true)));
+    let both = sent.with_grant("pegasus1.0", &rights("alerts", true));
+    assert!(both.has_grant("pegasus2.0", &rights("tracking", true)), "one does not replace the other");
+}
+
+#[test]
+fn a_new_right_of_someone_who_is_there_is_granted() {
+    let rights = BTreeMap::from([("tracking".to_owned(), true)]);
+    let grants = BTreeMap::from([("pegasus2.0".to_owned(), rights.clone())]);
+    let wanted = Desired { grants, ..Desired::default() };
+    let grant = Step::Grant { application: "pegasus2.0".into(), rights };
+    assert_eq!(steps(&wanted, Some(&account(json!({}))), &Sent::default(), &[]), [grant]);
+}
+
+#[test]
+fn a_create_carries_the_groups() {
+    let mut wanted = desired(json!({"phone": "1"}));
+    wanted.groups = Some(Membership { wanted: ["g".to_owned()].into(), ..Membership::default() });
+    let made = steps(&wanted, None, &Sent::default(), &[]);
+    let [Step::Create(changes)] = &made[..] else { panic!("one create, not {made:?}") };
+    assert_eq!(changes.groups, Some(["g".to_owned()].into()));
+}
+
+#[test]
+fn a_map_is_sent_with_the_keys_of_others_at_every_depth() {
+    let wanted = desired(json!({"prefs": {"a": {"b": 1}, "e": 5}}));
+    let there = account(json!({"prefs": {"a": {"c": 2}, "d": 3, "e": {"f": 4}}}));
+    let planned = steps(&wanted, Some(&there), &Sent::default(), &[]);
+    let [Step::Update(changes)] = &planned[..] else { panic!("one update, not {planned:?}") };
+    assert_eq!(changes.fields["prefs"], json!({"a": {"b": 1, "c": 2}, "d": 3, "e": 5}));
+}
+
+#[test]
+fn groups_of_others_that_are_not_shown_are_not_risked() {
+    let mut wanted = desired(json!({}));
+    wanted.groups = Some(Membership { wanted: ["g".to_owned()].into(), additive: true, ..Membership::default() });
+    let known = Known { sent: &Sent::default(), added: &BTreeSet::new(), password_due: false };
+    let refused = plan(TABLE, &wanted, Some(&Account { groups: None, ..account(json!({})) }), known).unwrap_err();
+    assert!(refused.message.starts_with("spec.membership"), "{}", refused.message);
+}
+
+#[rstest]
+#[case::managed(GroupSupport::Managed, Removal::Delete)]
+#[case::read_only(GroupSupport::ReadOnly, Removal::Orphan { stays: false })]
+#[case::given(GroupSupport::Given, Removal::Orphan { stays: false })]
+fn only_groups_that_are_managed_are_removed(#[case] groups: GroupSupport, #[case] expected: Removal) {
+    let capabilities = Capabilities { groups, ..CAPABLE };
+    assert_eq!(removal(&capabilities, Subject::Group, Some(Wish::Delete), false, None).unwrap(), expected);
 }
 
 fn desired(fields: Value) -> Desired {

@@ -48,6 +48,11 @@ pub struct ProviderError {
 }
 
 impl ProviderError {
+    /// Whether it says something of the vendor's state, and nothing of what was asked.
+    pub fn is_passing(&self) -> bool {
+        matches!(self.kind, ErrorKind::Unavailable | ErrorKind::RateLimited)
+    }
+
     /// A refusal: the vendor answered, nothing was done.
     pub fn refused(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, delivery: Delivery::NoEffect, message: message.into(), retry_at: None }

@@ -164,6 +164,14 @@ impl Answer {
         self.body.trim_ascii().is_empty()
     }
 
+    /// Whether the body is neither an object, a list nor a text in JSON: plain words, or nothing.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        !self.body.trim_ascii_start().starts_with(b"{")
+            && !self.body.trim_ascii_start().starts_with(b"[")
+            && !self.body.trim_ascii_start().starts_with(b"\"")
+    }
+
     /// Whether the body is a web page: whoever sent it is not the vendor's API, whatever the status.
     #[must_use]
     pub fn is_page(&self) -> bool {

@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
 
-use super::error::{ErrorKind, ProviderError};
+use super::error::{Delivery, ErrorKind, ProviderError};
 use super::http::{Answer, Call, Transport};
 
 /// A token is renewed this long before it expires.
@@ -138,7 +138,7 @@ impl<L: Login> Session<L> {
 
     /// Logs in and remembers what came of it, unless that passes with time.
     async fn log_in(&self, state: &mut State, previous: Option<&Token>) -> Option<Result<Token, ProviderError>> {
-        let outcome = self.login.login(previous).await?;
+        let outcome = self.login.login(previous).await?.map_err(of_login);
         match &outcome {
             Ok(token) => *state = State::Held(token.clone()),
             Err(error) if error.kind == ErrorKind::Unauthenticated => *state = State::Refused(error.clone()),
@@ -146,6 +146,17 @@ impl<L: Login> Session<L> {
         }
         Some(outcome)
     }
+}
+
+/// What a failed log-in says of the call that needed it: it never left, and whatever the vendor finds fault with is the login.
+fn of_login(error: ProviderError) -> ProviderError {
+    let kind = match error.kind {
+        ErrorKind::RateLimited | ErrorKind::Unavailable => error.kind,
+        // A conflict is one with another session, if with anything.
+        ErrorKind::NotFound | ErrorKind::Unsupported | ErrorKind::Conflict => ErrorKind::Unavailable,
+        ErrorKind::Unauthenticated | ErrorKind::PermissionDenied | ErrorKind::Invalid => ErrorKind::Unauthenticated,
+    };
+    ProviderError { kind, delivery: Delivery::NoEffect, ..error }
 }
 
 fn no_login() -> ProviderError {

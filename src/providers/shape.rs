@@ -173,6 +173,22 @@ fn joined(words: impl Iterator<Item = String>) -> String {
     words.filter(|words| !words.is_empty()).collect::<Vec<_>>().join("; ")
 }
 
+/// How many entries a listing shall have, as its pages say one after the other.
+#[derive(Default)]
+pub struct Total(Option<usize>);
+
+impl Total {
+    /// Takes what one more page says.
+    ///
+    /// Errors: it shrank: what was removed from an earlier page has moved an entry there, unseen.
+    pub fn heard(&mut self, total: usize, path: &str) -> Result<(), ProviderError> {
+        match self.0.replace(total) {
+            Some(before) if total < before => Err(nonsense(path, "a total that shrank: a listing that moved")),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Whether `words` say that something with this key is there already, in any dress: no vendor documents its own.
 #[must_use]
 pub fn says_taken(words: &str) -> bool {
@@ -182,6 +198,14 @@ pub fn says_taken(words: &str) -> bool {
         has(&["not exist", "n't exist", "no longer exist", "non-exist", "nonexist", "not found", "not registered"]);
     let signs = ["already", "exist", "unique", "taken", "in use", "duplicate", "registered", "e11000"];
     !absent && has(&signs)
+}
+
+/// The same, where anything else that speaks of "exist" or "already" may be about the server itself: a 5xx, or a time-out.
+#[must_use]
+pub fn surely_says_taken(words: &str) -> bool {
+    let lower = words.to_ascii_lowercase();
+    let signs = ["e11000", "duplicate", "must be unique", "already exist", "already taken", "already registered"];
+    says_taken(words) && signs.iter().any(|sign| lower.contains(sign))
 }
 
 /// What a call does to a user or group, as metrics name it.
@@ -278,6 +302,26 @@ mod tests {
     fn an_error_in_any_usual_dress_is_quoted(#[case] body: Value, #[case] words: &str) {
         let said = refusal(&Answer::new(400, body.to_string().as_bytes(), "POST /users answered 400"), "").message;
         assert_eq!(said.trim_start_matches("POST /users answered 400").trim_start_matches(": "), words);
+    }
+
+    #[test]
+    fn a_listing_that_shrinks_on_the_way_is_not_whole() {
+        let mut total = Total::default();
+        total.heard(1500, "/users").unwrap();
+        total.heard(1501, "/users").unwrap();
+        assert_eq!(total.heard(1500, "/users").unwrap_err().kind, ErrorKind::Unavailable);
+    }
+
+    #[rstest]
+    #[case::database("E11000 duplicate key error collection: ozmap.users index: email_1", true)]
+    #[case::duplicate("Duplicate email", true)]
+    #[case::plain("The user already exists", true)]
+    #[case::connection("An existing connection was forcibly closed by the remote host.", false)]
+    #[case::headers("Cannot set headers: headers already sent", false)]
+    #[case::transaction("Transaction already in progress", false)]
+    #[case::port("Address in use", false)]
+    fn a_failure_of_the_server_is_not_taken_for_a_key_that_is_there(#[case] words: &str, #[case] taken: bool) {
+        assert_eq!(surely_says_taken(words), taken);
     }
 
     #[rstest]

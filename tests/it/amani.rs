@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::Secret;
 use rstest::rstest;
 use serde_json::{Value, json};
-use usher::api::PlatformUser;
+use usher::api::{PlatformUser, ProviderCredential};
 use usher_sandbox::vendors::{AmaniPaging, Fault, FaultKind, Options, Vendor};
 
 use crate::contract::{PASSWORD, message};
@@ -42,6 +42,48 @@ async fn a_block_that_failed_after_the_create_is_made_up_for() {
     scene.user_ready("ada").await;
     assert_eq!(scene.vendor.user("ada@example.com").unwrap()["is_active"], false);
     assert_eq!(scene.vendor.count("users.create"), 1);
+}
+
+#[tokio::test]
+async fn an_outage_is_no_news_about_users_that_no_listing_shows() {
+    let scene = amani(|options| options.amani.listing = false, json!({})).await;
+    scene.user("ada", ada(json!({}))).await;
+    let ready = scene.user_ready("ada").await;
+    scene.user("eve", ada(json!({"email": "eve@example.com"}))).await;
+    scene.user_ready("eve").await;
+    scene.vendor.clear_calls();
+    scene.vendor.fault(Fault::always("users.read", FaultKind::Status(503, None)));
+    scene
+        .patch::<ProviderCredential>("main", json!({"metadata": {"annotations": {"usher.dev/reconcile-at": "1"}}}))
+        .await;
+    scene.vendor_until("both looked for", |vendor| vendor.count("users.read") >= 2).await;
+    scene.user("eve", ada(json!({"email": "eve@example.com", "phone": "2"}))).await;
+    scene.user_says("eve", "ProviderUnavailable").await;
+    let after = scene.user_ready("ada").await;
+    assert_eq!(after.status.unwrap().report.conditions, ready.status.unwrap().report.conditions);
+}
+
+#[tokio::test]
+async fn that_no_users_are_listed_is_not_asked_anew_for_each_that_goes() {
+    let scene = amani(|options| options.amani.listing = false, json!({})).await;
+    let names: Vec<String> = (0..6).map(|number| format!("user-{number}")).collect();
+    for name in &names {
+        scene.user(name, ada(json!({"email": format!("{name}@example.com"), "deletionPolicy": "Orphan"}))).await;
+    }
+    for name in &names {
+        scene.user_ready(name).await;
+    }
+    scene.vendor.clear_calls();
+    scene.sweep("1").await;
+    scene.vendor_until("all looked at", |vendor| vendor.count("users.read") == names.len()).await;
+    scene.vendor.clear_calls();
+    for name in &names[1..] {
+        scene.delete::<PlatformUser>(name).await;
+        scene.until_gone::<PlatformUser>(name).await;
+    }
+    scene.sweep("2").await;
+    let reads = scene.vendor.count("users.read");
+    assert!(scene.vendor.count("users.list") <= 2 && reads <= 2, "{:#?}", scene.vendor.calls());
 }
 
 async fn insisting() -> Scene {

@@ -51,6 +51,7 @@ async fn an_account_that_is_only_hidden_is_not_given_up() {
     let blocked = scene.user_says("ada", "DeletionBlocked").await;
     assert!(message(&blocked).contains("sight of it"), "{}", message(&blocked));
     scene.vendor.heal();
+    scene.sweep("healed again").await;
     scene.until_gone::<PlatformUser>("ada").await;
     assert!(scene.vendor.user("ada@example.com").is_none());
 }

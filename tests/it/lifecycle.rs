@@ -1,6 +1,6 @@
 //! The main job: group → user → application access, from apply to ids and conditions, and back out again.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use usher::api::{PlatformGroup, PlatformUser};
 use usher_sandbox::vendors::{Fault, FaultKind, Simulator, Vendor};
 
@@ -137,6 +137,51 @@ async fn rights_in_applications_are_read_and_repaired_when_someone_asks() {
     scene.vendor.clear_calls();
     scene.compare_user("ada").await;
     assert!(scene.vendor.writes().is_empty(), "{:#?}", scene.vendor.writes());
+}
+
+#[tokio::test]
+async fn a_password_is_sent_once_although_what_follows_it_is_refused() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    scene.secret("login", &json!({"password": "Fake-Passw0rd"})).await;
+    let spec = |applications: Value| json!({"email": "ada@example.com", "passwordSecretRef": {"name": "login"}, "provider": {"pegasus": {"applications": applications}}});
+    scene.user("ada", spec(json!({}))).await;
+    scene.user_ready("ada").await;
+    scene.vendor.fault(Fault::always("apps.write", FaultKind::Status(400, Some(json!({"message": "no such right"})))));
+    scene.user("ada", spec(json!({"pegasus2.0": {"trackin": true}}))).await;
+    scene.user_says("ada", "Invalid").await;
+    scene.secret("login", &json!({"password": "Fake-Passw0rd-2"})).await;
+    scene.vendor_until("the new password", |vendor| vendor.count("users.update") > 0).await;
+    scene.compare_user("ada").await;
+    scene.compare_user("ada").await;
+    assert_eq!(scene.vendor.count("users.update"), 1);
+}
+
+#[tokio::test]
+async fn an_account_adopted_before_its_secret_is_there_keeps_its_password() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    scene.vendor.put_user(json!({"email": "ada@example.com", "username": "ada@example.com"}));
+    scene.user("ada", json!({"email": "ada@example.com", "adoptionPolicy": "Adopt", "passwordSecretRef": {"name": "login"}, "provider": {"pegasus": {}}})).await;
+    scene.user_ready("ada").await;
+    scene.secret("login", &json!({"password": "Fake-Passw0rd"})).await;
+    let is_known = |user: &PlatformUser| {
+        user.status.as_ref().is_some_and(|status| status.identity.password_version.as_deref() != Some("adopted"))
+    };
+    scene.until("ada", is_known).await;
+    assert_eq!(scene.vendor.count("users.update"), 0, "the first value is what the account has");
+    scene.secret("login", &json!({"password": "Fake-Passw0rd-2"})).await;
+    scene.vendor_until("the new password", |vendor| vendor.count("users.update") == 1).await;
+}
+
+#[tokio::test]
+async fn that_groups_may_not_be_listed_keeps_nobody_else_from_being_made() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    scene.vendor.fault(Fault::always("groups.list", FaultKind::Status(403, None)));
+    let spec = |name: &str, groups: Value| json!({"email": format!("{name}@example.com"), "groups": groups, "provider": {"pegasus": {"sendEmail": true}}});
+    scene.user("grouped", spec("grouped", json!([{"externalName": "North"}]))).await;
+    scene.user_says("grouped", "WaitingForCredential").await;
+    scene.user("ada", spec("ada", json!([]))).await;
+    scene.user_ready("ada").await;
+    assert!(scene.vendor.count("users.list") > 0, "{:#?}", scene.vendor.calls());
 }
 
 #[tokio::test]

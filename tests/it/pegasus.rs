@@ -229,6 +229,17 @@ async fn groups_that_are_not_managed_stay_however_they_are_shown(#[case] options
 }
 
 #[rstest]
+#[case::own(json!({"message": "username already in use"}))]
+#[case::by_field(json!({"message": "Validation failed", "errors": {"username": ["must be unique"]}}))]
+#[tokio::test]
+async fn a_taken_name_is_a_conflict_in_any_dress(#[case] body: Value) {
+    let wire = Wire::new(PegasusOptions::default()).await;
+    wire.vendor.fault(Fault::always("users.create", FaultKind::Status(400, Some(body))));
+    let refused = wire.create(Subject::User, &wire.user(json!({}))).await.unwrap_err();
+    assert_eq!(refused.kind, ErrorKind::Conflict);
+}
+
+#[rstest]
 #[case::text(json!("3"))]
 #[case::names(json!([{"name": "North"}]))]
 #[tokio::test]

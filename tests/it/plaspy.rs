@@ -1,5 +1,6 @@
 //! What Plaspy's documents leave open, each way it may be meant.
 
+use k8s_openapi::api::core::v1::Secret;
 use rstest::rstest;
 use serde_json::{Value, json};
 use usher_sandbox::vendors::{Fault, FaultKind, Options, PlaspyOptions, Vendor};
@@ -50,6 +51,22 @@ async fn a_group_that_is_shown_in_the_other_form_is_no_drift(#[case] group_by_id
     scene.user_ready("ada").await;
     scene.vendor.clear_calls();
     scene.sweep("1").await;
+    scene.compare_user("ada").await;
+    assert!(scene.vendor.writes().is_empty(), "{:#?}", scene.vendor.writes());
+}
+
+#[tokio::test]
+async fn a_group_shown_by_its_id_is_known_after_a_new_log_in() {
+    let options = PlaspyOptions { group_shown_otherwise: true, ..PlaspyOptions::default() };
+    let scene = plaspy(options, json!({})).await;
+    scene.group("team", json!({"displayName": "Trucks"})).await;
+    scene.group_says("team", "Synced").await;
+    scene.user("ada", ada(json!({"groups": [{"externalName": "Trucks"}]}))).await;
+    scene.user_ready("ada").await;
+    scene.vendor.clear_calls();
+    // Another entry makes another content, and so a new session.
+    scene.patch::<Secret>("main", json!({"stringData": {"further": "1"}})).await;
+    scene.vendor_until("a new session", |vendor| vendor.count("login") > 0).await;
     scene.compare_user("ada").await;
     assert!(scene.vendor.writes().is_empty(), "{:#?}", scene.vendor.writes());
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use rstest::rstest;
 use serde_json::{Value, json};
 use usher::api::conditions::{ConditionType, find};
 use usher::api::status::Identity;
@@ -177,6 +178,78 @@ async fn what_is_held_through_one_credential_is_not_taken_through_another_to_the
     let taker = scene.user_says("taker", "Duplicate").await;
     assert!(message(&taker).contains("/ada"), "{}", message(&taker));
     assert_eq!(scene.vendor.user("ada@example.com").unwrap()["phone"], "1");
+}
+
+#[rstest]
+#[case::left_alone(false)]
+#[case::deleted(true)]
+#[tokio::test]
+async fn a_create_in_doubt_takes_no_account_that_another_object_holds(#[case] deleted: bool) {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    let other = json!({"provider": {"pegasus": {"url": scene.vendor.url()}}, "secretRef": {"name": "main"}, "allowInsecureHttp": true});
+    let metadata = json!({"name": "other", "namespace": scene.namespace});
+    let kind = "ProviderCredential";
+    scene.apply(&json!({"apiVersion": "usher.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": other})).await;
+    scene.credential_says("Synced").await;
+    scene.vendor.fault(Fault::once("users.create", FaultKind::LostBeforeCommit));
+    scene.user("ada", ada(json!({"phone": "1"}))).await;
+    scene.user_says("ada", "ProviderUnavailable").await;
+    scene.user_as_is("holder", ada(json!({"credentialRef": {"name": "other"}, "phone": "2"}))).await;
+    scene.user_ready("holder").await;
+    if deleted {
+        scene.delete::<PlatformUser>("ada").await;
+        scene.until_gone::<PlatformUser>("ada").await;
+    } else {
+        scene.user_says("ada", "Duplicate").await;
+    }
+    assert_eq!(scene.vendor.user("ada@example.com").expect("it is the holder's")["phone"], "2");
+    scene.user_ready("holder").await;
+}
+
+#[tokio::test]
+async fn a_key_that_may_just_have_been_made_by_another_object_is_waited_for() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    scene.credential_says("Synced").await;
+    scene.vendor.fault(Fault::once("users.create", FaultKind::LostAfterCommit));
+    scene.user("ada", ada(json!({}))).await;
+    scene.user_says("ada", "ProviderUnavailable").await;
+    scene.user("ada", ada(json!({"email": "lovelace@example.com"}))).await;
+    scene.user("next", ada(json!({}))).await;
+    let first = scene.user_ready("ada").await.status.unwrap().identity;
+    scene.compare_user("next").await;
+    let next = scene.user_ready("next").await.status.unwrap().identity;
+    assert_ne!(first.external_id, next.external_id);
+    let username = |id: Option<String>| scene.vendor.user(&id.unwrap()).unwrap()["username"].clone();
+    assert_eq!(
+        (username(first.external_id), username(next.external_id)),
+        (json!("lovelace@example.com"), json!("ada@example.com"))
+    );
+}
+
+#[tokio::test]
+async fn many_that_exist_unseen_are_tried_once_each() {
+    let scene = Scene::new(Vendor::Plaspy).await;
+    scene.credential_says("Synced").await;
+    let refusal = json!({"success": false, "error": "Email already exists."});
+    scene.vendor.fault(Fault::always("users.create", FaultKind::Status(400, Some(refusal))));
+    let names: Vec<String> = (0..8).map(|number| format!("user-{number}")).collect();
+    for name in &names {
+        let block = json!({"plaspy": {"country": "CO", "timeZone": "America/Bogota"}});
+        scene.user(name, json!({"email": format!("{name}@example.com"), "displayName": name, "provider": block})).await;
+    }
+    for name in &names {
+        let refused = scene.user_says(name, "AlreadyExists").await;
+        assert!(message(&refused).contains("did not show it"), "{}", message(&refused));
+    }
+    scene.vendor.clear_calls();
+    scene.user("last", json!({"email": "last@example.com", "displayName": "Last", "provider": {"plaspy": {"country": "CO", "timeZone": "America/Bogota"}}})).await;
+    scene.user_says("last", "AlreadyExists").await;
+    scene.sweep("1").await;
+    assert_eq!(scene.vendor.count("users.create"), 1, "for the last one");
+    assert!(scene.vendor.count("users.list") <= 3, "{} listings", scene.vendor.count("users.list"));
+    scene.vendor.heal();
+    scene.annotate::<PlatformUser>("user-0", "usher.dev/reconcile-at", "now").await;
+    scene.user_ready("user-0").await;
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use futures::future::{BoxFuture, FutureExt};
 use serde_json::{Value, json};
 use usher::api::conditions::{ConditionType, find};
 use usher::api::{PlatformGroup, PlatformUser, ProviderCredential};
-use usher_sandbox::vendors::{Fault, FaultKind, Options, Vendor};
+use usher_sandbox::vendors::{Fault, FaultKind, Options, Simulator, Vendor};
 
 use crate::scene::{Scene, merge};
 
@@ -53,8 +53,9 @@ fn timeless(word: &str) -> String {
 /// The simulated vendor counts its ids from 5000, in the order in which log-ins and accounts come.
 fn without_id(word: &str) -> String {
     let (start, last) = word.split_at(word.rfind('/').map_or(0, |at| at + 1));
-    let is_id = last.len() == 4 && last.starts_with("500");
-    if is_id { format!("{start}5001") } else { word.to_owned() }
+    let bare = last.trim_end_matches([',', ';', ':', '.']);
+    let is_id = bare.len() == 4 && bare.starts_with("500");
+    if is_id { format!("{start}{}", last.replace(bare, "5001")) } else { word.to_owned() }
 }
 
 async fn user_says(scene: &Scene, name: &str, reason: &'static str) -> String {
@@ -149,12 +150,8 @@ async fn renamed_by_someone() -> Row {
 async fn other_vendor() -> Row {
     let scene = Scene::new(Vendor::Pegasus).await;
     scene.user("ada", json!({"email": "ada@example.com", "provider": {"amani": {}}})).await;
-    (
-        "PlatformUser",
-        "ProviderMismatch",
-        "the block is another vendor's",
-        user_says(&scene, "ada", "ProviderMismatch").await,
-    )
+    let said = user_says(&scene, "ada", "ProviderMismatch").await;
+    ("PlatformUser", "ProviderMismatch", "the block is another vendor's", said)
 }
 
 async fn vanished() -> Row {
@@ -165,6 +162,40 @@ async fn vanished() -> Row {
     scene.vendor.remove_user("ada@example.com");
     scene.sweep("1").await;
     ("PlatformUser", "NotFound", "an adopted account is gone", user_says(&scene, "ada", "NotFound").await)
+}
+
+/// An account that the vendor neither shows nor lets be made anew.
+async fn hide_ada(scene: &Scene) {
+    scene.vendor.fault(Fault::always("users.read", FaultKind::Status(404, None)));
+    scene.vendor.fault(Fault::always("users.list", FaultKind::EmptyList));
+    scene.vendor.fault(Fault::always("users.find", FaultKind::EmptyList));
+    scene.user("ada", ada(json!({"phone": "1"}))).await;
+    scene.user_says("ada", "PermissionDenied").await;
+}
+
+async fn hidden() -> Row {
+    let scene = made(json!({})).await;
+    hide_ada(&scene).await;
+    let said = user_says(&scene, "ada", "PermissionDenied").await;
+    ("PlatformUser", "PermissionDenied", "the vendor hides the account", said)
+}
+
+async fn masked() -> Row {
+    let scene = made(json!({})).await;
+    scene.vendor.fault(Fault::always("users.read", FaultKind::Status(404, None)));
+    scene.user("ada", ada(json!({"phone": "1"}))).await;
+    let said = user_says(&scene, "ada", "PermissionDenied").await;
+    ("PlatformUser", "PermissionDenied", "the vendor lists the account but does not show it", said)
+}
+
+async fn led_elsewhere() -> Row {
+    let scene = made(json!({})).await;
+    let other = Simulator::start(Vendor::Pegasus).await.unwrap();
+    scene.apply_credential(json!({"provider": {"pegasus": {"url": other.url()}}})).await;
+    let said = user_says(&scene, "ada", "ProviderMismatch").await;
+    let address = other.url().trim_start_matches("http://").split('/').next().unwrap().to_owned();
+    let said = said.replace(&address, "elsewhere.example.com");
+    ("PlatformUser", "ProviderMismatch", "the credential leads to another tenant", said)
 }
 
 async fn deleting() -> Row {
@@ -282,11 +313,15 @@ fn users() -> Vec<BoxFuture<'static, Row>> {
         from_answer("ProviderUnavailable", "the vendor fails", FaultKind::Status(503, None)).boxed(),
         from_answer("ProviderUnavailable", "the answer makes no sense", FaultKind::Html).boxed(),
         from_answer("PermissionDenied", "the login may not do this", FaultKind::Status(403, None)).boxed(),
+        from_answer("AlreadyExists", "the vendor has it and does not show it", FaultKind::Status(409, None)).boxed(),
         from_answer("Invalid", "the vendor finds fault with a value", FaultKind::Status(422, None)).boxed(),
         duplicate().boxed(),
         renamed_by_someone().boxed(),
         other_vendor().boxed(),
         vanished().boxed(),
+        hidden().boxed(),
+        masked().boxed(),
+        led_elsewhere().boxed(),
         user_refused_by_industrility().boxed(),
         industrility_user(json!({"lastName": "Byron"}), "Unsupported", "the vendor cannot change a user").boxed(),
         industrility_user(json!({"deletionPolicy": "Delete"}), "Unsupported", "the vendor cannot remove a user")
@@ -301,6 +336,7 @@ fn users() -> Vec<BoxFuture<'static, Row>> {
             scene.vendor.fault(Fault::always("users.delete", FaultKind::Status(403, None)));
         })
         .boxed(),
+        deletion_while("the vendor hides the account", json!({}), hide_ada).boxed(),
         deletion_while("the account is protected", json!({}), async |scene: &Scene| {
             scene.apply_credential(json!({"protected": ["ada@example.com"]})).await;
             scene.user_says("ada", "Protected").await;

@@ -8,8 +8,8 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use usher::api::Vendor;
 use usher::api::credential::CredentialProvider;
-use usher::plan::Limits;
-use usher::providers::{Access, ErrorKind, Gate, Provider, SecretData, Unobserved, connect};
+use usher::plan::{Changes, Limits, Subject};
+use usher::providers::{Access, Delivery, ErrorKind, Gate, Provider, SecretData, Unobserved, connect};
 use usher_sandbox::vendors::{Fault, FaultKind, Options, PegasusOptions, Simulator, Vendor as Simulated};
 
 fn gate(vendor: Vendor) -> Gate {
@@ -106,6 +106,43 @@ async fn the_limit_of_applications_outlives_a_connection_and_gives_each_user_a_t
     assert_eq!((vendor.count("apps.read"), vendor.count("apps.write")), (2, 2));
     assert!(turns.is_sorted() && turns.len() == 4, "{turns:?}");
     assert!(turns.windows(2).all(|two| two[1].duration_since(two[0]).as_secs() >= 5), "{turns:?}");
+}
+
+/// A login may be refused in any way: none of them says that the account to be made is there, or may have been made.
+#[tokio::test]
+async fn a_refused_login_says_nothing_of_the_account() {
+    for (status, kind) in [
+        (400, ErrorKind::Unauthenticated),
+        (409, ErrorKind::Unavailable),
+        (404, ErrorKind::Unavailable),
+        (503, ErrorKind::Unavailable),
+    ] {
+        let vendor = Simulator::start(Simulated::Pegasus).await.unwrap();
+        let provider = connected(&vendor, &gate(Vendor::Pegasus), &right(&vendor));
+        let words = json!({"message": "not like this"});
+        vendor.fault(Fault::always("login", FaultKind::Status(status, Some(words))));
+        let refused = provider.create(Subject::User, &Changes::default(), None).await.unwrap_err();
+        assert_eq!((refused.kind, refused.delivery), (kind, Delivery::NoEffect), "{status}: {refused}");
+        assert_eq!(vendor.count("users.create"), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_create_whose_words_ask_to_slow_down_closes_the_gate() {
+    let vendor = Simulator::start(Simulated::Plaspy).await.unwrap();
+    let gate = gate(Vendor::Plaspy);
+    let provider = connected(&vendor, &gate, "");
+    provider.whoami().await.unwrap();
+    let body = json!({"success": false, "error": "Daily limit reached"});
+    vendor.fault(Fault::always("users.create", FaultKind::Status(200, Some(body))));
+    let fields = json!({"email": "ada@example.com", "country": "CO", "timeZone": "UTC"});
+    let fields = fields.as_object().unwrap().clone().into_iter().collect();
+    let changes = Changes { fields, ..Changes::default() };
+    for _ in 0..2 {
+        let refused = provider.create(Subject::User, &changes, None).await.unwrap_err();
+        assert_eq!(refused.kind, ErrorKind::RateLimited);
+    }
+    assert_eq!(vendor.count("users.create"), 1, "the gate is closed");
 }
 
 #[tokio::test]

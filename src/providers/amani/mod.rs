@@ -183,11 +183,12 @@ impl Provider for Amani {
 
     async fn list(&self, subject: Subject) -> Result<Vec<Account>, ProviderError> {
         let (_, path) = wire::listing(subject);
-        let mut accounts = Vec::new();
+        let (mut accounts, mut promised) = (Vec::new(), shape::Total::default());
         let mut asked = vec![wire::Query::new()];
         while let Some(query) = asked.last() {
             let wire::Page { accounts: entries, count, next } = self.page(subject, query).await?;
             let is_barren = entries.is_empty();
+            count.map_or(Ok(()), |count| promised.heard(count, path))?;
             accounts.extend(entries);
             let (here, whole) = (accounts.len(), count.unwrap_or(accounts.len()));
             if here > whole || (here < whole && next.is_none()) {

@@ -87,7 +87,10 @@ pub fn account(subject: Subject, entry: &Value) -> Result<Account, ProviderError
         Subject::User => Account {
             id,
             fields: shape::fields(USER, object),
-            groups: Some(elements(object.get("groups")).filter_map(role_id).collect()),
+            groups: object
+                .get("groups")
+                .and_then(Value::as_array)
+                .map(|roles| roles.iter().filter_map(role_id).collect()),
             privileged: privilege_of(object),
             ..Account::default()
         },
@@ -210,8 +213,9 @@ fn messages(value: &Value) -> String {
 }
 
 fn is_taken(json: &Value) -> bool {
-    let keys = ["email", "username", "non_field_errors", "detail"];
-    keys.iter().filter_map(|key| json.get(*key)).any(|value| shape::says_taken(&messages(value)))
+    let keys = ["email", "username", "non_field_errors", "detail", "message", "error"];
+    shape::says_taken(&messages(json))
+        || keys.iter().filter_map(|key| json.get(*key)).any(|value| shape::says_taken(&messages(value)))
 }
 
 #[cfg(test)]
@@ -267,6 +271,8 @@ mod tests {
     #[rstest]
     #[case::duplicate(json!({"email": ["user with this email already exists."]}), true)]
     #[case::unique(json!({"username": ["This field must be unique."]}), true)]
+    #[case::message(json!({"message": "User already exists"}), true)]
+    #[case::list(json!(["user with this email already exists."]), true)]
     #[case::bad_role(json!({"groups": ["Invalid pk \"9\" - object does not exist."]}), false)]
     #[case::bad_address(json!({"email": ["Enter a valid email address."]}), false)]
     fn a_taken_address_is_told_from_a_bad_one(#[case] body: Value, #[case] taken: bool) {

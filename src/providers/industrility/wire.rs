@@ -114,20 +114,42 @@ pub fn body(changes: &Changes) -> Value {
 
 /// The id of the user that was made: the answer's, if it shows one, else `US-<e-mail>` as in the sample of `parentUser`.
 pub fn id(answer: &Value, email: &str) -> String {
-    let shown = ["userId", "id"].iter().find_map(|name| answer.get(*name).and_then(shape::id));
-    shown.unwrap_or_else(|| format!("US-{email}"))
+    shown_id(answer).unwrap_or_else(|| format!("US-{email}"))
 }
 
-/// `answer` as it means to be understood: the body's own status, or its `success: false`, wins over a 2xx around it (the habit
-/// of functions behind a gateway; nothing is documented).
+fn shown_id(answer: &Value) -> Option<String> {
+    ["userId", "id"].iter().find_map(|name| answer.get(*name).and_then(shape::id))
+}
+
+/// `answer` as it means to be understood: the body's own status, or its refusal, wins over a 2xx around it (the habit of
+/// functions behind a gateway; nothing is documented). A function that broke may have made the user before.
 pub fn unwrapped(answer: &Answer) -> Answer {
     let json = answer.json_or_null();
     let status = json.get("statusCode").and_then(Value::as_u64).and_then(|status| u16::try_from(status).ok());
     match status.filter(|status| (300..600).contains(status)) {
-        Some(status) if answer.is_success() => answer.restated(status),
-        None if answer.is_success() && json.get("success") == Some(&Value::Bool(false)) => answer.restated(400),
-        _ => answer.clone(),
+        _ if !answer.is_success() => answer.clone(),
+        Some(status) => answer.restated(status),
+        None if json.get("errorMessage").is_some() || json.get("errorType").is_some() => answer.restated(500),
+        None if is_refusal(&json) || is_refusal(&inner(&json)) => answer.restated(400),
+        None => answer.clone(),
     }
+}
+
+/// `success: false`, or words under `error` and no id of a user.
+fn is_refusal(json: &Value) -> bool {
+    let faulted = json.get("error").is_some_and(|error| !usual(error).is_empty());
+    json.get("success") == Some(&Value::Bool(false)) || (faulted && shown_id(json).is_none())
+}
+
+/// The words under `error`, a text or an object with the usual fields.
+fn usual(error: &Value) -> String {
+    shape::words(&json!({"error": error}))
+}
+
+/// The JSON in the text under `body` of a wrapped answer.
+fn inner(json: &Value) -> Value {
+    let body = json.get("body").and_then(Value::as_str);
+    body.and_then(|body| serde_json::from_str(body).ok()).unwrap_or_default()
 }
 
 /// A refusal. The words are not documented: a user that is there already, in any dress, is a conflict, a role that is there is
@@ -146,10 +168,11 @@ pub fn refusal(answer: &Answer) -> ProviderError {
 
 /// The words in the usual fields, or in those of the text under `body` of a wrapped answer.
 fn words(json: &Value) -> String {
-    let inner = || serde_json::from_str(json.get("body")?.as_str()?).ok();
+    let broken = json.get("errorMessage").and_then(Value::as_str).unwrap_or_default();
     match shape::words(json) {
-        words if words.is_empty() => inner().map(|inner: Value| shape::words(&inner)).unwrap_or_default(),
-        words => words,
+        words if !words.is_empty() => words,
+        _ if !broken.is_empty() => broken.to_owned(),
+        _ => shape::words(&inner(json)),
     }
 }
 
@@ -190,6 +213,9 @@ mod tests {
     #[case::no_role(400, json!({"message": "Role UR-x does not exist"}), ErrorKind::Invalid)]
     #[case::unsuccessful(200, json!({"success": false, "message": "orgName is unknown"}), ErrorKind::Invalid)]
     #[case::wrapped(200, json!({"statusCode": 400, "body": "{\"message\": \"User already exists\"}"}), ErrorKind::Conflict)]
+    #[case::wrapped_refusal(200, json!({"statusCode": 200, "body": "{\"success\": false, \"message\": \"User already exists\"}"}), ErrorKind::Conflict)]
+    #[case::error(200, json!({"error": "User already exists"}), ErrorKind::Conflict)]
+    #[case::broken(200, json!({"errorMessage": "Task timed out after 3.00 seconds", "errorType": "Sandbox.Timedout"}), ErrorKind::Unavailable)]
     #[case::wrapped_failure(200, json!({"statusCode": 502, "message": "Bad gateway"}), ErrorKind::Unavailable)]
     fn a_refusal_is_about_the_user_or_about_a_role(
         #[case] status: u16,
@@ -204,6 +230,8 @@ mod tests {
 
     #[rstest]
     #[case::said(json!({"success": true}))]
+    #[case::no_error(json!({"error": null, "message": "created"}))]
+    #[case::warned(json!({"userId": "US-1", "error": "no welcome mail was sent"}))]
     #[case::wrapped(json!({"statusCode": 200, "body": "{}"}))]
     #[case::nothing_said(json!({"message": "User created"}))]
     fn a_success_stays_one(#[case] body: Value) {

@@ -76,7 +76,7 @@ impl Ozmap {
 
     /// All rows of a collection, or those that `filter` lets through; rows marked as deleted are not there.
     async fn rows(&self, name: &'static str, path: &str, filter: Option<&Value>) -> Result<Vec<Value>, ProviderError> {
-        let (mut rows, mut limit) = (Vec::new(), PAGE);
+        let (mut rows, mut limit, mut promised) = (Vec::new(), PAGE, shape::Total::default());
         for page in 1_usize.. {
             let mut call = Call::new(name, Method::GET, path).query("page", page.to_string());
             call = call.query("limit", limit.to_string());
@@ -85,6 +85,7 @@ impl Ozmap {
             }
             let answer = self.call(call).await?;
             let (found, total) = (shape::list(&answer, "rows", path)?, shape::count(&answer, "total", path)?);
+            promised.heard(total, path)?;
             rows.extend(found.iter().cloned());
             if rows.len() == total {
                 break;
@@ -161,7 +162,10 @@ impl Provider for Ozmap {
                 self.call(Call::new("whoami", Method::GET, wire::path(Subject::User)).query("limit", "1")).await?;
                 Value::Null
             }
-            200..300 if answer.is_empty() => Value::Null,
+            200..300 if answer.is_page() => {
+                return Err(shape::nonsense(answer.said(), "a web page: is the url right?"));
+            }
+            200..300 if answer.is_plain() => Value::Null,
             200..300 => answer.json()?,
             _ => return Err(wire::refusal(&answer)),
         };

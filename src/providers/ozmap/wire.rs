@@ -272,8 +272,12 @@ pub fn refusal(answer: &Answer) -> ProviderError {
     let words = shape::words(&answer.json_or_null());
     let error = shape::refusal(answer, &words);
     // The database's own words (E11000) may come with a 500.
-    let open = matches!(error.kind, ErrorKind::Invalid | ErrorKind::Unavailable) && answer.status >= 400;
-    if open && shape::says_taken(&words) {
+    let taken = match error.kind {
+        ErrorKind::Invalid => shape::says_taken(&words),
+        ErrorKind::Unavailable => answer.status >= 400 && shape::surely_says_taken(&words),
+        _ => false,
+    };
+    if taken {
         return ProviderError::refused(ErrorKind::Conflict, error.message);
     }
     error
@@ -297,6 +301,7 @@ mod tests {
     #[case::database(500, "E11000 duplicate key error collection: ozmap.users", ErrorKind::Conflict)]
     #[case::absent(400, "Project does not exist", ErrorKind::Invalid)]
     #[case::broken(500, "Something went wrong", ErrorKind::Unavailable)]
+    #[case::cut_off(500, "An existing connection was forcibly closed", ErrorKind::Unavailable)]
     #[case::no_right(403, "You may not see whether it exists", ErrorKind::PermissionDenied)]
     fn a_taken_name_is_a_conflict_whatever_the_words(
         #[case] status: u16,

@@ -214,10 +214,11 @@ impl Provider for Pegasus {
     /// Page by page until there are as many as there shall be, or no more.
     async fn list(&self, subject: Subject) -> Result<Vec<Account>, ProviderError> {
         let path = wire::path(subject);
-        let mut accounts = Vec::new();
+        let (mut accounts, mut promised) = (Vec::new(), shape::Total::default());
         for number in 1.. {
             let Page { accounts: found, total } = self.page(subject, number, None).await?;
             let count = found.len();
+            total.map_or(Ok(()), |total| promised.heard(total, path))?;
             accounts.extend(found);
             match total {
                 Some(total) if accounts.len() < total && count > 0 => {}
@@ -294,7 +295,6 @@ impl Provider for Pegasus {
     }
 
     async fn granted(&self, user: &str, application: &str) -> Result<Option<BTreeMap<String, bool>>, ProviderError> {
-        let _turn = self.turn(user)?;
         let staff = self.staff(user, application).await?;
         let apps = staff.get("apps").and_then(Value::as_object).into_iter().flatten();
         Ok(Some(apps.filter_map(|(right, given)| Some((right.clone(), given.as_bool()?))).collect()))

@@ -276,5 +276,11 @@ pub fn denied(answer: &Answer) -> ProviderError {
 /// A refusal; errors carry `message` (reference: the 429 body; assumed for the others).
 pub fn refusal(answer: &Answer) -> ProviderError {
     let json = answer.json_or_null();
-    shape::refusal(answer, json.get("message").and_then(Value::as_str).unwrap_or_default())
+    let own = json.get("message").and_then(Value::as_str).unwrap_or_default();
+    let mut error = shape::refusal(answer, own);
+    // 409 is what the reference has for it; a 400 may say so too.
+    if error.kind == ErrorKind::Invalid && (shape::says_taken(own) || shape::says_taken(&shape::words(&json))) {
+        error.kind = ErrorKind::Conflict;
+    }
+    error
 }

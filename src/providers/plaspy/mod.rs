@@ -99,6 +99,18 @@ impl Plaspy {
         Ok(account)
     }
 
+    /// Learns the groups if none is known yet: without them a user's may be taken for another one. Where they may not be
+    /// listed, users are as shown.
+    async fn learn_all(&self) -> Result<(), ProviderError> {
+        if !self.groups.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
+            return Ok(());
+        }
+        match self.list(Subject::Group).await {
+            Err(error) if !matches!(error.kind, ErrorKind::PermissionDenied | ErrorKind::Unsupported) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     fn learn(&self, id: &str, name: Option<&str>) {
         let Some(name) = name else { return };
         self.groups.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned(), name.to_owned());
@@ -148,6 +160,9 @@ impl Provider for Plaspy {
         let (name, path) = (operation(subject, Verb::List), wire::path(subject));
         let answer = self.call(Call::new(name, Method::GET, path)).await?;
         let entries = shape::list(&answer, wire::plural(subject), path)?;
+        if subject == Subject::User && entries.iter().any(wire::shows_group) {
+            self.learn_all().await?;
+        }
         let accounts: Vec<Account> =
             entries.iter().map(|entry| self.account(subject, entry)).collect::<Result<_, _>>()?;
         if subject == Subject::Group {
@@ -180,7 +195,12 @@ impl Provider for Plaspy {
     async fn read(&self, subject: Subject, id: &str) -> Result<Option<Account>, ProviderError> {
         let (name, path) = (operation(subject, Verb::Read), wire::path(subject));
         match self.call(Call::new(name, Method::GET, format!("{path}/{}", segment(id)))).await {
-            Ok(entry) => self.account(subject, &entry).map(Some),
+            Ok(entry) => {
+                if subject == Subject::User && wire::shows_group(&entry) {
+                    self.learn_all().await?;
+                }
+                self.account(subject, &entry).map(Some)
+            }
             Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
@@ -195,7 +215,7 @@ impl Provider for Plaspy {
         let (name, path) = (operation(subject, Verb::Create), wire::path(subject));
         let body = wire::body(subject, changes, password)?;
         let answer = self.session.send(&self.transport, Call::new(name, Method::POST, path).json(body)).await?;
-        self.account(subject, &refusal::judge_change(subject, &answer)?)
+        self.account(subject, &self.transport.heed(refusal::judge_change(subject, &answer))?)
     }
 
     /// By PATCH: a PUT replaces the whole account and may clear what it leaves out (`rest_api`, put).
@@ -213,7 +233,8 @@ impl Provider for Plaspy {
         let (name, path) = (operation(subject, Verb::Update), wire::path(subject));
         let path = format!("{path}/{}", segment(&current.id));
         let call = Call::new(name, Method::PATCH, path).json(operations.into());
-        refusal::judge_change(subject, &self.session.send(&self.transport, call).await?)?;
+        let answer = self.session.send(&self.transport, call).await?;
+        self.transport.heed(refusal::judge_change(subject, &answer))?;
         if subject == Subject::Group {
             self.learn(&current.id, changes.fields.get("name").and_then(Value::as_str));
         }

@@ -15,8 +15,8 @@ pub fn judge(answer: &Answer) -> Result<Value, ProviderError> {
     let json = answer.json_or_null();
     let denied = json.get("success") == Some(&Value::Bool(false));
     match answer.status {
-        204 => Ok(Value::Null),
-        200..300 if !denied && json.is_null() => answer.json(),
+        // A success need not say more: where an account or a list is wanted, null is neither.
+        200..300 if !denied && json.is_null() => answer.content(),
         200..300 if !denied => Ok(json),
         status => Err(refusal(answer, meaning(status, denied, words(&json)), words(&json))),
     }
@@ -75,7 +75,7 @@ fn meaning(status: u16, denied: bool, words: &str) -> Option<ErrorKind> {
         ErrorKind::PermissionDenied
     } else if has(&["not found", "not exist", "n't exist"]) {
         ErrorKind::NotFound
-    } else if shape::says_taken(&words) {
+    } else if if status < 500 { shape::says_taken(&words) } else { shape::surely_says_taken(&words) } {
         ErrorKind::Conflict
     } else if has(&["too many"]) || (has(&["limit"]) && has(&["request", "rate", "usage", "api", "daily"])) {
         ErrorKind::RateLimited
@@ -106,6 +106,7 @@ mod tests {
     #[case::plan_is_full(200, "User limit reached", Some(ErrorKind::Invalid))]
     #[case::bad(200, "Invalid email address.", Some(ErrorKind::Invalid))]
     #[case::broken(500, "Something went wrong", None)]
+    #[case::cut_off(500, "An existing connection was forcibly closed", None)]
     fn a_refusal_means_what_its_words_say(
         #[case] status: u16,
         #[case] words: &str,

@@ -162,6 +162,11 @@ pub fn account(subject: Subject, entry: &Value) -> Result<Account, ProviderError
     Ok(account)
 }
 
+/// Whether a user is shown to be in a group.
+pub fn shows_group(user: &Value) -> bool {
+    user.get("group").and_then(shape::id).is_some()
+}
+
 /// A user's group, which may be shown by id or by name, as we write it; `known` are the names of groups by id.
 pub fn as_written(shown: &str, group_by: GroupBy, known: &BTreeMap<String, String>) -> String {
     let ids: Vec<&String> = known.iter().filter(|(_, name)| *name == shown).map(|(id, _)| id).collect();
