@@ -20,7 +20,7 @@ use crate::api::conditions::{self, Verdict};
 use crate::api::credential::RecentRemovals;
 use crate::api::names::{API_VERSION, FINALIZER, MANAGER, MANAGER_REMOVALS};
 use crate::api::user::Mode;
-use crate::api::{Kind, ObjectKey, ProviderCredential, ProviderCredentialStatus, Reason};
+use crate::api::{Kind, ProviderCredential, ProviderCredentialStatus, Reason};
 use crate::plan::Subject;
 
 /// Says how a credential is, and when to look again; `asked` is the comparison that was asked for and made.
@@ -71,7 +71,7 @@ pub async fn report(
     }
     let is_lifted = before.held_removals.is_some() && after.held_removals.is_none();
     if is_lifted | brake::is_freshly_released(context, credential).await {
-        wake_going(context, &credential_key);
+        context.wake_going(&credential_key);
     }
     Ok(next(context, credential, link))
 }
@@ -89,13 +89,6 @@ fn counts(
     }
     let using = Tag::Credential(key(credential));
     (u32::try_from(context.users.count(&using)).ok(), u32::try_from(context.groups.count(&using)).ok())
-}
-
-/// Wakes the objects of a credential that are being deleted.
-fn wake_going(context: &Context, key: &ObjectKey) {
-    let going = [Tag::Going(key.clone())];
-    context.users.tagged(&going, |_| true).iter().for_each(|user| context.wake(user.key()));
-    context.groups.tagged(&going, |_| true).iter().for_each(|group| context.wake(group.key()));
 }
 
 /// What is to be said of a credential.

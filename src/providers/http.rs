@@ -167,9 +167,7 @@ impl Answer {
     /// Whether the body is neither an object, a list nor a text in JSON: plain words, or nothing.
     #[must_use]
     pub fn is_plain(&self) -> bool {
-        !self.body.trim_ascii_start().starts_with(b"{")
-            && !self.body.trim_ascii_start().starts_with(b"[")
-            && !self.body.trim_ascii_start().starts_with(b"\"")
+        !matches!(self.body.trim_ascii_start().first(), Some(b'{' | b'[' | b'"'))
     }
 
     /// Whether the body is a web page: whoever sent it is not the vendor's API, whatever the status.
@@ -400,6 +398,7 @@ mod tests {
         url.set_path(&format!("/api/users/{}", segment("..")));
         assert_eq!(url.path(), "/api/users/%252E%252E");
     }
+
     fn transport(url: &str) -> Transport {
         let wake = tokio::sync::mpsc::unbounded_channel().0;
         let limits = crate::plan::Limits { per_minute: 60, burst: 10, concurrency: 1 };
@@ -424,6 +423,15 @@ mod tests {
         let query = [("search.name", "Fleet + North".to_owned()), ("page", "1".to_owned())];
         let url = transport("https://example.com").address("/groups", &query);
         assert_eq!(url.query(), Some("search.name=Fleet%20%2B%20North&page=1"));
+    }
+
+    #[rstest]
+    #[case::words(b"OK", true)]
+    #[case::nothing(b" ", true)]
+    #[case::object(b"\n{\"name\": \"usher\"", false)]
+    #[case::text(b"\"usher\"", false)]
+    fn plain_words_are_told_from_json(#[case] body: &[u8], #[case] plain: bool) {
+        assert_eq!(Answer::new(200, body, "").is_plain(), plain);
     }
 
     #[test]

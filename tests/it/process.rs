@@ -146,6 +146,8 @@ async fn the_metrics_tell_of_calls_and_objects_and_of_no_secret() {
     let users: Api<PlatformUser> = Api::namespaced(plane.client().unwrap(), "default");
     tokio::time::timeout(PATIENCE, await_condition(users, "ada", is_ready)).await.unwrap().unwrap();
     let text = reqwest::get(format!("http://{address}/metrics")).await.unwrap().text().await.unwrap();
+    leaks::register(vendor.tokens());
+    leaks::emitted(&text);
     for line in [
         r#"usher_provider_requests_total{provider="pegasus",operation="users.create",code="201"} 1"#,
         r#"usher_credential_ready{provider="pegasus",namespace="default",name="main"} 1"#,
@@ -153,9 +155,24 @@ async fn the_metrics_tell_of_calls_and_objects_and_of_no_secret() {
     ] {
         assert!(text.contains(line), "{line} is missing in\n{text}");
     }
-    leaks::register(vendor.tokens());
-    leaks::emitted(&text);
     assert_eq!(operator.terminate().await, Some(0));
+}
+
+#[tokio::test]
+async fn a_restart_says_nothing_anew_of_who_is_not_ready() {
+    let plane = cluster().await;
+    let vendor = Simulator::start(Vendor::Pegasus).await.unwrap();
+    vendor.put_user(json!({"email": "ada@example.com", "username": "ada@example.com"}));
+    apply_ada(&plane, &vendor).await;
+    let mut first = Operator::start(&plane, "before").await;
+    first.says("reason=AlreadyExists").await;
+    assert_eq!(first.terminate().await, Some(0));
+    let users: Api<PlatformUser> = Api::namespaced(plane.client().unwrap(), "default");
+    let before = users.get("ada").await.unwrap().metadata.resource_version;
+    let mut second = Operator::start(&plane, "after").await;
+    second.says("swept").await;
+    assert_eq!(second.terminate().await, Some(0));
+    assert_eq!(users.get("ada").await.unwrap().metadata.resource_version, before);
 }
 
 #[test]

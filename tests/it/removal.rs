@@ -151,6 +151,35 @@ async fn a_create_in_doubt_passes_on_to_a_renamed_manifest() {
 }
 
 #[tokio::test]
+async fn an_account_whose_rename_was_not_recorded_passes_on_under_its_new_name() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    scene.user("ada", person("ada", json!({}))).await;
+    scene.user_ready("ada").await;
+    scene.vendor.fault(Fault::always("users.update", FaultKind::LostAfterCommit));
+    scene.user("ada", person("lovelace", json!({}))).await;
+    scene.user_says("ada", "ProviderUnavailable").await;
+    scene.user("ada-lovelace", person("lovelace", json!({}))).await;
+    scene.user_says("ada-lovelace", "Duplicate").await;
+    scene.delete::<PlatformUser>("ada").await;
+    scene.until_gone::<PlatformUser>("ada").await;
+    scene.vendor.heal();
+    scene.user_ready("ada-lovelace").await;
+    assert_eq!((scene.vendor.count("users.create"), scene.vendor.count("users.delete")), (1, 0));
+}
+
+#[tokio::test]
+async fn a_user_who_is_disabled_keeps_his_scopes_as_given() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    let pegasus = json!({"provider": {"pegasus": {"scopes": {"vehicles": "w"}}}, "deletionPolicy": "Disable"});
+    scene.user("ada", person("ada", pegasus)).await;
+    scene.user_ready("ada").await;
+    scene.delete::<PlatformUser>("ada").await;
+    scene.until_gone::<PlatformUser>("ada").await;
+    let account = scene.vendor.user("ada@example.com").unwrap();
+    assert_eq!((&account["scopes"], scene.vendor.count("users.update")), (&json!({"vehicles": "w"}), 1));
+}
+
+#[tokio::test]
 async fn that_many_accounts_are_gone_already_is_found_out_by_few_listings() {
     let scene = Scene::new(Vendor::Plaspy).await;
     let names: Vec<String> = (0..12).map(|number| format!("user-{number}")).collect();

@@ -219,6 +219,11 @@ async fn a_key_that_may_just_have_been_made_by_another_object_is_waited_for() {
     scene.compare_user("next").await;
     let next = scene.user_ready("next").await.status.unwrap().identity;
     assert_ne!(first.external_id, next.external_id);
+    let events = scene.events("next").await;
+    assert!(
+        !events.iter().any(|event| event.contains("AlreadyExists")),
+        "it is not told that a stranger's is there: {events:?}"
+    );
     let username = |id: Option<String>| scene.vendor.user(&id.unwrap()).unwrap()["username"].clone();
     assert_eq!(
         (username(first.external_id), username(next.external_id)),
