@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
 use super::apply::Case;
+use super::checks::WITH_ID;
 use super::doubt::Call;
 use super::outcome::{Deed, Stop};
 use super::password::{self, Password};
@@ -92,16 +93,16 @@ impl<K: Shelved> Case<'_, K> {
                 self.clear_doubt().await?;
                 self.adopt(one.clone()).await
             }
-            several => Err(Stop::because(
-                Reason::AmbiguousMatch,
-                format!(
-                    "{} accounts of {} match {}: remove the surplus there, or name one in spec.externalId",
-                    several.len(),
-                    self.connection.vendor.title(),
-                    self.desired.key()
-                ),
-            )),
+            several => Err(self.ambiguous(several.len())),
         }
+    }
+
+    /// Several accounts match. While a create is in doubt, the API server takes no spec.externalId.
+    fn ambiguous(&self, count: usize) -> Stop {
+        let (vendor, key) = (self.connection.vendor.title(), self.desired.key());
+        let name_one = if self.identity.creating.is_some() { WITH_ID } else { "name one in spec.externalId" };
+        let message = format!("{count} accounts of {vendor} match {key}: remove the surplus there, or {name_one}");
+        Stop::because(Reason::AmbiguousMatch, message)
     }
 
     /// Errors: an earlier create may still be under way.

@@ -3,6 +3,7 @@
 use kube::ResourceExt;
 
 use super::access;
+use super::checks::WITH_ID;
 use super::connection::Connection;
 use super::context::Context;
 use super::heir::{same_key, seniority};
@@ -52,7 +53,7 @@ pub fn made_by<K: Shelved>(
     if found.len() > 1 {
         let (count, vendor, key) = (found.len(), connection.vendor.title(), &creating.key);
         let message = format!(
-            "{count} accounts of {vendor} are named {key}, and usher made one of them, which it cannot tell: remove the surplus there"
+            "{count} accounts of {vendor} are named {key}, and usher made one of them, which it cannot tell: remove the surplus there, or {WITH_ID}"
         );
         return Err(Stop::because(Reason::AmbiguousMatch, message));
     }

@@ -224,3 +224,36 @@ impl<K: Tagged> Ours<K> {
 fn version<K: Resource>(object: &K) -> u64 {
     object.meta().resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use kube::runtime::reflector::store;
+    use kube::runtime::watcher::Event;
+
+    use super::*;
+
+    fn user(name: &str) -> PlatformUser {
+        let spec = serde_json::json!({"credentialRef": {"name": "main"}, "email": format!("{name}@example.com")});
+        let mut user = PlatformUser::new(name, serde_json::from_value(spec).unwrap());
+        user.metadata.namespace = Some("identity".into());
+        user
+    }
+
+    #[test]
+    fn what_went_while_nobody_watched_is_told_by_the_next_listing() {
+        let (store, mut writer) = store();
+        let mut list = |users: &[PlatformUser]| {
+            writer.apply_watcher_event(&Event::Init);
+            users.iter().for_each(|user| writer.apply_watcher_event(&Event::InitApply(user.clone())));
+            writer.apply_watcher_event(&Event::InitDone);
+        };
+        let shelf = Shelf::new(store);
+        let both = [user("ada"), user("eve")];
+        list(&both);
+        both.iter().for_each(|user| shelf.seen(user));
+        assert_eq!(shelf.listed(), []);
+        list(&both[..1]);
+        assert_eq!(shelf.listed(), [ObjectRef::from_obj(&both[1])]);
+        assert!(shelf.has(&Tag::key("ADA@example.com")) && !shelf.has(&Tag::key("eve@example.com")));
+    }
+}
