@@ -24,8 +24,8 @@ pub struct Index {
     wanted: HashSet<Subject>,
     /// When a listing was asked for that the vendor does not have.
     lacked: HashMap<Subject, Timestamp>,
-    /// Keys in lower case of what the vendor has and does not show, and when it said so.
-    unseen: HashMap<(Subject, String), Timestamp>,
+    /// Keys in lower case of what the vendor has and does not show, when it said so, and its words.
+    unseen: HashMap<(Subject, String), (Timestamp, String)>,
     /// Ids that complete listings beside the sweeps showed, and when those began.
     proofs: HashMap<Subject, (Timestamp, HashSet<String>)>,
     /// Who waits for a listing since when, by uid: a name may be given to another object.
@@ -151,18 +151,22 @@ impl Index {
     }
 
     /// Notes that the vendor has an account with this key which the listing lacks: it no longer tells anyone that it is not there.
-    pub fn refute(&mut self, subject: Subject, key: &str, now: Timestamp) {
-        let key = key.to_ascii_lowercase();
+    pub fn refute(&mut self, subject: Subject, key: &str) {
         if let Some(listing) = self.slot(subject) {
-            listing.refuted.insert(key.clone());
+            listing.refuted.insert(key.to_ascii_lowercase());
         }
-        self.unseen.insert((subject, key), now);
     }
 
-    /// Whether the vendor said within `interval` that an account with this key is there, which no look has shown since.
-    pub fn is_unseen(&mut self, subject: Subject, key: &str, interval: SignedDuration, now: Timestamp) -> bool {
-        self.unseen.retain(|_, said| *said + interval > now);
-        self.unseen.contains_key(&(subject, key.to_ascii_lowercase()))
+    /// Notes that the vendor refused to make an account with this key because it is there, and its words.
+    pub fn refused(&mut self, subject: Subject, key: &str, words: &str, now: Timestamp) {
+        self.refute(subject, key);
+        self.unseen.insert((subject, key.to_ascii_lowercase()), (now, words.to_owned()));
+    }
+
+    /// The vendor's words, if it said within `interval` that an account with this key is there, which no look has shown since.
+    pub fn unseen(&mut self, subject: Subject, key: &str, interval: SignedDuration, now: Timestamp) -> Option<String> {
+        self.unseen.retain(|_, (said, _)| *said + interval > now);
+        self.unseen.get(&(subject, key.to_ascii_lowercase())).map(|(_, words)| words.clone())
     }
 
     /// Notes that a look has shown an account with this key.
@@ -317,7 +321,7 @@ mod tests {
     #[test]
     fn what_a_listing_lacks_of_one_account_says_nothing_of_others() {
         let mut index = listed(60);
-        index.refute(Subject::User, "Eve@example.com", at(60));
+        index.refute(Subject::User, "Eve@example.com");
         assert!(!index.is_fresh(Subject::User, "eve@example.com", "eve", at(61)));
         assert!(index.is_fresh(Subject::User, "ada@example.com", "ada", at(61)));
     }
@@ -325,14 +329,16 @@ mod tests {
     #[test]
     fn what_is_there_unseen_is_not_tried_again_for_a_while() {
         let (mut index, interval) = (listed(60), SignedDuration::from_secs(600));
-        index.refute(Subject::User, "Eve@example.com", at(60));
+        let unseen = |index: &mut Index, key, now| index.unseen(Subject::User, key, interval, at(now));
+        index.refused(Subject::User, "Eve@example.com", "she exists", at(60));
+        assert!(!index.is_fresh(Subject::User, "eve@example.com", "eve", at(61)));
         index.replace(Subject::User, at(90), &[], Vec::new());
-        assert!(index.is_unseen(Subject::User, "eve@example.com", interval, at(659)));
-        assert!(!index.is_unseen(Subject::User, "ada@example.com", interval, at(659)));
-        assert!(!index.is_unseen(Subject::User, "eve@example.com", interval, at(660)));
-        index.refute(Subject::User, "eve@example.com", at(700));
+        assert_eq!(unseen(&mut index, "eve@example.com", 659).as_deref(), Some("she exists"));
+        assert_eq!(unseen(&mut index, "ada@example.com", 659), None);
+        assert_eq!(unseen(&mut index, "eve@example.com", 660), None);
+        index.refused(Subject::User, "eve@example.com", "she exists", at(700));
         index.shown(Subject::User, "EVE@example.com");
-        assert!(!index.is_unseen(Subject::User, "eve@example.com", interval, at(701)));
+        assert_eq!(unseen(&mut index, "eve@example.com", 701), None);
     }
 
     #[test]

@@ -246,9 +246,7 @@ impl<K: Shelved> Case<'_, K> {
 
     /// Makes the account: `creating` first, then the call, then the id.
     async fn create(&mut self) -> Result<Deed, Stop> {
-        if self.is_unseen() {
-            return Err(self.unseen());
-        }
+        self.only_if_worth_trying()?;
         self.check_creation()?;
         let mut steps = self.steps(None)?;
         self.only_if_enforced(self.desired.key(), &steps).await?;

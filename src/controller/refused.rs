@@ -32,29 +32,30 @@ impl<K: Shelved> Case<'_, K> {
             return Err(error.into());
         }
         // Whoever looks again must not be told once more that it is not there.
-        self.connection.index().refute(K::SUBJECT, self.desired.key(), Timestamp::now());
-        Err(self.unseen())
+        self.connection.index().refused(K::SUBJECT, self.desired.key(), &error.message, Timestamp::now());
+        Err(self.there_unseen(&error.message))
     }
 
-    /// Whether the vendor said of late that it is there, which no look has shown, and nobody has asked for another try since.
-    pub(super) fn is_unseen(&self) -> bool {
+    /// Errors: the vendor said of late that it is there, which no look has shown, and nobody has asked for another try since.
+    pub(super) fn only_if_worth_trying(&self) -> Result<(), Stop> {
         let (key, interval) = (self.desired.key(), resync(&self.connection.spec));
         let tried = self.object.status().map(|status| status.report.observed_generation);
-        tried == Some(self.object.generation())
-            && !self.forced
-            && self.identity.creating.is_none()
-            && self.connection.index().is_unseen(K::SUBJECT, key, interval, Timestamp::now())
+        if tried != Some(self.object.generation()) || self.forced || self.identity.creating.is_some() {
+            return Ok(());
+        }
+        let unseen = self.connection.index().unseen(K::SUBJECT, key, interval, Timestamp::now());
+        unseen.map_or(Ok(()), |words| Err(self.there_unseen(&words)))
     }
 
     /// "It exists", said to a create of what no look had shown.
-    pub(super) fn unseen(&self) -> Stop {
+    fn there_unseen(&self, words: &str) -> Stop {
         let (vendor, key) = (self.connection.vendor.title(), self.desired.key());
         let adopt = "if someone made it just now, set spec.adoptionPolicy: Adopt to take it over; else ";
         let adopt = if self.is_unsearchable() { "" } else { adopt };
         Stop::because(
             Reason::AlreadyExists,
             format!(
-                "{vendor} says that {key} exists, but did not show it: {adopt}give usher's login sight of it, choose another name, or remove it there"
+                "{vendor} says that {key} exists, but did not show it ({words}): {adopt}give usher's login sight of it, choose another name, or remove it there"
             ),
         )
     }
@@ -116,7 +117,7 @@ impl<K: Shelved> Case<'_, K> {
     pub(super) async fn clear_doubt(&mut self) -> Result<(), Stop> {
         if self.identity.creating.is_some() {
             self.identity = Identity::default();
-            self.connection.index().refute(K::SUBJECT, self.desired.key(), Timestamp::now());
+            self.connection.index().refute(K::SUBJECT, self.desired.key());
             self.object = record::identity(self.context, &*self.object, &self.identity, false).await?;
         }
         Ok(())

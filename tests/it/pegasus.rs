@@ -234,9 +234,13 @@ async fn groups_that_are_not_managed_stay_however_they_are_shown(#[case] options
 #[tokio::test]
 async fn a_taken_name_is_a_conflict_in_any_dress(#[case] body: Value) {
     let wire = Wire::new(PegasusOptions::default()).await;
-    wire.vendor.fault(Fault::always("users.create", FaultKind::Status(400, Some(body))));
+    wire.vendor.fault(Fault::once("users.create", FaultKind::Status(400, Some(body))));
     let refused = wire.create(Subject::User, &wire.user(json!({}))).await.unwrap_err();
     assert_eq!(refused.kind, ErrorKind::Conflict);
+    let other = json!({"message": "phone already in use"});
+    wire.vendor.fault(Fault::once("users.create", FaultKind::Status(400, Some(other))));
+    let refused = wire.create(Subject::User, &wire.user(json!({}))).await.unwrap_err();
+    assert_eq!(refused.kind, ErrorKind::Invalid);
 }
 
 #[rstest]

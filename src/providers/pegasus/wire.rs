@@ -278,9 +278,16 @@ pub fn refusal(answer: &Answer) -> ProviderError {
     let json = answer.json_or_null();
     let own = json.get("message").and_then(Value::as_str).unwrap_or_default();
     let mut error = shape::refusal(answer, own);
-    // 409 is what the reference has for it; a 400 may say so too.
-    if error.kind == ErrorKind::Invalid && (shape::says_taken(own) || shape::says_taken(&shape::words(&json))) {
+    // 409 is what the reference has for it; a 400 may say so too. Of a telephone that is taken it says nothing.
+    let says_so = |words: &str| shape::says_taken(words) && is_about_key(words);
+    if error.kind == ErrorKind::Invalid && (says_so(own) || says_so(&shape::words(&json))) {
         error.kind = ErrorKind::Conflict;
     }
     error
+}
+
+/// Whether `words` are about what an account goes by.
+fn is_about_key(words: &str) -> bool {
+    let words = words.to_ascii_lowercase();
+    ["user", "name", "email", "e-mail", "account", "group"].iter().any(|noun| words.contains(noun))
 }
