@@ -16,6 +16,7 @@ use super::make::KEYS;
 use super::outcome::{Deed, Done, Stop};
 use super::password::{self, Password};
 use super::record::{self, Shelved};
+use super::rivals;
 use crate::api::Reason;
 use crate::api::conditions::Verdict;
 use crate::api::status::Identity;
@@ -95,7 +96,10 @@ impl<K: Shelved> Case<'_, K> {
         let listed = self.connection.index().get(K::SUBJECT, &id).cloned();
         // A list may show less of an account than its own address does.
         let is_whole = |account: &Account| account.groups.is_some() || self.desired.groups.is_none();
-        if let Some(account) = listed.filter(|account| !self.forced && is_whole(account)) {
+        let listed = listed.filter(|account| !self.forced && is_whole(account));
+        // Where no listing shows whether all is well, an outage is no news about it either.
+        let is_compared = listed.is_some();
+        if let Some(account) = listed {
             let steps = self.steps(Some(&account))?;
             if steps.is_empty() {
                 let released = self.releases_groups && self.identity.groups.is_some() && self.mode == Mode::Enforce;
@@ -107,14 +111,16 @@ impl<K: Shelved> Case<'_, K> {
                 self.connection.provider.may_grant(&id)?;
             }
         }
-        let _place = self.enter(Lane::Edit)?;
+        let _place = match self.enter(Lane::Edit) {
+            Err(Stop::Provider(_)) if !is_compared && self.is_at_rest() => return Err(Stop::Settled),
+            place => place?,
+        };
         let begun = Timestamp::now();
         let account = match self.connection.provider.read(K::SUBJECT, &id).await {
             Ok(Some(account)) => account,
             Ok(None) => return self.vanished(&id).await,
             Err(error) if error.kind == ErrorKind::Unsupported && !self.is_listable() => self.believed(id)?,
-            // Where no listing shows that all is well, an outage is no news about it either.
-            Err(error) if error.is_passing() && !self.is_listable() && self.is_at_rest() => return Err(Stop::Settled),
+            Err(error) if error.is_passing() && !is_compared && self.is_at_rest() => return Err(Stop::Settled),
             Err(error) => return Err(error.into()),
         };
         self.connection.saw(K::SUBJECT, begun, &account);
@@ -314,8 +320,10 @@ impl<K: Shelved> Case<'_, K> {
 
     /// Records what was reached with `account`, if that is news.
     pub(super) async fn remember(&mut self, account: &Account) -> Result<(), Stop> {
-        self.identity.key = Some(self.key(account));
-        self.identity.renaming = None;
+        let before = self.identity.key.replace(self.key(account));
+        if let (Some(_), Some(before)) = (self.identity.renaming.take(), before) {
+            rivals::give_up(self.context, &*self.object, &before);
+        }
         self.identity.sent = self.sent(&self.desired);
         self.identity.groups = self.added_to(account);
         self.identity.vanished = None;

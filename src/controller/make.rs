@@ -325,9 +325,8 @@ impl<K: Shelved> Case<'_, K> {
         }
         let (now, key) = (Timestamp::now(), self.desired.key());
         let before = self.identity.creating.as_ref().filter(|before| before.key == key);
-        if before.is_none() && self.identity.creating.is_some() {
-            // Whoever else wants the key that is given up need not wait any more.
-            rivals::wake(self.context, &*self.object);
+        if let (None, Some(creating)) = (before, &self.identity.creating) {
+            rivals::give_up(self.context, &*self.object, &creating.key);
         }
         let first = || Creating { at: now, since: None, key: key.into(), account: self.connection.account.clone() };
         self.identity.creating = Some(before.map_or_else(first, |before| before.again(now)));

@@ -60,14 +60,24 @@ pub fn made_by<K: Shelved>(
     Ok(found.pop())
 }
 
-/// Wakes those that want the account of `object`, which is gone, at the same place.
+/// Wakes those that want the account of `object`, which is gone.
 pub fn wake<K: Shelved>(context: &Context, object: &K) {
+    wake_tagged(context, object, &wishes(object));
+}
+
+/// Wakes those that want an account with `key`, which `object` has given up.
+pub fn give_up<K: Shelved>(context: &Context, object: &K, key: &str) {
+    wake_tagged(context, object, &[Tag::key(key)]);
+}
+
+/// Wakes others with one of `tags` that want an account at the same place.
+fn wake_tagged<K: Shelved>(context: &Context, object: &K, tags: &[Tag]) {
     let (credential, place) = (object.credential_key(), object.identity().account);
     let leads_there = |credential: &ObjectKey| {
         let connection = context.connections.up(credential);
         connection.is_some_and(|connection| place.as_ref() == Some(&connection.account))
     };
-    let others = K::shelf(context).tagged(&wishes(object), |other| {
+    let others = K::shelf(context).tagged(tags, |other| {
         let its = other.credential_key();
         other.uid() != object.uid() && (its == credential || leads_there(&its))
     });

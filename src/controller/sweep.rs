@@ -14,7 +14,7 @@ use super::shelf::Tag;
 use crate::api::PlatformUser;
 use crate::api::user::GroupEntry;
 use crate::plan::{GroupSupport, Subject};
-use crate::providers::{Lane, ProviderError};
+use crate::providers::{ErrorKind, Lane, ProviderError};
 
 /// Longest time for one sweep. A large tenant behind a small rate takes many minutes.
 pub const LONGEST: Duration = Duration::from_mins(30);
@@ -34,14 +34,15 @@ pub async fn sweep(context: &Context, connection: &Connection, forced: bool) -> 
         let is_over = connection.provider.capabilities().readable && connection.trouble().is_some();
         return is_over && connection.swept(None).is_some();
     }
-    let Err(error) = within(LONGEST, list(connection, &due)).await else {
+    let mut is_news = false;
+    let Err(error) = within(LONGEST, list(connection, &due, &mut is_news)).await else {
         context.backoff.reset(&connection.key);
         connection.swept(None);
         return true;
     };
-    warn!(credential = %connection.key, "the sweep failed and is dropped: {error}");
+    warn!(credential = %connection.key, "the sweep failed: {error}");
     let until = refusal::retry_at(context, &connection.key, &connection.spec, &error);
-    connection.swept(Some(Trouble { error, until })).is_none()
+    connection.swept(Some(Trouble { error, until })).is_none() || is_news
 }
 
 /// Errors: not done within `limit`.
@@ -53,7 +54,10 @@ async fn within(
     tokio::time::timeout(limit, listing).await.unwrap_or_else(|_| Err(ProviderError::lost(late.to_owned())))
 }
 
-async fn list(connection: &Connection, due: &[Subject]) -> Result<(), ProviderError> {
+/// Lists what is `due`; each listing that is complete is kept, and is news.
+///
+/// Errors: the first of the provider.
+async fn list(connection: &Connection, due: &[Subject], is_news: &mut bool) -> Result<(), ProviderError> {
     let Some(_place) = connection.gate.enter(Lane::Background).await else { return Ok(()) };
     let catalog = connection.provider.catalog().await?;
     connection.index().catalog = catalog;
@@ -70,11 +74,13 @@ async fn list(connection: &Connection, due: &[Subject]) -> Result<(), ProviderEr
         let accounts = match listed {
             Ok(accounts) => accounts,
             // That groups may not be listed is no reason to know nothing of users.
-            Err(error) => {
+            Err(error) if error.kind == ErrorKind::PermissionDenied => {
                 failed = failed.or(Some(error));
                 continue;
             }
+            Err(error) => return Err(error),
         };
+        *is_news = true;
         info!(credential = %connection.key, %subject, count = accounts.len(), "swept");
         connection.index().replace(*subject, begun, connection.table(*subject), accounts);
     }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use usher::api::{PlatformGroup, PlatformUser};
 use usher_sandbox::vendors::{Fault, FaultKind, Simulator, Vendor};
 
-use crate::scene::Scene;
+use crate::scene::{Scene, merge};
 
 #[tokio::test]
 async fn a_group_a_user_and_his_applications_are_made_in_order() {
@@ -179,9 +179,13 @@ async fn that_groups_may_not_be_listed_keeps_nobody_else_from_being_made() {
     let spec = |name: &str, groups: Value| json!({"email": format!("{name}@example.com"), "groups": groups, "provider": {"pegasus": {"sendEmail": true}}});
     scene.user("grouped", spec("grouped", json!([{"externalName": "North"}]))).await;
     scene.user_says("grouped", "WaitingForCredential").await;
-    scene.user("ada", spec("ada", json!([]))).await;
+    let mut ada = spec("ada", json!([]));
+    merge(&mut ada, json!({"phone": "1"}));
+    scene.user("ada", ada).await;
     scene.user_ready("ada").await;
-    assert!(scene.vendor.count("users.list") > 0, "{:#?}", scene.vendor.calls());
+    scene.vendor.edit_user("ada@example.com", json!({"phone": "9"}));
+    scene.sweep("1").await;
+    scene.vendor_until("the repair", |vendor| vendor.user("ada@example.com").unwrap()["phone"] == "1").await;
 }
 
 #[tokio::test]
