@@ -68,7 +68,8 @@ fn may_inherit<K: Shelved>(context: &Context, spec: &ProviderCredentialSpec, hol
     asks && access::may_use(context, &key, spec, &namespace) && access::may_take_existing(&key, spec, &namespace)
 }
 
-/// Binds `heir` to the account of `holder`, with all that is known of it. Repeating it changes nothing.
+/// Binds `heir` to the account of `holder`, with all that is known of it; it goes on once the holder is gone. Repeating it
+/// changes nothing.
 ///
 /// Errors: Kubernetes failed us, or the heir changed meanwhile.
 pub async fn pass_on<K: Shelved>(context: &Context, holder: &K, heir: Arc<K>) -> Result<(), Stop> {
@@ -79,6 +80,5 @@ pub async fn pass_on<K: Shelved>(context: &Context, holder: &K, heir: Arc<K>) ->
         record::identity(context, &*held, &identity, true).await?;
         info!(object = %holder.key(), heir = %heir.key(), account = identity.external_id, "the account passes on");
     }
-    context.wake(heir.key());
     Ok(())
 }

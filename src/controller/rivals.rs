@@ -62,7 +62,8 @@ pub fn made_by<K: Shelved>(
 
 /// Wakes those that want the account of `object`, which is gone.
 pub fn wake<K: Shelved>(context: &Context, object: &K) {
-    wake_tagged(context, object, &wishes(object));
+    let names_an_account = |tag: &Tag| matches!(tag, Tag::Key(_) | Tag::Account(_));
+    wake_tagged(context, object, &object.tags().into_iter().filter(names_an_account).collect::<Vec<_>>());
 }
 
 /// Wakes those that want an account with `key`, which `object` has given up.

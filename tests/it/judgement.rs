@@ -5,7 +5,7 @@ use std::time::Duration;
 use rstest::rstest;
 use serde_json::{Value, json};
 use usher::api::{PlatformGroup, PlatformUser};
-use usher_sandbox::vendors::{Fault, FaultKind, Options, Vendor};
+use usher_sandbox::vendors::{Call, Fault, FaultKind, Options, Vendor};
 
 use crate::contract::{PASSWORD, message, sample};
 use crate::scene::{Scene, merge};
@@ -76,6 +76,22 @@ async fn a_user_waits_for_his_secret_and_is_woken_by_it() {
     scene.user_says("ada", "WaitingForSecret").await;
     scene.secret("login", &json!({"password": "Fake-Passw0rd"})).await;
     scene.user_ready("ada").await;
+}
+
+#[tokio::test]
+async fn a_secret_of_another_type_is_neither_read_nor_sent() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    let metadata = json!({"name": "session", "namespace": scene.namespace});
+    let entries = json!({"password": "Fake-Session-1", "token": "fake-session-1"});
+    scene.apply(&json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "example.com/session", "stringData": entries})).await;
+    scene.user("ada", ada(json!({"passwordSecretRef": {"name": "session"}}))).await;
+    let refused = scene.user_says("ada", "Invalid").await;
+    assert!(message(&refused).contains("only Opaque"), "{}", message(&refused));
+    scene.apply_credential(json!({"secretRef": {"name": "session"}})).await;
+    scene.credential_says("Invalid").await;
+    assert!(scene.vendor.writes().is_empty());
+    let shown = |call: &Call| call.body.as_ref().is_some_and(|body| body.to_string().contains("Fake-Session"));
+    assert!(!scene.vendor.calls().iter().any(shown));
 }
 
 #[tokio::test]

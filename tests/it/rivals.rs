@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use jiff::Timestamp;
 use rstest::rstest;
 use serde_json::{Value, json};
 use usher::api::conditions::{ConditionType, find};
@@ -229,6 +230,23 @@ async fn a_key_that_may_just_have_been_made_by_another_object_is_waited_for() {
         (username(first.external_id), username(next.external_id)),
         (json!("lovelace@example.com"), json!("ada@example.com"))
     );
+}
+
+#[tokio::test]
+async fn the_next_in_line_goes_on_when_the_first_is_deleted() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    scene.user("first", ada(json!({"mode": "Plan"}))).await;
+    let first = scene.user_says("first", "ChangesPending").await;
+    // Kubernetes dates objects in whole seconds.
+    let made = first.metadata.creation_timestamp.unwrap().0.as_second();
+    while Timestamp::now().as_second() <= made {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    scene.user("next", ada(json!({}))).await;
+    scene.user_says("next", "Duplicate").await;
+    scene.delete::<PlatformUser>("first").await;
+    scene.user_ready("next").await;
+    assert_eq!(scene.vendor.count("users.create"), 1);
 }
 
 #[tokio::test]

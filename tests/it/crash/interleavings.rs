@@ -82,6 +82,43 @@ async fn a_sweep_that_began_before_a_create_and_ends_after_it_does_not_undo_it(
     operator.kill().await;
 }
 
+#[tokio::test]
+async fn a_mode_set_while_a_listing_goes_on_holds_what_comes_after_it() {
+    let (stage, operator) = stage(Vendor::Pegasus).await;
+    let scene = &stage.scene;
+    apply_ada(&stage).await;
+    scene.user_ready("ada").await;
+    let listing = operator.fuse.delay("vendor users.list");
+    scene.annotate::<ProviderCredential>("main", "usher.dev/reconcile-at", "1").await;
+    listing.reached.cancelled().await;
+    scene.patch::<ProviderCredential>("main", json!({"spec": {"mode": "Plan"}})).await;
+    scene.patch::<PlatformUser>("ada", json!({"spec": {"phone": "2"}})).await;
+    scene.vendor_until("a look at the account", |vendor| vendor.count("users.read") > 0).await;
+    listing.release.cancel();
+    scene.user_says("ada", "ChangesPending").await;
+    assert_eq!(scene.vendor.count("users.update"), 0);
+    operator.kill().await;
+}
+
+#[tokio::test]
+async fn a_policy_changed_while_the_account_is_looked_at_for_removal_is_heeded() {
+    let (stage, operator) = stage(Vendor::Pegasus).await;
+    let scene = &stage.scene;
+    apply_ada(&stage).await;
+    scene.user_ready("ada").await;
+    let look = operator.fuse.delay("vendor users.read");
+    scene.delete::<PlatformUser>("ada").await;
+    look.reached.cancelled().await;
+    scene.patch::<PlatformUser>("ada", json!({"spec": {"deletionPolicy": "Orphan"}})).await;
+    // Once he is made, the watch has shown what came before him.
+    scene.user("next", further(Vendor::Pegasus, "next@example.com")).await;
+    scene.user_ready("next").await;
+    look.release.cancel();
+    scene.until_gone::<PlatformUser>("ada").await;
+    assert_eq!((scene.vendor.count("users.delete"), accounts(scene)), (0, 1));
+    operator.kill().await;
+}
+
 #[rstest]
 #[tokio::test]
 async fn a_create_that_is_done_long_after_its_time_ran_out_is_still_ours(
