@@ -51,6 +51,10 @@ pub struct Identity {
     /// anew, because it is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vanished: Option<String>,
+    /// Username, e-mail or name under which the vendor has an account that usher did not make: it said so when no create of ours
+    /// was in doubt. Whatever becomes of later creates, that account is not taken for ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
 }
 
 impl Identity {

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::{SignedDuration, Timestamp};
 
 use super::context::Context;
-use crate::api::status::Creating;
+use super::heir::same_key;
+use crate::api::status::{Creating, Identity};
 use crate::plan::Account;
 use crate::providers::Clock;
 
@@ -26,6 +27,13 @@ pub fn can_have_made(creating: &Creating, account: &Account, login: &str, clock:
     let comparable = |creator: &&String| form(creator) == form(login);
     let by_us = account.creator.as_ref().filter(comparable).is_none_or(|creator| creator.eq_ignore_ascii_case(login));
     young && (by_us || login == "token")
+}
+
+/// Whether the vendor said before that an account with this key is there which is not ours: then only its time tells that
+/// `account` is another one.
+pub fn was_there_before(identity: &Identity, account: &Account) -> bool {
+    let key = identity.creating.as_ref().map(|creating| &creating.key);
+    account.created.is_none() && identity.refused.as_ref().zip(key).is_some_and(|(refused, key)| same_key(refused, key))
 }
 
 /// Whether a name is an e-mail address, and whether it is an id (OZmap's are 24 hexadecimal digits).
@@ -149,6 +157,18 @@ mod tests {
         assert!(!by("eve@example.com", "usher@example.com"));
         assert!(by("0123456789abcdef01234567", "usher@example.com"), "an id says nothing about a name");
         assert!(by("eve", "token"), "who we are is not known");
+    }
+
+    #[test]
+    fn what_was_said_to_be_there_is_ours_only_by_its_time() {
+        let refused = |key: &str| Identity {
+            refused: Some(key.into()),
+            creating: Some(Creating { key: "ada@example.com".into(), ..creating(100) }),
+            ..Identity::default()
+        };
+        assert!(was_there_before(&refused("ADA@example.com"), &Account::default()));
+        assert!(!was_there_before(&refused("ada@example.com"), &made(100, None)));
+        assert!(!was_there_before(&refused("eve@example.com"), &Account::default()));
     }
 
     #[test]

@@ -13,9 +13,9 @@ use super::outcome::{Deed, Stop};
 use super::password::{self, Password};
 use super::record::{self, Shelved};
 use super::{access, doubt, resolve, rivals, trial};
+use crate::api::Reason;
 use crate::api::status::Creating;
 use crate::api::user::AdoptionPolicy;
-use crate::api::{ObjectKey, Reason};
 use crate::plan::{Account, Changes, Desired, Field, Key, Step, Subject, matches_key};
 use crate::providers::{Delivery, Lane, ProviderError};
 
@@ -32,12 +32,17 @@ pub fn made_as(table: &[Field], creating: &Creating) -> Desired {
     Desired { keys, ..Desired::default() }
 }
 
+/// The id of a user with this key where none is shown: as in the sample of `parentUser` (Industrility).
+pub fn id_unseen(key: &str) -> String {
+    format!("US-{key}")
+}
+
 /// Natural keys that are being looked for and made right now: two objects that want the same never both find it absent.
 #[derive(Default)]
 pub struct Making(Arc<Mutex<HashSet<MakingKey>>>);
 
-/// Credential, users or groups, key in lower case.
-type MakingKey = (ObjectKey, Subject, String);
+/// The credential's account, users or groups, key in lower case.
+type MakingKey = (String, Subject, String);
 
 /// The right to make an account with one key, given back on drop.
 pub struct Alone(Arc<Mutex<HashSet<MakingKey>>>, MakingKey);
@@ -65,7 +70,7 @@ impl<K: Shelved> Case<'_, K> {
         }
         self.wait_out_doubt()?;
         rivals::only_one(self.context, &*self.object, self.connection.vendor)?;
-        let key = (self.connection.key.clone(), K::SUBJECT, self.desired.key().to_ascii_lowercase());
+        let key = (self.connection.account.clone(), K::SUBJECT, self.desired.key().to_ascii_lowercase());
         let Some(_alone) = self.context.making.begin(key) else { return Err(Stop::InDoubt(Timestamp::now() + RIVAL)) };
         let _place = self.enter(Lane::New)?;
         let capabilities = self.connection.provider.capabilities();
@@ -158,7 +163,9 @@ impl<K: Shelved> Case<'_, K> {
     pub(super) fn claims(&self, account: &Account) -> bool {
         let creating = self.identity.creating.as_ref().filter(|creating| creating.key == self.desired.key());
         let is_free = || rivals::not_held(self.context, &*self.object, &self.connection, &account.id).is_ok();
-        creating.is_some_and(|creating| self.connection.can_have_made(creating, account)) && is_free()
+        creating.is_some_and(|creating| self.connection.can_have_made(creating, account))
+            && !doubt::was_there_before(&self.identity, account)
+            && is_free()
     }
 
     /// Binds the account that our own lost create made; everything that create may have left open is then due.
@@ -232,6 +239,9 @@ impl<K: Shelved> Case<'_, K> {
     /// Makes an account that nobody can look for. One that an earlier create with unknown end may have made is settled first, by
     /// repeating that very create: under another key it would be left behind, and nobody would know.
     async fn create_unseen(&mut self) -> Result<Deed, Stop> {
+        if !self.connection.provider.capabilities().readable {
+            rivals::not_held(self.context, &*self.object, &self.connection, &id_unseen(self.desired.key()))?;
+        }
         match &self.identity.creating {
             Some(Creating { key, .. }) if key != self.desired.key() => {
                 let vendor = self.connection.vendor.title();
@@ -268,6 +278,7 @@ impl<K: Shelved> Case<'_, K> {
         self.connection.wrote(K::SUBJECT, &account.id, Some(account.clone()));
         self.identity.external_id = Some(account.id.clone());
         self.identity.creating = None;
+        self.identity.refused = None;
         self.identity.adopted = None;
         if steps.is_empty() {
             self.remember(&empty).await?;
@@ -343,6 +354,7 @@ impl<K: Shelved> Case<'_, K> {
         self.identity.account = Some(self.connection.account.clone());
         self.identity.creating = None;
         self.identity.vanished = None;
+        self.identity.refused = None;
         self.identity.adopted = found.then_some(true);
         if !found && self.desired.groups.is_some() {
             // Whatever an account is in that we made just now, it is in because of us.

@@ -4,6 +4,8 @@ use jiff::Timestamp;
 
 use super::apply::Case;
 use super::credential::resync;
+use super::heir::same_key;
+use super::make::id_unseen;
 use super::outcome::{Deed, Stop};
 use super::record::{self, Shelved};
 use super::trial;
@@ -24,7 +26,9 @@ impl<K: Shelved> Case<'_, K> {
             if error.kind == ErrorKind::Conflict && vanished.is_some() {
                 return self.only_hidden(vanished).await;
             }
-            self.identity = Identity { vanished, ..Identity::default() };
+            let here = (error.kind == ErrorKind::Conflict).then(|| self.desired.key().to_owned());
+            let refused = here.or(self.identity.refused.take());
+            self.identity = Identity { vanished, refused, ..Identity::default() };
             self.object = record::identity(self.context, &*self.object, &self.identity, false).await?;
         }
         refused?;
@@ -73,10 +77,16 @@ impl<K: Shelved> Case<'_, K> {
         Err(self.hidden())
     }
 
-    /// "It exists", said to a create that repeats one with unknown end: ours, if a look shows so or none is possible.
+    /// "It exists", said to a create that repeats one with unknown end: ours, if a look shows so or none is possible, and the
+    /// vendor had not said so before.
     async fn own_after_all(&mut self, error: ProviderError) -> Result<Deed, Stop> {
+        let was_there = self.identity.refused.as_deref().is_some_and(|key| same_key(key, self.desired.key()));
+        if was_there && self.is_unsearchable() {
+            self.clear_doubt().await?;
+            return Err(self.there_unseen(&error.message));
+        }
         if !self.connection.provider.capabilities().readable {
-            let id = format!("US-{}", self.desired.key());
+            let id = id_unseen(self.desired.key());
             let groups = self.desired.groups.as_ref().map(|groups| groups.wanted.clone());
             self.bind(&Account { id, groups, ..Account::default() }, false).await?;
             self.compare_blindly()?;
@@ -95,6 +105,10 @@ impl<K: Shelved> Case<'_, K> {
             [_] => {
                 self.clear_doubt().await?;
                 Err(self.already_exists())
+            }
+            [] if was_there => {
+                self.clear_doubt().await?;
+                Err(self.there_unseen(&error.message))
             }
             _ => Err(error.into()),
         }
@@ -116,7 +130,7 @@ impl<K: Shelved> Case<'_, K> {
     /// What is there is not ours, so our create with unknown end made nothing.
     pub(super) async fn clear_doubt(&mut self) -> Result<(), Stop> {
         if self.identity.creating.is_some() {
-            self.identity = Identity::default();
+            self.identity = Identity { refused: Some(self.desired.key().to_owned()), ..Identity::default() };
             self.connection.index().refute(K::SUBJECT, self.desired.key());
             self.object = record::identity(self.context, &*self.object, &self.identity, false).await?;
         }

@@ -6,6 +6,7 @@ use super::access;
 use super::checks::WITH_ID;
 use super::connection::Connection;
 use super::context::Context;
+use super::doubt;
 use super::heir::{same_key, seniority};
 use super::outcome::Stop;
 use super::record::Shelved;
@@ -47,8 +48,11 @@ pub fn made_by<K: Shelved>(
     creating: &Creating,
     mut found: Vec<Account>,
 ) -> Result<Option<Account>, Stop> {
+    let identity = object.identity();
     found.retain(|account| {
-        connection.can_have_made(creating, account) && not_held(context, object, connection, &account.id).is_ok()
+        connection.can_have_made(creating, account)
+            && !doubt::was_there_before(&identity, account)
+            && not_held(context, object, connection, &account.id).is_ok()
     });
     if found.len() > 1 {
         let (count, vendor, key) = (found.len(), connection.vendor.title(), &creating.key);

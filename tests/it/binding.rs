@@ -1,12 +1,14 @@
 //! What ties an object to its account: it outlives a vendor that hides things, a group that is given up, a restore and its credential.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{Patch, PatchParams};
+use rstest::rstest;
 use serde_json::{Value, json};
 use usher::api::conditions::{ConditionType, find};
 use usher::api::{PlatformGroup, PlatformUser, ProviderCredential};
-use usher_sandbox::vendors::{Fault, FaultKind, Vendor};
+use usher_sandbox::vendors::{Fault, FaultKind, Options, Vendor};
 
-use crate::contract::message;
+use crate::contract::{PASSWORD, message, sample};
 use crate::scene::{Scene, merge};
 
 fn ada(further: Value) -> Value {
@@ -54,6 +56,78 @@ async fn an_account_that_is_only_hidden_is_not_given_up() {
     scene.sweep("healed again").await;
     scene.until_gone::<PlatformUser>("ada").await;
     assert!(scene.vendor.user("ada@example.com").is_none());
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Unseen {
+    /// Amani lists no users.
+    Unlisted,
+    /// Amani lists the account only later.
+    Hidden,
+    /// Industrility shows nothing.
+    Nothing,
+}
+
+#[rstest]
+#[tokio::test]
+async fn what_was_said_to_be_there_is_not_taken_for_a_lost_create(
+    #[values(Unseen::Unlisted, Unseen::Hidden, Unseen::Nothing)] unseen: Unseen,
+) {
+    let vendor = if unseen == Unseen::Nothing { Vendor::Industrility } else { Vendor::Amani };
+    let mut options = Options::default();
+    options.amani.listing = unseen != Unseen::Unlisted;
+    let scene = Scene::with(vendor, options, json!({})).await;
+    scene.secret("login", &json!({"password": PASSWORD})).await;
+    let stranger = json!({"email": "ada@example.com", "username": "ada@example.com", "first_name": "Eve"});
+    scene.vendor.put_user(stranger);
+    let before = scene.vendor.user("ada@example.com");
+    if unseen == Unseen::Hidden {
+        scene.vendor.fault(Fault::always("users.list", FaultKind::EmptyList));
+    }
+    scene.user("ada", sample(vendor).user).await;
+    scene.user_says("ada", "AlreadyExists").await;
+    scene.vendor.fault(Fault::once("users.create", FaultKind::LostAfterCommit));
+    scene.annotate::<PlatformUser>("ada", "usher.dev/reconcile-at", "again").await;
+    scene.user_says("ada", "ProviderUnavailable").await;
+    if unseen == Unseen::Hidden {
+        scene.vendor.heal();
+    }
+    let ada = scene.user_says("ada", "AlreadyExists").await;
+    assert_eq!(ada.status.unwrap().identity.external_id, None);
+    assert_eq!(scene.vendor.user("ada@example.com"), before);
+    scene.delete::<PlatformUser>("ada").await;
+    scene.until_gone::<PlatformUser>("ada").await;
+    assert_eq!(scene.vendor.user("ada@example.com"), before);
+}
+
+#[tokio::test]
+async fn two_credentials_of_one_place_bind_an_unseen_account_once() {
+    let scene = Scene::new(Vendor::Industrility).await;
+    scene.credential_says("Unverified").await;
+    let other = json!({"provider": {"industrility": {"url": scene.vendor.url()}}, "secretRef": {"name": "main"}, "allowInsecureHttp": true});
+    let metadata = json!({"name": "other", "namespace": scene.namespace});
+    let document =
+        json!({"apiVersion": "usher.dev/v1alpha1", "kind": "ProviderCredential", "metadata": metadata, "spec": other});
+    scene.apply(&document).await;
+    scene.vendor.fault(Fault::once("users.create", FaultKind::LostAfterCommit));
+    scene.user("ada", sample(Vendor::Industrility).user).await;
+    scene.user_says("ada", "ProviderUnavailable").await;
+    scene.vendor.fault(Fault::once("users.create", FaultKind::LostBeforeCommit));
+    let mut through_other = sample(Vendor::Industrility).user;
+    merge(&mut through_other, json!({"credentialRef": {"name": "other"}}));
+    scene.user_as_is("ada-2", through_other).await;
+    let is_settled = |reason: &str| ["Created", "Duplicate"].contains(&reason);
+    let mut reasons = Vec::new();
+    for name in ["ada", "ada-2"] {
+        let settled = move |user: &PlatformUser| ready(user).is_some_and(|ready| is_settled(&ready.reason));
+        reasons.push(ready(&scene.until(name, settled).await).unwrap().reason.clone());
+    }
+    reasons.sort();
+    assert_eq!(reasons, ["Created", "Duplicate"]);
+}
+
+fn ready(user: &PlatformUser) -> Option<&Condition> {
+    find(&user.status.as_ref()?.report.conditions, ConditionType::Ready)
 }
 
 #[tokio::test]

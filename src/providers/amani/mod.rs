@@ -67,6 +67,8 @@ pub struct Amani {
     unlisted: AtomicBool,
     /// Whether a user was ever read by his id, so that this call exists and its 404 is about the user.
     shown: AtomicBool,
+    /// Whether that was tried with someone who is there.
+    tried: AtomicBool,
 }
 
 impl Amani {
@@ -81,6 +83,7 @@ impl Amani {
             patch_requires_credentials: settings.patch_requires_credentials.unwrap_or(false),
             unlisted: AtomicBool::new(false),
             shown: AtomicBool::new(false),
+            tried: AtomicBool::new(false),
         })
     }
 
@@ -114,6 +117,24 @@ impl Amani {
     /// The entry with this id, out of the whole listing.
     async fn pick(&self, subject: Subject, id: &str) -> Result<Option<Account>, ProviderError> {
         Ok(self.list(subject).await?.into_iter().find(|account| account.id == id))
+    }
+
+    /// The user with this id as listed. One who is not there does not tell whether users can be read by their ids at all, which
+    /// another one does: that spares a listing for each who is gone.
+    async fn listed(&self, id: &str) -> Result<Option<Account>, ProviderError> {
+        let mut listed = self.list(Subject::User).await?;
+        if let Some(at) = listed.iter().position(|account| account.id == id) {
+            return Ok(Some(listed.swap_remove(at)));
+        }
+        if let Some(other) = listed.first().filter(|_| !self.tried.swap(true, Ordering::Relaxed)) {
+            self.shown.store(self.show(&other.id).await.is_ok(), Ordering::Relaxed);
+        }
+        Ok(None)
+    }
+
+    /// The JSON of one user.
+    async fn show(&self, id: &str) -> Result<Value, ProviderError> {
+        self.call(Call::new("users.read", Method::GET, format!("{USERS}/{}", segment(id)))).await
     }
 
     /// The e-mail address and password that this server insists on in every PATCH (seed 001).
@@ -218,7 +239,7 @@ impl Provider for Amani {
         if subject == Subject::Group {
             return self.pick(subject, id).await;
         }
-        match self.call(Call::new("users.read", Method::GET, format!("{USERS}/{}", segment(id)))).await {
+        match self.show(id).await {
             Ok(entry) => {
                 self.shown.store(true, Ordering::Relaxed);
                 wire::account(subject, &entry).map(Some)
@@ -226,7 +247,7 @@ impl Provider for Amani {
             Err(error) if error.kind == ErrorKind::NotFound && self.shown.load(Ordering::Relaxed) => Ok(None),
             Err(error) if !matches!(error.kind, ErrorKind::NotFound | ErrorKind::Unsupported) => Err(error),
             Err(error) if self.unlisted.load(Ordering::Relaxed) => Err(no_page(subject, true, error)),
-            Err(_) => self.pick(subject, id).await,
+            Err(_) => self.listed(id).await,
         }
     }
 
