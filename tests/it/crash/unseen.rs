@@ -3,6 +3,7 @@
 use rstest::rstest;
 use serde_json::{Value, json};
 use usher::api::PlatformUser;
+use usher::api::status::Identity;
 use usher_sandbox::vendors::{AmaniOptions, Options, Vendor};
 
 use super::interleavings::{accounts, apply_ada, further, made_and_forgotten};
@@ -57,7 +58,8 @@ async fn what_exists_before_our_first_create_stays_who_made_its() {
     let before = scene.vendor.user("ada@example.com");
     apply_ada(&stage).await;
     let ada = scene.user_says("ada", "AlreadyExists").await;
-    assert_eq!(ada.status.unwrap().identity, usher::api::status::Identity::default());
+    let known = Identity { refused: Some("ada@example.com".into()), ..Identity::default() };
+    assert_eq!(ada.status.unwrap().identity, known);
     scene.delete::<PlatformUser>("ada").await;
     scene.until_gone::<PlatformUser>("ada").await;
     assert_eq!(scene.vendor.user("ada@example.com"), before);
