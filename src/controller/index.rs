@@ -306,6 +306,16 @@ mod tests {
     }
 
     #[test]
+    fn what_was_written_while_a_listing_went_on_is_not_lost_by_it() {
+        let mut index = listed(0);
+        index.wrote(Subject::User, &[], "ada", Some(ada("made")));
+        index.replace(Subject::User, at(60), &[], Vec::new());
+        assert_eq!(index.get(Subject::User, "ada"), Some(&ada("made")));
+        index.replace(Subject::User, Timestamp::now() + SignedDuration::from_secs(1), &[], Vec::new());
+        assert_eq!(index.get(Subject::User, "ada"), None);
+    }
+
+    #[test]
     fn one_listing_tells_many_that_they_are_gone_but_only_for_a_while() {
         let mut index = listed(0);
         assert!(!index.is_proved_gone(Subject::User, "ada", at(60)));
