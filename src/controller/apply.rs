@@ -144,7 +144,7 @@ impl<K: Shelved> Case<'_, K> {
             return Err(Stop::because(Reason::Unsupported, message));
         }
         self.blind = true;
-        let sent = self.identity.sent.as_deref().map(Sent::parse).unwrap_or_default();
+        let sent = self.known_sent();
         let mut fields = self.desired.fields.clone();
         fields.retain(|name, value| sent.has(name, value));
         Ok(believed(id, &self.identity, self.connection.table(K::SUBJECT), fields))
@@ -160,6 +160,11 @@ impl<K: Shelved> Case<'_, K> {
         K::SUBJECT == Subject::Group || self.connection.provider.capabilities().listable
     }
 
+    /// Digests of what was sent and may not be shown.
+    fn known_sent(&self) -> Sent {
+        self.identity.sent.as_deref().map(Sent::parse).unwrap_or_default()
+    }
+
     /// Digests of what will have been sent and may not be shown: everything where nothing is listed, from the create on or from
     /// when the account could not be read.
     pub(super) fn sent(&self, desired: &Desired) -> Option<String> {
@@ -170,7 +175,7 @@ impl<K: Shelved> Case<'_, K> {
     }
 
     pub(super) fn steps(&self, observed: Option<&Account>) -> Result<Vec<Step>, Stop> {
-        let sent = self.identity.sent.as_deref().map(Sent::parse).unwrap_or_default();
+        let sent = self.known_sent();
         let added: BTreeSet<String> = self.identity.groups.iter().flatten().cloned().collect();
         let known = Known { sent: &sent, added: &added, password_due: self.password.due().is_some() };
         Ok(plan(self.connection.table(K::SUBJECT), &self.desired, observed, known)?)
@@ -274,7 +279,7 @@ impl<K: Shelved> Case<'_, K> {
 
     /// Notes that all fields were sent, the password too.
     fn sent_fields(&mut self) {
-        let sent = self.identity.sent.as_deref().map(Sent::parse).unwrap_or_default();
+        let sent = self.known_sent();
         let mut reached = self.desired.clone();
         reached.grants.retain(|name, rights| sent.has_grant(name, rights));
         self.identity.sent = self.sent(&reached);
@@ -283,7 +288,7 @@ impl<K: Shelved> Case<'_, K> {
         }
     }
 
-    /// Records what was sent while more is to come: if that fails, nothing is sent twice.
+    /// Records what is known by now, if that is news: whatever fails next, nothing is sent twice.
     pub(super) async fn record_progress(&mut self) -> Result<(), Stop> {
         if self.identity != self.object.identity() {
             self.object = record::identity(self.context, &*self.object, &self.identity, false).await?;
@@ -299,7 +304,7 @@ impl<K: Shelved> Case<'_, K> {
         rights: &std::collections::BTreeMap<String, bool>,
     ) -> Result<(), Stop> {
         self.connection.provider.grant(id, application, rights).await?;
-        let sent = self.identity.sent.as_deref().map(Sent::parse).unwrap_or_default();
+        let sent = self.known_sent();
         self.identity.sent = sent.with_grant(application, rights).text();
         self.log("grant", id, &[application.to_owned()]);
         Ok(())
@@ -331,8 +336,8 @@ impl<K: Shelved> Case<'_, K> {
         if let Some(version) = self.password.version() {
             self.identity.password_version = Some(version.to_owned());
         }
-        if self.identity != self.object.identity() && self.mode == Mode::Enforce {
-            self.object = record::identity(self.context, &*self.object, &self.identity, false).await?;
+        if self.mode == Mode::Enforce {
+            self.record_progress().await?;
         }
         Ok(())
     }

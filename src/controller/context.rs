@@ -108,16 +108,17 @@ impl Context {
 
     /// Wakes all users and groups of a credential.
     pub fn wake_users_of(&self, credential: &ObjectKey) {
-        let using = [Tag::Credential(credential.clone())];
-        self.groups.tagged(&using, |_| true).iter().for_each(|group| self.wake(group.key()));
-        self.users.tagged(&using, |_| true).iter().for_each(|user| self.wake(user.key()));
+        self.wake_tagged(&[Tag::Credential(credential.clone())]);
     }
 
     /// Wakes the users and groups of a credential that are being deleted: they need no listing.
     pub fn wake_going(&self, credential: &ObjectKey) {
-        let going = [Tag::Going(credential.clone())];
-        self.groups.tagged(&going, |_| true).iter().for_each(|group| self.wake(group.key()));
-        self.users.tagged(&going, |_| true).iter().for_each(|user| self.wake(user.key()));
+        self.wake_tagged(&[Tag::Going(credential.clone())]);
+    }
+
+    fn wake_tagged(&self, tags: &[Tag]) {
+        self.groups.tagged(tags, |_| true).iter().for_each(|group| self.wake(group.key()));
+        self.users.tagged(tags, |_| true).iter().for_each(|user| self.wake(user.key()));
     }
 
     /// Wakes everything.

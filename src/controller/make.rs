@@ -32,11 +32,6 @@ pub fn made_as(table: &[Field], creating: &Creating) -> Desired {
     Desired { keys, ..Desired::default() }
 }
 
-/// The id of a user with this key where none is shown: as in the sample of `parentUser` (Industrility).
-pub fn id_unseen(key: &str) -> String {
-    format!("US-{key}")
-}
-
 /// Natural keys that are being looked for and made right now: two objects that want the same never both find it absent.
 #[derive(Default)]
 pub struct Making(Arc<Mutex<HashSet<MakingKey>>>);
@@ -184,13 +179,10 @@ impl<K: Shelved> Case<'_, K> {
         if policy == AdoptionPolicy::Never {
             return Err(self.already_exists());
         }
-        let account = match account.groups {
-            // A list may show less of an account than its own address does, the rights that forbid to touch it among that.
-            None if K::SUBJECT == Subject::User => self.connection.provider.read(K::SUBJECT, &account.id).await?,
-            _ => Some(account.clone()),
-        }
-        .unwrap_or(account);
-        self.take(account).await
+        // A list may show less of an account than its own address does, the rights that forbid to touch it among that.
+        let is_lean = K::SUBJECT == Subject::User && account.groups.is_none();
+        let read = if is_lean { self.connection.provider.read(K::SUBJECT, &account.id).await? } else { None };
+        self.take(read.unwrap_or(account)).await
     }
 
     /// Binds the account that `spec.externalId` names, if it is the one the manifest describes.
@@ -239,8 +231,8 @@ impl<K: Shelved> Case<'_, K> {
     /// Makes an account that nobody can look for. One that an earlier create with unknown end may have made is settled first, by
     /// repeating that very create: under another key it would be left behind, and nobody would know.
     async fn create_unseen(&mut self) -> Result<Deed, Stop> {
-        if !self.connection.provider.capabilities().readable {
-            rivals::not_held(self.context, &*self.object, &self.connection, &id_unseen(self.desired.key()))?;
+        if let Some(id) = self.connection.provider.unseen_id(self.desired.key()) {
+            rivals::not_held(self.context, &*self.object, &self.connection, &id)?;
         }
         match &self.identity.creating {
             Some(Creating { key, .. }) if key != self.desired.key() => {

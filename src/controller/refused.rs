@@ -5,7 +5,6 @@ use jiff::Timestamp;
 use super::apply::Case;
 use super::credential::resync;
 use super::heir::same_key;
-use super::make::id_unseen;
 use super::outcome::{Deed, Stop};
 use super::record::{self, Shelved};
 use super::trial;
@@ -85,8 +84,7 @@ impl<K: Shelved> Case<'_, K> {
             self.clear_doubt().await?;
             return Err(self.there_unseen(&error.message));
         }
-        if !self.connection.provider.capabilities().readable {
-            let id = id_unseen(self.desired.key());
+        if let Some(id) = self.connection.provider.unseen_id(self.desired.key()) {
             let groups = self.desired.groups.as_ref().map(|groups| groups.wanted.clone());
             self.bind(&Account { id, groups, ..Account::default() }, false).await?;
             self.compare_blindly()?;

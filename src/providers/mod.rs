@@ -67,6 +67,11 @@ pub trait Provider: Send + Sync {
         group.id.clone()
     }
 
+    /// The id of a user with this natural key where no call shows users; `None` where one does.
+    fn unseen_id(&self, _key: &str) -> Option<String> {
+        None
+    }
+
     /// Who the vendor says we are (a login name or id), by its cheapest authenticated call.
     ///
     /// Errors: `Unauthenticated` when the credential is refused; `Unsupported` where there is no such call.

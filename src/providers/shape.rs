@@ -200,9 +200,13 @@ pub fn says_taken(words: &str) -> bool {
     !absent && has(&signs)
 }
 
-/// The same, where anything else that speaks of "exist" or "already" may be about the server itself: a 5xx, or a time-out.
+/// Whether the words of an answer with this status say so. Those of a 5xx or a time-out may be about the server itself.
 #[must_use]
-pub fn surely_says_taken(words: &str) -> bool {
+pub fn means_taken(status: u16, words: &str) -> bool {
+    if status >= 500 || status == 408 { surely_says_taken(words) } else { says_taken(words) }
+}
+
+fn surely_says_taken(words: &str) -> bool {
     let lower = words.to_ascii_lowercase();
     let signs = ["e11000", "duplicate", "must be unique", "already exist", "already taken", "already registered"];
     says_taken(words) && signs.iter().any(|sign| lower.contains(sign))

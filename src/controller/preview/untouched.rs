@@ -52,6 +52,10 @@ impl Provider for Untouched {
         self.0.group_value(group)
     }
 
+    fn unseen_id(&self, key: &str) -> Option<String> {
+        self.0.unseen_id(key)
+    }
+
     async fn whoami(&self) -> Result<String, ProviderError> {
         self.0.whoami().await
     }

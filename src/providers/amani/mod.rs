@@ -114,9 +114,9 @@ impl Amani {
         wire::page(subject, &answer)
     }
 
-    /// The entry with this id, out of the whole listing.
-    async fn pick(&self, subject: Subject, id: &str) -> Result<Option<Account>, ProviderError> {
-        Ok(self.list(subject).await?.into_iter().find(|account| account.id == id))
+    /// The role with this id, out of the whole listing.
+    async fn role(&self, id: &str) -> Result<Option<Account>, ProviderError> {
+        Ok(self.list(Subject::Group).await?.into_iter().find(|account| account.id == id))
     }
 
     /// The user with this id as listed. One who is not there does not tell whether users can be read by their ids at all, which
@@ -237,7 +237,7 @@ impl Provider for Amani {
     /// Errors: `Unsupported` where users are neither listed nor shown.
     async fn read(&self, subject: Subject, id: &str) -> Result<Option<Account>, ProviderError> {
         if subject == Subject::Group {
-            return self.pick(subject, id).await;
+            return self.role(id).await;
         }
         match self.show(id).await {
             Ok(entry) => {

@@ -98,6 +98,10 @@ impl Provider for Industrility {
         Ok(wire::desire_group(name))
     }
 
+    fn unseen_id(&self, key: &str) -> Option<String> {
+        Some(wire::unseen_id(key))
+    }
+
     async fn whoami(&self) -> Result<String, ProviderError> {
         Err(unsupported("check a token"))
     }

@@ -112,9 +112,14 @@ pub fn body(changes: &Changes) -> Value {
     body.into()
 }
 
-/// The id of the user that was made: the answer's, if it shows one, else `US-<e-mail>` as in the sample of `parentUser`.
+/// The id of the user that was made: the answer's, if it shows one.
 pub fn id(answer: &Value, email: &str) -> String {
-    shown_id(answer).unwrap_or_else(|| format!("US-{email}"))
+    shown_id(answer).unwrap_or_else(|| unseen_id(email))
+}
+
+/// The id of a user that no answer shows: `US-<e-mail>`, as in the sample of `parentUser`.
+pub fn unseen_id(email: &str) -> String {
+    format!("US-{email}")
 }
 
 fn shown_id(answer: &Value) -> Option<String> {
@@ -137,13 +142,8 @@ pub fn unwrapped(answer: &Answer) -> Answer {
 
 /// `success: false`, or words under `error` and no id of a user.
 fn is_refusal(json: &Value) -> bool {
-    let faulted = json.get("error").is_some_and(|error| !usual(error).is_empty());
-    json.get("success") == Some(&Value::Bool(false)) || (faulted && shown_id(json).is_none())
-}
-
-/// The words under `error`, a text or an object with the usual fields.
-fn usual(error: &Value) -> String {
-    shape::words(&json!({"error": error}))
+    let is_faulted = !shape::words(&json!({"error": json.get("error")})).is_empty();
+    json.get("success") == Some(&Value::Bool(false)) || (is_faulted && shown_id(json).is_none())
 }
 
 /// The JSON in the text under `body` of a wrapped answer.

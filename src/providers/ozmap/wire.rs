@@ -272,12 +272,8 @@ pub fn refusal(answer: &Answer) -> ProviderError {
     let words = shape::words(&answer.json_or_null());
     let error = shape::refusal(answer, &words);
     // The database's own words (E11000) may come with a 500.
-    let taken = match error.kind {
-        ErrorKind::Invalid => shape::says_taken(&words),
-        ErrorKind::Unavailable => answer.status >= 400 && shape::surely_says_taken(&words),
-        _ => false,
-    };
-    if taken {
+    let open = matches!(error.kind, ErrorKind::Invalid | ErrorKind::Unavailable) && answer.status >= 400;
+    if open && shape::means_taken(answer.status, &words) {
         return ProviderError::refused(ErrorKind::Conflict, error.message);
     }
     error

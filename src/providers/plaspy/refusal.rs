@@ -75,7 +75,7 @@ fn meaning(status: u16, denied: bool, words: &str) -> Option<ErrorKind> {
         ErrorKind::PermissionDenied
     } else if has(&["not found", "not exist", "n't exist"]) {
         ErrorKind::NotFound
-    } else if if status < 500 { shape::says_taken(&words) } else { shape::surely_says_taken(&words) } {
+    } else if shape::means_taken(status, &words) {
         ErrorKind::Conflict
     } else if has(&["too many"]) || (has(&["limit"]) && has(&["request", "rate", "usage", "api", "daily"])) {
         ErrorKind::RateLimited
