@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use jiff::Timestamp;
 
 use crate::api::conditions::Verdict;
-use crate::api::status::Creating;
+use crate::api::status::Identity;
 use crate::api::user::Mode;
 use crate::api::{ObjectKey, ProviderCredential, ProviderCredentialSpec, Vendor};
 use crate::plan::{Account, Desired, Field, Subject, folds, matches_key};
@@ -156,9 +156,12 @@ impl Connection {
         Ok(listed)
     }
 
-    /// Whether a create with unknown end can have made `account`.
-    pub fn can_have_made(&self, creating: &Creating, account: &Account) -> bool {
-        doubt::can_have_made(creating, account, &self.login, self.gate.clock())
+    /// Whether the create with unknown end of the object with this identity can have made `account`.
+    pub fn can_have_made(&self, identity: &Identity, account: &Account) -> bool {
+        let clock = self.gate.clock();
+        let creating = identity.creating.as_ref();
+        creating.is_some_and(|creating| doubt::can_have_made(creating, account, &self.login, clock))
+            && !doubt::was_there_before(identity, account)
     }
 
     /// The credential's mode.

@@ -151,16 +151,14 @@ impl<K: Shelved> Case<'_, K> {
         };
         let then = made_as(self.connection.table(K::SUBJECT), creating);
         let found = self.connection.find_for_sure(K::SUBJECT, &then).await?;
-        rivals::made_by(self.context, &*self.object, &self.connection, creating, found)
+        rivals::made_by(self.context, &*self.object, &self.connection, found)
     }
 
     /// Whether `account` is the one that our create with unknown end made.
     pub(super) fn claims(&self, account: &Account) -> bool {
-        let creating = self.identity.creating.as_ref().filter(|creating| creating.key == self.desired.key());
-        let is_free = || rivals::not_held(self.context, &*self.object, &self.connection, &account.id).is_ok();
-        creating.is_some_and(|creating| self.connection.can_have_made(creating, account))
-            && !doubt::was_there_before(&self.identity, account)
-            && is_free()
+        let creating = self.identity.creating.as_ref();
+        creating.is_some_and(|creating| creating.key == self.desired.key())
+            && rivals::is_made_by(self.context, &*self.object, &self.connection, account)
     }
 
     /// Binds the account that our own lost create made; everything that create may have left open is then due.

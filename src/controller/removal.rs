@@ -193,7 +193,7 @@ async fn look<K: Shelved>(
         }
         let then = make::made_as(connection.table(K::SUBJECT), creating);
         let found = connection.find_for_sure(K::SUBJECT, &then).await?;
-        return match rivals::made_by(context, &**object, connection, creating, found) {
+        return match rivals::made_by(context, &**object, connection, found) {
             Err(Stop::Verdict(verdict)) => Err(blocked(object, &verdict.message)),
             found => found,
         };

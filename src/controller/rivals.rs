@@ -6,7 +6,6 @@ use super::access;
 use super::checks::WITH_ID;
 use super::connection::Connection;
 use super::context::Context;
-use super::doubt;
 use super::heir::{same_key, seniority};
 use super::outcome::Stop;
 use super::record::Shelved;
@@ -38,24 +37,24 @@ pub fn not_held<K: Shelved>(context: &Context, object: &K, connection: &Connecti
     holders.first().map_or(Ok(()), |holder| Err(duplicate(context, object, &**holder)))
 }
 
-/// The account among `found` that the create of `object` with unknown end made, if it did: one that is nobody else's.
+/// Whether the create of `object` with unknown end can have made `account`, and nobody else holds it.
+pub fn is_made_by<K: Shelved>(context: &Context, object: &K, connection: &Connection, account: &Account) -> bool {
+    connection.can_have_made(&object.identity(), account) && not_held(context, object, connection, &account.id).is_ok()
+}
+
+/// The account among `found` that the create of `object` with unknown end made, if it did.
 ///
 /// Errors: there are several.
 pub fn made_by<K: Shelved>(
     context: &Context,
     object: &K,
     connection: &Connection,
-    creating: &Creating,
     mut found: Vec<Account>,
 ) -> Result<Option<Account>, Stop> {
-    let identity = object.identity();
-    found.retain(|account| {
-        connection.can_have_made(creating, account)
-            && !doubt::was_there_before(&identity, account)
-            && not_held(context, object, connection, &account.id).is_ok()
-    });
+    found.retain(|account| is_made_by(context, object, connection, account));
     if found.len() > 1 {
-        let (count, vendor, key) = (found.len(), connection.vendor.title(), &creating.key);
+        let (count, vendor) = (found.len(), connection.vendor.title());
+        let key = object.identity().creating.map(|creating| creating.key).unwrap_or_default();
         let message = format!(
             "{count} accounts of {vendor} are named {key}, and usher made one of them, which it cannot tell: remove the surplus there, or {WITH_ID}"
         );
