@@ -15,7 +15,7 @@ use super::stories::Story;
 /// Runs of one story at a time.
 const AT_ONCE: usize = 5;
 /// One of so many first deaths is followed by a second. It is odd, so that both sides of effects come up.
-const SAMPLE: usize = 5;
+const SAMPLE: usize = 3;
 /// Both sides of an effect.
 const SIDES: [Moment; 2] = [Moment::Before, Moment::After];
 
