@@ -342,6 +342,9 @@ pub struct ProviderCredentialStatus {
     /// When the vendor was last compared with the cluster as a whole.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_sweep_time: Option<Timestamp>,
+    /// The vendor asked for no call before this time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_limited_until: Option<Timestamp>,
     /// Removals that the brake holds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held_removals: Option<HeldRemovals>,
@@ -386,6 +389,7 @@ impl Default for ProviderCredentialStatus {
             users: None,
             groups: None,
             last_sweep_time: None,
+            rate_limited_until: None,
             held_removals: None,
             recent_removals: None,
             last_handled_reconcile_at: None,

@@ -236,6 +236,11 @@ impl Connections {
         gates.entry(credential.clone()).or_insert_with(make).clone()
     }
 
+    /// The time to come that a credential's vendor named for calls to go on, if any.
+    pub fn rate_limited_until(&self, credential: &ObjectKey) -> Option<Timestamp> {
+        self.gates.read().unwrap_or_else(PoisonError::into_inner).get(credential)?.named()
+    }
+
     /// `object` waits no longer at the gate of a credential.
     pub fn leave(&self, credential: &ObjectKey, object: &ObjectKey) {
         if let Some(gate) = self.gates.read().unwrap_or_else(PoisonError::into_inner).get(credential) {

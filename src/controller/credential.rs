@@ -280,7 +280,7 @@ fn inherited(previous: &Connection, content: &str) -> Option<Trouble> {
 }
 
 /// The gate of the credential, with the bounds of its present spec: neither a rotation nor an outage nor an edit resets what
-/// a vendor counts.
+/// a vendor counts, and a restart does not make us come before the time that it named.
 fn gate(credential: &ProviderCredential, context: &Context) -> Gate {
     let requests = credential.spec.requests.clone().unwrap_or_default();
     let vendor = credential.spec.provider.vendor();
@@ -290,8 +290,13 @@ fn gate(credential: &ProviderCredential, context: &Context) -> Gate {
         burst: requests.burst.unwrap_or(usual.burst),
         concurrency: requests.concurrency.unwrap_or(usual.concurrency),
     };
-    let make = || Gate::new(vendor, limits, context.wake.clone(), context.tally.clone());
-    let gate = context.connections.gate(&key(credential), make);
+    let key = key(credential);
+    let make = || {
+        let gate = Gate::new(key.clone(), vendor, limits, context.wake.clone(), context.tally.clone());
+        gate.resume(credential.status.as_ref().and_then(|status| status.rate_limited_until));
+        gate
+    };
+    let gate = context.connections.gate(&key, make);
     gate.limit(limits);
     gate
 }

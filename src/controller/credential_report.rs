@@ -59,6 +59,7 @@ pub async fn report(
         users,
         groups,
         last_sweep_time: swept.or(before.last_sweep_time),
+        rate_limited_until: rate_limited_until(context, credential),
         held_removals: brake::held_of(context, credential).await,
         recent_removals: before.recent_removals.clone(),
         last_handled_reconcile_at: asked.or(before.last_handled_reconcile_at.clone()),
@@ -74,6 +75,13 @@ pub async fn report(
         context.wake_going(&credential_key);
     }
     Ok(next(context, credential, link))
+}
+
+/// The time to come that the vendor named, to this process or to one before it.
+fn rate_limited_until(context: &Context, credential: &ProviderCredential) -> Option<Timestamp> {
+    let stored = credential.status.as_ref().and_then(|status| status.rate_limited_until);
+    let told = context.connections.rate_limited_until(&key(credential));
+    told.max(stored).filter(|until| *until > Timestamp::now())
 }
 
 /// How many objects use a credential; counted anew at most once a sweep.

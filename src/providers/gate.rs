@@ -28,6 +28,7 @@ pub const LONGEST: SignedDuration = SignedDuration::from_hours(24);
 pub struct Gate(Arc<Inner>);
 
 struct Inner {
+    credential: ObjectKey,
     vendor: Vendor,
     line: Mutex<Line>,
     pace: Mutex<Pace>,
@@ -52,15 +53,17 @@ impl Drop for Permit {
 }
 
 impl Gate {
-    /// A gate with these bounds; parked objects are woken through `wake`.
+    /// The gate of `credential` with these bounds; parked objects are woken through `wake`.
     #[must_use]
     pub fn new(
+        credential: ObjectKey,
         vendor: Vendor,
         limits: Limits,
         wake: mpsc::UnboundedSender<ObjectKey>,
         observer: Arc<dyn Observer>,
     ) -> Self {
         let gate = Self(Arc::new(Inner {
+            credential,
             vendor,
             line: Mutex::default(),
             pace: Mutex::new(Pace::new(limits.per_minute, limits.burst)),
@@ -152,8 +155,26 @@ impl Gate {
     }
 
     /// Closes the gate until the time the vendor named, and with back-off from 2 s to 5 min at least; until when it is closed.
+    /// Its credential is woken for a named time, to keep it where it outlives the process.
     pub fn close(&self, named: Option<Timestamp>) -> Timestamp {
-        lock(&self.0.closing).close(named, Timestamp::now())
+        let until = lock(&self.0.closing).close(named, Timestamp::now());
+        if named.is_some() {
+            // The receiver lives as long as the process.
+            let _ = self.0.wake.send(self.0.credential.clone());
+        }
+        until
+    }
+
+    /// The time to come that the vendor named for calls to go on, if any.
+    #[must_use]
+    pub fn named(&self) -> Option<Timestamp> {
+        lock(&self.0.closing).named.filter(|named| *named > Timestamp::now())
+    }
+
+    /// Takes over the time that the vendor named to a process before this one.
+    pub fn resume(&self, named: Option<Timestamp>) {
+        let mut closing = lock(&self.0.closing);
+        (closing.until, closing.named) = (closing.until.max(named), closing.named.max(named));
     }
 
     /// How many objects wait for a new account.
@@ -167,6 +188,7 @@ impl Gate {
 #[derive(Default)]
 struct Closing {
     until: Option<Timestamp>,
+    named: Option<Timestamp>,
     refusals: u32,
 }
 
@@ -179,6 +201,7 @@ impl Closing {
             Some(until) if now < until + backoff(self.refusals) => self.refusals + 1,
             _ => 1,
         };
+        self.named = self.named.max(named.map(|named| named.min(now + LONGEST)));
         let until = (now + backoff(self.refusals)).max(named.unwrap_or(now)).min(now + LONGEST);
         *self.until.insert(self.until.map_or(until, |before| before.max(until)))
     }
@@ -251,7 +274,8 @@ mod tests {
     fn gate(concurrency: u32) -> (Gate, mpsc::UnboundedReceiver<ObjectKey>) {
         let (wake, woken) = mpsc::unbounded_channel();
         let limits = Limits { per_minute: 60_000, burst: 100, concurrency };
-        (Gate::new(Vendor::Pegasus, limits, wake, Arc::new(Unobserved)), woken)
+        let credential = ObjectKey::new(Kind::Credential, "identity", "main");
+        (Gate::new(credential, Vendor::Pegasus, limits, wake, Arc::new(Unobserved)), woken)
     }
 
     fn user(name: &str) -> ObjectKey {
@@ -329,6 +353,20 @@ mod tests {
         assert_eq!(refused.retry_at, Some(until));
         assert_eq!(gate.close(None), until, "a shorter closing does not open it sooner");
         assert_eq!(gate.closed_until(), Some(until));
+    }
+
+    #[tokio::test]
+    async fn a_time_that_the_vendor_named_is_told_to_the_credential_and_closes_the_next_gate() {
+        let (told, mut woken) = gate(1);
+        told.close(None);
+        assert_eq!(told.named(), None, "nothing to keep: the back-off is ours");
+        let named = Timestamp::now() + SignedDuration::from_mins(1);
+        told.close(Some(named));
+        assert_eq!(woken.recv().await, Some(ObjectKey::new(Kind::Credential, "identity", "main")));
+        assert_eq!(told.named(), Some(named));
+        let (next, _woken) = gate(1);
+        next.resume(told.named());
+        assert_eq!((next.closed_until(), next.named()), (Some(named), Some(named)));
     }
 
     #[test]

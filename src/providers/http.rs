@@ -403,7 +403,8 @@ mod tests {
         let wake = tokio::sync::mpsc::unbounded_channel().0;
         let limits = crate::plan::Limits { per_minute: 60, burst: 10, concurrency: 1 };
         let observer: Arc<dyn Observer> = Arc::new(crate::providers::Unobserved);
-        let gate = Gate::new(Vendor::Pegasus, limits, wake, observer.clone());
+        let credential = crate::api::ObjectKey::new(crate::api::Kind::Credential, "identity", "main");
+        let gate = Gate::new(credential, Vendor::Pegasus, limits, wake, observer.clone());
         let timeout = Duration::from_secs(1);
         let settings = Settings { vendor: Vendor::Pegasus, gate, observer, timeout, insecure: false, ca_bundle: None };
         Transport::new(url, settings).unwrap()

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rstest::rstest;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
-use usher::api::{PlatformGroupSpec, PlatformUserSpec};
+use usher::api::{Kind, ObjectKey, PlatformGroupSpec, PlatformUserSpec};
 use usher::plan::{Account, Catalog, Changes, Desired, Known, Sent, Step, Subject, plan};
 use usher::providers::{self, Access, Delivery, ErrorKind, Gate, Provider, SecretData, Unobserved};
 use usher_sandbox::vendors::{Fault, FaultKind, Options, PegasusOptions, Simulator, Vendor};
@@ -28,10 +28,11 @@ impl Wire {
         let secret = vendor.secret().into_iter().map(|(key, value)| (key, value.into_bytes()));
         let limits = providers::capabilities(usher::api::Vendor::Pegasus).default_limits;
         let (wake, _) = mpsc::unbounded_channel();
+        let credential = ObjectKey::new(Kind::Credential, "identity", "main");
         let provider = providers::connect(&Access {
             provider: &serde_json::from_value(json!({"pegasus": {"url": vendor.url()}})).unwrap(),
             secret: &SecretData::new("main", secret),
-            gate: Gate::new(usher::api::Vendor::Pegasus, limits, wake, Arc::new(Unobserved)),
+            gate: Gate::new(credential, usher::api::Vendor::Pegasus, limits, wake, Arc::new(Unobserved)),
             observer: Arc::new(Unobserved),
             timeout: Duration::from_secs(5),
             insecure: true,

@@ -9,10 +9,10 @@ use kube::runtime::wait::await_condition;
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
-use usher::api::PlatformUser;
 use usher::api::conditions::{ConditionType, find};
+use usher::api::{PlatformUser, ProviderCredential, ProviderCredentialStatus};
 use usher_sandbox::controlplane::{self, ControlPlane, Options};
-use usher_sandbox::vendors::{Simulator, Vendor};
+use usher_sandbox::vendors::{Fault, FaultKind, Simulator, Vendor};
 
 use crate::leaks;
 
@@ -173,6 +173,35 @@ async fn a_restart_says_nothing_anew_of_who_is_not_ready() {
     second.says("swept").await;
     assert_eq!(second.terminate().await, Some(0));
     assert_eq!(users.get("ada").await.unwrap().metadata.resource_version, before);
+}
+
+#[tokio::test]
+async fn a_restart_makes_no_call_before_the_time_that_the_vendor_named() {
+    let plane = cluster().await;
+    let vendor = Simulator::start(Vendor::Pegasus).await.unwrap();
+    vendor.fault(Fault::once("users.create", FaultKind::RateLimited(Some(Duration::from_mins(10)))));
+    apply_ada(&plane, &vendor).await;
+    let mut first = Operator::start(&plane, "before").await;
+    let credentials: Api<ProviderCredential> = Api::namespaced(plane.client().unwrap(), "default");
+    until(&credentials, |status| status.rate_limited_until.is_some()).await;
+    assert_eq!(first.terminate().await, Some(0));
+    vendor.clear_calls();
+    let mut second = Operator::start(&plane, "after").await;
+    until(&credentials, |status| {
+        find(&status.conditions, ConditionType::Ready).is_some_and(|ready| ready.reason == "RateLimited")
+    })
+    .await;
+    assert_eq!(second.terminate().await, Some(0));
+    assert_eq!(vendor.calls().len(), 0);
+}
+
+/// Waits until the status of the credential is `wanted`.
+async fn until(credentials: &Api<ProviderCredential>, wanted: impl Fn(&ProviderCredentialStatus) -> bool) {
+    let is_wanted = |credential: Option<&ProviderCredential>| {
+        credential.and_then(|credential| credential.status.as_ref()).is_some_and(&wanted)
+    };
+    let waiting = await_condition(credentials.clone(), "main", is_wanted);
+    tokio::time::timeout(PATIENCE, waiting).await.unwrap().unwrap();
 }
 
 #[test]

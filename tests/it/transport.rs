@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::sync::mpsc;
-use usher::api::Vendor;
 use usher::api::credential::CredentialProvider;
+use usher::api::{Kind, ObjectKey, Vendor};
 use usher::plan::{Changes, Limits, Subject};
 use usher::providers::{Access, Delivery, ErrorKind, Gate, Provider, SecretData, Unobserved, connect};
 use usher_sandbox::vendors::{Fault, FaultKind, Options, PegasusOptions, Simulator, Vendor as Simulated};
 
 fn gate(vendor: Vendor) -> Gate {
     let limits = Limits { per_minute: 60_000, burst: 1000, concurrency: 8 };
-    Gate::new(vendor, limits, mpsc::unbounded_channel().0, Arc::new(Unobserved))
+    let credential = ObjectKey::new(Kind::Credential, "identity", "main");
+    Gate::new(credential, vendor, limits, mpsc::unbounded_channel().0, Arc::new(Unobserved))
 }
 
 /// A connection to `vendor` with a password for its login.
