@@ -84,13 +84,17 @@ pub struct Creating {
     pub key: String,
     /// The credential's account it was made in.
     pub account: String,
+    /// Version of the password that went with it, as `passwordVersion`; none if its tries carried several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_version: Option<String>,
 }
 
 impl Creating {
-    /// The same create, sent once more `now`.
+    /// The same create, sent once more `now` with the password of this version.
     #[must_use]
-    pub fn again(&self, now: Timestamp) -> Self {
-        Self { at: now, since: Some(self.since.unwrap_or(self.at)), ..self.clone() }
+    pub fn again(&self, now: Timestamp, password_version: Option<String>) -> Self {
+        let password_version = password_version.filter(|version| self.password_version.as_ref() == Some(version));
+        Self { at: now, since: Some(self.since.unwrap_or(self.at)), password_version, ..self.clone() }
     }
 }
 

@@ -103,7 +103,7 @@ mod tests {
 
     fn creating(at: i64) -> Creating {
         let at = Timestamp::from_second(at).unwrap();
-        Creating { at, since: None, key: "ada".into(), account: "here".into() }
+        Creating { at, since: None, key: "ada".into(), account: "here".into(), password_version: Some("1".into()) }
     }
 
     #[test]
@@ -173,7 +173,13 @@ mod tests {
 
     #[test]
     fn a_repeated_create_still_owns_what_the_first_one_made() {
-        let again = creating(10).again(creating(60).at).again(creating(90).at);
+        let again = creating(10).again(creating(60).at, None).again(creating(90).at, None);
         assert_eq!((again.at, again.since), (creating(90).at, Some(creating(10).at)));
+    }
+
+    #[test]
+    fn which_password_went_along_is_known_while_all_tries_carried_the_same() {
+        let again = |version: &str| creating(10).again(creating(60).at, Some(version.into())).password_version;
+        assert_eq!((again("1"), again("2")), (Some("1".into()), None));
     }
 }

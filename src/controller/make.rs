@@ -163,12 +163,21 @@ impl<K: Shelved> Case<'_, K> {
 
     /// Binds the account that our own lost create made; everything that create may have left open is then due.
     pub(super) async fn claim(&mut self, account: Account) -> Result<Deed, Stop> {
+        self.note_password_of_create();
         self.only_if_binding("bind", &account.id, &self.steps(Some(&account))?)?;
         self.bind(&account, false).await?;
         self.connection.wrote(K::SUBJECT, &account.id, Some(account.clone()));
         let steps = self.steps(Some(&account))?;
         self.perform(&account, steps).await?;
         Ok(Deed::Created)
+    }
+
+    /// The password that went with the create is there, and is sent again only if its value changed since.
+    fn note_password_of_create(&mut self) {
+        let creating = self.identity.creating.as_mut();
+        let Some(sent) = creating.and_then(|creating| creating.password_version.take()) else { return };
+        self.password = self.password.clone().after(&sent);
+        self.identity.password_version = Some(sent);
     }
 
     /// Takes an account that was there before, if the manifest allows.
@@ -329,8 +338,13 @@ impl<K: Shelved> Case<'_, K> {
         if let (None, Some(creating)) = (before, &self.identity.creating) {
             rivals::give_up(self.context, &*self.object, &creating.key);
         }
-        let first = || Creating { at: now, since: None, key: key.into(), account: self.connection.account.clone() };
-        self.identity.creating = Some(before.map_or_else(first, |before| before.again(now)));
+        let password_version = self.password.due().and(self.password.version()).map(str::to_owned);
+        self.identity.creating = Some(if let Some(before) = before {
+            before.again(now, password_version)
+        } else {
+            let account = self.connection.account.clone();
+            Creating { at: now, since: None, key: key.into(), account, password_version }
+        });
         self.identity.account = Some(self.connection.account.clone());
         self.object = record::identity(self.context, &*self.object, &self.identity, true).await?;
         Ok(())

@@ -48,6 +48,14 @@ impl Password {
         }
     }
 
+    /// What is known once the version `sent` turns out to have been sent.
+    pub fn after(self, sent: &str) -> Self {
+        match self {
+            Self::Due(_, version) if is_same(&version, sent) => Self::Sent(version),
+            other => other,
+        }
+    }
+
     /// The version to remember once all is done.
     pub fn version(&self) -> Option<&str> {
         match self {
@@ -55,6 +63,12 @@ impl Password {
             Self::Unmanaged | Self::Missing(_) => None,
         }
     }
+}
+
+/// Whether two versions are of the same value, as far as they tell.
+fn is_same(one: &str, other: &str) -> bool {
+    let digest = |version: &str| version.rsplit_once('/').map(|(_, digest)| digest.to_owned());
+    one == other || digest(one).filter(|digest| !digest.is_empty()).is_some_and(|one| digest(other) == Some(one))
 }
 
 /// The key that digests passwords, so that status tells nothing about them.

@@ -339,7 +339,7 @@ mod tests {
         let (gate, mut woken) = gate(1);
         let _inside = gate.try_enter(Lane::Edit, &user("inside")).unwrap();
         assert!(gate.try_enter(Lane::Edit, &user("second")).is_none());
-        let until = gate.close(Some(Timestamp::now() + SignedDuration::from_mins(1)));
+        let until = gate.close(None);
         gate.limit(Limits { per_minute: 60, burst: 10, concurrency: 2 });
         assert_eq!(woken.recv().await, Some(user("second")));
         assert_eq!(gate.closed_until(), Some(until));

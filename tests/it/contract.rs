@@ -301,6 +301,21 @@ async fn a_lost_create_answer_does_not_create_twice(
     assert_eq!(scene.vendor.users().iter().filter(|user| user["email"] == "ada@example.com").count(), 1);
     let creates = scene.vendor.count("users.create");
     assert!(creates <= if vendor == Vendor::Industrility { 2 } else { 1 }, "{creates} creates");
+    let sent = scene.vendor.calls().into_iter().filter_map(|call| call.body).map(|body| body.to_string());
+    let passwords = sent.filter(|body| body.contains(PASSWORD)).count();
+    assert_eq!(passwords, usize::from(vendor != Vendor::Industrility), "sent with the create, and not once more");
+}
+
+#[tokio::test]
+async fn a_password_that_changed_while_a_create_was_in_doubt_is_sent() {
+    let scene = Scene::new(Vendor::Amani).await;
+    scene.secret("login", &json!({"password": PASSWORD})).await;
+    scene.vendor.fault(Fault::once("users.create", FaultKind::LostAfterCommit));
+    scene.user("ada", sample(Vendor::Amani).user).await;
+    scene.user_says("ada", "ProviderUnavailable").await;
+    scene.secret("login", &json!({"password": "Fake-Passw0rd-2"})).await;
+    scene.user_ready("ada").await;
+    assert_eq!(scene.vendor.user("ada@example.com").unwrap()["password"], "Fake-Passw0rd-2");
 }
 
 #[rstest]
