@@ -74,6 +74,7 @@ impl Identity {
 
 /// A create whose end is not known.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
 pub struct Creating {
     /// When it was last sent.
     pub at: Timestamp,
@@ -90,10 +91,9 @@ pub struct Creating {
 }
 
 impl Creating {
-    /// The same create, sent once more `now` with the password of this version.
+    /// The same create, sent once more `now`; `password_version` if all its tries carried the same.
     #[must_use]
     pub fn again(&self, now: Timestamp, password_version: Option<String>) -> Self {
-        let password_version = password_version.filter(|version| self.password_version.as_ref() == Some(version));
         Self { at: now, since: Some(self.since.unwrap_or(self.at)), password_version, ..self.clone() }
     }
 }

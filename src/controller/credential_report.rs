@@ -22,6 +22,7 @@ use crate::api::names::{API_VERSION, FINALIZER, MANAGER, MANAGER_REMOVALS};
 use crate::api::user::Mode;
 use crate::api::{Kind, ProviderCredential, ProviderCredentialStatus, Reason};
 use crate::plan::Subject;
+use crate::providers::LONGEST_CLOSING;
 
 /// Says how a credential is, and when to look again; `asked` is the comparison that was asked for and made.
 ///
@@ -81,7 +82,8 @@ pub async fn report(
 fn rate_limited_until(context: &Context, credential: &ProviderCredential) -> Option<Timestamp> {
     let stored = credential.status.as_ref().and_then(|status| status.rate_limited_until);
     let told = context.connections.rate_limited_until(&key(credential));
-    told.max(stored).filter(|until| *until > Timestamp::now())
+    let now = Timestamp::now();
+    told.max(stored.filter(|until| *until <= now + LONGEST_CLOSING)).filter(|until| *until > now)
 }
 
 /// How many objects use a credential; counted anew at most once a sweep.
@@ -165,6 +167,7 @@ pub async fn paused(context: &Context, credential: &Arc<ProviderCredential>, by:
         conditions: conditions::paused(&before.conditions, &format!("paused by {by}"), generation, Timestamp::now()),
         mode: Some(Mode::Paused),
         provider: Some(credential.spec.provider.vendor()),
+        rate_limited_until: rate_limited_until(context, credential),
         ..before.clone()
     };
     if after != before {

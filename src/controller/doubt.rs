@@ -176,10 +176,4 @@ mod tests {
         let again = creating(10).again(creating(60).at, None).again(creating(90).at, None);
         assert_eq!((again.at, again.since), (creating(90).at, Some(creating(10).at)));
     }
-
-    #[test]
-    fn which_password_went_along_is_known_while_all_tries_carried_the_same() {
-        let again = |version: &str| creating(10).again(creating(60).at, Some(version.into())).password_version;
-        assert_eq!((again("1"), again("2")), (Some("1".into()), None));
-    }
 }

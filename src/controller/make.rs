@@ -177,7 +177,9 @@ impl<K: Shelved> Case<'_, K> {
         let creating = self.identity.creating.as_mut();
         let Some(sent) = creating.and_then(|creating| creating.password_version.take()) else { return };
         self.password = self.password.clone().after(&sent);
-        self.identity.password_version = Some(sent);
+        if self.password.due().is_none() {
+            self.identity.password_version = Some(self.password.version().map_or(sent, str::to_owned));
+        }
     }
 
     /// Takes an account that was there before, if the manifest allows.
@@ -338,11 +340,12 @@ impl<K: Shelved> Case<'_, K> {
         if let (None, Some(creating)) = (before, &self.identity.creating) {
             rivals::give_up(self.context, &*self.object, &creating.key);
         }
-        let password_version = self.password.due().and(self.password.version()).map(str::to_owned);
+        let sent = self.password.due().and(self.password.version());
         self.identity.creating = Some(if let Some(before) = before {
-            before.again(now, password_version)
+            let same = |before: &String| sent.is_some_and(|sent| password::is_same(before, sent));
+            before.again(now, before.password_version.clone().filter(same))
         } else {
-            let account = self.connection.account.clone();
+            let (account, password_version) = (self.connection.account.clone(), sent.map(str::to_owned));
             Creating { at: now, since: None, key: key.into(), account, password_version }
         });
         self.identity.account = Some(self.connection.account.clone());

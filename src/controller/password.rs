@@ -66,9 +66,9 @@ impl Password {
 }
 
 /// Whether two versions are of the same value, as far as they tell.
-fn is_same(one: &str, other: &str) -> bool {
-    let digest = |version: &str| version.rsplit_once('/').map(|(_, digest)| digest.to_owned());
-    one == other || digest(one).filter(|digest| !digest.is_empty()).is_some_and(|one| digest(other) == Some(one))
+pub fn is_same(one: &str, other: &str) -> bool {
+    let parts = |version: &str| version.rsplit_once('/').map(|(stamp, digest)| (stamp.to_owned(), digest.to_owned()));
+    parts(one).zip(parts(other)).is_some_and(|(one, other)| one.0 == other.0 || (one.1 == other.1 && !one.1.is_empty()))
 }
 
 /// The key that digests passwords, so that status tells nothing about them.
@@ -92,7 +92,7 @@ pub async fn resolve(context: &Context, user: &PlatformUser, known: Option<&str>
         return Ok(Password::Sent(known.to_owned()));
     }
     let stamp = |uid: Option<String>, version: Option<String>| {
-        format!("{}/{}", uid.unwrap_or_default(), version.unwrap_or_default())
+        format!("{}/{}/{}", uid.unwrap_or_default(), version.unwrap_or_default(), reference.entry())
     };
     let (known_stamp, known_digest) = known.and_then(|known| known.rsplit_once('/')).unwrap_or_default();
     let same_stamp = known_stamp == stamp(seen.uid(), seen.resource_version());
@@ -231,4 +231,21 @@ pub fn hex(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::label_edited("1/2/password/k.d", "1/3/password/k.d", true)]
+    #[case::digest_key_lost("1/2/password/k.d", "1/2/password/l.e", true)]
+    #[case::another_value("1/2/password/k.d", "1/3/password/k.e", false)]
+    #[case::another_entry("1/2/password/k.d", "1/2/new/k.e", false)]
+    #[case::nothing_known("1/2/password/", "1/3/password/", false)]
+    fn versions_of_the_same_value(#[case] one: &str, #[case] other: &str, #[case] same: bool) {
+        assert_eq!(is_same(one, other), same);
+    }
 }

@@ -21,7 +21,7 @@ use crate::plan::Limits;
 /// How long the gate closes at least on a first refusal; it doubles with each further one.
 const FIRST: SignedDuration = SignedDuration::from_secs(2);
 /// Longest time that a vendor may keep us away for; more is taken for a broken clock.
-pub const LONGEST: SignedDuration = SignedDuration::from_hours(24);
+pub const LONGEST_CLOSING: SignedDuration = SignedDuration::from_hours(24);
 
 /// Bounds the work of one credential; cheap to clone.
 #[derive(Clone)]
@@ -157,8 +157,10 @@ impl Gate {
     /// Closes the gate until the time the vendor named, and with back-off from 2 s to 5 min at least; until when it is closed.
     /// Its credential is woken for a named time, to keep it where it outlives the process.
     pub fn close(&self, named: Option<Timestamp>) -> Timestamp {
-        let until = lock(&self.0.closing).close(named, Timestamp::now());
-        if named.is_some() {
+        let mut closing = lock(&self.0.closing);
+        let before = closing.named;
+        let until = closing.close(named, Timestamp::now());
+        if closing.named != before {
             // The receiver lives as long as the process.
             let _ = self.0.wake.send(self.0.credential.clone());
         }
@@ -171,8 +173,9 @@ impl Gate {
         lock(&self.0.closing).named.filter(|named| *named > Timestamp::now())
     }
 
-    /// Takes over the time that the vendor named to a process before this one.
+    /// Takes over the time that the vendor named to a process before this one; more than a day is a broken clock's.
     pub fn resume(&self, named: Option<Timestamp>) {
+        let named = named.filter(|named| *named <= Timestamp::now() + LONGEST_CLOSING);
         let mut closing = lock(&self.0.closing);
         (closing.until, closing.named) = (closing.until.max(named), closing.named.max(named));
     }
@@ -201,10 +204,16 @@ impl Closing {
             Some(until) if now < until + backoff(self.refusals) => self.refusals + 1,
             _ => 1,
         };
-        self.named = self.named.max(named.map(|named| named.min(now + LONGEST)));
-        let until = (now + backoff(self.refusals)).max(named.unwrap_or(now)).min(now + LONGEST);
+        self.named = self.named.max(named.map(|named| full_second(named).min(now + LONGEST_CLOSING)));
+        let until = (now + backoff(self.refusals)).max(named.unwrap_or(now)).min(now + LONGEST_CLOSING);
         *self.until.insert(self.until.map_or(until, |before| before.max(until)))
     }
+}
+
+/// The first full second not before `time`: calls that are refused at the same moment are told the same.
+fn full_second(time: Timestamp) -> Timestamp {
+    let begun = i64::from(time.subsec_nanosecond() > 0);
+    Timestamp::from_second(time.as_second() + begun).unwrap_or(time)
 }
 
 /// From 2 s to 256 s.
@@ -360,13 +369,16 @@ mod tests {
         let (told, mut woken) = gate(1);
         told.close(None);
         assert_eq!(told.named(), None, "nothing to keep: the back-off is ours");
-        let named = Timestamp::now() + SignedDuration::from_mins(1);
+        let named = full_second(Timestamp::now() + SignedDuration::from_mins(1));
         told.close(Some(named));
         assert_eq!(woken.recv().await, Some(ObjectKey::new(Kind::Credential, "identity", "main")));
         assert_eq!(told.named(), Some(named));
         let (next, _woken) = gate(1);
         next.resume(told.named());
         assert_eq!((next.closed_until(), next.named()), (Some(named), Some(named)));
+        let (sound, _woken) = gate(1);
+        sound.resume(Some(Timestamp::now() + LONGEST_CLOSING + FIRST));
+        assert_eq!(sound.closed_until(), None, "a clock was wrong");
     }
 
     #[test]

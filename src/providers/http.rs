@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::address::{GuardedDns, check};
 use super::error::{ErrorKind, ProviderError};
-use super::gate::{Gate, LONGEST};
+use super::gate::{Gate, LONGEST_CLOSING};
 use super::observer::Observer;
 use super::pace::Turns;
 use super::redact::Hidden;
@@ -268,7 +268,7 @@ impl Transport {
                 Some(until),
             ));
         }
-        let retry_at = retry_after(&headers, now).map(|until| until.min(now + LONGEST));
+        let retry_at = retry_after(&headers, now).map(|until| until.min(now + LONGEST_CLOSING));
         Ok(Answer { status, body, said, hidden, retry_at })
     }
 

@@ -216,9 +216,18 @@ async fn a_new_password_is_sent_once(
         })
         .await;
     // The same value again: nothing to send, but the Secret has a new version.
-    scene.secret("login", &json!({"password": "Fake-Passw0rd-2", "note": "x"})).await;
+    scene.secret("login", &json!({"password": "Fake-Passw0rd-2", "next": "Fake-Passw0rd-3"})).await;
     scene.compare_user("ada").await;
     assert_eq!(scene.vendor.count("users.update"), 1);
+    // Another key of the same Secret, of the same version.
+    let next = json!({"spec": {"passwordSecretRef": {"key": "next"}}});
+    scene.patch::<PlatformUser>("ada", next).await;
+    scene
+        .vendor_until("the next password", |vendor| {
+            vendor.user("ada@example.com").unwrap()["password"] == "Fake-Passw0rd-3"
+        })
+        .await;
+    assert_eq!(scene.vendor.count("users.update"), 2);
     assert_eq!(scene.vendor.violations(), Vec::<String>::new());
 }
 
