@@ -32,7 +32,8 @@ const MAYBE: &str = "which may have been made";
 ///
 /// Errors: always; `Stop::Gone` is the good end.
 pub async fn remove<K: Shelved>(context: &Context, object: &Arc<K>) -> Result<(), Stop> {
-    if !object.is_held() {
+    let is_over = !context.preview && !K::shelf(context).shows(object);
+    if is_over || !object.is_held() {
         return Err(Stop::Gone(None));
     }
     if !has_account(&**object) {

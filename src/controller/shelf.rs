@@ -162,6 +162,13 @@ impl<K: Tagged> Shelf<K> {
         lost
     }
 
+    /// Whether the watch still shows this very object. Whoever was handed it a moment ago cannot tell by itself that it went
+    /// since: nothing newer is left then.
+    pub fn shows(&self, object: &K) -> bool {
+        let shown = self.store.get(&ObjectRef::from_obj(object));
+        shown.is_some_and(|shown| shown.meta().uid == object.meta().uid)
+    }
+
     /// The object with this name.
     pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
         self.store.get(&ObjectRef::new(name).within(namespace)).map(|object| self.newest(object))
@@ -237,6 +244,24 @@ mod tests {
         let mut user = PlatformUser::new(name, serde_json::from_value(spec).unwrap());
         user.metadata.namespace = Some("identity".into());
         user
+    }
+
+    #[test]
+    fn only_the_very_object_is_shown_and_only_until_it_is_gone() {
+        let (store, mut writer) = store();
+        let shelf = Shelf::new(store);
+        let with_uid = |uid: &str| {
+            let mut ada = user("ada");
+            ada.metadata.uid = Some(uid.into());
+            ada
+        };
+        let (first, second) = (with_uid("1"), with_uid("2"));
+        writer.apply_watcher_event(&Event::Apply(first.clone()));
+        assert!(shelf.shows(&first));
+        writer.apply_watcher_event(&Event::Delete(first.clone()));
+        assert!(!shelf.shows(&first));
+        writer.apply_watcher_event(&Event::Apply(second.clone()));
+        assert!(shelf.shows(&second) && !shelf.shows(&first));
     }
 
     #[test]
