@@ -67,8 +67,8 @@ impl Password {
 
 /// Whether two versions are of the same value, as far as they tell.
 pub fn is_same(one: &str, other: &str) -> bool {
-    let parts = |version: &str| version.rsplit_once('/').map(|(stamp, digest)| (stamp.to_owned(), digest.to_owned()));
-    parts(one).zip(parts(other)).is_some_and(|(one, other)| one.0 == other.0 || (one.1 == other.1 && !one.1.is_empty()))
+    let parts = one.rsplit_once('/').zip(other.rsplit_once('/'));
+    parts.is_some_and(|(one, other)| one.0 == other.0 || (one.1 == other.1 && !one.1.is_empty()))
 }
 
 /// The key that digests passwords, so that status tells nothing about them.

@@ -170,12 +170,12 @@ impl Gate {
     /// The time to come that the vendor named for calls to go on, if any.
     #[must_use]
     pub fn named(&self) -> Option<Timestamp> {
-        lock(&self.0.closing).named.filter(|named| *named > Timestamp::now())
+        to_come(lock(&self.0.closing).named)
     }
 
-    /// Takes over the time that the vendor named to a process before this one; more than a day is a broken clock's.
+    /// Takes over the time that the vendor named to a process before this one.
     pub fn resume(&self, named: Option<Timestamp>) {
-        let named = named.filter(|named| *named <= Timestamp::now() + LONGEST_CLOSING);
+        let named = to_come(named);
         let mut closing = lock(&self.0.closing);
         (closing.until, closing.named) = (closing.until.max(named), closing.named.max(named));
     }
@@ -208,6 +208,13 @@ impl Closing {
         let until = (now + backoff(self.refusals)).max(named.unwrap_or(now)).min(now + LONGEST_CLOSING);
         *self.until.insert(self.until.map_or(until, |before| before.max(until)))
     }
+}
+
+/// A named time that is still to come; one that is further away than a vendor may name is a broken clock's.
+#[must_use]
+pub fn to_come(named: Option<Timestamp>) -> Option<Timestamp> {
+    let now = Timestamp::now();
+    named.filter(|named| now < *named && *named <= now + LONGEST_CLOSING)
 }
 
 /// The first full second not before `time`: calls that are refused at the same moment are told the same.

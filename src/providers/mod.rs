@@ -33,7 +33,7 @@ use secrecy::SecretString;
 
 pub use clock::Clock;
 pub use error::{Delivery, ErrorKind, ProviderError};
-pub use gate::{Gate, LONGEST_CLOSING, Permit};
+pub use gate::{Gate, Permit, to_come};
 pub use line::Lane;
 pub use observer::{Observer, Unobserved};
 pub use secret::SecretData;

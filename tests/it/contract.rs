@@ -3,7 +3,7 @@
 use rstest::rstest;
 use serde_json::{Value, json};
 use usher::api::{PlatformGroup, PlatformUser};
-use usher_sandbox::vendors::{Fault, FaultKind, Options, Vendor};
+use usher_sandbox::vendors::{Fault, FaultKind, Options, Simulator, Vendor};
 
 use crate::scene::{Scene, merge};
 
@@ -210,11 +210,9 @@ async fn a_new_password_is_sent_once(
     let scene = with_group_and_user(&sample).await;
     scene.user_ready("ada").await;
     scene.secret("login", &json!({"password": "Fake-Passw0rd-2"})).await;
-    scene
-        .vendor_until("the new password", |vendor| {
-            vendor.user("ada@example.com").unwrap()["password"] == "Fake-Passw0rd-2"
-        })
-        .await;
+    let has =
+        |value: &'static str| move |vendor: &Simulator| vendor.user("ada@example.com").unwrap()["password"] == value;
+    scene.vendor_until("the new password", has("Fake-Passw0rd-2")).await;
     // The same value again: nothing to send, but the Secret has a new version.
     scene.secret("login", &json!({"password": "Fake-Passw0rd-2", "next": "Fake-Passw0rd-3"})).await;
     scene.compare_user("ada").await;
@@ -222,11 +220,7 @@ async fn a_new_password_is_sent_once(
     // Another key of the same Secret, of the same version.
     let next = json!({"spec": {"passwordSecretRef": {"key": "next"}}});
     scene.patch::<PlatformUser>("ada", next).await;
-    scene
-        .vendor_until("the next password", |vendor| {
-            vendor.user("ada@example.com").unwrap()["password"] == "Fake-Passw0rd-3"
-        })
-        .await;
+    scene.vendor_until("the next password", has("Fake-Passw0rd-3")).await;
     assert_eq!(scene.vendor.count("users.update"), 2);
     assert_eq!(scene.vendor.violations(), Vec::<String>::new());
 }
