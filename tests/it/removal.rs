@@ -103,7 +103,7 @@ async fn a_held_removal_ends_as_orphan_by_the_command_in_its_message() {
 
 #[tokio::test]
 async fn a_removal_waits_for_an_heir_and_then_is_made() {
-    let brake = json!({"removals": {"after": "3s"}});
+    let brake = json!({"removals": {"after": "6s"}});
     let scene = Scene::with(Vendor::Pegasus, Options::default(), brake).await;
     scene.user("ada", person("ada", json!({}))).await;
     scene.user_ready("ada").await;
@@ -157,7 +157,7 @@ async fn an_account_whose_rename_was_not_recorded_passes_on_under_its_new_name()
     scene.user_ready("ada").await;
     scene.vendor.fault(Fault::always("users.update", FaultKind::LostAfterCommit));
     scene.user("ada", person("lovelace", json!({}))).await;
-    scene.user_says("ada", "ProviderUnavailable").await;
+    scene.vendor_until("the new name", |vendor| vendor.user("lovelace@example.com").is_some()).await;
     scene.user("ada-lovelace", person("lovelace", json!({}))).await;
     scene.user_says("ada-lovelace", "Duplicate").await;
     scene.delete::<PlatformUser>("ada").await;
@@ -201,7 +201,8 @@ async fn that_many_accounts_are_gone_already_is_found_out_by_few_listings() {
     }
     assert_eq!(scene.vendor.count("users.delete"), 0);
     let listings = scene.vendor.count("users.list");
-    assert!(listings < 6, "{listings} listings for {} removals", names.len());
+    // Whoever goes at the same time, up to the credential's concurrency, cannot know of each other's.
+    assert!(listings <= 8, "{listings} listings for {} removals", names.len());
 }
 
 #[tokio::test]

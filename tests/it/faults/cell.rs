@@ -27,7 +27,7 @@ pub async fn play(stage: &Stage, operation: &str, strike: &Strike, name: &str) -
     let (act, vendor) = (Act::of(operation), &stage.scene.vendor);
     act.prepare(stage, name).await;
     if strike.name == "repeated page" {
-        crowd(stage, act).await;
+        crowd(stage, operation, act).await;
     }
     let (bystanders, untouched) = (stage.bystanders().await, stage.untouched());
     // A sweep of the credential's own may meet the fault before it is counted, or be let through before it is there.
@@ -39,9 +39,14 @@ pub async fn play(stage: &Stage, operation: &str, strike: &Strike, name: &str) -
     let reasons = reasons(vendor.vendor(), operation, strike);
     wait(stage, act, name, name, &reasons, UNTIL_SAID).await.map_err(|was| format!("not {reasons:?} but {was}"))?;
     if strike.lets_calls_through() {
-        // A slow machine may let a call before it run out of time, which is said alike: then it comes with the next try.
-        stage.scene.vendor_until("the call", |vendor| vendor.count(operation) > calls).await;
-        wait(stage, act, name, name, &reasons, UNTIL_SAID).await.map_err(|was| format!("not {reasons:?} but {was}"))?;
+        // A slow machine may let a call before it run out of time, which is said alike: then it comes with the next try. What
+        // was said of the call itself is not waited for again: the next try may have put it right.
+        if vendor.count(operation) <= calls {
+            stage.scene.vendor_until("the call", |vendor| vendor.count(operation) > calls).await;
+            wait(stage, act, name, name, &reasons, UNTIL_SAID)
+                .await
+                .map_err(|was| format!("not {reasons:?} but {was}"))?;
+        }
     } else if vendor.count(operation) > calls {
         return Err(format!("it was called {} times", vendor.count(operation) - calls));
     }
@@ -68,8 +73,8 @@ fn is_only_told_by_creates(stage: &Stage, reasons: &[&str]) -> bool {
     stage.scene.vendor.vendor() == Vendor::Industrility && reasons.contains(&"WaitingForCredential")
 }
 
-/// More accounts than fit on a page; they come between two listings, not while one is made.
-async fn crowd(stage: &Stage, act: Act) {
+/// More users or groups than fit on a page; they come between two listings, not while one is made.
+async fn crowd(stage: &Stage, operation: &str, act: Act) {
     let more_than_a_page = match stage.scene.vendor.vendor() {
         Vendor::Pegasus => 1001,
         Vendor::Ozmap => 501,
@@ -78,8 +83,11 @@ async fn crowd(stage: &Stage, act: Act) {
     };
     for number in 0..more_than_a_page {
         let email = format!("crowd{number}@example.com");
-        stage.scene.vendor.put_user(json!({"email": email, "username": email}));
-        stage.scene.vendor.put_group(json!({"name": format!("Crowd {number}")}));
+        if operation.starts_with("groups.") {
+            stage.scene.vendor.put_group(json!({"name": format!("Crowd {number}")}));
+        } else {
+            stage.scene.vendor.put_user(json!({"email": email, "username": email}));
+        }
     }
     if act == Act::Sweep {
         stage.scene.sweep("crowd").await;
