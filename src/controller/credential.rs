@@ -240,7 +240,7 @@ async fn connect(
         Err(error) => return Link::Down(refused(credential, context, &error, made)),
     };
     let vendor = credential.spec.provider.vendor();
-    let account = format!("{vendor} {} {login}", provider.host());
+    let account = format!("{vendor} {} {login}", provider.place());
     info!(credential = %key(credential), account, "connected");
     let Made { stamp, content } = made;
     let same = previous.filter(|previous| previous.account == account);

@@ -227,11 +227,12 @@ impl Transport {
         Ok(Self { client, base, settings })
     }
 
-    /// Host of the base address, with the port if it is not the usual one.
+    /// Host and path of the base address, with the port if it is not the usual one: a path may be a tenant or a stage.
     #[must_use]
-    pub fn host(&self) -> String {
+    pub fn place(&self) -> String {
         let host = self.base.host_str().unwrap_or_default();
-        self.base.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+        let port = self.base.port().map(|port| format!(":{port}")).unwrap_or_default();
+        format!("{host}{port}{}", self.base.path().trim_end_matches('/'))
     }
 
     /// Sends `call` and reads the answer, whatever its status but 429.

@@ -49,8 +49,8 @@ pub trait Provider: Send + Sync {
     /// What the vendor can do.
     fn capabilities(&self) -> &'static Capabilities;
 
-    /// The host spoken to, with the port if it is not the usual one.
-    fn host(&self) -> String;
+    /// Where the accounts are: host, port if it is not the usual one, base path, and the tenant that the log-in asks for.
+    fn place(&self) -> String;
 
     /// The account that `spec` describes; groups are added by the caller.
     ///

@@ -36,8 +36,8 @@ impl Provider for Untouched {
         self.0.capabilities()
     }
 
-    fn host(&self) -> String {
-        self.0.host()
+    fn place(&self) -> String {
+        self.0.place()
     }
 
     fn desire_user(&self, spec: &PlatformUserSpec, catalog: &Catalog) -> Result<Desired, Rejection> {

@@ -184,8 +184,8 @@ impl Provider for Amani {
         }
     }
 
-    fn host(&self) -> String {
-        self.transport.host()
+    fn place(&self) -> String {
+        self.transport.place()
     }
 
     fn desire_user(&self, spec: &PlatformUserSpec, _: &Catalog) -> Result<Desired, Rejection> {

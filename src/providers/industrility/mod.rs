@@ -86,8 +86,8 @@ impl Provider for Industrility {
         &CAPABILITIES
     }
 
-    fn host(&self) -> String {
-        self.transport.host()
+    fn place(&self) -> String {
+        self.transport.place()
     }
 
     fn desire_user(&self, spec: &PlatformUserSpec, _: &Catalog) -> Result<Desired, Rejection> {

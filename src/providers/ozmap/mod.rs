@@ -25,6 +25,8 @@ use auth::OzmapLogin;
 
 /// Entries asked for per page; the default of 25 would cost a call per 25 users (wiki, "User creation").
 const PAGE: usize = 500;
+/// What the path of every address ends in (vendors.md §1): it tells nobody apart.
+const BASE_PATH: &str = "/api/v2";
 
 /// What OZmap can do.
 pub const CAPABILITIES: Capabilities = Capabilities {
@@ -141,8 +143,9 @@ impl Provider for Ozmap {
         &CAPABILITIES
     }
 
-    fn host(&self) -> String {
-        self.transport.host()
+    fn place(&self) -> String {
+        let place = self.transport.place();
+        place.strip_suffix(BASE_PATH).map_or_else(|| place.clone(), str::to_owned)
     }
 
     fn desire_user(&self, spec: &PlatformUserSpec, catalog: &Catalog) -> Result<Desired, Rejection> {

@@ -61,6 +61,8 @@ pub const CAPABILITIES: Capabilities = Capabilities {
 /// One credential's way to Pegasus.
 pub struct Pegasus {
     transport: Transport,
+    /// The site that the central log-in asks for: it, not the address, tells whose accounts are seen.
+    gateway: Option<String>,
     session: Session<PegasusLogin>,
     apps: Arc<Turns>,
 }
@@ -73,6 +75,7 @@ impl Pegasus {
         let login = PegasusLogin::new(access.transport(&login_url)?, settings.gateway.clone(), access.secret)?;
         Ok(Self {
             transport: access.transport(url)?,
+            gateway: settings.gateway.as_ref().map(|gateway| gateway.to_ascii_lowercase()),
             session: Session::new(login),
             apps: access.gate.turns(|| Turns::new(Pace::new(APPS_PER_MINUTE, APPS_BURST), APPS_CALLS)),
         })
@@ -192,8 +195,9 @@ impl Provider for Pegasus {
         &CAPABILITIES
     }
 
-    fn host(&self) -> String {
-        self.transport.host()
+    fn place(&self) -> String {
+        let place = self.transport.place();
+        self.gateway.as_ref().map_or_else(|| place.clone(), |gateway| format!("{place} {gateway}"))
     }
 
     fn desire_user(&self, spec: &PlatformUserSpec, _: &Catalog) -> Result<Desired, Rejection> {

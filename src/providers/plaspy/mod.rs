@@ -123,8 +123,8 @@ impl Provider for Plaspy {
         &CAPABILITIES
     }
 
-    fn host(&self) -> String {
-        self.transport.host()
+    fn place(&self) -> String {
+        self.transport.place()
     }
 
     fn desire_user(&self, spec: &PlatformUserSpec, catalog: &Catalog) -> Result<Desired, Rejection> {
