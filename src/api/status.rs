@@ -47,8 +47,8 @@ pub struct Identity {
     /// cannot be resolved any more is so neither given nor taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resolved_groups: Option<BTreeMap<String, String>>,
-    /// Id of an account that usher made and the vendor no longer shows. The same as externalId: the vendor refuses to make it
-    /// anew, because it is there.
+    /// Id of an account that usher made and the vendor no longer shows; what is known of it stays until another one is made. The
+    /// same as externalId: the vendor refuses to make it anew, because it is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vanished: Option<String>,
     /// Username, e-mail or name under which the vendor has an account that usher did not make: it said so when no create of ours
@@ -68,7 +68,19 @@ impl Identity {
     #[must_use]
     pub fn tied_to(&self) -> Option<&str> {
         let creating = self.creating.as_ref().map(|creating| creating.account.as_str());
-        if self.external_id.is_some() { self.account.as_deref() } else { creating }
+        if self.external_id.is_some() || self.is_vanished() { self.account.as_deref() } else { creating }
+    }
+
+    /// Whether the one account that is known of is one that the vendor no longer shows.
+    #[must_use]
+    pub fn is_vanished(&self) -> bool {
+        self.vanished.is_some() && self.account.is_some() && self.external_id.is_none() && self.creating.is_none()
+    }
+
+    /// Id of the account that is the object's, shown or not; `None`: there is none, or a create with unknown end made it.
+    #[must_use]
+    pub fn known_id(&self) -> Option<&String> {
+        self.external_id.as_ref().or(self.vanished.as_ref().filter(|_| self.is_vanished()))
     }
 }
 
@@ -81,6 +93,9 @@ pub struct Creating {
     /// When it was first sent with this key, if it was repeated: an account made since then may be ours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
+    /// The vendor's time when it was first sent, by its Date header: who looks for it later may have another clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vendor_time: Option<Timestamp>,
     /// The natural key it was made with.
     pub key: String,
     /// The credential's account it was made in.

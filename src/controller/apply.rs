@@ -236,7 +236,7 @@ impl<K: Shelved> Case<'_, K> {
     }
 
     /// Notes what the account is called now and what it is about to be: whichever a lost answer leaves it with, it is known by.
-    fn note_names(&mut self, account: &Account) {
+    pub(super) fn note_names(&mut self, account: &Account) {
         let field = self.desired.keys.first().map_or("", |key| key.field);
         let known = |identity: &Identity, name: &str| identity.key.as_deref().is_some_and(|key| same_key(key, name));
         if let Some(now) = account.text(field).filter(|now| !known(&self.identity, now)) {

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
-
 use super::apply::Case;
 use super::outcome::{Deed, Done, Stop};
 use super::password::Password;
@@ -12,7 +10,7 @@ use super::rights::Held;
 use super::{access, removal, resolve, rights};
 use crate::api::Reason;
 use crate::api::conditions::Verdict;
-use crate::api::status::{Identity, PendingCall};
+use crate::api::status::PendingCall;
 use crate::api::user::Mode;
 use crate::plan::{Account, Key, Step, Subject, matches_key};
 
@@ -206,56 +204,6 @@ impl<K: Shelved> Case<'_, K> {
         format!(
             "{vendor} made it, but the answer with its id was lost and this server lists no users, so it cannot be changed"
         )
-    }
-
-    /// An account of ours that the vendor neither shows nor makes anew.
-    pub(super) fn hidden(&self) -> Stop {
-        let message = format!(
-            "{} neither shows {} nor lets it be made anew, because it is there: give usher's login sight of it",
-            self.connection.vendor.title(),
-            self.identity.external_id.as_deref().unwrap_or_default()
-        );
-        Stop::because(Reason::PermissionDenied, message)
-    }
-
-    /// A bound account that the vendor does not show: gone if a complete listing lacks it too.
-    pub(super) async fn vanished(&mut self, id: &str) -> Result<Option<Deed>, Stop> {
-        let vendor = self.connection.vendor.title();
-        let provider = &self.connection.provider;
-        // What the last listing lacks is merely looked for again, by the key it was last known by. That key may be written in
-        // other case there, so what was listed is gone only if another complete listing lacks it.
-        let (lacks, proved) = {
-            let index = self.connection.index();
-            let lacks = index.has(K::SUBJECT) && index.get(K::SUBJECT, id).is_none();
-            (lacks, index.is_proved_gone(K::SUBJECT, id, Timestamp::now()))
-        };
-        let is_searched = provider.capabilities().filter && self.identity.key.as_deref() == Some(self.desired.key());
-        let found = match proved {
-            true => Vec::new(),
-            false if lacks && is_searched => provider.find(K::SUBJECT, &self.desired).await?,
-            false => self.connection.list_for_proof(K::SUBJECT).await?,
-        };
-        if found.iter().any(|account| account.id == id) {
-            let message = format!(
-                "{vendor} lists {id} but says \"not found\" when it is asked for or changed: the login may lack rights on it"
-            );
-            return Err(Stop::because(Reason::PermissionDenied, message));
-        }
-        if self.identity.vanished.as_deref() == Some(id) {
-            return Err(self.hidden());
-        }
-        self.connection.wrote(K::SUBJECT, id, None);
-        if self.identity.adopted == Some(true) || self.object.external_id().is_some() {
-            let message = format!(
-                "{vendor} no longer has {id}, which usher did not make and so does not make again: delete this object, or restore the account"
-            );
-            return Err(Stop::because(Reason::NotFound, message));
-        }
-        self.only_if_enforced(self.desired.key(), &self.steps_anew()?).await?;
-        self.identity = Identity { vanished: Some(id.to_owned()), ..Identity::default() };
-        self.object = record::identity(self.context, &*self.object, &self.identity, false).await?;
-        self.context.wake(self.object.key());
-        Err(Stop::Parked)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -11,7 +12,7 @@ use crate::api::status::Identity;
 use crate::api::user::Mode;
 use crate::api::{ObjectKey, ProviderCredential, ProviderCredentialSpec, Vendor};
 use crate::plan::{Account, Desired, Field, Subject, folds, matches_key};
-use crate::providers::{Gate, Provider, ProviderError};
+use crate::providers::{ErrorKind, Gate, Provider, ProviderError};
 
 use super::doubt;
 use super::index::Index;
@@ -26,7 +27,7 @@ pub struct Connection {
     pub provider: Arc<dyn Provider>,
     /// Bounds all calls.
     pub gate: Gate,
-    /// Vendor, host and who the vendor says we are.
+    /// Vendor, place there and who the vendor says we are.
     pub account: String,
     /// Our own login's name, which is never changed through itself.
     pub login: String,
@@ -146,14 +147,29 @@ impl Connection {
         Ok(all)
     }
 
-    /// A complete listing, asked for now; for a while it tells others too that an account is gone.
+    /// Whether a complete listing shows the account with this id: one that tells already, or one asked for now, which for a while
+    /// tells others too. Where that takes longer than `limit`, the next sweep tells.
     ///
-    /// Errors: those of the provider.
-    pub async fn list_for_proof(&self, subject: Subject) -> Result<Vec<Account>, ProviderError> {
+    /// Errors: those of the provider; `Unavailable` until that sweep is done.
+    pub async fn is_listed(&self, subject: Subject, id: &str, limit: Duration) -> Result<bool, ProviderError> {
+        {
+            let (mut index, now) = (self.index(), Timestamp::now());
+            if let Some(is_there) = index.tells(subject, id, now) {
+                return Ok(is_there);
+            }
+            if index.is_slow(subject) {
+                index.doubt(subject, id, now);
+                return Err(late(id));
+            }
+        }
         let begun = Timestamp::now();
-        let listed = self.provider.list(subject).await?;
+        let Ok(listed) = tokio::time::timeout(limit, self.provider.list(subject)).await else {
+            self.index().doubt(subject, id, begun);
+            return Err(late(id));
+        };
+        let listed = listed?;
         self.index().proves(subject, begun, listed.iter().map(|account| account.id.clone()));
-        Ok(listed)
+        Ok(listed.iter().any(|account| account.id == id))
     }
 
     /// Whether the create with unknown end of the object with this identity can have made `account`.
@@ -168,6 +184,14 @@ impl Connection {
     pub fn mode(&self) -> Mode {
         self.spec.mode.unwrap_or_default()
     }
+}
+
+/// Whether `id` is still there is not known yet.
+fn late(id: &str) -> ProviderError {
+    let message = format!(
+        "whether {id} is gone takes a complete listing, which takes too long to wait for: the next sweep tells; raise spec.requests.perMinute of the credential if the vendor allows more"
+    );
+    ProviderError::refused(ErrorKind::Unavailable, message)
 }
 
 /// Whether a credential works.

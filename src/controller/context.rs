@@ -45,6 +45,13 @@ pub struct Settings {
     pub concurrency: u16,
 }
 
+impl Settings {
+    /// Longest time for a listing within the reconcile of one object.
+    pub fn longest_listing(&self) -> Duration {
+        self.reconcile_timeout * 2 / 3
+    }
+}
+
 /// Told of what the controllers do, for metrics. Labels are bounded.
 pub trait Tally: Observer {
     /// A reconcile ended.

@@ -19,10 +19,11 @@ const SKEW: SignedDuration = SignedDuration::from_secs(5);
 
 /// Whether a create that was first sent at `creating.since` or `creating.at` can have made `account`, by the vendor's `clock`.
 ///
+/// The vendor's time that was noted with the create tells better than `clock`: another process may have had another idea of time.
 /// `login` is who the vendor says we are; a maker it does not name, or names in another way, is no evidence.
 pub fn can_have_made(creating: &Creating, account: &Account, login: &str, clock: &Clock) -> bool {
     let first = creating.since.unwrap_or(creating.at);
-    let earliest = clock.there(first).unwrap_or(first) - SKEW;
+    let earliest = creating.vendor_time.or(clock.there(first)).unwrap_or(first) - SKEW;
     let young = account.created.is_none_or(|created| created >= earliest);
     let comparable = |creator: &&String| form(creator) == form(login);
     let by_us = account.creator.as_ref().filter(comparable).is_none_or(|creator| creator.eq_ignore_ascii_case(login));
@@ -67,9 +68,11 @@ impl Calls {
         Call(self.0.clone(), Some(place(creating)))
     }
 
-    /// The latest time at which the call of `creating` can have left, if this process began at `begun`.
+    /// The latest time at which the call of `creating` can have left, if this process began at `begun`. A time to come is none:
+    /// whoever wrote it had a wrong clock.
     fn left(&self, creating: &Creating, begun: Timestamp) -> Timestamp {
-        creating.at.max(lock(&self.0).get(&place(creating)).copied().unwrap_or(begun))
+        let known = lock(&self.0).get(&place(creating)).copied().unwrap_or(begun);
+        if creating.at > Timestamp::now() { known } else { known.max(creating.at) }
     }
 }
 
@@ -103,7 +106,14 @@ mod tests {
 
     fn creating(at: i64) -> Creating {
         let at = Timestamp::from_second(at).unwrap();
-        Creating { at, since: None, key: "ada".into(), account: "here".into(), password_version: Some("1".into()) }
+        Creating {
+            at,
+            since: None,
+            vendor_time: None,
+            key: "ada".into(),
+            account: "here".into(),
+            password_version: Some("1".into()),
+        }
     }
 
     #[test]
@@ -147,6 +157,20 @@ mod tests {
         clock.heard(&[(reqwest::header::DATE, date)].into_iter().collect(), creating(100).at);
         assert!(can_have_made(&creating(100), &made(5, None), "usher", &clock), "90 seconds behind");
         assert!(!can_have_made(&creating(100), &made(4, None), "usher", &clock));
+    }
+
+    #[test]
+    fn the_vendors_time_that_was_noted_outlives_the_clock_that_noted_it() {
+        let fast = Creating { vendor_time: Timestamp::from_second(40).ok(), ..creating(100) };
+        assert!(can_have_made(&fast, &made(35, None), "usher", &Clock::default()), "ours was a minute ahead");
+        assert!(!can_have_made(&fast, &made(34, None), "usher", &Clock::default()));
+    }
+
+    #[test]
+    fn a_time_to_come_leaves_no_doubt_longer_than_the_process_lives() {
+        let (now, hour) = (Timestamp::now(), SignedDuration::from_hours(1));
+        let ahead = Creating { at: now + hour, ..creating(0) };
+        assert_eq!(Calls::default().left(&ahead, now), now);
     }
 
     #[test]

@@ -25,7 +25,6 @@ pub fn find<K: Shelved>(context: &Context, holder: &K) -> Option<Arc<K>> {
         !other.is_going()
             && other.uid() != holder.uid()
             && claims(other, &identity, credential.spec.provider.vendor())
-            && other.credential_key() == holder.credential_key()
             && may_inherit(context, &credential.spec, holder, other)
     });
     heirs.sort_by_key(|heir| seniority(&**heir));
@@ -42,9 +41,9 @@ fn claims<K: Shelved>(other: &K, identity: &Identity, vendor: Vendor) -> bool {
     if own.creating.is_some() {
         return own.creating == identity.creating;
     }
-    match (&own.external_id, &identity.external_id) {
-        (Some(bound), id) => Some(bound) == id.as_ref() && own.account == identity.account,
-        (None, Some(id)) if other.external_id().is_some() => other.external_id() == Some(id),
+    match (own.known_id(), identity.known_id()) {
+        (Some(bound), id) => Some(bound) == id && own.account == identity.account,
+        (None, Some(id)) if other.external_id().is_some() => other.external_id() == Some(id.as_str()),
         (None, _) => {
             let wanted = other.keys_at(vendor);
             identity.known_keys().any(|key| wanted.iter().any(|own| same_key(own, key)))
@@ -57,13 +56,20 @@ pub fn same_key(one: &str, other: &str) -> bool {
     one == other || (one.contains('@') && one.eq_ignore_ascii_case(other))
 }
 
-/// Within a namespace a manifest may be renamed; from another one, only what may take existing accounts inherits.
+/// Within a namespace and a credential a manifest may be renamed; from elsewhere, only what may take existing accounts inherits,
+/// also through another credential that leads to the same account.
 fn may_inherit<K: Shelved>(context: &Context, spec: &ProviderCredentialSpec, holder: &K, heir: &K) -> bool {
-    let namespace = heir.namespace().unwrap_or_default();
-    if heir.namespace() == holder.namespace() {
+    let (namespace, key) = (heir.namespace().unwrap_or_default(), heir.credential_key());
+    let is_same = key == holder.credential_key();
+    if is_same && heir.namespace() == holder.namespace() {
         return true;
     }
-    let key = heir.credential_key();
+    let other = context.connections.up(&key).filter(|other| holder.identity().account.as_ref() == Some(&other.account));
+    let spec = match &other {
+        _ if is_same => spec,
+        Some(other) => &other.spec,
+        None => return false,
+    };
     let asks = heir.external_id().is_some() || heir.adoption().or(spec.adoption_policy) == Some(AdoptionPolicy::Adopt);
     asks && access::may_use(context, &key, spec, &namespace) && access::may_take_existing(&key, spec, &namespace)
 }
@@ -75,10 +81,10 @@ fn may_inherit<K: Shelved>(context: &Context, spec: &ProviderCredentialSpec, hol
 pub async fn pass_on<K: Shelved>(context: &Context, holder: &K, heir: Arc<K>) -> Result<(), Stop> {
     let identity = holder.identity();
     let own = heir.identity();
-    if (&own.external_id, &own.creating) != (&identity.external_id, &identity.creating) {
+    if (own.known_id(), &own.creating) != (identity.known_id(), &identity.creating) {
         let held = record::hold(context, heir.clone()).await?;
         record::identity(context, &*held, &identity, true).await?;
-        info!(object = %holder.key(), heir = %heir.key(), account = identity.external_id, "the account passes on");
+        info!(object = %holder.key(), heir = %heir.key(), account = identity.known_id(), "the account passes on");
     }
     Ok(())
 }

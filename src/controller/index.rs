@@ -30,6 +30,8 @@ pub struct Index {
     proofs: HashMap<Subject, (Timestamp, HashSet<String>)>,
     /// Who waits for a listing since when, by uid: a name may be given to another object.
     asked: HashMap<String, Timestamp>,
+    /// Ids that are in doubt since then, where a listing beside the sweeps would take too long.
+    doubted: HashMap<(Subject, String), Timestamp>,
 }
 
 /// One complete listing.
@@ -104,6 +106,7 @@ impl Index {
 
     /// Notes what a read that began at `begun` showed, unless a later listing or write tells more.
     pub fn saw(&mut self, subject: Subject, table: &[Field], begun: Timestamp, account: &Account) {
+        self.doubted.remove(&(subject, account.id.clone()));
         let Some(listing) = self.slot(subject) else { return };
         let written = listing.written.get(&account.id).is_some_and(|(at, _)| *at > begun);
         if listing.begun <= begun && !written {
@@ -123,6 +126,31 @@ impl Index {
         let proof = self.proofs.get(&subject).filter(|(begun, _)| is_young(*begun));
         listed.is_some_and(|listing| !listing.accounts.contains_key(id))
             || proof.is_some_and(|(_, ids)| !ids.contains(id))
+    }
+
+    /// Notes that the account with this id is in doubt since `since`, and that the next sweep has to tell.
+    pub fn doubt(&mut self, subject: Subject, id: &str, since: Timestamp) {
+        self.doubted.entry((subject, id.to_owned())).or_insert(since);
+        self.want(subject);
+    }
+
+    /// Whether any account waits for a sweep to tell of it, because a listing takes too long.
+    pub fn is_slow(&self, subject: Subject) -> bool {
+        self.doubted.keys().any(|(doubted, _)| *doubted == subject)
+    }
+
+    /// Whether the account with this id is there, by a complete listing that is young, or began after it was first in doubt, which
+    /// ends the doubt. `None`: no listing tells.
+    pub fn tells(&mut self, subject: Subject, id: &str, now: Timestamp) -> Option<bool> {
+        if self.is_proved_gone(subject, id, now) {
+            self.doubted.remove(&(subject, id.to_owned()));
+            return Some(false);
+        }
+        let since = *self.doubted.get(&(subject, id.to_owned()))?;
+        let listing = self.listing(subject).filter(|listing| listing.begun >= since && listing.refuted.is_empty())?;
+        let is_there = listing.accounts.contains_key(id);
+        self.doubted.remove(&(subject, id.to_owned()));
+        Some(is_there)
     }
 
     /// The account with this id.
@@ -326,6 +354,23 @@ mod tests {
         assert!(!index.is_proved_gone(Subject::User, "eve", at(61)));
         assert!(!index.is_proved_gone(Subject::Group, "ada", at(61)));
         assert!(!index.is_proved_gone(Subject::User, "ada", at(70)));
+    }
+
+    #[test]
+    fn where_a_listing_takes_too_long_the_next_sweep_tells_who_is_gone() {
+        let mut index = listed(0);
+        index.doubt(Subject::User, "bob", at(60));
+        index.doubt(Subject::User, "bob", at(90));
+        assert!(index.is_slow(Subject::User) && !index.is_slow(Subject::Group) && index.is_wanted(Subject::User));
+        assert_eq!(index.tells(Subject::User, "bob", at(300)), None, "that sweep began before");
+        index.replace(Subject::User, at(61), &[], vec![ada("listed")]);
+        assert_eq!(index.tells(Subject::User, "bob", at(300)), Some(false));
+        assert_eq!(index.tells(Subject::User, "bob", at(300)), None, "and only once");
+        index.doubt(Subject::User, "ada", at(61));
+        assert_eq!(index.tells(Subject::User, "ada", at(300)), Some(true));
+        index.doubt(Subject::User, "eve", at(61));
+        index.saw(Subject::User, &[], at(70), &Account { id: "eve".into(), ..Account::default() });
+        assert_eq!(index.tells(Subject::User, "eve", at(300)), None, "it was read since");
     }
 
     #[test]

@@ -81,9 +81,15 @@ impl<K: Shelved> Case<'_, K> {
         if let Some(account) = self.made_under_another_key().await? {
             return self.claim(account).await;
         }
+        if self.is_back().await? {
+            return self.regain().await;
+        }
         let found = self.look_up().await?;
         if !found.is_empty() {
             self.connection.index().shown(K::SUBJECT, self.desired.key());
+        }
+        if self.identity.is_vanished() && found.iter().any(|one| Some(&one.id) == self.identity.vanished.as_ref()) {
+            return self.regain().await;
         }
         match found.as_slice() {
             [] => self.create().await,
@@ -163,7 +169,9 @@ impl<K: Shelved> Case<'_, K> {
 
     /// Binds the account that our own lost create made; everything that create may have left open is then due.
     pub(super) async fn claim(&mut self, account: Account) -> Result<Deed, Stop> {
-        self.note_password_of_create();
+        if self.identity.vanished.as_ref() != Some(&account.id) {
+            self.note_password_of_create();
+        }
         self.only_if_binding("bind", &account.id, &self.steps(Some(&account))?)?;
         self.bind(&account, false).await?;
         self.connection.wrote(K::SUBJECT, &account.id, Some(account.clone()));
@@ -228,6 +236,9 @@ impl<K: Shelved> Case<'_, K> {
             Password::Missing(_) => self.password = Password::Sent(password::ADOPTED.into()),
             Password::Sent(_) | Password::Unmanaged => {}
         }
+        if self.identity.is_vanished() {
+            self.forget_vanished();
+        }
         let steps = self.steps(Some(&account))?;
         self.only_if_binding("adopt", &account.id, &steps)?;
         self.foresee(&account);
@@ -259,9 +270,14 @@ impl<K: Shelved> Case<'_, K> {
     async fn create(&mut self) -> Result<Deed, Stop> {
         self.only_if_worth_trying()?;
         self.check_creation()?;
+        let before = self.identity.clone();
+        if before.is_vanished() {
+            self.forget_vanished();
+        }
         let mut steps = self.steps(None)?;
         self.only_if_enforced(self.desired.key(), &steps).await?;
-        let in_doubt = self.identity.creating.is_some();
+        // What another key is said to be taken for is news, and no word about a create of ours.
+        let in_doubt = self.identity.creating.as_ref().is_some_and(|creating| creating.key == self.desired.key());
         let Step::Create(changes) = steps.remove(0) else { return Err(Stop::Parked) };
         let turn = trial::turn(&self.connection)?;
         self.object = record::hold(self.context, self.object.clone()).await?;
@@ -270,7 +286,7 @@ impl<K: Shelved> Case<'_, K> {
         let made = self.send(&changes).await;
         let account = match made {
             Ok(account) => account,
-            Err(error) => return self.not_created(error, in_doubt).await,
+            Err(error) => return self.not_created(error, in_doubt, before).await,
         };
         trial::accepted(self.context, &self.connection);
         self.log("create", &account.id, &changes.names());
@@ -346,7 +362,8 @@ impl<K: Shelved> Case<'_, K> {
             before.again(now, before.password_version.clone().filter(same))
         } else {
             let (account, password_version) = (self.connection.account.clone(), sent.map(str::to_owned));
-            Creating { at: now, since: None, key: key.into(), account, password_version }
+            let vendor_time = self.connection.gate.clock().there(now);
+            Creating { at: now, since: None, vendor_time, key: key.into(), account, password_version }
         });
         self.identity.account = Some(self.connection.account.clone());
         self.object = record::identity(self.context, &*self.object, &self.identity, true).await?;
@@ -358,12 +375,13 @@ impl<K: Shelved> Case<'_, K> {
         self.object = record::hold(self.context, self.object.clone()).await?;
         self.identity.external_id = Some(account.id.clone());
         self.identity.key = Some(self.key(account));
+        self.note_names(account);
         self.identity.account = Some(self.connection.account.clone());
         self.identity.creating = None;
-        self.identity.vanished = None;
+        let is_new = !found && self.identity.vanished.take().as_ref() != Some(&account.id);
         self.identity.refused = None;
         self.identity.adopted = found.then_some(true);
-        if !found && self.desired.groups.is_some() {
+        if is_new && self.desired.groups.is_some() {
             // Whatever an account is in that we made just now, it is in because of us.
             let groups = account.groups.iter().flatten().cloned().collect::<Vec<_>>();
             self.identity.groups = Some(groups).filter(|groups| !groups.is_empty());

@@ -34,6 +34,7 @@ mod shelf;
 mod sweep;
 mod trial;
 mod user;
+mod vanished;
 mod vault;
 mod watch;
 

@@ -14,20 +14,26 @@ use crate::plan::Account;
 use crate::providers::{Delivery, ErrorKind, ProviderError};
 
 impl<K: Shelved> Case<'_, K> {
-    /// A create that was refused leaves no doubt; one whose answer was lost does.
-    pub(super) async fn not_created(&mut self, error: ProviderError, in_doubt: bool) -> Result<Deed, Stop> {
+    /// A create that was refused leaves no doubt; one whose answer was lost does. `before`: what was known before it was announced.
+    pub(super) async fn not_created(
+        &mut self,
+        error: ProviderError,
+        in_doubt: bool,
+        before: Identity,
+    ) -> Result<Deed, Stop> {
         let refused = trial::heard(self.context, &self.connection, &error);
         if error.kind == ErrorKind::Conflict && in_doubt {
             return self.own_after_all(error).await;
         }
         if error.delivery == Delivery::NoEffect && !in_doubt {
-            let vanished = self.identity.vanished.take();
-            if error.kind == ErrorKind::Conflict && vanished.is_some() {
-                return self.only_hidden(vanished).await;
+            let is_its = before.key.as_deref().is_none_or(|key| same_key(key, self.desired.key()));
+            if error.kind == ErrorKind::Conflict && before.vanished.is_some() && is_its {
+                return self.only_hidden(before).await;
             }
             let here = (error.kind == ErrorKind::Conflict).then(|| self.desired.key().to_owned());
-            let refused = here.or(self.identity.refused.take());
-            self.identity = Identity { vanished, refused, ..Identity::default() };
+            let refused = here.or(before.refused.clone());
+            let known = if before.vanished.is_some() { before } else { Identity::default() };
+            self.identity = Identity { creating: None, refused, ..known };
             self.object = record::identity(self.context, &*self.object, &self.identity, false).await?;
         }
         refused?;
@@ -64,13 +70,13 @@ impl<K: Shelved> Case<'_, K> {
     }
 
     /// "It exists", said to a create that was to replace an account of ours which seemed gone: the vendor only did not show it.
-    async fn only_hidden(&mut self, id: Option<String>) -> Result<Deed, Stop> {
+    async fn only_hidden(&mut self, before: Identity) -> Result<Deed, Stop> {
         self.identity = Identity {
-            external_id: id.clone(),
-            vanished: id,
+            external_id: before.vanished.clone(),
             key: Some(self.desired.key().to_owned()),
             account: Some(self.connection.account.clone()),
-            ..Identity::default()
+            creating: None,
+            ..before
         };
         self.object = record::identity(self.context, &*self.object, &self.identity, false).await?;
         Err(self.hidden())
@@ -104,6 +110,7 @@ impl<K: Shelved> Case<'_, K> {
                 self.clear_doubt().await?;
                 Err(self.already_exists())
             }
+            [] if self.identity.vanished.is_some() => self.only_hidden(self.identity.clone()).await,
             [] if was_there => {
                 self.clear_doubt().await?;
                 Err(self.there_unseen(&error.message))

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use kube::ResourceExt;
 use secrecy::SecretString;
 use serde_json::json;
@@ -17,7 +16,7 @@ use super::record::{self, Shelved};
 use super::shelf::Tag;
 use super::{access, brake, doubt, heir, make, password, preview, resolve, rights, rivals, salvage};
 use crate::api::conditions::Verdict;
-use crate::api::status::Identity;
+use crate::api::status::{Creating, Identity};
 use crate::api::user::Mode;
 use crate::api::{ObjectKey, Reason};
 use crate::plan::{
@@ -57,11 +56,12 @@ pub async fn remove<K: Shelved>(context: &Context, object: &Arc<K>) -> Result<()
 /// Whether there is, or may be, an account that is the object's.
 pub fn has_account<K: Shelved>(object: &K) -> bool {
     let identity = object.identity();
-    identity.external_id.is_some() || identity.creating.is_some()
+    identity.known_id().is_some() || identity.creating.is_some()
 }
 
 async fn hand_over<K: Shelved>(context: &Context, object: &Arc<K>, heir: Arc<K>) -> Result<(), Stop> {
-    let id = object.identity().external_id.unwrap_or_else(|| MAYBE.into());
+    let identity = object.identity();
+    let id = identity.known_id().map_or(MAYBE, String::as_str);
     let note = format!("the account {id} passes on to {}; nothing was sent to the vendor", heir.key());
     if !context.preview {
         heir::pass_on(context, &**object, heir).await?;
@@ -70,7 +70,7 @@ async fn hand_over<K: Shelved>(context: &Context, object: &Arc<K>, heir: Arc<K>)
 }
 
 fn orphaned(identity: &Identity, stays: bool, why: &str) -> Farewell {
-    let id = identity.external_id.as_deref().unwrap_or(MAYBE);
+    let id = identity.known_id().map_or(MAYBE, String::as_str);
     let key = identity.key.as_deref().or(identity.creating.as_ref().map(|creating| creating.key.as_str()));
     let account = identity.account.as_deref().unwrap_or("the vendor");
     let note = format!("the account {id} ({}) stays at {account}{why}", key.unwrap_or_default());
@@ -131,21 +131,32 @@ async fn at_the_vendor<K: Shelved>(
     let (deed, what) = match look(context, object, &connection, identity).await? {
         None => {
             identity.external_id.iter().for_each(|id| connection.wrote(K::SUBJECT, id, None));
-            (Deed::Deleted, format!("{} has no such account any more", connection.vendor.title()))
+            (Deed::Deleted, nothing_there(&connection, identity))
         }
         Some(account) => {
             check(context, object, &connection, &account, identity)?;
             preview::not_for_real(context, || preview::removal(object, &connection, &account, decided))?;
-            if K::shelf(context).newest(object.clone()).generation() != object.generation() {
-                // Someone may have changed the policy while we looked.
-                context.wake(object.key());
-                return Err(Stop::Parked);
+            if !context.preview {
+                resolve::is_still(context, &**object).await?;
             }
             let deed = take_away(context, object, &connection, &account, decided).await?;
             (deed, format!("the account {} at {}", account.id, connection.account))
         }
     };
     let_go(context, object, Some(Farewell { deed, note: what, warns: false })).await
+}
+
+/// What to say where there is nothing to remove.
+fn nothing_there(connection: &Connection, identity: &Identity) -> String {
+    let vendor = connection.vendor.title();
+    match (identity.known_id(), &identity.creating) {
+        (None, Some(Creating { key, .. })) => {
+            format!(
+                "the create of {key} with unknown end made nothing; whatever {vendor} has by that name is not this object's"
+            )
+        }
+        _ => format!("{vendor} has no such account any more"),
+    }
 }
 
 /// Errors: the credential is not ready, or leads to another account than the one bound.
@@ -187,21 +198,19 @@ async fn look<K: Shelved>(
     connection: &Connection,
     identity: &Identity,
 ) -> Result<Option<Account>, Stop> {
-    let Some(id) = &identity.external_id else {
-        let Some(creating) = &identity.creating else { return Ok(None) };
-        if let Some(until) = doubt::until(context, creating) {
-            return Err(Stop::InDoubt(until));
+    if identity.external_id.is_none() && identity.creating.is_some() {
+        let made = lost(context, object, connection, identity).await?;
+        if made.is_some() {
+            return Ok(made);
         }
-        let then = make::made_as(connection.table(K::SUBJECT), creating);
-        let found = connection.find_for_sure(K::SUBJECT, &then).await?;
-        return match rivals::made_by(context, &**object, connection, found) {
-            Err(Stop::Verdict(verdict)) => Err(blocked(object, &verdict.message)),
-            found => found,
-        };
-    };
+    }
+    let Some(id) = identity.external_id.as_ref().or(identity.vanished.as_ref()) else { return Ok(None) };
+    if identity.external_id.is_none() && rivals::not_held(context, &**object, connection, id).is_err() {
+        return Ok(None);
+    }
     match connection.provider.read(K::SUBJECT, id).await {
         Ok(Some(account)) => return Ok(Some(account)),
-        Ok(None) if identity.vanished.as_ref() == Some(id) => {
+        Ok(None) if identity.external_id == identity.vanished => {
             let vendor = connection.vendor.title();
             let why = format!("{vendor} does not show {id}, though it is there: give usher's login sight of it");
             return Err(blocked(object, &why));
@@ -213,19 +222,39 @@ async fn look<K: Shelved>(
         }
         Err(error) => return Err(error.into()),
     }
-    is_gone(object, connection, id).await?;
+    is_gone(context, object, connection, id).await?;
     Ok(None)
+}
+
+/// The account that a create with unknown end made, if it did.
+async fn lost<K: Shelved>(
+    context: &Context,
+    object: &Arc<K>,
+    connection: &Connection,
+    identity: &Identity,
+) -> Result<Option<Account>, Stop> {
+    let Some(creating) = &identity.creating else { return Ok(None) };
+    if let Some(until) = doubt::until(context, creating) {
+        return Err(Stop::InDoubt(until));
+    }
+    let then = make::made_as(connection.table(K::SUBJECT), creating);
+    let found = connection.find_for_sure(K::SUBJECT, &then).await?;
+    match rivals::made_by(context, &**object, connection, found) {
+        Err(Stop::Verdict(verdict)) => Err(blocked(object, &verdict.message)),
+        found => found,
+    }
 }
 
 /// A 404 alone may mask missing rights; together with a listing that lacks the account it is proof.
 ///
 /// Errors: the account is listed.
-async fn is_gone<K: Shelved>(object: &Arc<K>, connection: &Connection, id: &str) -> Result<(), Stop> {
-    if connection.index().is_proved_gone(K::SUBJECT, id, Timestamp::now()) {
-        return Ok(());
-    }
-    let listed = connection.list_for_proof(K::SUBJECT).await?;
-    if listed.iter().any(|account| account.id == id) {
+async fn is_gone<K: Shelved>(
+    context: &Context,
+    object: &Arc<K>,
+    connection: &Connection,
+    id: &str,
+) -> Result<(), Stop> {
+    if connection.is_listed(K::SUBJECT, id, context.settings.longest_listing()).await? {
         let why = format!(
             "the vendor lists {id} but says \"not found\" when it is asked for or removed; the login may lack rights on it"
         );
@@ -250,7 +279,7 @@ fn check<K: Shelved>(
     };
     // A rename that was not recorded any more has given it the manifest's key. A create in doubt knows its own key alone.
     let catalog = connection.index().catalog.clone();
-    let desired = object.desire(&*connection.provider, &catalog).ok().filter(|_| identity.external_id.is_some());
+    let desired = object.desire(&*connection.provider, &catalog).ok().filter(|_| identity.creating.is_none());
     let renamed = desired.is_some_and(|desired| desired.keys.iter().any(|key| matches_key(table, account, key)));
     if !renamed && !identity.known_keys().any(carries) {
         let message = format!(
@@ -291,7 +320,9 @@ async fn take_away<K: Shelved>(
             return Err(in_use(object, held));
         }
         match provider.delete(K::SUBJECT, &account.id).await {
-            Err(error) if error.kind == ErrorKind::NotFound => is_gone(object, connection, &account.id).await?,
+            Err(error) if error.kind == ErrorKind::NotFound => {
+                is_gone(context, object, connection, &account.id).await?;
+            }
             other => other?,
         }
         connection.wrote(K::SUBJECT, &account.id, None);

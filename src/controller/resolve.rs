@@ -10,6 +10,8 @@ use super::connection::{Connection, Link};
 use super::context::Context;
 use super::managed::Managed;
 use super::outcome::Stop;
+use super::record::Shelved;
+use super::salvage::Stored;
 use crate::api::conditions::{self, ConditionType};
 use crate::api::names::{PAUSED, RECONCILE_AT};
 use crate::api::user::{GroupEntry, Mode};
@@ -68,6 +70,23 @@ pub async fn still_says(context: &Context, connection: &Connection) -> Result<()
     Err(Stop::Parked)
 }
 
+/// Asks once more, before the account of a going object is touched, whether the object is still what we know: someone may have
+/// paused it or changed its policy, which a watch that lags does not show.
+///
+/// Errors: it was changed, and is looked at as it is now; or it is gone.
+pub async fn is_still<K: Shelved>(context: &Context, object: &K) -> Result<(), Stop> {
+    let api = context.api::<Stored<K>>(&object.namespace().unwrap_or_default());
+    let fresh = api.get_opt(&object.name_any()).await?.map(|Stored(fresh)| fresh);
+    let Some(fresh) = fresh.filter(|fresh| fresh.uid() == object.uid()) else { return Err(Stop::Parked) };
+    let paused = |object: &K| object.annotations().get(PAUSED).cloned();
+    if (fresh.generation(), paused(&fresh)) == (object.generation(), paused(object)) {
+        return Ok(());
+    }
+    K::shelf(context).note(fresh);
+    context.wake(object.key());
+    Err(Stop::Parked)
+}
+
 /// The strictest of operator's, credential's and object's mode.
 pub fn mode<K: Managed>(context: &Context, connection: &Connection, object: &K) -> Mode {
     context.settings.mode.max(connection.mode()).max(object.mode().unwrap_or_default())
@@ -111,7 +130,7 @@ fn fits<K: Managed>(object: &K, connection: Arc<Connection>) -> Result<Arc<Conne
     let identity = object.identity();
     if let Some(account) = identity.tied_to().filter(|account| *account != connection.account) {
         let message = format!(
-            "bound through {account}, but the credential {} now leads to {}: set its url and Secret back, or give that account up: delete this object with deletionPolicy: Orphan, and apply it anew",
+            "bound through {account}, but the credential {} now leads to {}: set its url, gateway and Secret back, or give that account up: delete this object with deletionPolicy: Orphan, and apply it anew",
             connection.key.name, connection.account
         );
         return Err(Stop::because(Reason::ProviderMismatch, message));

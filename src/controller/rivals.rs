@@ -25,21 +25,24 @@ pub fn only_one<K: Shelved>(context: &Context, object: &K, vendor: Vendor) -> Re
     rival.map_or(Ok(()), |rival| Err(duplicate(context, object, &**rival)))
 }
 
-/// Errors: another object is bound to the account with this id, through the same credential or another one that leads to the
-/// same place.
+/// Errors: another object is bound to the account with this id, shown or not, through the same credential or another one that
+/// leads to the same place.
 pub fn not_held<K: Shelved>(context: &Context, object: &K, connection: &Connection, id: &str) -> Result<(), Stop> {
     let holders = K::shelf(context).tagged(&[Tag::Account(id.to_owned())], |other| {
         let identity = other.identity();
-        identity.external_id.as_deref() == Some(id)
+        identity.known_id().is_some_and(|known| known == id)
             && other.uid() != object.uid()
             && (other.credential_key() == connection.key || identity.account.as_ref() == Some(&connection.account))
     });
     holders.first().map_or(Ok(()), |holder| Err(duplicate(context, object, &**holder)))
 }
 
-/// Whether the create of `object` with unknown end can have made `account`, and nobody else holds it.
+/// Whether the create of `object` with unknown end can have made `account`, or it is the one that this create was to replace; and
+/// nobody else holds it.
 pub fn is_made_by<K: Shelved>(context: &Context, object: &K, connection: &Connection, account: &Account) -> bool {
-    connection.can_have_made(&object.identity(), account) && not_held(context, object, connection, &account.id).is_ok()
+    let identity = object.identity();
+    let is_ours = connection.can_have_made(&identity, account) || identity.vanished.as_ref() == Some(&account.id);
+    is_ours && not_held(context, object, connection, &account.id).is_ok()
 }
 
 /// The account among `found` that the create of `object` with unknown end made, if it did.
@@ -104,12 +107,13 @@ fn wants_the_same<K: Shelved>(one: &K, other: &K, vendor: Vendor) -> bool {
 }
 
 fn is_first<K: Shelved>(context: &Context, rival: &K, object: &K) -> bool {
-    let identity = rival.identity();
-    if identity.external_id.is_some() || identity.creating.as_ref().is_some_and(|creating| !is_beside(creating, object))
-    {
+    let (its, own) = (rival.identity(), object.identity());
+    let is_making = its.creating.as_ref().is_some_and(|creating| !is_beside(creating, object));
+    if its.external_id.is_some() || is_making || (its.is_vanished() && !own.is_vanished()) {
         return rival.is_held();
     }
-    object.identity().creating.is_none()
+    own.creating.is_none()
+        && (its.is_vanished() || !own.is_vanished())
         && !rival.is_going()
         && seniority(rival) < seniority(object)
         && access::credential(context, rival).is_some()

@@ -70,7 +70,7 @@ fn common<K: Managed>(object: &K) -> Vec<Tag> {
     let credential = object.credential_key();
     let identity = object.status().map(|status| &status.identity);
     let known = identity.into_iter().flat_map(Identity::known_keys).map(String::as_str);
-    let bound = identity.and_then(|identity| identity.external_id.as_deref());
+    let bound = identity.and_then(Identity::known_id).map(String::as_str);
     let keys = object.natural_keys().chain(known).map(Tag::key);
     let accounts = object.external_id().into_iter().chain(bound).map(|id| Tag::Account(id.to_owned()));
     let going = object.is_going().then(|| Tag::Going(credential.clone()));

@@ -88,7 +88,9 @@ async fn password(
     user: &PlatformUser,
     identity: &Identity,
 ) -> Result<(Password, Option<Stop>), Stop> {
-    match password::resolve(context, user, identity.password_version.as_deref()).await {
+    // What another account was sent is not known to the one that is to take its place.
+    let known = identity.password_version.as_deref().filter(|_| !identity.is_vanished());
+    match password::resolve(context, user, known).await {
         Ok(password) => Ok((password, None)),
         Err(stop) if identity.external_id.is_some() => Ok((Password::Unmanaged, Some(stop))),
         Err(stop) => Err(stop),

@@ -1,10 +1,12 @@
 //! What ties an object to its account: it outlives a vendor that hides things, a group that is given up, a restore and its credential.
 
+use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{Patch, PatchParams};
 use rstest::rstest;
 use serde_json::{Value, json};
 use usher::api::conditions::{ConditionType, find};
+use usher::api::status::Identity;
 use usher::api::{PlatformGroup, PlatformUser, ProviderCredential};
 use usher_sandbox::vendors::{Fault, FaultKind, Options, Vendor};
 
@@ -54,6 +56,150 @@ async fn an_account_that_is_only_hidden_is_not_given_up() {
     assert!(message(&blocked).contains("sight of it"), "{}", message(&blocked));
     scene.vendor.heal();
     scene.sweep("healed again").await;
+    scene.until_gone::<PlatformUser>("ada").await;
+    assert!(scene.vendor.user("ada@example.com").is_none());
+}
+
+/// How often the vendor was sent a password.
+fn passwords_sent(scene: &Scene) -> usize {
+    let bodies = scene.vendor.writes().into_iter().filter_map(|call| call.body);
+    bodies.filter(|body| body.to_string().contains(PASSWORD)).count()
+}
+
+#[rstest]
+#[case::while_it_may_not_be_made_anew(false)]
+#[case::when_it_is_to_be_made_anew(true)]
+#[tokio::test]
+async fn an_account_that_comes_back_is_ours_and_has_its_password(#[case] with_secret: bool) {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    scene.secret("login", &json!({"password": PASSWORD})).await;
+    scene.user("ada", with_login("ada", "1")).await;
+    let first = scene.user_ready("ada").await.status.unwrap().identity;
+    if !with_secret {
+        scene.delete::<Secret>("login").await;
+        scene.until_gone::<Secret>("login").await;
+    }
+    scene.vendor.fault(Fault::always("users.read", FaultKind::Status(404, None)));
+    scene.vendor.fault(Fault::always("users.list", FaultKind::EmptyList));
+    scene.vendor.fault(Fault::always("users.find", FaultKind::EmptyList));
+    scene.user("ada", with_login("ada", "2")).await;
+    scene.user_says("ada", if with_secret { "PermissionDenied" } else { "WaitingForSecret" }).await;
+    scene.vendor.heal();
+    scene.sweep("healed").await;
+    let back = scene.user_ready("ada").await.status.unwrap().identity;
+    assert_eq!((back.external_id, back.adopted), (first.external_id, None));
+    assert_eq!(scene.vendor.user("ada@example.com").unwrap()["phone"], "2");
+    assert_eq!(passwords_sent(&scene), if with_secret { 2 } else { 1 }, "the create that was refused carried it, too");
+    assert_eq!(scene.vendor.count("users.update"), 1);
+    scene.delete::<PlatformUser>("ada").await;
+    scene.until_gone::<PlatformUser>("ada").await;
+    assert!(scene.vendor.user("ada@example.com").is_none());
+}
+
+/// A user whose account the vendor shows no longer, and who cannot be made anew before his Secret is there: how he was bound.
+async fn away(scene: &Scene) -> Identity {
+    scene.secret("login", &json!({"password": PASSWORD})).await;
+    scene.user("ada", with_login("ada", "1")).await;
+    let bound = scene.user_ready("ada").await.status.unwrap().identity;
+    scene.delete::<Secret>("login").await;
+    scene.until_gone::<Secret>("login").await;
+    scene.vendor.fault(Fault::always("users.read", FaultKind::Status(404, None)));
+    scene.vendor.fault(Fault::always("users.list", FaultKind::EmptyList));
+    scene.vendor.fault(Fault::always("users.find", FaultKind::EmptyList));
+    scene.user("ada", with_login("ada", "2")).await;
+    scene.user_says("ada", "WaitingForSecret").await;
+    bound
+}
+
+fn with_login(name: &str, phone: &str) -> Value {
+    json!({"email": format!("{name}@example.com"), "phone": phone, "passwordSecretRef": {"name": "login"}})
+}
+
+#[tokio::test]
+async fn an_account_that_comes_back_while_its_object_goes_is_removed() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    away(&scene).await;
+    scene.vendor.heal();
+    scene.delete::<PlatformUser>("ada").await;
+    scene.until_gone::<PlatformUser>("ada").await;
+    assert!(scene.vendor.user("ada@example.com").is_none(), "usher made it, and does not leave it behind");
+}
+
+#[tokio::test]
+async fn an_account_that_comes_back_is_renamed_and_not_made_twice() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    let bound = away(&scene).await;
+    scene.user("ada", with_login("lovelace", "2")).await;
+    scene.user_says("ada", "WaitingForSecret").await;
+    scene.vendor.heal();
+    scene.secret("login", &json!({"password": PASSWORD})).await;
+    let back = scene.user_ready("ada").await.status.unwrap().identity;
+    assert_eq!((back.external_id, scene.vendor.count("users.create")), (bound.external_id, 1));
+    assert!(scene.vendor.user("lovelace@example.com").is_some());
+    assert!(scene.vendor.user("ada@example.com").is_none());
+    assert_eq!(passwords_sent(&scene), 1);
+}
+
+#[tokio::test]
+async fn who_is_away_still_holds_his_account() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    // The older of the two, who once wanted another account and could not have it.
+    let taker =
+        |email: &str| json!({"email": email, "adoptionPolicy": "Adopt", "passwordSecretRef": {"name": "other"}});
+    scene.user("taker", taker("taker@example.com")).await;
+    scene.user_says("taker", "WaitingForSecret").await;
+    let bound = away(&scene).await;
+    scene.secret("other", &json!({"password": "Fake-Other-Passw0rd"})).await;
+    scene.user("taker", taker("ada@example.com")).await;
+    scene.user_says("taker", "Duplicate").await;
+    scene.vendor.heal();
+    scene.sweep("healed").await;
+    let back = scene.user_ready("ada").await.status.unwrap().identity;
+    assert_eq!(back.external_id, bound.external_id);
+    scene.user_says("taker", "Duplicate").await;
+}
+
+#[tokio::test]
+async fn a_key_that_is_taken_is_a_strangers_although_a_create_under_another_key_was_lost() {
+    let scene = Scene::new(Vendor::Amani).await;
+    scene.secret("login", &json!({"password": PASSWORD})).await;
+    scene.vendor.put_user(json!({"email": "countess@example.com", "username": "countess@example.com"}));
+    let before = scene.vendor.user("countess@example.com");
+    scene.vendor.fault(Fault::always("users.list", FaultKind::EmptyList));
+    scene.vendor.fault(Fault::once("users.create", FaultKind::LostBeforeCommit));
+    scene.user("ada", sample(Vendor::Amani).user).await;
+    scene.user_says("ada", "ProviderUnavailable").await;
+    let mut renamed = sample(Vendor::Amani).user;
+    merge(&mut renamed, json!({"email": "countess@example.com"}));
+    scene.user("ada", renamed).await;
+    scene.user_says("ada", "AlreadyExists").await;
+    scene.vendor.heal();
+    scene.sweep("healed").await;
+    scene.compare_user("ada").await;
+    let ada = scene.user_says("ada", "AlreadyExists").await;
+    assert_eq!(ada.status.unwrap().identity.external_id, None);
+    scene.delete::<PlatformUser>("ada").await;
+    scene.until_gone::<PlatformUser>("ada").await;
+    assert_eq!(scene.vendor.user("countess@example.com"), before);
+}
+
+#[tokio::test]
+async fn another_site_behind_the_same_address_is_another_place() {
+    let scene = Scene::without_credential(Vendor::Pegasus, Options::default()).await;
+    scene.apply_secret("main").await;
+    let at = |site: &str| json!({"provider": {"pegasus": {"gateway": site}}});
+    scene.apply_credential(at("north.example.com")).await;
+    scene.user("ada", ada(json!({"phone": "1"}))).await;
+    let bound = scene.user_ready("ada").await.status.unwrap().identity;
+    assert!(bound.account.as_ref().unwrap().contains("north.example.com"), "{bound:?}");
+    scene.apply_credential(at("south.example.com")).await;
+    scene.user("ada", ada(json!({"phone": "2"}))).await;
+    let moved = scene.user_says("ada", "ProviderMismatch").await;
+    assert!(message(&moved).contains("south.example.com"), "{}", message(&moved));
+    scene.delete::<PlatformUser>("ada").await;
+    scene.user_says("ada", "DeletionBlocked").await;
+    assert_eq!((scene.vendor.count("users.update"), scene.vendor.count("users.delete")), (0, 0));
+    scene.apply_credential(at("North.example.com")).await;
     scene.until_gone::<PlatformUser>("ada").await;
     assert!(scene.vendor.user("ada@example.com").is_none());
 }

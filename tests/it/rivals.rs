@@ -179,6 +179,28 @@ async fn what_is_held_through_one_credential_is_not_taken_through_another_to_the
     let taker = scene.user_says("taker", "Duplicate").await;
     assert!(message(&taker).contains("/ada"), "{}", message(&taker));
     assert_eq!(scene.vendor.user("ada@example.com").unwrap()["phone"], "1");
+    let held = scene.user_ready("ada").await.status.unwrap().identity.external_id;
+    scene.delete::<PlatformUser>("ada").await;
+    scene.until_gone::<PlatformUser>("ada").await;
+    let taken = scene.user_ready("taker").await.status.unwrap().identity.external_id;
+    assert_eq!((taken, scene.vendor.count("users.delete")), (held, 0), "it passes on");
+    assert_eq!(scene.vendor.user("ada@example.com").unwrap()["phone"], "2");
+}
+
+#[tokio::test]
+async fn what_may_not_take_what_exists_inherits_nothing_through_another_credential() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    scene.user("ada", ada(json!({}))).await;
+    scene.user_ready("ada").await;
+    let other = json!({"provider": {"pegasus": {"url": scene.vendor.url()}}, "secretRef": {"name": "main"}, "allowInsecureHttp": true});
+    let metadata = json!({"name": "other", "namespace": scene.namespace});
+    let kind = "ProviderCredential";
+    scene.apply(&json!({"apiVersion": "usher.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": other})).await;
+    scene.user_as_is("next", ada(json!({"credentialRef": {"name": "other"}}))).await;
+    scene.user_says("next", "Duplicate").await;
+    scene.delete::<PlatformUser>("ada").await;
+    scene.until_gone::<PlatformUser>("ada").await;
+    assert_eq!(scene.vendor.count("users.delete"), 1);
 }
 
 #[rstest]
@@ -195,8 +217,11 @@ async fn a_create_in_doubt_takes_no_account_that_another_object_holds(#[case] de
     scene.vendor.fault(Fault::once("users.create", FaultKind::LostBeforeCommit));
     scene.user("ada", ada(json!({"phone": "1"}))).await;
     scene.user_says("ada", "ProviderUnavailable").await;
+    // However long the other one takes, she is not looked at before.
+    scene.annotate::<PlatformUser>("ada", "usher.dev/paused", "true").await;
     scene.user_as_is("holder", ada(json!({"credentialRef": {"name": "other"}, "phone": "2"}))).await;
     scene.user_ready("holder").await;
+    scene.annotate::<PlatformUser>("ada", "usher.dev/paused", "false").await;
     if deleted {
         scene.delete::<PlatformUser>("ada").await;
         scene.until_gone::<PlatformUser>("ada").await;

@@ -3,10 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use usher_sandbox::vendors::Ruling;
+
+/// Longest time until a request that is to be held comes.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// On which side of an effect the operator dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,9 +67,17 @@ pub struct Breakpoint {
     effect: String,
     ruling: Ruling,
     /// Cancelled when the request is there.
-    pub reached: CancellationToken,
+    reached: CancellationToken,
     /// To be cancelled to let it go on.
     pub release: CancellationToken,
+}
+
+impl Breakpoint {
+    /// Waits until the request is there.
+    pub async fn reached(&self) {
+        let came = tokio::time::timeout(PATIENCE, self.reached.cancelled()).await;
+        assert!(came.is_ok(), "{} never came", self.effect);
+    }
 }
 
 #[derive(Default)]

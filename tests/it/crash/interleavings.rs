@@ -45,7 +45,7 @@ async fn an_account_made_by_hand_in_the_middle_of_a_create_stays_who_made_its(
     let scene = &stage.scene;
     let create = operator.fuse.hold(held);
     apply_ada(&stage).await;
-    create.reached.cancelled().await;
+    create.reached().await;
     scene.vendor.put_user(person(vendor, "ada@example.com"));
     let before = scene.vendor.user("ada@example.com");
     create.release.cancel();
@@ -70,7 +70,7 @@ async fn a_sweep_that_began_before_a_create_and_ends_after_it_does_not_undo_it(
     scene.user_ready("first").await;
     let answer = operator.fuse.delay("vendor users.list");
     scene.annotate::<ProviderCredential>("main", "usher.dev/reconcile-at", "1").await;
-    answer.reached.cancelled().await;
+    answer.reached().await;
     apply_ada(&stage).await;
     scene.user_ready("ada").await;
     answer.release.cancel();
@@ -90,13 +90,35 @@ async fn a_mode_set_while_a_listing_goes_on_holds_what_comes_after_it() {
     scene.user_ready("ada").await;
     let listing = operator.fuse.delay("vendor users.list");
     scene.annotate::<ProviderCredential>("main", "usher.dev/reconcile-at", "1").await;
-    listing.reached.cancelled().await;
+    listing.reached().await;
     scene.patch::<ProviderCredential>("main", json!({"spec": {"mode": "Plan"}})).await;
     scene.patch::<PlatformUser>("ada", json!({"spec": {"phone": "2"}})).await;
     scene.vendor_until("a look at the account", |vendor| vendor.count("users.read") > 0).await;
     listing.release.cancel();
     scene.user_says("ada", "ChangesPending").await;
     assert_eq!(scene.vendor.count("users.update"), 0);
+    operator.kill().await;
+}
+
+#[tokio::test]
+async fn a_policy_that_the_watch_does_not_show_is_heeded() {
+    let (stage, operator) = stage(Vendor::Pegasus).await;
+    let scene = &stage.scene;
+    apply_ada(&stage).await;
+    scene.user_ready("ada").await;
+    operator.kill().await;
+    scene.delete::<PlatformUser>("ada").await;
+    let operator = stage.operator();
+    let (listed, watched) = (operator.fuse.delay("GET platformusers"), operator.fuse.delay("GET platformusers"));
+    let look = operator.fuse.delay("vendor users.read");
+    listed.release.cancel();
+    look.reached().await;
+    watched.reached().await;
+    scene.patch::<PlatformUser>("ada", json!({"spec": {"deletionPolicy": "Orphan"}})).await;
+    look.release.cancel();
+    scene.until_gone::<PlatformUser>("ada").await;
+    assert_eq!((scene.vendor.count("users.delete"), accounts(scene)), (0, 1));
+    watched.release.cancel();
     operator.kill().await;
 }
 
@@ -108,7 +130,7 @@ async fn a_policy_changed_while_the_account_is_looked_at_for_removal_is_heeded()
     scene.user_ready("ada").await;
     let look = operator.fuse.delay("vendor users.read");
     scene.delete::<PlatformUser>("ada").await;
-    look.reached.cancelled().await;
+    look.reached().await;
     scene.patch::<PlatformUser>("ada", json!({"spec": {"deletionPolicy": "Orphan"}})).await;
     // Once he is made, the watch has shown what came before him.
     scene.user("next", further(Vendor::Pegasus, "next@example.com")).await;
@@ -128,7 +150,7 @@ async fn a_create_that_is_done_long_after_its_time_ran_out_is_still_ours(
     let scene = &stage.scene;
     let create = operator.fuse.detach("vendor users.create");
     apply_ada(&stage).await;
-    create.reached.cancelled().await;
+    create.reached().await;
     scene.user_says("ada", "ProviderUnavailable").await;
     create.release.cancel();
     scene.user_says("ada", if vendor == Vendor::Industrility { "Created" } else { "Synced" }).await;
@@ -145,7 +167,7 @@ async fn a_credential_rotated_in_the_middle_of_a_create_finishes_it(
     let scene = &stage.scene;
     let create = operator.fuse.hold("vendor users.create");
     apply_ada(&stage).await;
-    create.reached.cancelled().await;
+    create.reached().await;
     scene.vendor.revoke_tokens();
     for key in scene.vendor.secret().keys().filter(|key| *key != "username") {
         scene.vendor.set_secret(key, "fake-rotated-secret");
@@ -167,7 +189,7 @@ async fn a_credential_pointed_elsewhere_in_the_middle_of_a_create_touches_nothin
     let elsewhere = Simulator::start_with(vendor, Options::default()).await.unwrap();
     let create = operator.fuse.detach("vendor users.create");
     apply_ada(&stage).await;
-    create.reached.cancelled().await;
+    create.reached().await;
     scene.apply_credential(json!({"provider": {vendor.name(): {"url": elsewhere.url()}}})).await;
     create.release.cancel();
     scene.user_says("ada", "ProviderMismatch").await;
@@ -187,7 +209,7 @@ async fn two_operators_for_a_moment_make_one_account(
     let scene = &stage.scene;
     let announced = first.fuse.hold(ANNOUNCEMENT);
     apply_ada(&stage).await;
-    announced.reached.cancelled().await;
+    announced.reached().await;
     let second = stage.operator();
     scene.user_ready("ada").await;
     announced.release.cancel();
@@ -209,7 +231,7 @@ async fn a_user_deleted_right_after_a_rename_that_nobody_recorded_is_removed(
     scene.user_ready("ada").await;
     let record = operator.fuse.hold(ANNOUNCEMENT);
     scene.user("ada", further(vendor, "countess@example.com")).await;
-    record.reached.cancelled().await;
+    record.reached().await;
     operator.kill().await;
     scene.delete::<PlatformUser>("ada").await;
     let successor = stage.operator();
@@ -239,7 +261,7 @@ pub async fn made_and_forgotten(stage: &Stage, operator: Operator) {
     let scene = &stage.scene;
     let create = operator.fuse.detach("vendor users.create");
     apply_ada(stage).await;
-    create.reached.cancelled().await;
+    create.reached().await;
     create.release.cancel();
     scene.vendor_until("the account", |vendor| vendor.user("ada@example.com").is_some()).await;
     operator.kill().await;

@@ -109,7 +109,7 @@ impl Tale {
     /// What comes about while the first operator lives.
     async fn beginning(&self, stage: &Stage, operator: &Operator) {
         self.story.go_on(stage).await;
-        if self.wanted.is_none() || self.story == Story::Abandon {
+        if self.wanted.is_none() || self.story.reacts() {
             self.story.done(stage).await;
         } else {
             self.until_wanted(stage, operator).await;
@@ -128,6 +128,8 @@ impl Tale {
             self.until_wanted(stage, operator).await;
         } else if self.story == Story::Abandon {
             stage.people.until_gone::<PlatformUser>("ada").await;
+        } else if self.story.reacts() {
+            self.story.done(stage).await;
         }
     }
 
@@ -176,6 +178,10 @@ impl Tale {
         let reason = ada.and_then(|ada| ada["reason"].as_str());
         if reason != self.story.end(self.vendor) || ada.is_some_and(|ada| ada["creating"] == true) {
             return Err(format!("the undisturbed end is not the right one: {state:#}"));
+        }
+        let remote = state["remoteGroups"].to_string();
+        if self.story == Story::Take && (state["groups"][0]["reason"] != "Synced" || remote.contains("Old")) {
+            return Err(format!("the group was not renamed: {state:#}"));
         }
         let accounts = state["accounts"].as_array().into_iter().flatten();
         let account = accounts.filter(|account| account["email"] == "ada@example.com").map(Value::to_string).next();

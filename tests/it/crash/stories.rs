@@ -40,6 +40,8 @@ pub enum Story {
     Adopt,
     /// The user's account was there before and is bound by its id.
     Bind,
+    /// The group was there before under another name, is bound by its id and renamed.
+    Take,
     /// The user's e-mail changes.
     Rename,
     /// The group's name changes.
@@ -56,6 +58,8 @@ pub enum Story {
     Return,
     /// The user is applied, and deleted as soon as there is trouble.
     Abandon,
+    /// The user is applied, and given another e-mail as soon as there is trouble.
+    Correct,
     /// The user's manifest gets another name.
     HandOver,
     /// The group's manifest gets another name.
@@ -64,7 +68,7 @@ pub enum Story {
 
 impl Story {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::Create,
         Self::Update,
         Self::Rotate,
@@ -77,6 +81,7 @@ impl Story {
         Self::Brake,
         Self::Adopt,
         Self::Bind,
+        Self::Take,
         Self::Rename,
         Self::Rebrand,
         Self::Leave,
@@ -85,6 +90,7 @@ impl Story {
         Self::Lend,
         Self::Return,
         Self::Abandon,
+        Self::Correct,
         Self::HandOver,
         Self::Rehome,
     ];
@@ -98,8 +104,9 @@ impl Story {
             Self::Brake => matches!(vendor, Vendor::Pegasus | Vendor::Amani),
             Self::Close | Self::Replace => matches!(vendor, Vendor::Ozmap | Vendor::Industrility),
             Self::Additive => matches!(vendor, Vendor::Ozmap | Vendor::Amani),
+            Self::Correct => matches!(vendor, Vendor::Pegasus | Vendor::Amani),
             // The last two without a password.
-            Self::Release | Self::Rebrand | Self::Rehome | Self::Lend | Self::Return => {
+            Self::Take | Self::Release | Self::Rebrand | Self::Rehome | Self::Lend | Self::Return => {
                 matches!(vendor, Vendor::Pegasus | Vendor::Plaspy)
             }
             _ => true,
@@ -108,7 +115,12 @@ impl Story {
 
     /// Whether the successor of an operator that died is killed, too.
     pub fn kills_twice(self) -> bool {
-        matches!(self, Self::Create | Self::Delete | Self::HandOver | Self::Rename | Self::Abandon)
+        matches!(self, Self::Create | Self::Delete | Self::HandOver | Self::Rename | Self::Abandon | Self::Correct)
+    }
+
+    /// Whether people do something more once there is trouble.
+    pub fn reacts(self) -> bool {
+        matches!(self, Self::Abandon | Self::Correct)
     }
 
     /// Whether users and groups are in another namespace than their credential.
@@ -131,7 +143,8 @@ impl Story {
         }
         basics(stage).await;
         match self {
-            Self::Abandon => {}
+            Self::Abandon | Self::Correct => {}
+            Self::Take => drop(vendor.put_group(json!({"name": "Old"}))),
             Self::Adopt | Self::Bind => drop(vendor.put_user(person(vendor.vendor(), "ada@example.com"))),
             Self::Brake => {
                 stage.scene.apply_credential(json!({"removals": {"atMost": 1}})).await;
@@ -194,7 +207,7 @@ impl Story {
             Self::Update => edit(stage).await,
             Self::Rotate => people.secret("login", &json!({"password": PASSWORDS[1]})).await,
             Self::Move | Self::Additive => stage.user("ada", self.user(vendor, "other")).await,
-            Self::Release | Self::Abandon => stage.user("ada", alone(vendor, json!({}))).await,
+            Self::Release | Self::Abandon | Self::Correct => stage.user("ada", alone(vendor, json!({}))).await,
             Self::Delete | Self::Orphan => leave(stage).await,
             // A blocked user stays in his group, which so stays too.
             Self::Disable | Self::Brake => people.delete::<PlatformUser>("ada").await,
@@ -212,6 +225,11 @@ impl Story {
             Self::Bind => {
                 let id = text(&scene.vendor.user("ada@example.com").unwrap()["id"]);
                 stage.user("ada", alone(vendor, json!({"externalId": id}))).await;
+            }
+            Self::Take => {
+                let mut spec = self.group(vendor);
+                merge(&mut spec, json!({"externalId": text(&scene.vendor.group("Old").unwrap()["id"])}));
+                stage.group("team", spec).await;
             }
             Self::Rename => {
                 let mut spec = in_group(vendor, "team");
@@ -246,8 +264,13 @@ impl Story {
 
     /// What people do once there is trouble, or all is well.
     pub async fn react(self, stage: &Stage) {
-        if self == Self::Abandon {
-            stage.people.delete::<PlatformUser>("ada").await;
+        match self {
+            Self::Abandon => stage.people.delete::<PlatformUser>("ada").await,
+            Self::Correct => {
+                let spec = alone(stage.scene.vendor.vendor(), json!({"email": "countess@example.com"}));
+                stage.user("ada", spec).await;
+            }
+            _ => {}
         }
     }
 
@@ -273,6 +296,7 @@ impl Story {
                 settled::<PlatformUser>(stage, "ada").await;
             }
             Self::Rotate => sent(scene).await,
+            Self::Take => settled::<PlatformGroup>(stage, "team").await,
             _ => {
                 settled::<PlatformUser>(stage, "ada").await;
                 if matches!(self, Self::Create | Self::Update | Self::Lend | Self::Rebrand) {
@@ -314,7 +338,8 @@ impl Story {
     /// Whether no user is left at the end.
     fn is_over(self) -> bool {
         let is_left = matches!(self, Self::Leave | Self::Close | Self::Return);
-        is_left || matches!(self, Self::Delete | Self::Disable | Self::Orphan | Self::Brake | Self::Abandon)
+        is_left
+            || matches!(self, Self::Take | Self::Delete | Self::Disable | Self::Orphan | Self::Brake | Self::Abandon)
     }
 
     /// The group that the user's account has to be in at the end, although no manifest says so any more.
