@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -14,6 +13,7 @@ use crate::api::{ObjectKey, ProviderCredential, ProviderCredentialSpec, Vendor};
 use crate::plan::{Account, Desired, Field, Subject, folds, matches_key};
 use crate::providers::{ErrorKind, Gate, Provider, ProviderError};
 
+use super::context::Context;
 use super::doubt;
 use super::index::Index;
 
@@ -134,8 +134,21 @@ impl Connection {
     /// The accounts with a natural key of `desired`, where their absence shall be a proof: a vendor's search may mind case
     /// where we do not, and only a complete listing shows what it missed.
     ///
-    /// Errors: those of the provider.
-    pub async fn find_for_sure(&self, subject: Subject, desired: &Desired) -> Result<Vec<Account>, ProviderError> {
+    /// Errors: those of the provider; `Unavailable` where that takes too long.
+    pub async fn find_for_sure(
+        &self,
+        context: &Context,
+        subject: Subject,
+        desired: &Desired,
+    ) -> Result<Vec<Account>, ProviderError> {
+        let found = tokio::time::timeout(context.settings.longest_listing(), self.find_wherever(subject, desired));
+        found.await.unwrap_or_else(|_| {
+            let message = "whether a create with unknown end made it takes a complete listing, which takes too long to wait for: raise spec.requests.perMinute of the credential if the vendor allows more";
+            Err(ProviderError::refused(ErrorKind::Unavailable, message))
+        })
+    }
+
+    async fn find_wherever(&self, subject: Subject, desired: &Desired) -> Result<Vec<Account>, ProviderError> {
         let table = self.table(subject);
         let found = self.provider.find(subject, desired).await?;
         let minds_case = self.provider.capabilities().filter && desired.keys.iter().any(|key| folds(table, key));
@@ -148,10 +161,10 @@ impl Connection {
     }
 
     /// Whether a complete listing shows the account with this id: one that tells already, or one asked for now, which for a while
-    /// tells others too. Where that takes longer than `limit`, the next sweep tells.
+    /// tells others too. Where that takes too long, a sweep tells, which is asked for.
     ///
     /// Errors: those of the provider; `Unavailable` until that sweep is done.
-    pub async fn is_listed(&self, subject: Subject, id: &str, limit: Duration) -> Result<bool, ProviderError> {
+    pub async fn is_listed(&self, context: &Context, subject: Subject, id: &str) -> Result<bool, ProviderError> {
         {
             let (mut index, now) = (self.index(), Timestamp::now());
             if let Some(is_there) = index.tells(subject, id, now) {
@@ -159,12 +172,15 @@ impl Connection {
             }
             if index.is_slow(subject) {
                 index.doubt(subject, id, now);
+                context.wake(self.key.clone());
                 return Err(late(id));
             }
         }
         let begun = Timestamp::now();
+        let limit = context.settings.longest_listing();
         let Ok(listed) = tokio::time::timeout(limit, self.provider.list(subject)).await else {
             self.index().doubt(subject, id, begun);
+            context.wake(self.key.clone());
             return Err(late(id));
         };
         let listed = listed?;

@@ -20,7 +20,7 @@ pub fn find<K: Shelved>(context: &Context, holder: &K) -> Option<Arc<K>> {
     let identity = holder.identity();
     let credential = access::credential(context, holder)?;
     let keys = identity.known_keys().map(|key| Tag::key(key));
-    let tags: Vec<Tag> = keys.chain(identity.external_id.iter().cloned().map(Tag::Account)).collect();
+    let tags: Vec<Tag> = keys.chain(identity.known_id().cloned().into_iter().map(Tag::Account)).collect();
     let mut heirs = K::shelf(context).tagged(&tags, |other| {
         !other.is_going()
             && other.uid() != holder.uid()
@@ -41,7 +41,9 @@ fn claims<K: Shelved>(other: &K, identity: &Identity, vendor: Vendor) -> bool {
     if own.creating.is_some() {
         return own.creating == identity.creating;
     }
-    match (own.known_id(), identity.known_id()) {
+    // Who lost another account than this one is as free as who never had any.
+    let bound = own.known_id().filter(|id| own.external_id.is_some() || Some(*id) == identity.known_id());
+    match (bound, identity.known_id()) {
         (Some(bound), id) => Some(bound) == id && own.account == identity.account,
         (None, Some(id)) if other.external_id().is_some() => other.external_id() == Some(id.as_str()),
         (None, _) => {

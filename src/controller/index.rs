@@ -69,7 +69,10 @@ impl Index {
 
     /// Takes a complete listing that began at `begun`; newer writes of ours win over it.
     pub fn replace(&mut self, subject: Subject, begun: Timestamp, table: &[Field], accounts: Vec<Account>) {
-        let written = self.slot(subject).take().map(|old| old.written).unwrap_or_default();
+        let old = self.slot(subject).take().unwrap_or_default();
+        // Whoever was in doubt before the last listing has not asked it.
+        self.doubted.retain(|(doubted, _), since| *doubted != subject || *since > old.begun);
+        let written = old.written;
         let mut listing = Listing { begun, ..Listing::default() };
         for account in accounts {
             listing.insert(table, account);
@@ -136,7 +139,8 @@ impl Index {
 
     /// Whether any account waits for a sweep to tell of it, because a listing takes too long.
     pub fn is_slow(&self, subject: Subject) -> bool {
-        self.doubted.keys().any(|(doubted, _)| *doubted == subject)
+        let begun = self.begun(subject);
+        self.doubted.iter().any(|((doubted, _), since)| *doubted == subject && begun.is_none_or(|begun| begun < *since))
     }
 
     /// Whether the account with this id is there, by a complete listing that is young, or began after it was first in doubt, which

@@ -136,7 +136,7 @@ impl<K: Shelved> Case<'_, K> {
         }
         connection.index().answered(&uid);
         if in_doubt {
-            return Ok(connection.find_for_sure(K::SUBJECT, &self.desired).await?);
+            return Ok(connection.find_for_sure(self.context, K::SUBJECT, &self.desired).await?);
         }
         let found = connection.provider.find(K::SUBJECT, &self.desired).await?;
         let was_listed = !connection.index().matching(K::SUBJECT, table, &self.desired).is_empty();
@@ -156,7 +156,7 @@ impl<K: Shelved> Case<'_, K> {
             return Ok(None);
         };
         let then = made_as(self.connection.table(K::SUBJECT), creating);
-        let found = self.connection.find_for_sure(K::SUBJECT, &then).await?;
+        let found = self.connection.find_for_sure(self.context, K::SUBJECT, &then).await?;
         rivals::made_by(self.context, &*self.object, &self.connection, found)
     }
 

@@ -103,7 +103,7 @@ impl<K: Shelved> Case<'_, K> {
             self.compare_blindly()?;
             return Ok(Deed::Created);
         }
-        let found = self.connection.find_for_sure(K::SUBJECT, &self.desired).await?;
+        let found = self.connection.find_for_sure(self.context, K::SUBJECT, &self.desired).await?;
         match found.as_slice() {
             [one] if self.claims(one) => self.claim(one.clone()).await,
             [_] => {

@@ -238,7 +238,7 @@ async fn lost<K: Shelved>(
         return Err(Stop::InDoubt(until));
     }
     let then = make::made_as(connection.table(K::SUBJECT), creating);
-    let found = connection.find_for_sure(K::SUBJECT, &then).await?;
+    let found = connection.find_for_sure(context, K::SUBJECT, &then).await?;
     match rivals::made_by(context, &**object, connection, found) {
         Err(Stop::Verdict(verdict)) => Err(blocked(object, &verdict.message)),
         found => found,
@@ -254,7 +254,7 @@ async fn is_gone<K: Shelved>(
     connection: &Connection,
     id: &str,
 ) -> Result<(), Stop> {
-    if connection.is_listed(K::SUBJECT, id, context.settings.longest_listing()).await? {
+    if connection.is_listed(context, K::SUBJECT, id).await? {
         let why = format!(
             "the vendor lists {id} but says \"not found\" when it is asked for or removed; the login may lack rights on it"
         );

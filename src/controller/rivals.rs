@@ -109,7 +109,8 @@ fn wants_the_same<K: Shelved>(one: &K, other: &K, vendor: Vendor) -> bool {
 fn is_first<K: Shelved>(context: &Context, rival: &K, object: &K) -> bool {
     let (its, own) = (rival.identity(), object.identity());
     let is_making = its.creating.as_ref().is_some_and(|creating| !is_beside(creating, object));
-    if its.external_id.is_some() || is_making || (its.is_vanished() && !own.is_vanished()) {
+    let is_plain = own.creating.is_none() && !own.is_vanished();
+    if its.external_id.is_some() || is_making || (its.is_vanished() && is_plain) {
         return rival.is_held();
     }
     own.creating.is_none()

@@ -26,7 +26,7 @@ impl<K: Shelved> Case<'_, K> {
         let is_listed = if lacks && is_searched && !proved {
             provider.find(K::SUBJECT, &self.desired).await?.iter().any(|account| account.id == id)
         } else {
-            self.connection.is_listed(K::SUBJECT, id, self.context.settings.longest_listing()).await?
+            self.connection.is_listed(self.context, K::SUBJECT, id).await?
         };
         if is_listed {
             let message = format!(

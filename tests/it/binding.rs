@@ -160,6 +160,30 @@ async fn who_is_away_still_holds_his_account() {
 }
 
 #[tokio::test]
+async fn who_lost_his_account_inherits_another() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    scene.user("holder", ada(json!({"email": "holder@example.com"}))).await;
+    let held = scene.user_ready("holder").await.status.unwrap().identity.external_id;
+    scene.secret("login", &json!({"password": PASSWORD})).await;
+    scene.user("ada", with_login("ada", "1")).await;
+    scene.user_ready("ada").await;
+    scene.delete::<Secret>("login").await;
+    scene.until_gone::<Secret>("login").await;
+    assert!(scene.vendor.remove_user("ada@example.com"));
+    scene.sweep("lost").await;
+    scene.user_says("ada", "WaitingForSecret").await;
+    scene.user("ada", with_login("holder", "2")).await;
+    scene.user_says("ada", "Duplicate").await;
+    scene.delete::<PlatformUser>("holder").await;
+    scene.until_gone::<PlatformUser>("holder").await;
+    let inherited =
+        move |user: &PlatformUser| user.status.as_ref().is_some_and(|status| status.identity.external_id == held);
+    scene.until("ada", inherited).await;
+    assert_eq!(scene.vendor.count("users.delete"), 0);
+    assert!(scene.vendor.user("holder@example.com").is_some());
+}
+
+#[tokio::test]
 async fn a_key_that_is_taken_is_a_strangers_although_a_create_under_another_key_was_lost() {
     let scene = Scene::new(Vendor::Amani).await;
     scene.secret("login", &json!({"password": PASSWORD})).await;

@@ -126,11 +126,15 @@ fn tell(note: &str) {
     let _ = writeln!(io::stderr(), "usher: {note}");
 }
 
+/// Longest time for one object; a listing of all accounts behind a small rate takes many minutes.
+const LONGEST: Duration = Duration::from_mins(45);
+
 async fn look(args: &Args, config: Config, documents: Documents) -> Result<Outlook, Error> {
     let client = readonly::client(config, TRIALS).map_err(Error::Client)?;
     let settings = Settings {
         call_timeout: args.call_timeout,
-        reconcile_timeout: args.call_timeout,
+        // There is no sweep to come that could tell what a listing does not tell in time.
+        reconcile_timeout: LONGEST,
         grace: super::run::GRACE,
         mode: Mode::Plan,
         secret_finalizer: true,
