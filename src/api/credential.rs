@@ -342,7 +342,7 @@ pub struct ProviderCredentialStatus {
     /// When the vendor was last compared with the cluster as a whole.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_sweep_time: Option<Timestamp>,
-    /// The vendor asked for no call before this time.
+    /// The vendor asked for fewer calls: there is none before this time, which it named, or else usher's own back-off.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_limited_until: Option<Timestamp>,
     /// Removals that the brake holds.

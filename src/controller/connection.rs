@@ -276,9 +276,9 @@ impl Connections {
         gates.entry(credential.clone()).or_insert_with(make).clone()
     }
 
-    /// The time to come that a credential's vendor named for calls to go on, if any.
+    /// The time to come before which nothing shall be sent to a credential's vendor, if any.
     pub fn rate_limited_until(&self, credential: &ObjectKey) -> Option<Timestamp> {
-        self.gates.read().unwrap_or_else(PoisonError::into_inner).get(credential)?.named()
+        self.gates.read().unwrap_or_else(PoisonError::into_inner).get(credential)?.kept()
     }
 
     /// `object` waits no longer at the gate of a credential.

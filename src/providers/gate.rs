@@ -155,29 +155,29 @@ impl Gate {
     }
 
     /// Closes the gate until the time the vendor named, and with back-off from 2 s to 5 min at least; until when it is closed.
-    /// Its credential is woken for a named time, to keep it where it outlives the process.
+    /// Its credential is woken, to keep that time where it outlives the process.
     pub fn close(&self, named: Option<Timestamp>) -> Timestamp {
         let mut closing = lock(&self.0.closing);
-        let before = closing.named;
+        let before = closing.until.map(full_second);
         let until = closing.close(named, Timestamp::now());
-        if closing.named != before {
+        if closing.until.map(full_second) != before {
             // The receiver lives as long as the process.
             let _ = self.0.wake.send(self.0.credential.clone());
         }
         until
     }
 
-    /// The time to come that the vendor named for calls to go on, if any.
+    /// The full second to come before which no process shall call, if any.
     #[must_use]
-    pub fn named(&self) -> Option<Timestamp> {
-        to_come(lock(&self.0.closing).named)
+    pub fn kept(&self) -> Option<Timestamp> {
+        self.closed_until().map(full_second)
     }
 
-    /// Takes over the time that the vendor named to a process before this one.
-    pub fn resume(&self, named: Option<Timestamp>) {
-        let named = to_come(named);
+    /// Takes over the time until which the gate of a process before this one was closed.
+    pub fn resume(&self, kept: Option<Timestamp>) {
+        let kept = to_come(kept);
         let mut closing = lock(&self.0.closing);
-        (closing.until, closing.named) = (closing.until.max(named), closing.named.max(named));
+        closing.until = closing.until.max(kept);
     }
 
     /// How many objects wait for a new account.
@@ -191,7 +191,6 @@ impl Gate {
 #[derive(Default)]
 struct Closing {
     until: Option<Timestamp>,
-    named: Option<Timestamp>,
     refusals: u32,
 }
 
@@ -204,17 +203,16 @@ impl Closing {
             Some(until) if now < until + backoff(self.refusals) => self.refusals + 1,
             _ => 1,
         };
-        self.named = self.named.max(named.map(|named| full_second(named).min(now + LONGEST_CLOSING)));
         let until = (now + backoff(self.refusals)).max(named.unwrap_or(now)).min(now + LONGEST_CLOSING);
         *self.until.insert(self.until.map_or(until, |before| before.max(until)))
     }
 }
 
-/// A named time that is still to come; one that is further away than a vendor may name is a broken clock's.
+/// A time that is still to come; one that is further away than a vendor may name is a broken clock's.
 #[must_use]
-pub fn to_come(named: Option<Timestamp>) -> Option<Timestamp> {
+pub fn to_come(time: Option<Timestamp>) -> Option<Timestamp> {
     let now = Timestamp::now();
-    named.filter(|named| now < *named && *named <= now + LONGEST_CLOSING)
+    time.filter(|time| now < *time && *time <= now + LONGEST_CLOSING + FIRST)
 }
 
 /// The first full second not before `time`: calls that are refused at the same moment are told the same.
@@ -356,6 +354,7 @@ mod tests {
         let _inside = gate.try_enter(Lane::Edit, &user("inside")).unwrap();
         assert!(gate.try_enter(Lane::Edit, &user("second")).is_none());
         let until = gate.close(None);
+        assert_eq!(woken.recv().await, Some(ObjectKey::new(Kind::Credential, "identity", "main")));
         gate.limit(Limits { per_minute: 60, burst: 10, concurrency: 2 });
         assert_eq!(woken.recv().await, Some(user("second")));
         assert_eq!(gate.closed_until(), Some(until));
@@ -372,19 +371,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_time_that_the_vendor_named_is_told_to_the_credential_and_closes_the_next_gate() {
+    async fn until_when_it_is_closed_is_told_to_the_credential_and_closes_the_next_gate() {
         let (told, mut woken) = gate(1);
-        told.close(None);
-        assert_eq!(told.named(), None, "nothing to keep: the back-off is ours");
+        let until = told.close(None);
+        assert_eq!(woken.recv().await, Some(ObjectKey::new(Kind::Credential, "identity", "main")));
+        assert_eq!(told.kept(), Some(full_second(until)), "a vendor that names no time wants to be left alone, too");
         let named = full_second(Timestamp::now() + SignedDuration::from_mins(1));
         told.close(Some(named));
         assert_eq!(woken.recv().await, Some(ObjectKey::new(Kind::Credential, "identity", "main")));
-        assert_eq!(told.named(), Some(named));
+        assert_eq!(told.kept(), Some(named));
         let (next, _woken) = gate(1);
-        next.resume(told.named());
-        assert_eq!((next.closed_until(), next.named()), (Some(named), Some(named)));
+        next.resume(told.kept());
+        assert_eq!((next.closed_until(), next.kept()), (Some(named), Some(named)));
         let (sound, _woken) = gate(1);
-        sound.resume(Some(Timestamp::now() + LONGEST_CLOSING + FIRST));
+        sound.resume(Some(Timestamp::now() + LONGEST_CLOSING + FIRST + FIRST));
         assert_eq!(sound.closed_until(), None, "a clock was wrong");
     }
 
