@@ -142,10 +142,7 @@ impl Connection {
         desired: &Desired,
     ) -> Result<Vec<Account>, ProviderError> {
         let found = tokio::time::timeout(context.settings.longest_listing(), self.find_wherever(subject, desired));
-        found.await.unwrap_or_else(|_| {
-            let message = "whether a create with unknown end made it takes a complete listing, which takes too long to wait for: raise spec.requests.perMinute of the credential if the vendor allows more";
-            Err(ProviderError::refused(ErrorKind::Unavailable, message))
-        })
+        found.await.unwrap_or_else(|_| Err(late("whether a create with unknown end made it")))
     }
 
     async fn find_wherever(&self, subject: Subject, desired: &Desired) -> Result<Vec<Account>, ProviderError> {
@@ -173,7 +170,7 @@ impl Connection {
             if index.is_slow(subject) {
                 index.doubt(subject, id, now);
                 context.wake(self.key.clone());
-                return Err(late(id));
+                return Err(late(&format!("the next sweep tells whether {id} is gone; that")));
             }
         }
         let begun = Timestamp::now();
@@ -181,7 +178,7 @@ impl Connection {
         let Ok(listed) = tokio::time::timeout(limit, self.provider.list(subject)).await else {
             self.index().doubt(subject, id, begun);
             context.wake(self.key.clone());
-            return Err(late(id));
+            return Err(late(&format!("the next sweep tells whether {id} is gone; that")));
         };
         let listed = listed?;
         self.index().proves(subject, begun, listed.iter().map(|account| account.id.clone()));
@@ -202,10 +199,10 @@ impl Connection {
     }
 }
 
-/// Whether `id` is still there is not known yet.
-fn late(id: &str) -> ProviderError {
+/// What only a listing answers that takes too long to wait for.
+fn late(question: &str) -> ProviderError {
     let message = format!(
-        "whether {id} is gone takes a complete listing, which takes too long to wait for: the next sweep tells; raise spec.requests.perMinute of the credential if the vendor allows more"
+        "{question} takes a complete listing, which takes too long to wait for: raise spec.requests.perMinute of the credential if the vendor allows more"
     );
     ProviderError::refused(ErrorKind::Unavailable, message)
 }

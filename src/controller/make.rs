@@ -378,10 +378,10 @@ impl<K: Shelved> Case<'_, K> {
         self.note_names(account);
         self.identity.account = Some(self.connection.account.clone());
         self.identity.creating = None;
-        let is_new = !found && self.identity.vanished.take().as_ref() != Some(&account.id);
+        let vanished = self.identity.vanished.take();
         self.identity.refused = None;
         self.identity.adopted = found.then_some(true);
-        if is_new && self.desired.groups.is_some() {
+        if !found && vanished.as_ref() != Some(&account.id) && self.desired.groups.is_some() {
             // Whatever an account is in that we made just now, it is in because of us.
             let groups = account.groups.iter().flatten().cloned().collect::<Vec<_>>();
             self.identity.groups = Some(groups).filter(|groups| !groups.is_empty());

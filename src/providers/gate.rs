@@ -208,7 +208,7 @@ impl Closing {
     }
 }
 
-/// A time that is still to come; one that is further away than a vendor may name is a broken clock's.
+/// A time that is still to come; one that is further away than a closing may last, rounded up, is a broken clock's.
 #[must_use]
 pub fn to_come(time: Option<Timestamp>) -> Option<Timestamp> {
     let now = Timestamp::now();

@@ -26,16 +26,18 @@ async fn scene_with_ada(further: Value) -> Scene {
     scene
 }
 
+/// Lets the vendor show no user any more.
+fn hide(scene: &Scene) {
+    scene.vendor.fault(Fault::always("users.read", FaultKind::Status(404, None)));
+    scene.vendor.fault(Fault::always("users.list", FaultKind::EmptyList));
+    scene.vendor.fault(Fault::always("users.find", FaultKind::EmptyList));
+}
+
 #[tokio::test]
 async fn an_account_that_is_only_hidden_is_not_given_up() {
     let scene = scene_with_ada(json!({})).await;
     let id = scene.user_ready("ada").await.status.unwrap().identity.external_id;
-    let hide = || {
-        scene.vendor.fault(Fault::always("users.read", FaultKind::Status(404, None)));
-        scene.vendor.fault(Fault::always("users.list", FaultKind::EmptyList));
-        scene.vendor.fault(Fault::always("users.find", FaultKind::EmptyList));
-    };
-    hide();
+    hide(&scene);
     scene.user("ada", ada(json!({"phone": "1"}))).await;
     let hidden = scene.user_says("ada", "PermissionDenied").await;
     assert!(message(&hidden).contains("because it is there"), "{}", message(&hidden));
@@ -48,7 +50,7 @@ async fn an_account_that_is_only_hidden_is_not_given_up() {
     scene.user_ready("ada").await;
     assert_eq!(scene.vendor.user("ada@example.com").unwrap()["phone"], "1");
 
-    hide();
+    hide(&scene);
     scene.user("ada", ada(json!({"phone": "2"}))).await;
     scene.user_says("ada", "PermissionDenied").await;
     scene.delete::<PlatformUser>("ada").await;
@@ -72,16 +74,11 @@ fn passwords_sent(scene: &Scene) -> usize {
 #[tokio::test]
 async fn an_account_that_comes_back_is_ours_and_has_its_password(#[case] with_secret: bool) {
     let scene = Scene::new(Vendor::Pegasus).await;
-    scene.secret("login", &json!({"password": PASSWORD})).await;
-    scene.user("ada", with_login("ada", "1")).await;
-    let first = scene.user_ready("ada").await.status.unwrap().identity;
+    let first = made_with_login(&scene).await;
     if !with_secret {
-        scene.delete::<Secret>("login").await;
-        scene.until_gone::<Secret>("login").await;
+        lose_login(&scene).await;
     }
-    scene.vendor.fault(Fault::always("users.read", FaultKind::Status(404, None)));
-    scene.vendor.fault(Fault::always("users.list", FaultKind::EmptyList));
-    scene.vendor.fault(Fault::always("users.find", FaultKind::EmptyList));
+    hide(&scene);
     scene.user("ada", with_login("ada", "2")).await;
     scene.user_says("ada", if with_secret { "PermissionDenied" } else { "WaitingForSecret" }).await;
     scene.vendor.heal();
@@ -96,16 +93,23 @@ async fn an_account_that_comes_back_is_ours_and_has_its_password(#[case] with_se
     assert!(scene.vendor.user("ada@example.com").is_none());
 }
 
-/// A user whose account the vendor shows no longer, and who cannot be made anew before his Secret is there: how he was bound.
-async fn away(scene: &Scene) -> Identity {
+/// A user with a password: how he was bound.
+async fn made_with_login(scene: &Scene) -> Identity {
     scene.secret("login", &json!({"password": PASSWORD})).await;
     scene.user("ada", with_login("ada", "1")).await;
-    let bound = scene.user_ready("ada").await.status.unwrap().identity;
+    scene.user_ready("ada").await.status.unwrap().identity
+}
+
+async fn lose_login(scene: &Scene) {
     scene.delete::<Secret>("login").await;
     scene.until_gone::<Secret>("login").await;
-    scene.vendor.fault(Fault::always("users.read", FaultKind::Status(404, None)));
-    scene.vendor.fault(Fault::always("users.list", FaultKind::EmptyList));
-    scene.vendor.fault(Fault::always("users.find", FaultKind::EmptyList));
+}
+
+/// A user whose account the vendor shows no longer, and who cannot be made anew before his Secret is there: how he was bound.
+async fn away(scene: &Scene) -> Identity {
+    let bound = made_with_login(scene).await;
+    lose_login(scene).await;
+    hide(scene);
     scene.user("ada", with_login("ada", "2")).await;
     scene.user_says("ada", "WaitingForSecret").await;
     bound
@@ -164,11 +168,8 @@ async fn who_lost_his_account_inherits_another() {
     let scene = Scene::new(Vendor::Pegasus).await;
     scene.user("holder", ada(json!({"email": "holder@example.com"}))).await;
     let held = scene.user_ready("holder").await.status.unwrap().identity.external_id;
-    scene.secret("login", &json!({"password": PASSWORD})).await;
-    scene.user("ada", with_login("ada", "1")).await;
-    scene.user_ready("ada").await;
-    scene.delete::<Secret>("login").await;
-    scene.until_gone::<Secret>("login").await;
+    made_with_login(&scene).await;
+    lose_login(&scene).await;
     assert!(scene.vendor.remove_user("ada@example.com"));
     scene.sweep("lost").await;
     scene.user_says("ada", "WaitingForSecret").await;
@@ -274,11 +275,7 @@ async fn what_was_said_to_be_there_is_not_taken_for_a_lost_create(
 async fn two_credentials_of_one_place_bind_an_unseen_account_once() {
     let scene = Scene::new(Vendor::Industrility).await;
     scene.credential_says("Unverified").await;
-    let other = json!({"provider": {"industrility": {"url": scene.vendor.url()}}, "secretRef": {"name": "main"}, "allowInsecureHttp": true});
-    let metadata = json!({"name": "other", "namespace": scene.namespace});
-    let document =
-        json!({"apiVersion": "usher.dev/v1alpha1", "kind": "ProviderCredential", "metadata": metadata, "spec": other});
-    scene.apply(&document).await;
+    scene.apply_other_credential().await;
     scene.vendor.fault(Fault::once("users.create", FaultKind::LostAfterCommit));
     scene.user("ada", sample(Vendor::Industrility).user).await;
     scene.user_says("ada", "ProviderUnavailable").await;

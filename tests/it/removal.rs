@@ -182,7 +182,7 @@ async fn a_user_who_is_disabled_keeps_his_scopes_as_given() {
 #[tokio::test]
 async fn that_many_accounts_are_gone_already_is_found_out_by_few_listings() {
     let scene = Scene::new(Vendor::Plaspy).await;
-    let names: Vec<String> = (0..12).map(|number| format!("user-{number}")).collect();
+    let names: Vec<String> = (0..24).map(|number| format!("user-{number}")).collect();
     for name in &names {
         let block = json!({"plaspy": {"country": "CO", "timeZone": "America/Bogota"}});
         let email = format!("{name}@example.com");

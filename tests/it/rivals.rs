@@ -170,10 +170,7 @@ async fn what_is_held_through_one_credential_is_not_taken_through_another_to_the
     let scene = Scene::new(Vendor::Pegasus).await;
     scene.user("ada", ada(json!({"phone": "1"}))).await;
     scene.user_ready("ada").await;
-    let other = json!({"provider": {"pegasus": {"url": scene.vendor.url()}}, "secretRef": {"name": "main"}, "allowInsecureHttp": true});
-    let metadata = json!({"name": "other", "namespace": scene.namespace});
-    let kind = "ProviderCredential";
-    scene.apply(&json!({"apiVersion": "usher.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": other})).await;
+    scene.apply_other_credential().await;
     let taker = ada(json!({"credentialRef": {"name": "other"}, "adoptionPolicy": "Adopt", "phone": "2"}));
     scene.user_as_is("taker", taker).await;
     let taker = scene.user_says("taker", "Duplicate").await;
@@ -192,10 +189,7 @@ async fn what_may_not_take_what_exists_inherits_nothing_through_another_credenti
     let scene = Scene::new(Vendor::Pegasus).await;
     scene.user("ada", ada(json!({}))).await;
     scene.user_ready("ada").await;
-    let other = json!({"provider": {"pegasus": {"url": scene.vendor.url()}}, "secretRef": {"name": "main"}, "allowInsecureHttp": true});
-    let metadata = json!({"name": "other", "namespace": scene.namespace});
-    let kind = "ProviderCredential";
-    scene.apply(&json!({"apiVersion": "usher.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": other})).await;
+    scene.apply_other_credential().await;
     scene.user_as_is("next", ada(json!({"credentialRef": {"name": "other"}}))).await;
     scene.user_says("next", "Duplicate").await;
     scene.delete::<PlatformUser>("ada").await;
@@ -209,10 +203,7 @@ async fn what_may_not_take_what_exists_inherits_nothing_through_another_credenti
 #[tokio::test]
 async fn a_create_in_doubt_takes_no_account_that_another_object_holds(#[case] deleted: bool) {
     let scene = Scene::new(Vendor::Pegasus).await;
-    let other = json!({"provider": {"pegasus": {"url": scene.vendor.url()}}, "secretRef": {"name": "main"}, "allowInsecureHttp": true});
-    let metadata = json!({"name": "other", "namespace": scene.namespace});
-    let kind = "ProviderCredential";
-    scene.apply(&json!({"apiVersion": "usher.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": other})).await;
+    scene.apply_other_credential().await;
     scene.credential_says("Synced").await;
     scene.vendor.fault(Fault::once("users.create", FaultKind::LostBeforeCommit));
     scene.user("ada", ada(json!({"phone": "1"}))).await;

@@ -105,6 +105,13 @@ impl Scene {
         self.apply(&self.manifest("ProviderCredential", "main", &spec)).await;
     }
 
+    /// A credential `other` to the same place with the same login.
+    pub async fn apply_other_credential(&self) {
+        let vendor = self.vendor.vendor().name();
+        let spec = json!({"provider": {vendor: {"url": self.vendor.url()}}, "secretRef": {"name": "main"}, "allowInsecureHttp": true});
+        self.apply(&self.manifest("ProviderCredential", "other", &spec)).await;
+    }
+
     fn manifest(&self, kind: &str, name: &str, spec: &Value) -> Value {
         json!({"apiVersion": "usher.dev/v1alpha1", "kind": kind, "metadata": {"name": name, "namespace": self.namespace}, "spec": spec})
     }
