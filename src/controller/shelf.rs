@@ -114,21 +114,23 @@ impl<K: Tagged> Shelf<K> {
         let written = object.meta().uid.as_ref().and_then(|uid| self.ours().newer.get(uid).cloned());
         let shown =
             self.store.get(&ObjectRef::from_obj(&*object)).filter(|shown| shown.meta().uid == object.meta().uid);
-        [written, shown]
+        [shown, written]
             .into_iter()
             .flatten()
-            .fold(object, |newest, other| if version(&*other) > version(&*newest) { other } else { newest })
+            .fold(object, |newest, other| if is_newer(&*other, &newest) { other } else { newest })
     }
 
     /// Keeps what Kubernetes answered to our write until the watch has caught up.
     pub fn note(&self, object: K) -> Arc<K> {
         let object = Arc::new(object);
+        // The watch takes it out of the store first and then asks for this lock: nothing is kept of what it has shown to be gone.
+        let mut ours = self.ours();
         let vanished = self.store.get(&ObjectRef::from_obj(&*object)).is_none();
         if let Some(uid) = object.uid().filter(|_| !vanished) {
-            let mut ours = self.ours();
             ours.index(&object);
             ours.newer.insert(uid, object.clone());
         }
+        drop(ours);
         object
     }
 
@@ -136,7 +138,7 @@ impl<K: Tagged> Shelf<K> {
     pub fn seen(&self, object: &K) {
         let mut ours = self.ours();
         let written = object.meta().uid.as_ref().and_then(|uid| ours.newer.get(uid));
-        if written.is_some_and(|written| version(&**written) > version(object)) {
+        if written.is_some_and(|written| is_newer(&**written, object)) {
             return;
         }
         if let Some(uid) = &object.meta().uid {
@@ -159,6 +161,7 @@ impl<K: Tagged> Shelf<K> {
         let mut ours = self.ours();
         let lost: Vec<_> = ours.tags.keys().filter(|place| self.store.get(place).is_none()).cloned().collect();
         lost.iter().for_each(|place| ours.forget(place));
+        ours.newer.retain(|_, written| self.shows(&**written));
         lost
     }
 
@@ -227,6 +230,17 @@ impl<K: Tagged> Ours<K> {
     }
 }
 
+/// Whether `object` is a later state than `other`. An object that goes with its last finalizer is answered with the version it had
+/// before.
+fn is_newer<K: Resource>(object: &K, other: &K) -> bool {
+    version(object) > version(other) || is_over(object)
+}
+
+/// Whether this is how Kubernetes answers the write that an object goes with.
+fn is_over<K: Resource>(object: &K) -> bool {
+    object.meta().deletion_timestamp.is_some() && object.finalizers().is_empty()
+}
+
 /// Resource versions of one kind in one cluster are ordered numbers (documented since Kubernetes 1.35).
 fn version<K: Resource>(object: &K) -> u64 {
     object.meta().resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or_default()
@@ -262,6 +276,27 @@ mod tests {
         assert!(!shelf.shows(&first));
         writer.apply_watcher_event(&Event::Apply(second.clone()));
         assert!(shelf.shows(&second) && !shelf.shows(&first));
+    }
+
+    #[test]
+    fn the_write_an_object_went_with_outlasts_what_the_watch_still_shows() {
+        let (store, mut writer) = store();
+        let shelf = Shelf::new(store);
+        let mut going = user("ada");
+        going.metadata.uid = Some("1".into());
+        going.metadata.resource_version = Some("7".into());
+        going.metadata.deletion_timestamp =
+            Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(jiff::Timestamp::UNIX_EPOCH));
+        let mut gone = going.clone();
+        going.finalizers_mut().push(crate::api::names::FINALIZER.into());
+        writer.apply_watcher_event(&Event::Apply(going.clone()));
+        shelf.note(gone.clone());
+        shelf.seen(&going);
+        assert_eq!(shelf.newest(Arc::new(going.clone())).finalizers(), gone.finalizers());
+        gone.metadata.resource_version = Some("8".into());
+        writer.apply_watcher_event(&Event::Delete(gone.clone()));
+        shelf.gone(&gone);
+        assert!(shelf.ours().newer.is_empty() && shelf.get("identity", "ada").is_none());
     }
 
     #[test]

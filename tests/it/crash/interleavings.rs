@@ -1,8 +1,10 @@
 //! Two things at the same moment, in the order that hurts: what people see in the end.
 
+use std::sync::atomic::Ordering;
+
 use rstest::rstest;
 use serde_json::json;
-use usher::api::{PlatformUser, ProviderCredential};
+use usher::api::{PlatformGroup, PlatformUser, ProviderCredential};
 use usher_sandbox::vendors::{Options, Simulator, Vendor};
 
 use super::operator::Operator;
@@ -118,6 +120,33 @@ async fn a_policy_that_the_watch_does_not_show_is_heeded() {
     look.release.cancel();
     scene.until_gone::<PlatformUser>("ada").await;
     assert_eq!((scene.vendor.count("users.delete"), accounts(scene)), (0, 1));
+    watched.release.cancel();
+    operator.kill().await;
+}
+
+#[tokio::test]
+async fn who_went_without_the_watch_showing_it_is_counted_once() {
+    let (stage, operator) = stage(Vendor::Pegasus).await;
+    let scene = &stage.scene;
+    scene.group("team", json!({"displayName": "Team"})).await;
+    apply_ada(&stage).await;
+    scene.group_says("team", "Synced").await;
+    scene.user_ready("ada").await;
+    operator.kill().await;
+    scene.delete::<PlatformUser>("ada").await;
+    let operator = stage.operator();
+    let (listed, watched) = (operator.fuse.delay("GET platformusers"), operator.fuse.delay("GET platformusers"));
+    listed.release.cancel();
+    watched.reached().await;
+    scene.until_gone::<PlatformUser>("ada").await;
+    scene.delete::<PlatformGroup>("team").await;
+    scene.until_gone::<PlatformGroup>("team").await;
+    let looks = operator.counts.users.load(Ordering::Relaxed);
+    scene.sweep("1").await;
+    scene.vendor_until("another look at her", |_| operator.counts.users.load(Ordering::Relaxed) > looks).await;
+    let credential = scene.api::<ProviderCredential>().get("main").await.unwrap();
+    let recent = credential.status.unwrap().recent_removals.unwrap();
+    assert_eq!(recent.iter().map(|part| part.count).sum::<u32>(), 2, "{recent:?}");
     watched.release.cancel();
     operator.kill().await;
 }
