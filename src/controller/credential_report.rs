@@ -184,7 +184,9 @@ pub async fn is_released(context: &Context, credential: &Arc<ProviderCredential>
         if !held {
             let mut finalizers = credential.finalizers().to_vec();
             finalizers.push(FINALIZER.into());
-            set_finalizers(context, credential, &finalizers).await?;
+            if !set_finalizers(context, credential, &finalizers).await? {
+                return Ok(true);
+            }
         }
         secret::keep(context, credential).await?;
         return Ok(false);
@@ -227,11 +229,12 @@ pub(super) fn bound(context: &Context, credential: &ProviderCredential) -> usize
     users.len() + groups.len()
 }
 
+/// Whether the credential was still there.
 async fn set_finalizers(
     context: &Context,
     credential: &ProviderCredential,
     finalizers: &[String],
-) -> Result<(), kube::Error> {
+) -> Result<bool, kube::Error> {
     let metadata =
         json!({"finalizers": finalizers, "resourceVersion": credential.resource_version(), "uid": credential.uid()});
     let params = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
@@ -240,9 +243,9 @@ async fn set_finalizers(
     match written {
         Ok(written) => {
             context.credentials.note(written);
-            Ok(())
+            Ok(true)
         }
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
         Err(error) => Err(error),
     }
 }

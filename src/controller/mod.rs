@@ -141,9 +141,10 @@ async fn watch_all(context: &Arc<Context>, client: Client, (users, groups, crede
     futures::join!(users, groups, credentials, secrets, namespaces);
 }
 
-/// Calls `listed` for each kind once its first listing is there.
+/// Calls `listed` for each kind once its first listing is there; what was left behind while nobody watched is put right then.
 async fn announce(context: Arc<Context>, listed: impl Fn(&'static str)) {
     everything_listed(&context).await;
+    secret::release_orphans(&context, context.secrets.state()).await;
     [Kind::Credential, Kind::Group, Kind::User].into_iter().for_each(|kind| listed(kind.plural()));
 }
 

@@ -1,7 +1,9 @@
 //! The finalizer on a credential's Secret: taking accounts away must not fail because the login vanished a moment earlier.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use futures::FutureExt;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{Patch, PatchParams};
 use kube::core::PartialObjectMeta;
@@ -59,13 +61,32 @@ async fn release_one(context: &Context, namespace: &str, name: &str) -> Result<(
 
 /// Lets go of the Secrets of a namespace that no credential names.
 async fn release_unused(context: &Context, namespace: &str) -> Result<(), kube::Error> {
-    let used = |name: String| context.credentials.has(&Tag::Secret(namespace.to_owned(), name));
-    let held =
-        context.secrets.state_filter(|secret| secret.namespace().as_deref() == Some(namespace) && is_held(secret));
-    for secret in held.iter().filter(|secret| !used(secret.name_any())) {
+    let held = context.secrets.state_filter(|secret| secret.namespace().as_deref() == Some(namespace));
+    for secret in held.iter().filter(|secret| is_orphan(context, secret)) {
         set(context, secret, false).await?;
     }
     Ok(())
+}
+
+/// Lets go of those of `secrets` that no credential names: one that was taken away by force left them so. Not before all
+/// credentials are known.
+pub async fn release_orphans(context: &Context, secrets: impl IntoIterator<Item = Arc<PartialObjectMeta<Secret>>>) {
+    if context.credentials.store().wait_until_ready().now_or_never().is_none() {
+        return;
+    }
+    for secret in secrets {
+        if is_orphan(context, &secret)
+            && let Err(error) = set(context, &secret, false).await
+        {
+            let secret = format!("{}/{}", secret.namespace().unwrap_or_default(), secret.name_any());
+            warn!(secret, "its finalizer {SECRET_FINALIZER} stays, because it could not be taken away: {error}");
+        }
+    }
+}
+
+/// Whether our finalizer is on a Secret that no credential names.
+fn is_orphan(context: &Context, secret: &PartialObjectMeta<Secret>) -> bool {
+    is_held(secret) && !context.credentials.has(&Tag::Secret(secret.namespace().unwrap_or_default(), secret.name_any()))
 }
 
 fn is_held(secret: &PartialObjectMeta<Secret>) -> bool {

@@ -24,6 +24,7 @@ use super::managed::Managed;
 use super::removal;
 use super::rivals;
 use super::salvage::Stored;
+use super::secret;
 use super::shelf::{Shelf, Tag, Tagged};
 use super::sweep;
 use crate::api::names::{PAUSED, RECONCILE_AT, RELEASE_REMOVALS};
@@ -249,6 +250,7 @@ pub async fn secrets(
         .for_each(|secret| async {
             if let Ok(secret) = secret {
                 wake_users_of_secret(&context, &secret.namespace().unwrap_or_default(), &secret.name_any());
+                secret::release_orphans(&context, [Arc::new(secret)]).await;
             }
         })
         .await;

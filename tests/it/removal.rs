@@ -1,5 +1,6 @@
 //! Taking away: the brake and its release, hand-over to a renamed manifest, and the ways out as they are printed.
 
+use k8s_openapi::api::core::v1::Secret;
 use serde_json::{Value, json};
 use usher::api::conditions::{ConditionType, find};
 use usher::api::{PlatformUser, ProviderCredential};
@@ -244,12 +245,9 @@ async fn a_secret_that_is_replaced_by_delete_and_create_interrupts_nothing() {
     let scene = Scene::new(Vendor::Pegasus).await;
     scene.user("ada", person("ada", json!({}))).await;
     scene.user_ready("ada").await;
-    let held = |secret: &k8s_openapi::api::core::v1::Secret| {
-        secret.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == "usher.dev/credential-in-use")
-    };
-    scene.until("main", held).await;
-    scene.delete::<k8s_openapi::api::core::v1::Secret>("main").await;
-    scene.until_gone::<k8s_openapi::api::core::v1::Secret>("main").await;
+    scene.until("main", is_held).await;
+    scene.delete::<Secret>("main").await;
+    scene.until_gone::<Secret>("main").await;
     scene.credential_says("WaitingForSecret").await;
     scene.user("ada", person("ada", json!({"phone": "2"}))).await;
     scene.user_ready("ada").await;
@@ -258,4 +256,20 @@ async fn a_secret_that_is_replaced_by_delete_and_create_interrupts_nothing() {
     let credential = scene.credential_says("Synced").await;
     let ready = find(&credential.status.as_ref().unwrap().conditions, ConditionType::Ready).unwrap();
     assert!(ready.message.contains("logged in"), "{}", ready.message);
+}
+
+#[tokio::test]
+async fn a_secret_whose_credential_was_taken_away_by_force_can_be_deleted() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    scene.until("main", is_held).await;
+    scene.patch::<ProviderCredential>("main", json!({"metadata": {"finalizers": null}})).await;
+    scene.delete::<ProviderCredential>("main").await;
+    scene.until_gone::<ProviderCredential>("main").await;
+    scene.delete::<Secret>("main").await;
+    scene.until_gone::<Secret>("main").await;
+}
+
+/// Whether usher's finalizer is on a Secret.
+fn is_held(secret: &Secret) -> bool {
+    secret.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == "usher.dev/credential-in-use")
 }

@@ -1,8 +1,8 @@
-//! Tells each story once undisturbed, then once for every side of every effect that came about, and some with a second death.
+//! Tells each story once undisturbed, once with a late watch, then once for every side of every effect that came about, and some with a second death.
 
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::{StreamExt, stream};
 use usher_sandbox::vendors::Vendor;
@@ -16,6 +16,8 @@ use super::stories::Story;
 const AT_ONCE: usize = 5;
 /// One of so many first deaths is followed by a second. It is odd, so that both sides of effects come up.
 const SAMPLE: usize = 3;
+/// How late a watch is that is late.
+const LATE: Duration = Duration::from_millis(700);
 /// Both sides of an effect.
 const SIDES: [Moment; 2] = [Moment::Before, Moment::After];
 
@@ -43,13 +45,17 @@ pub async fn every_story(vendor: Vendor) {
 
 async fn explore(clients: &Clients, vendor: Vendor, story: Story) -> Vec<String> {
     let begun = Instant::now();
-    let mut tale = Tale { clients: clients.clone(), vendor, story, wanted: None };
+    let mut tale = Tale { clients: clients.clone(), vendor, story, lag: lag().unwrap_or_default(), wanted: None };
     let reference = match tale.attempt(Vec::new()).await {
         Ok(reference) => reference,
         Err(failure) => return vec![failure],
     };
+    if reference.effects.is_empty() {
+        return vec![format!("== {vendor:?} {story:?}: nothing came about")];
+    }
     tale.wanted = Some(reference.state);
     let mut account = Account { runs: 1, ..Account::default() };
+    account.run(&Tale { lag: lag().unwrap_or(LATE), ..tale.clone() }, vec![Vec::new()]).await;
     let mut waiting = account.targets(&reference.effects);
     while !waiting.is_empty() {
         let ended = account.run(&tale, waiting.into_iter().map(|target| vec![target]).collect()).await;
@@ -108,6 +114,13 @@ impl Account {
 
 fn at(effect: &str, moment: Moment) -> Target {
     Target { aim: Aim::At(effect.to_owned()), moment }
+}
+
+/// How late every watch is to be, from `CRASH_LAG` in milliseconds.
+fn lag() -> Option<Duration> {
+    std::env::var("CRASH_LAG")
+        .ok()
+        .map(|lag| Duration::from_millis(lag.parse().expect("CRASH_LAG is a number of milliseconds")))
 }
 
 /// Says how far a long test is, past the capture of its output.

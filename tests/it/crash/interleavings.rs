@@ -152,6 +152,26 @@ async fn who_went_without_the_watch_showing_it_is_counted_once() {
 }
 
 #[tokio::test]
+async fn a_credential_deleted_just_before_it_is_held_leaves_nothing_on_its_secret() {
+    let stage = Stage::new(&super::clients(), Vendor::Pegasus).await;
+    let scene = &stage.scene;
+    let operator = stage.operator();
+    operator.fuse.arm(None);
+    let hold = operator.fuse.hold("PATCH providercredentials/main");
+    basics(&stage).await;
+    hold.reached().await;
+    scene.delete::<ProviderCredential>("main").await;
+    scene.until_gone::<ProviderCredential>("main").await;
+    hold.release.cancel();
+    apply_ada(&stage).await;
+    let is_told = |ada: &PlatformUser| ada.status.is_some();
+    scene.until("ada", is_told).await;
+    let touched = operator.fuse.effects().into_iter().find(|effect| effect.contains("secrets/main"));
+    assert_eq!(touched, None);
+    operator.kill().await;
+}
+
+#[tokio::test]
 async fn a_policy_changed_while_the_account_is_looked_at_for_removal_is_heeded() {
     let (stage, operator) = stage(Vendor::Pegasus).await;
     let scene = &stage.scene;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures::{FutureExt, StreamExt};
 use http::{Method, Request, Response};
 use kube::Client;
 use kube::client::Body;
@@ -21,6 +22,9 @@ use crate::world::settings;
 /// How long one vendor call of a crashing operator may take: what it made is in doubt for as long.
 pub const CALL_TIMEOUT: Duration = Duration::from_millis(1500);
 
+/// How many parts of an answer may be on their way at a time.
+const UNDER_WAY: usize = 1000;
+
 /// A running operator.
 pub struct Operator {
     task: JoinHandle<()>,
@@ -32,10 +36,10 @@ pub struct Operator {
 
 impl Operator {
     /// Starts one that sees its own namespace alone, and users and groups in that of `people`; calls to `vendor` pass its fuse
-    /// too.
-    pub fn start(client: &Client, (own, people): (&str, &str), vendor: &Simulator) -> Self {
+    /// too. What it watches it is told `lag` late.
+    pub fn start(client: &Client, (own, people): (&str, &str), vendor: &Simulator, lag: Duration) -> Self {
         let (fuse, counts) = (Fuse::default(), Arc::new(Counts::default()));
-        let client = confined(client.clone(), [own.to_owned(), people.to_owned()], fuse.clone());
+        let client = confined(client.clone(), [own.to_owned(), people.to_owned()], fuse.clone(), lag);
         let at_vendor = fuse.clone();
         vendor.intercept(Some(Arc::new(move |method, operation| {
             let ruling = at_vendor.rule(&format!("vendor {operation}"), method != "GET");
@@ -63,15 +67,16 @@ impl Operator {
     }
 }
 
-/// A client that shows our own namespace and that of users and groups as if they were the cluster, and passes every request by
-/// the fuse.
-fn confined(client: Client, namespaces: [String; 2], fuse: Fuse) -> Client {
+/// A client that shows our own namespace and that of users and groups as if they were the cluster, watches them `lag` late, and
+/// passes every request by the fuse.
+fn confined(client: Client, namespaces: [String; 2], fuse: Fuse, lag: Duration) -> Client {
     let default_namespace = namespaces[0].clone();
     let service = tower::service_fn(move |mut request: Request<Body>| {
         let (client, fuse) = (client.clone(), fuse.clone());
         confine(&mut request, &namespaces);
+        let lag = if request.uri().query().unwrap_or_default().contains("watch=true") { lag } else { Duration::ZERO };
         async move {
-            match rule(&fuse, &request, &namespace_free(request.uri().path())) {
+            let answer = match rule(&fuse, &request, &namespace_free(request.uri().path())) {
                 Ruling::Serve => client.send(request).await,
                 Ruling::Hold(token) => {
                     token.cancelled().await;
@@ -85,10 +90,21 @@ fn confined(client: Client, namespaces: [String; 2], fuse: Fuse) -> Client {
                 Ruling::Swallow => pending().await,
                 Ruling::Mute => lost(client, request, now(), fuse.blown.clone()).await,
                 Ruling::Detach(released) => lost(client, request, released, CancellationToken::new()).await,
-            }
+            };
+            answer.map(|answer| answer.map(|body| late(body, lag)))
         }
     });
     Client::new(service, default_namespace)
+}
+
+/// The same body, each part of it `lag` later.
+fn late(body: Body, lag: Duration) -> axum::body::Body {
+    let body = axum::body::Body::new(body);
+    if lag.is_zero() {
+        return body;
+    }
+    let parts = body.into_data_stream().map(move |part| tokio::time::sleep(lag).map(|()| part));
+    axum::body::Body::from_stream(parts.buffered(UNDER_WAY))
 }
 
 /// Carries a request out after `start` although nobody may be there any more to hear the answer, and cancels `done`.

@@ -37,6 +37,8 @@ pub struct Tale {
     pub vendor: Vendor,
     /// What happens.
     pub story: Story,
+    /// How late operators are told what they watch.
+    pub lag: Duration,
     /// How it ends undisturbed, once that is known.
     pub wanted: Option<Value>,
 }
@@ -55,7 +57,8 @@ impl Tale {
     /// One run in which the first operator dies at the first of `fate`, its successor at the second; a panic in it is its failure.
     pub async fn attempt(&self, fate: Vec<Target>) -> Result<Run, String> {
         let fated: Vec<String> = fate.iter().map(Target::to_string).collect();
-        let name = format!("{:?} {:?} {}", self.vendor, self.story, fated.join(", then "));
+        let late = if self.lag.is_zero() { "" } else { "with a late watch " };
+        let name = format!("{:?} {:?} {late}{}", self.vendor, self.story, fated.join(", then "));
         let begun = Instant::now();
         let told = AssertUnwindSafe(self.tell(fate)).catch_unwind().await;
         if begun.elapsed() > SLOW {
@@ -69,7 +72,8 @@ impl Tale {
     }
 
     async fn tell(&self, fate: Vec<Target>) -> Result<Run, String> {
-        let stage = Stage::with(&self.clients, self.vendor, Options::default(), self.story.is_apart()).await;
+        let mut stage = Stage::with(&self.clients, self.vendor, Options::default(), self.story.is_apart()).await;
+        stage.lag = self.lag;
         let mut operator = stage.operator();
         self.story.prepare(&stage).await;
         let bystander = stage.scene.vendor.user("bystander@example.com");

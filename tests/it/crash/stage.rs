@@ -22,6 +22,8 @@ pub struct Stage {
     pub scene: Scene,
     /// Where users and groups are: the same namespace, unless they are apart.
     pub people: Scene,
+    /// How late operators are told what they watch.
+    pub lag: Duration,
 }
 
 impl Stage {
@@ -37,7 +39,12 @@ impl Stage {
         let others = if apart { format!("{own}-people") } else { own.clone() };
         let vendor = Arc::new(Simulator::start_with(vendor, options).await.unwrap());
         let place = |namespace| Scene { client: clients.admin.clone(), namespace, vendor: vendor.clone() };
-        let stage = Self { operators: clients.operators.clone(), scene: place(own), people: place(others) };
+        let stage = Self {
+            operators: clients.operators.clone(),
+            scene: place(own),
+            people: place(others),
+            lag: Duration::ZERO,
+        };
         stage.furnish().await;
         stage
     }
@@ -57,8 +64,8 @@ impl Stage {
 
     /// A new operator.
     pub fn operator(&self) -> Operator {
-        let Self { operators, scene, people } = self;
-        Operator::start(operators, (&scene.namespace, &people.namespace), &scene.vendor)
+        let Self { operators, scene, people, lag } = self;
+        Operator::start(operators, (&scene.namespace, &people.namespace), &scene.vendor, *lag)
     }
 
     /// Whether users and groups are in a namespace of their own.

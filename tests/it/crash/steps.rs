@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::wait::await_condition;
 use serde_json::{Value, json};
 use usher::api::conditions::{ConditionType, find};
-use usher::api::status::Report;
+use usher::api::status::ObjectStatus;
 use usher::api::{PlatformGroup, PlatformUser, ProviderCredential};
 use usher_sandbox::vendors::{Simulator, Vendor};
 
@@ -137,7 +137,7 @@ pub fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// An object with a report.
+/// An object with a status of ours.
 pub trait Reported:
     kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
     + Clone
@@ -146,27 +146,28 @@ pub trait Reported:
     + Send
     + 'static
 {
-    /// The report.
-    fn report(&self) -> Option<&Report>;
+    /// What is said of it and its account.
+    fn its_status(&self) -> Option<&ObjectStatus>;
 }
 
 impl Reported for PlatformUser {
-    fn report(&self) -> Option<&Report> {
-        self.status.as_ref().map(|status| &status.report)
+    fn its_status(&self) -> Option<&ObjectStatus> {
+        self.status.as_ref()
     }
 }
 
 impl Reported for PlatformGroup {
-    fn report(&self) -> Option<&Report> {
-        self.status.as_ref().map(|status| &status.report)
+    fn its_status(&self) -> Option<&ObjectStatus> {
+        self.status.as_ref()
     }
 }
 
-/// Waits until the object is Ready or Stalled for its present spec.
+/// Waits until the object has an account and is Ready or Stalled for its present spec.
 pub async fn settled<K: Reported>(stage: &Stage, name: &str) {
     let is_settled = |object: &K| {
-        object.report().is_some_and(|report| {
-            Some(report.observed_generation) == object.meta().generation
+        object.its_status().is_some_and(|ObjectStatus { identity, report }| {
+            identity.account.is_some()
+                && Some(report.observed_generation) == object.meta().generation
                 && find(&report.conditions, ConditionType::Ready).is_some()
                 && find(&report.conditions, ConditionType::Reconciling).is_none()
         })
