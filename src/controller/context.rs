@@ -10,7 +10,7 @@ use kube::core::PartialObjectMeta;
 use kube::runtime::events::Recorder;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, Resource};
-use tokio::sync::{OnceCell, mpsc};
+use tokio::sync::{Notify, OnceCell, mpsc};
 
 use super::brake::Brake;
 use super::connection::Connections;
@@ -92,6 +92,8 @@ pub struct Context {
     pub calls: Calls,
     /// Since when this process makes accounts; another one may have sent its last create just before.
     pub begun: Timestamp,
+    /// Told when a held Secret may be named by no credential any more.
+    pub orphans: Notify,
     /// Wakes objects.
     pub wake: mpsc::UnboundedSender<ObjectKey>,
     /// Publishes events.

@@ -198,6 +198,7 @@ pub async fn is_released(context: &Context, credential: &Arc<ProviderCredential>
             // Each gives itself up, so that its own deletion later needs no credential.
             context.wake_users_of(&key(credential));
         }
+        secret::keep(context, credential).await?;
         return Ok(false);
     }
     secret::release(context, credential).await?;

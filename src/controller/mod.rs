@@ -53,7 +53,7 @@ use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{ObjectRef, store};
 use kube::{Api, Client, ResourceExt};
-use tokio::sync::{OnceCell, mpsc};
+use tokio::sync::{Notify, OnceCell, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, info_span, warn};
 
@@ -97,6 +97,7 @@ pub async fn run(
         making: Making::default(),
         calls: Calls::default(),
         begun: Timestamp::now(),
+        orphans: Notify::new(),
         wake,
         recorder: Recorder::new(client.clone(), reporter),
         tally,
@@ -118,6 +119,7 @@ pub async fn run(
         _ = controllers => {}
         () = watches => {}
         () = router => {}
+        () = secret::tidy(&context) => {}
         () = announce(context.clone(), listed).then(|()| std::future::pending()) => {}
     }
 }
@@ -141,10 +143,9 @@ async fn watch_all(context: &Arc<Context>, client: Client, (users, groups, crede
     futures::join!(users, groups, credentials, secrets, namespaces);
 }
 
-/// Calls `listed` for each kind once its first listing is there; what was left behind while nobody watched is put right then.
+/// Calls `listed` for each kind once its first listing is there.
 async fn announce(context: Arc<Context>, listed: impl Fn(&'static str)) {
     everything_listed(&context).await;
-    secret::release_orphans(&context, context.secrets.state()).await;
     [Kind::Credential, Kind::Group, Kind::User].into_iter().for_each(|kind| listed(kind.plural()));
 }
 

@@ -133,7 +133,15 @@ pub async fn let_go<K: Shelved>(context: &Context, object: &K) -> Result<(), kub
     let finalizers: Vec<&String> = object.finalizers().iter().filter(|finalizer| *finalizer != FINALIZER).collect();
     match patch_metadata(context, object, json!({"finalizers": finalizers})).await {
         Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 404 => {
+            // Kubernetes knows the kind, and nothing by this name: what the watch still shows is gone.
+            if status.details.is_some_and(|details| details.name == object.name_any()) {
+                let mut gone = object.clone();
+                gone.finalizers_mut().clear();
+                K::shelf(context).note(gone);
+            }
+            Ok(())
+        }
         Err(error) => Err(error),
     }
 }

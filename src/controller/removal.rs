@@ -137,13 +137,33 @@ async fn at_the_vendor<K: Shelved>(
             check(context, object, &connection, &account, identity)?;
             preview::not_for_real(context, || preview::removal(object, &connection, &account, decided))?;
             if !context.preview {
-                resolve::is_still(context, &**object).await?;
+                still_stands(context, object, &connection, decided).await?;
+                if let Some(heir) = heir::find(context, &**object) {
+                    return hand_over(context, object, heir).await;
+                }
             }
             let deed = take_away(context, object, &connection, &account, decided).await?;
             (deed, format!("the account {} at {}", account.id, connection.account))
         }
     };
     let_go(context, object, Some(Farewell { deed, note: what, warns: false })).await
+}
+
+/// Errors: credential or object were changed while the account was looked at; both are looked at anew.
+async fn still_stands<K: Shelved>(
+    context: &Context,
+    object: &Arc<K>,
+    connection: &Connection,
+    decided: Removal,
+) -> Result<(), Stop> {
+    resolve::still_says(context, connection).await?;
+    resolve::is_still(context, &**object).await?;
+    // It was decided by the credential as it was before the connection was chosen.
+    if decide(context, &**object).ok() == Some(decided) {
+        return Ok(());
+    }
+    context.wake(object.key());
+    Err(Stop::Parked)
 }
 
 /// What to say where there is nothing to remove.

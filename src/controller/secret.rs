@@ -1,9 +1,8 @@
 //! The finalizer on a credential's Secret: taking accounts away must not fail because the login vanished a moment earlier.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::time::Duration;
 
-use futures::FutureExt;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{Patch, PatchParams};
 use kube::core::PartialObjectMeta;
@@ -16,7 +15,10 @@ use super::shelf::Tag;
 use crate::api::ProviderCredential;
 use crate::api::names::{MANAGER, SECRET_FINALIZER};
 
-/// Holds the Secret of a live credential, and gives it up at once when it alone is deleted. Secrets of this namespace that no
+/// How long until what failed is tried again.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// Holds the Secret of a credential in use, and gives it up at once when it alone is deleted. Secrets of this namespace that no
 /// credential names any more are let go.
 ///
 /// Errors: Kubernetes failed us.
@@ -61,31 +63,35 @@ async fn release_one(context: &Context, namespace: &str, name: &str) -> Result<(
 
 /// Lets go of the Secrets of a namespace that no credential names.
 async fn release_unused(context: &Context, namespace: &str) -> Result<(), kube::Error> {
-    let held = context.secrets.state_filter(|secret| secret.namespace().as_deref() == Some(namespace));
-    for secret in held.iter().filter(|secret| is_orphan(context, secret)) {
-        set(context, secret, false).await?;
+    let is_here = |secret: &PartialObjectMeta<Secret>| secret.namespace().as_deref() == Some(namespace);
+    for secret in context.secrets.state_filter(|secret| is_here(secret) && is_orphan(context, secret)) {
+        set(context, &secret, false).await?;
     }
     Ok(())
 }
 
-/// Lets go of those of `secrets` that no credential names: one that was taken away by force left them so. Not before all
-/// credentials are known.
-pub async fn release_orphans(context: &Context, secrets: impl IntoIterator<Item = Arc<PartialObjectMeta<Secret>>>) {
-    if context.credentials.store().wait_until_ready().now_or_never().is_none() {
-        return;
-    }
-    for secret in secrets {
-        if is_orphan(context, &secret)
-            && let Err(error) = set(context, &secret, false).await
-        {
-            let secret = format!("{}/{}", secret.namespace().unwrap_or_default(), secret.name_any());
-            warn!(secret, "its finalizer {SECRET_FINALIZER} stays, because it could not be taken away: {error}");
+/// Lets go of Secrets that no credential names, for as long as it is polled: of two credentials that go together each may leave
+/// their Secret to the other, and one that is taken away by force leaves it behind.
+pub async fn tidy(context: &Context) {
+    super::everything_listed(context).await;
+    loop {
+        while let Err(error) = release_orphans(context).await {
+            warn!("Secrets that no credential names keep {SECRET_FINALIZER} for a while: {error}");
+            tokio::time::sleep(RETRY).await;
         }
+        context.orphans.notified().await;
     }
 }
 
+async fn release_orphans(context: &Context) -> Result<(), kube::Error> {
+    for secret in context.secrets.state_filter(|secret| is_orphan(context, secret)) {
+        set(context, &secret, false).await?;
+    }
+    Ok(())
+}
+
 /// Whether our finalizer is on a Secret that no credential names.
-fn is_orphan(context: &Context, secret: &PartialObjectMeta<Secret>) -> bool {
+pub fn is_orphan(context: &Context, secret: &PartialObjectMeta<Secret>) -> bool {
     is_held(secret) && !context.credentials.has(&Tag::Secret(secret.namespace().unwrap_or_default(), secret.name_any()))
 }
 

@@ -125,8 +125,10 @@ impl<K: Tagged> Shelf<K> {
         let object = Arc::new(object);
         // The watch takes it out of the store first and then asks for this lock: nothing is kept of what it has shown to be gone.
         let mut ours = self.ours();
-        let vanished = self.store.get(&ObjectRef::from_obj(&*object)).is_none();
-        if let Some(uid) = object.uid().filter(|_| !vanished) {
+        let shown =
+            self.store.get(&ObjectRef::from_obj(&*object)).filter(|shown| shown.meta().uid == object.meta().uid);
+        let uid = object.uid().filter(|_| shown.is_some_and(|shown| is_newer(&*object, &shown)));
+        if let Some(uid) = uid.filter(|uid| ours.newer.get(uid).is_none_or(|known| is_newer(&*object, known))) {
             ours.index(&object);
             ours.newer.insert(uid, object.clone());
         }

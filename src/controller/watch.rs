@@ -147,6 +147,7 @@ impl Watched for ProviderCredential {
 
     fn gone(&self, context: &Context) {
         context.credentials.gone(self);
+        context.orphans.notify_one();
         let key = credential::key(self);
         context.connections.forget(&key);
         context.tally.credential_ready(self.spec.provider.vendor(), &key, None);
@@ -210,6 +211,7 @@ fn note<K: Watched>(context: &Context, event: &Event<K>) {
             if !lost.is_empty() {
                 // Whoever waited for one of them was not told.
                 context.wake_all();
+                context.orphans.notify_one();
             }
             K::shelf(context).all().iter().for_each(|object| context.wake(object.object_key()));
         }
@@ -250,7 +252,9 @@ pub async fn secrets(
         .for_each(|secret| async {
             if let Ok(secret) = secret {
                 wake_users_of_secret(&context, &secret.namespace().unwrap_or_default(), &secret.name_any());
-                secret::release_orphans(&context, [Arc::new(secret)]).await;
+                if secret::is_orphan(&context, &secret) {
+                    context.orphans.notify_one();
+                }
             }
         })
         .await;

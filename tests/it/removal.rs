@@ -269,6 +269,21 @@ async fn a_secret_whose_credential_was_taken_away_by_force_can_be_deleted() {
     scene.until_gone::<Secret>("main").await;
 }
 
+#[tokio::test]
+async fn a_credential_that_goes_holds_its_secret_as_long_as_it_is_needed() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    scene.user("ada", person("ada", json!({}))).await;
+    scene.user_ready("ada").await;
+    scene.until("main", is_held).await;
+    scene.delete::<ProviderCredential>("main").await;
+    scene.credential_says("DeletionBlocked").await;
+    scene.patch::<Secret>("main", json!({"metadata": {"finalizers": null}})).await;
+    scene.until("main", is_held).await;
+    scene.delete::<PlatformUser>("ada").await;
+    scene.until_gone::<ProviderCredential>("main").await;
+    scene.until("main", |secret: &Secret| !is_held(secret)).await;
+}
+
 /// Whether usher's finalizer is on a Secret.
 fn is_held(secret: &Secret) -> bool {
     secret.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == "usher.dev/credential-in-use")

@@ -19,7 +19,7 @@ use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{Store, store};
 use kube::runtime::watcher::Event;
 use kube::{Client, ResourceExt};
-use tokio::sync::{OnceCell, mpsc};
+use tokio::sync::{Notify, OnceCell, mpsc};
 
 pub use error::Error;
 pub use given::SecretDocument;
@@ -147,6 +147,7 @@ impl Stage {
             making: Making::default(),
             calls: Calls::default(),
             begun: Timestamp::UNIX_EPOCH,
+            orphans: Notify::new(),
             wake,
             recorder: Recorder::new(client, Reporter { controller: "usher-plan".into(), instance: None }),
             tally,

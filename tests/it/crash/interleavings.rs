@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use k8s_openapi::api::core::v1::Secret;
 use rstest::rstest;
 use serde_json::json;
 use usher::api::{PlatformGroup, PlatformUser, ProviderCredential};
@@ -124,8 +125,11 @@ async fn a_policy_that_the_watch_does_not_show_is_heeded() {
     operator.kill().await;
 }
 
+#[rstest]
+#[case::let_go_by_us(false)]
+#[case::let_go_by_a_person(true)]
 #[tokio::test]
-async fn who_went_without_the_watch_showing_it_is_counted_once() {
+async fn who_went_without_the_watch_showing_it_is_counted_once(#[case] by_a_person: bool) {
     let (stage, operator) = stage(Vendor::Pegasus).await;
     let scene = &stage.scene;
     scene.group("team", json!({"displayName": "Team"})).await;
@@ -136,8 +140,14 @@ async fn who_went_without_the_watch_showing_it_is_counted_once() {
     scene.delete::<PlatformUser>("ada").await;
     let operator = stage.operator();
     let (listed, watched) = (operator.fuse.delay("GET platformusers"), operator.fuse.delay("GET platformusers"));
+    let leave = operator.fuse.hold("PATCH platformusers/ada usher");
     listed.release.cancel();
     watched.reached().await;
+    leave.reached().await;
+    if by_a_person {
+        scene.patch::<PlatformUser>("ada", json!({"metadata": {"finalizers": null}})).await;
+    }
+    leave.release.cancel();
     scene.until_gone::<PlatformUser>("ada").await;
     scene.delete::<PlatformGroup>("team").await;
     scene.until_gone::<PlatformGroup>("team").await;
@@ -171,8 +181,11 @@ async fn a_credential_deleted_just_before_it_is_held_leaves_nothing_on_its_secre
     operator.kill().await;
 }
 
+#[rstest]
+#[case::the_objects(true)]
+#[case::the_credentials(false)]
 #[tokio::test]
-async fn a_policy_changed_while_the_account_is_looked_at_for_removal_is_heeded() {
+async fn a_policy_changed_while_the_account_is_looked_at_for_removal_is_heeded(#[case] of_the_object: bool) {
     let (stage, operator) = stage(Vendor::Pegasus).await;
     let scene = &stage.scene;
     apply_ada(&stage).await;
@@ -180,13 +193,60 @@ async fn a_policy_changed_while_the_account_is_looked_at_for_removal_is_heeded()
     let look = operator.fuse.delay("vendor users.read");
     scene.delete::<PlatformUser>("ada").await;
     look.reached().await;
-    scene.patch::<PlatformUser>("ada", json!({"spec": {"deletionPolicy": "Orphan"}})).await;
+    let orphan = json!({"spec": {"deletionPolicy": "Orphan"}});
+    if of_the_object {
+        scene.patch::<PlatformUser>("ada", orphan).await;
+    } else {
+        scene.patch::<ProviderCredential>("main", orphan).await;
+    }
     // Once he is made, the watch has shown what came before him.
     scene.user("next", further(Vendor::Pegasus, "next@example.com")).await;
     scene.user_ready("next").await;
     look.release.cancel();
     scene.until_gone::<PlatformUser>("ada").await;
     assert_eq!((scene.vendor.count("users.delete"), accounts(scene)), (0, 1));
+    operator.kill().await;
+}
+
+#[tokio::test]
+async fn an_heir_who_comes_while_the_account_is_looked_at_for_removal_inherits() {
+    let (stage, operator) = stage(Vendor::Pegasus).await;
+    let scene = &stage.scene;
+    apply_ada(&stage).await;
+    scene.user_ready("ada").await;
+    let look = operator.fuse.delay("vendor users.read");
+    scene.delete::<PlatformUser>("ada").await;
+    look.reached().await;
+    scene.user("heir", alone(Vendor::Pegasus, json!({}))).await;
+    // What he is told, the watch has shown before.
+    let is_told = |heir: &PlatformUser| heir.status.is_some();
+    scene.until("heir", is_told).await;
+    look.release.cancel();
+    scene.until_gone::<PlatformUser>("ada").await;
+    scene.user_ready("heir").await;
+    let made = scene.vendor.count("users.create");
+    assert_eq!((made, scene.vendor.count("users.delete"), accounts(scene)), (1, 0, 1));
+    operator.kill().await;
+}
+
+#[tokio::test]
+async fn two_credentials_that_go_together_leave_nothing_on_their_secret() {
+    let (stage, operator) = stage(Vendor::Pegasus).await;
+    let scene = &stage.scene;
+    scene.apply_other_credential().await;
+    let is_ready =
+        |credential: &ProviderCredential| credential.status.as_ref().is_some_and(|status| status.account.is_some());
+    scene.until("other", is_ready).await;
+    let is_held = |secret: &Secret| secret.metadata.finalizers.is_some();
+    scene.until("main", is_held).await;
+    let leaves = ["main", "other"].map(|name| operator.fuse.hold(&format!("PATCH providercredentials/{name} ")));
+    for (name, leave) in ["main", "other"].into_iter().zip(&leaves) {
+        scene.delete::<ProviderCredential>(name).await;
+        leave.reached().await;
+    }
+    leaves.iter().for_each(|leave| leave.release.cancel());
+    let is_free = |secret: &Secret| secret.metadata.finalizers.is_none();
+    scene.until("main", is_free).await;
     operator.kill().await;
 }
 
