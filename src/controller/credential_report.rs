@@ -8,7 +8,7 @@ use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::controller::Action;
 use serde_json::json;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::connection::Link;
 use super::context::Context;
@@ -198,7 +198,10 @@ pub async fn is_released(context: &Context, credential: &Arc<ProviderCredential>
             // Each gives itself up, so that its own deletion later needs no credential.
             context.wake_users_of(&key(credential));
         }
-        secret::keep(context, credential).await?;
+        // Taking away is not to wait for it.
+        if let Err(error) = secret::keep(context, credential).await {
+            warn!(credential = %key(credential), "its Secret could not be held, and is not safe while accounts are taken away: {error}");
+        }
         return Ok(false);
     }
     secret::release(context, credential).await?;

@@ -15,7 +15,7 @@ use super::shelf::Tag;
 use crate::api::ProviderCredential;
 use crate::api::names::{MANAGER, SECRET_FINALIZER};
 
-/// How long until what failed is tried again.
+/// How long until what failed is tried again; the message names it.
 const RETRY: Duration = Duration::from_secs(10);
 
 /// Holds the Secret of a credential in use, and gives it up at once when it alone is deleted. Secrets of this namespace that no
@@ -75,19 +75,27 @@ async fn release_unused(context: &Context, namespace: &str) -> Result<(), kube::
 pub async fn tidy(context: &Context) {
     super::everything_listed(context).await;
     loop {
-        while let Err(error) = release_orphans(context).await {
-            warn!("Secrets that no credential names keep {SECRET_FINALIZER} for a while: {error}");
+        while !release_orphans(context).await {
             tokio::time::sleep(RETRY).await;
         }
         context.orphans.notified().await;
     }
 }
 
-async fn release_orphans(context: &Context) -> Result<(), kube::Error> {
+/// Whether all that could be let go was.
+async fn release_orphans(context: &Context) -> bool {
+    let mut is_done = true;
     for secret in context.secrets.state_filter(|secret| is_orphan(context, secret)) {
-        set(context, &secret, false).await?;
+        if let Err(error) = set(context, &secret, false).await {
+            let secret = format!("{}/{}", secret.namespace().unwrap_or_default(), secret.name_any());
+            warn!(
+                secret,
+                "no credential names it, but {SECRET_FINALIZER} could not be taken off; tried again in 10 s: {error}"
+            );
+            is_done = false;
+        }
     }
-    Ok(())
+    is_done
 }
 
 /// Whether our finalizer is on a Secret that no credential names.

@@ -246,6 +246,7 @@ pub async fn secrets(
         .inspect_ok(|event| {
             if matches!(event, Event::InitDone) {
                 wake_all_who_use_secrets(&context);
+                context.orphans.notify_one();
             }
         })
         .touched_objects()
