@@ -15,7 +15,7 @@ use super::shelf::Tag;
 use crate::api::ProviderCredential;
 use crate::api::names::{MANAGER, SECRET_FINALIZER};
 
-/// How long until what failed is tried again; the message names it.
+/// How long until what failed is tried again.
 const RETRY: Duration = Duration::from_secs(10);
 
 /// Holds the Secret of a credential in use, and gives it up at once when it alone is deleted. Secrets of this namespace that no
@@ -90,7 +90,7 @@ async fn release_orphans(context: &Context) -> bool {
             let secret = format!("{}/{}", secret.namespace().unwrap_or_default(), secret.name_any());
             warn!(
                 secret,
-                "no credential names it, but {SECRET_FINALIZER} could not be taken off; tried again in 10 s: {error}"
+                "no credential names it, but {SECRET_FINALIZER} could not be taken off; tried again in {RETRY:?}: {error}"
             );
             is_done = false;
         }

@@ -112,9 +112,7 @@ impl<K: Tagged> Shelf<K> {
     /// The newest of `object`, what the watch shows of it and what we wrote to it.
     pub fn newest(&self, object: Arc<K>) -> Arc<K> {
         let written = object.meta().uid.as_ref().and_then(|uid| self.ours().newer.get(uid).cloned());
-        let shown =
-            self.store.get(&ObjectRef::from_obj(&*object)).filter(|shown| shown.meta().uid == object.meta().uid);
-        [shown, written]
+        [self.shown(&object), written]
             .into_iter()
             .flatten()
             .fold(object, |newest, other| if is_newer(&*other, &newest) { other } else { newest })
@@ -125,9 +123,7 @@ impl<K: Tagged> Shelf<K> {
         let object = Arc::new(object);
         // The watch takes it out of the store first and then asks for this lock: nothing is kept of what it has shown to be gone.
         let mut ours = self.ours();
-        let shown =
-            self.store.get(&ObjectRef::from_obj(&*object)).filter(|shown| shown.meta().uid == object.meta().uid);
-        let uid = object.uid().filter(|_| shown.is_some_and(|shown| is_newer(&*object, &shown)));
+        let uid = object.uid().filter(|_| self.shown(&object).is_some_and(|shown| is_newer(&*object, &shown)));
         if let Some(uid) = uid.filter(|uid| ours.newer.get(uid).is_none_or(|known| is_newer(&*object, known))) {
             ours.index(&object);
             ours.newer.insert(uid, object.clone());
@@ -170,8 +166,12 @@ impl<K: Tagged> Shelf<K> {
     /// Whether the watch still shows this very object. Whoever was handed it a moment ago cannot tell by itself that it went
     /// since: nothing newer is left then.
     pub fn shows(&self, object: &K) -> bool {
-        let shown = self.store.get(&ObjectRef::from_obj(object));
-        shown.is_some_and(|shown| shown.meta().uid == object.meta().uid)
+        self.shown(object).is_some()
+    }
+
+    /// This very object as the watch shows it.
+    fn shown(&self, object: &K) -> Option<Arc<K>> {
+        self.store.get(&ObjectRef::from_obj(object)).filter(|shown| shown.meta().uid == object.meta().uid)
     }
 
     /// The object with this name.

@@ -2,12 +2,12 @@
 
 use std::sync::atomic::Ordering;
 
-use k8s_openapi::api::core::v1::Secret;
 use rstest::rstest;
 use serde_json::json;
 use usher::api::{PlatformGroup, PlatformUser, ProviderCredential};
 use usher_sandbox::vendors::{Options, Simulator, Vendor};
 
+use super::fuse::Breakpoint;
 use super::operator::Operator;
 use super::stage::Stage;
 use super::steps::{alone, basics, person};
@@ -22,7 +22,7 @@ pub fn accounts(scene: &Scene) -> usize {
 }
 
 /// A stage with a credential in use, and its operator.
-async fn stage(vendor: Vendor) -> (Stage, Operator) {
+pub async fn stage(vendor: Vendor) -> (Stage, Operator) {
     let stage = Stage::new(&super::clients(), vendor).await;
     let operator = stage.operator();
     basics(&stage).await;
@@ -103,6 +103,14 @@ async fn a_mode_set_while_a_listing_goes_on_holds_what_comes_after_it() {
     operator.kill().await;
 }
 
+/// Deletes the user while no operator lives; the next one, and when it may see the listing of users and their watch.
+async fn deleted_before_a_late_watch(stage: &Stage) -> (Operator, Breakpoint, Breakpoint) {
+    stage.scene.delete::<PlatformUser>("ada").await;
+    let operator = stage.operator();
+    let [listed, watched] = ["GET platformusers"; 2].map(|request| operator.fuse.delay(request));
+    (operator, listed, watched)
+}
+
 #[tokio::test]
 async fn a_policy_that_the_watch_does_not_show_is_heeded() {
     let (stage, operator) = stage(Vendor::Pegasus).await;
@@ -110,9 +118,7 @@ async fn a_policy_that_the_watch_does_not_show_is_heeded() {
     apply_ada(&stage).await;
     scene.user_ready("ada").await;
     operator.kill().await;
-    scene.delete::<PlatformUser>("ada").await;
-    let operator = stage.operator();
-    let (listed, watched) = (operator.fuse.delay("GET platformusers"), operator.fuse.delay("GET platformusers"));
+    let (operator, listed, watched) = deleted_before_a_late_watch(&stage).await;
     let look = operator.fuse.delay("vendor users.read");
     listed.release.cancel();
     look.reached().await;
@@ -137,9 +143,7 @@ async fn who_went_without_the_watch_showing_it_is_counted_once(#[case] by_a_pers
     scene.group_says("team", "Synced").await;
     scene.user_ready("ada").await;
     operator.kill().await;
-    scene.delete::<PlatformUser>("ada").await;
-    let operator = stage.operator();
-    let (listed, watched) = (operator.fuse.delay("GET platformusers"), operator.fuse.delay("GET platformusers"));
+    let (operator, listed, watched) = deleted_before_a_late_watch(&stage).await;
     let leave = operator.fuse.hold("PATCH platformusers/ada usher");
     listed.release.cancel();
     watched.reached().await;
@@ -158,26 +162,6 @@ async fn who_went_without_the_watch_showing_it_is_counted_once(#[case] by_a_pers
     let recent = credential.status.unwrap().recent_removals.unwrap();
     assert_eq!(recent.iter().map(|part| part.count).sum::<u32>(), 2, "{recent:?}");
     watched.release.cancel();
-    operator.kill().await;
-}
-
-#[tokio::test]
-async fn a_credential_deleted_just_before_it_is_held_leaves_nothing_on_its_secret() {
-    let stage = Stage::new(&super::clients(), Vendor::Pegasus).await;
-    let scene = &stage.scene;
-    let operator = stage.operator();
-    operator.fuse.arm(None);
-    let hold = operator.fuse.hold("PATCH providercredentials/main");
-    basics(&stage).await;
-    hold.reached().await;
-    scene.delete::<ProviderCredential>("main").await;
-    scene.until_gone::<ProviderCredential>("main").await;
-    hold.release.cancel();
-    apply_ada(&stage).await;
-    let is_told = |ada: &PlatformUser| ada.status.is_some();
-    scene.until("ada", is_told).await;
-    let touched = operator.fuse.effects().into_iter().find(|effect| effect.contains("secrets/main"));
-    assert_eq!(touched, None);
     operator.kill().await;
 }
 
@@ -226,27 +210,6 @@ async fn an_heir_who_comes_while_the_account_is_looked_at_for_removal_inherits()
     scene.user_ready("heir").await;
     let made = scene.vendor.count("users.create");
     assert_eq!((made, scene.vendor.count("users.delete"), accounts(scene)), (1, 0, 1));
-    operator.kill().await;
-}
-
-#[tokio::test]
-async fn two_credentials_that_go_together_leave_nothing_on_their_secret() {
-    let (stage, operator) = stage(Vendor::Pegasus).await;
-    let scene = &stage.scene;
-    scene.apply_other_credential().await;
-    let is_ready =
-        |credential: &ProviderCredential| credential.status.as_ref().is_some_and(|status| status.account.is_some());
-    scene.until("other", is_ready).await;
-    let is_held = |secret: &Secret| secret.metadata.finalizers.is_some();
-    scene.until("main", is_held).await;
-    let leaves = ["main", "other"].map(|name| operator.fuse.hold(&format!("PATCH providercredentials/{name} ")));
-    for (name, leave) in ["main", "other"].into_iter().zip(&leaves) {
-        scene.delete::<ProviderCredential>(name).await;
-        leave.reached().await;
-    }
-    leaves.iter().for_each(|leave| leave.release.cancel());
-    let is_free = |secret: &Secret| secret.metadata.finalizers.is_none();
-    scene.until("main", is_free).await;
     operator.kill().await;
 }
 

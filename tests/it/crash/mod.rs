@@ -3,6 +3,7 @@
 mod explore;
 mod fuse;
 mod interleavings;
+mod logins;
 mod operator;
 mod run;
 mod stage;
