@@ -49,8 +49,8 @@ pub struct Identity {
     pub resolved_groups: Option<BTreeMap<String, String>>,
     /// Id of an account that usher made and the vendor no longer shows; what is known of it stays until another one is made. The
     /// same as externalId: the vendor refuses to make it anew, because it is there.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub vanished: Option<String>,
+    #[serde(default, rename = "vanished", skip_serializing_if = "Option::is_none")]
+    pub missing: Option<String>,
     /// Username, e-mail or name under which the vendor has an account that usher did not make: it said so when no create of ours
     /// was in doubt. Whatever becomes of later creates, that account is not taken for ours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -68,19 +68,19 @@ impl Identity {
     #[must_use]
     pub fn tied_to(&self) -> Option<&str> {
         let creating = self.creating.as_ref().map(|creating| creating.account.as_str());
-        if self.external_id.is_some() || self.is_vanished() { self.account.as_deref() } else { creating }
+        if self.external_id.is_some() || self.is_missing() { self.account.as_deref() } else { creating }
     }
 
     /// Whether the one account that is known of is one that the vendor no longer shows.
     #[must_use]
-    pub fn is_vanished(&self) -> bool {
-        self.vanished.is_some() && self.account.is_some() && self.external_id.is_none() && self.creating.is_none()
+    pub fn is_missing(&self) -> bool {
+        self.missing.is_some() && self.account.is_some() && self.external_id.is_none() && self.creating.is_none()
     }
 
     /// Id of the account that is the object's, shown or not; `None`: there is none, or a create with unknown end made it.
     #[must_use]
     pub fn known_id(&self) -> Option<&String> {
-        self.external_id.as_ref().or(self.vanished.as_ref().filter(|_| self.is_vanished()))
+        self.external_id.as_ref().or(self.missing.as_ref().filter(|_| self.is_missing()))
     }
 }
 

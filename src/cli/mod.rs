@@ -1,15 +1,15 @@
 //! The commands people type; each file is one command, and none decides anything about accounts.
 
-mod counting;
 mod crds;
 mod plan;
+mod prometheus;
 mod run;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-pub use counting::Counting;
+pub use prometheus::PrometheusMetrics;
 
 /// Keeps users and groups at five vendors as Kubernetes manifests say.
 ///

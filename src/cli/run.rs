@@ -10,13 +10,13 @@ use kube::{Api, Client, Config};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::counting::Counting;
+use super::prometheus::PrometheusMetrics;
 use crate::api::ProviderCredential;
 use crate::api::user::Mode;
 use crate::controller::{self, Settings};
 use crate::runtime::admin::{self, Readiness};
 use crate::runtime::leader::Lease;
-use crate::runtime::metrics::Metrics;
+use crate::runtime::metrics::MetricsRegistry;
 use crate::runtime::shutdown;
 use crate::runtime::telemetry::{self, LogFormat};
 
@@ -106,7 +106,7 @@ pub enum Error {
 pub async fn run(args: Args) -> Result<(), Error> {
     telemetry::init(args.log_format, &args.log)?;
     let stop = shutdown::on_signals().map_err(Error::Signals)?;
-    let metrics = Metrics::new();
+    let metrics = MetricsRegistry::new();
     let readiness = Readiness::new(&["crds", "platformusers", "platformgroups", "providercredentials"]);
     let (address, serving) =
         admin::serve(args.admin_address, metrics.clone(), readiness.clone(), CancellationToken::new())
@@ -160,7 +160,7 @@ async fn wait_for_crds(client: &Client, stop: &CancellationToken) {
 async fn lead(
     args: &Args,
     client: Client,
-    metrics: Metrics,
+    metrics: MetricsRegistry,
     readiness: Readiness,
     stop: &CancellationToken,
 ) -> Result<(), Error> {
@@ -190,7 +190,7 @@ async fn lead(
 }
 
 /// Runs the controllers; after `stop` what is under way has `drain_timeout` to end.
-async fn work(args: &Args, client: Client, metrics: Metrics, readiness: Readiness, stop: &CancellationToken) {
+async fn work(args: &Args, client: Client, metrics: MetricsRegistry, readiness: Readiness, stop: &CancellationToken) {
     let settings = Settings {
         call_timeout: args.call_timeout,
         grace: GRACE,
@@ -201,7 +201,9 @@ async fn work(args: &Args, client: Client, metrics: Metrics, readiness: Readines
         concurrency: args.concurrency,
     };
     let controllers =
-        controller::run(client, settings, Arc::new(Counting(metrics)), stop.clone(), move |kind| readiness.done(kind));
+        controller::run(client, settings, Arc::new(PrometheusMetrics(metrics)), stop.clone(), move |kind| {
+            readiness.done(kind)
+        });
     let too_long = async {
         stop.cancelled().await;
         tokio::time::sleep(args.drain_timeout).await;

@@ -9,23 +9,25 @@ use serde_json::json;
 use tracing::info;
 
 use super::checks::WITH_ID;
+use super::conflict;
 use super::connection::Connection;
 use super::context::Context;
-use super::heir::same_key;
+use super::handover::same_key;
 use super::make::KEYS;
-use super::outcome::{Deed, Done, Stop};
+use super::outcome::{Change, Done, Stop};
 use super::password::{self, Password};
-use super::record::{self, Shelved};
-use super::rivals;
+use super::record::{self, Cached};
 use crate::api::Reason;
 use crate::api::conditions::Verdict;
 use crate::api::status::Identity;
 use crate::api::user::Mode;
-use crate::plan::{Account, Changes, Desired, Field, Fields, GroupSupport, Known, Sent, Step, Subject, plan};
-use crate::providers::{ErrorKind, Lane, Permit};
+use crate::plan::{
+    Account, AccountKind, Changes, Desired, Field, Fields, GroupSupport, LastApplied, PriorState, Step, plan,
+};
+use crate::providers::{ErrorKind, Permit, Priority};
 
 /// One object on its way to what it shall be.
-pub struct Case<'a, K> {
+pub struct Reconciliation<'a, K> {
     /// What every reconcile can reach.
     pub context: &'a Context,
     /// The object as Kubernetes last answered.
@@ -50,21 +52,23 @@ pub struct Case<'a, K> {
     pub identity: Identity,
 }
 
-impl<K: Shelved> Case<'_, K> {
+impl<K: Cached> Reconciliation<'_, K> {
     /// Makes the account what it shall be.
     ///
     /// Errors: why that did not come about; what was done is recorded all the same.
     pub async fn converge(&mut self) -> Result<Done, Stop> {
         let capabilities = self.connection.provider.capabilities();
-        let did = match (K::SUBJECT, capabilities.groups) {
-            (Subject::Group, GroupSupport::Given) => return self.take_as_given().await,
-            (Subject::Group, GroupSupport::ReadOnly) => self.find_only().await?,
-            (Subject::User, _) | (Subject::Group, GroupSupport::Managed) => match self.identity.external_id.clone() {
-                Some(id) if capabilities.updates => self.keep(id).await?,
-                Some(_) => self.compare_blindly()?,
-                None if self.is_without_id() => self.compare_blindly()?,
-                None => Some(self.make().await?),
-            },
+        let did = match (K::ACCOUNT_KIND, capabilities.groups) {
+            (AccountKind::Group, GroupSupport::Given) => return self.take_as_given().await,
+            (AccountKind::Group, GroupSupport::ReadOnly) => self.find_only().await?,
+            (AccountKind::User, _) | (AccountKind::Group, GroupSupport::Managed) => {
+                match self.identity.external_id.clone() {
+                    Some(id) if capabilities.updates => self.keep(id).await?,
+                    Some(_) => self.compare_blindly()?,
+                    None if self.is_without_id() => self.compare_blindly()?,
+                    None => Some(self.make().await?),
+                }
+            }
         };
         let is_seen = !self.blind && !self.is_without_id();
         let reason = if is_seen { Reason::Synced } else { Reason::Created };
@@ -86,14 +90,14 @@ impl<K: Shelved> Case<'_, K> {
     /// A place at the gate.
     ///
     /// Errors: parked until there is room, or the vendor asked to slow down.
-    pub(super) fn enter(&self, lane: Lane) -> Result<Permit, Stop> {
-        self.connection.gate.open()?;
-        self.connection.gate.try_enter(lane, &self.object.key()).ok_or(Stop::Parked)
+    pub(super) fn enter(&self, priority: Priority) -> Result<Permit, Stop> {
+        self.connection.limiter.open()?;
+        self.connection.limiter.try_enter(priority, &self.object.key()).ok_or(Stop::Queued)
     }
 
     /// An account that is bound: compared with the index, and only if that differs, with the vendor.
-    async fn keep(&mut self, id: String) -> Result<Option<Deed>, Stop> {
-        let listed = self.connection.index().get(K::SUBJECT, &id).cloned();
+    async fn keep(&mut self, id: String) -> Result<Option<Change>, Stop> {
+        let listed = self.connection.index().get(K::ACCOUNT_KIND, &id).cloned();
         // A list may show less of an account than its own address does.
         let is_whole = |account: &Account| account.groups.is_some() || self.desired.groups.is_none();
         let listed = listed.filter(|account| !self.forced && is_whole(account));
@@ -104,26 +108,26 @@ impl<K: Shelved> Case<'_, K> {
             if steps.is_empty() {
                 let released = self.releases_groups && self.identity.groups.is_some() && self.mode == Mode::Enforce;
                 self.remember(&account).await?;
-                return Ok(released.then_some(Deed::GroupsReleased));
+                return Ok(released.then_some(Change::GroupsReleased));
             }
             // Whoever waits for nothing but his turn there does not read in vain.
             if self.mode == Mode::Enforce && steps.iter().all(|step| matches!(step, Step::Grant { .. })) {
                 self.connection.provider.may_grant(&id)?;
             }
         }
-        let _place = match self.enter(Lane::Edit) {
-            Err(Stop::Provider(_)) if !is_compared && self.is_at_rest() => return Err(Stop::Settled),
+        let _place = match self.enter(Priority::Edit) {
+            Err(Stop::Provider(_)) if !is_compared && self.is_at_rest() => return Err(Stop::Unchanged),
             place => place?,
         };
         let begun = Timestamp::now();
-        let account = match self.connection.provider.read(K::SUBJECT, &id).await {
+        let account = match self.connection.provider.read(K::ACCOUNT_KIND, &id).await {
             Ok(Some(account)) => account,
-            Ok(None) => return self.vanished(&id).await,
+            Ok(None) => return self.handle_missing(&id).await,
             Err(error) if error.kind == ErrorKind::Unsupported && !self.is_listable() => self.believed(id)?,
-            Err(error) if error.is_passing() && !is_compared && self.is_at_rest() => return Err(Stop::Settled),
+            Err(error) if error.is_passing() && !is_compared && self.is_at_rest() => return Err(Stop::Unchanged),
             Err(error) => return Err(error.into()),
         };
-        self.connection.saw(K::SUBJECT, begun, &account);
+        self.connection.saw(K::ACCOUNT_KIND, begun, &account);
         self.check_binding(&account)?;
         self.check_rights(&account)?;
         let mut steps = self.steps(Some(&account))?;
@@ -147,22 +151,22 @@ impl<K: Shelved> Case<'_, K> {
         let sent = self.known_sent();
         let mut fields = self.desired.fields.clone();
         fields.retain(|name, value| sent.has(name, value));
-        Ok(believed(id, &self.identity, self.connection.table(K::SUBJECT), fields))
+        Ok(believed(id, &self.identity, self.connection.table(K::ACCOUNT_KIND), fields))
     }
 
     /// Whether nothing is to be sent, as far as is known without the vendor.
     fn is_at_rest(&self) -> bool {
-        !self.forced && self.password.due().is_none() && super::resolve::is_settled(&*self.object)
+        !self.forced && self.password.due().is_none() && super::resolve::is_unchanged(&*self.object)
     }
 
     /// Whether accounts can be listed, and so seen.
     fn is_listable(&self) -> bool {
-        K::SUBJECT == Subject::Group || self.connection.provider.capabilities().listable
+        K::ACCOUNT_KIND == AccountKind::Group || self.connection.provider.capabilities().listable
     }
 
     /// Digests of what was sent and may not be shown.
-    fn known_sent(&self) -> Sent {
-        self.identity.sent.as_deref().map(Sent::parse).unwrap_or_default()
+    fn known_sent(&self) -> LastApplied {
+        self.identity.sent.as_deref().map(LastApplied::parse).unwrap_or_default()
     }
 
     /// Digests of what will have been sent and may not be shown: everything where nothing is listed, from the create on or from
@@ -170,34 +174,34 @@ impl<K: Shelved> Case<'_, K> {
     pub(super) fn sent(&self, desired: &Desired) -> Option<String> {
         let is_new = self.object.identity().external_id.is_none();
         let is_counted = is_new || self.blind || self.identity.sent.is_some();
-        let digests = if is_counted && !self.is_listable() { Sent::whole } else { Sent::of };
-        digests(self.connection.table(K::SUBJECT), desired).text()
+        let digests = if is_counted && !self.is_listable() { LastApplied::whole } else { LastApplied::of };
+        digests(self.connection.table(K::ACCOUNT_KIND), desired).text()
     }
 
     pub(super) fn steps(&self, observed: Option<&Account>) -> Result<Vec<Step>, Stop> {
         let sent = self.known_sent();
         let added: BTreeSet<String> = self.identity.groups.iter().flatten().cloned().collect();
-        let known = Known { sent: &sent, added: &added, password_due: self.password.due().is_some() };
-        Ok(plan(self.connection.table(K::SUBJECT), &self.desired, observed, known)?)
+        let known = PriorState { sent: &sent, added: &added, password_due: self.password.due().is_some() };
+        Ok(plan(self.connection.table(K::ACCOUNT_KIND), &self.desired, observed, known)?)
     }
 
     /// The steps that make an account anew whose binding is forgotten: everything is due again, the password too.
     pub(super) fn steps_anew(&self) -> Result<Vec<Step>, Stop> {
         let password_due = self.password.version().is_some();
-        let known = Known { sent: &Sent::default(), added: &BTreeSet::new(), password_due };
-        Ok(plan(self.connection.table(K::SUBJECT), &self.desired, None, known)?)
+        let known = PriorState { sent: &LastApplied::default(), added: &BTreeSet::new(), password_due };
+        Ok(plan(self.connection.table(K::ACCOUNT_KIND), &self.desired, None, known)?)
     }
 
     /// Carries out steps on an account that was just read.
-    pub(super) async fn perform(&mut self, account: &Account, steps: Vec<Step>) -> Result<Option<Deed>, Stop> {
+    pub(super) async fn perform(&mut self, account: &Account, steps: Vec<Step>) -> Result<Option<Change>, Stop> {
         if steps.is_empty() {
             self.remember(account).await?;
             return Ok(None);
         }
         self.only_if_enforced(&account.id, &steps).await?;
-        let deed = self.deed(&steps);
-        self.foresee(account);
-        self.note_names(account);
+        let change = self.classify_change(&steps);
+        self.claim_planned_groups(account);
+        self.record_names(account);
         self.record_progress().await?;
         let mut after = account.clone();
         let mut due = steps.len();
@@ -208,7 +212,7 @@ impl<K: Shelved> Case<'_, K> {
                     match self.update(account, &changes).await {
                         // Just read, and not to be found: as much a doubt as one that cannot be read.
                         Err(Stop::Provider(error)) if error.kind == ErrorKind::NotFound => {
-                            return self.vanished(&account.id).await;
+                            return self.handle_missing(&account.id).await;
                         }
                         updated => updated?,
                     }
@@ -219,24 +223,24 @@ impl<K: Shelved> Case<'_, K> {
                 Step::Create(_) => {}
             }
             if due > 0 {
-                self.connection.wrote(K::SUBJECT, &account.id, Some(after.clone()));
+                self.connection.wrote(K::ACCOUNT_KIND, &account.id, Some(after.clone()));
                 self.record_progress().await?;
             }
         }
-        self.connection.wrote(K::SUBJECT, &account.id, Some(after));
+        self.connection.wrote(K::ACCOUNT_KIND, &account.id, Some(after));
         self.remember(account).await?;
-        Ok(Some(deed))
+        Ok(Some(change))
     }
 
     /// Counts groups among ours that are about to be added: once they are there, nobody could tell who added them.
-    pub(super) fn foresee(&mut self, account: &Account) {
+    pub(super) fn claim_planned_groups(&mut self, account: &Account) {
         let to_come = self.added_to(account).unwrap_or_default();
         let ours: BTreeSet<String> = self.identity.groups.iter().flatten().cloned().chain(to_come).collect();
         self.identity.groups = Some(Vec::from_iter(ours)).filter(|groups| !groups.is_empty());
     }
 
     /// Notes what the account is called now and what it is about to be: whichever a lost answer leaves it with, it is known by.
-    pub(super) fn note_names(&mut self, account: &Account) {
+    pub(super) fn record_names(&mut self, account: &Account) {
         let field = self.desired.keys.first().map_or("", |key| key.field);
         let known = |identity: &Identity, name: &str| identity.key.as_deref().is_some_and(|key| same_key(key, name));
         if let Some(now) = account.text(field).filter(|now| !known(&self.identity, now)) {
@@ -247,22 +251,22 @@ impl<K: Shelved> Case<'_, K> {
     }
 
     /// Why a change is made: the manifest or Secret changed, or the vendor's side did.
-    fn deed(&self, steps: &[Step]) -> Deed {
+    fn classify_change(&self, steps: &[Step]) -> Change {
         let password_only = |step: &Step| matches!(step, Step::Update(changes) if changes.names() == ["password"]);
         let seen = self.object.status().map(|status| status.report.observed_generation);
         if steps.iter().all(password_only) {
-            Deed::PasswordSent
-        } else if seen == Some(self.object.generation()) && super::resolve::is_settled(&*self.object) {
-            self.context.tally.drift_repaired(K::KIND.into(), self.connection.vendor);
-            Deed::DriftRepaired
+            Change::PasswordSent
+        } else if seen == Some(self.object.generation()) && super::resolve::is_unchanged(&*self.object) {
+            self.context.metrics.drift_repaired(K::KIND.into(), self.connection.vendor);
+            Change::DriftRepaired
         } else {
-            Deed::Updated
+            Change::Updated
         }
     }
 
     pub(super) async fn update(&self, account: &Account, changes: &Changes) -> Result<(), Stop> {
         let password = self.password_beside(changes).await?;
-        self.connection.provider.update(K::SUBJECT, account, changes, password.as_ref()).await?;
+        self.connection.provider.update(K::ACCOUNT_KIND, account, changes, password.as_ref()).await?;
         let sent = Changes { password: password.is_some(), ..changes.clone() };
         self.log("update", &account.id, &sent.names());
         Ok(())
@@ -327,11 +331,11 @@ impl<K: Shelved> Case<'_, K> {
     pub(super) async fn remember(&mut self, account: &Account) -> Result<(), Stop> {
         let before = self.identity.key.replace(self.key(account));
         if let (Some(_), Some(before)) = (self.identity.renaming.take(), before) {
-            rivals::give_up(self.context, &*self.object, &before);
+            conflict::enqueue_waiting_for_key(self.context, &*self.object, &before);
         }
         self.identity.sent = self.sent(&self.desired);
         self.identity.groups = self.added_to(account);
-        self.identity.vanished = None;
+        self.identity.missing = None;
         self.identity.resolved_groups.clone_from(&self.resolved);
         if let Some(version) = self.password.version() {
             self.identity.password_version = Some(version.to_owned());

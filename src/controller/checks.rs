@@ -2,26 +2,26 @@
 
 use std::collections::BTreeMap;
 
-use super::apply::Case;
-use super::outcome::{Deed, Done, Stop};
+use super::apply::Reconciliation;
+use super::outcome::{Change, Done, Stop};
 use super::password::Password;
-use super::record::{self, Shelved};
+use super::record::{self, Cached};
 use super::rights::Held;
 use super::{access, removal, resolve, rights};
 use crate::api::Reason;
 use crate::api::conditions::Verdict;
 use crate::api::status::PendingCall;
 use crate::api::user::Mode;
-use crate::plan::{Account, Key, Step, Subject, matches_key};
+use crate::plan::{Account, AccountKind, Key, Step, matches_key};
 
 /// The way out for an account whose id is not known.
 pub(super) const WITH_ID: &str =
     "delete this object with deletionPolicy: Orphan and apply it anew with spec.externalId";
 
-impl<K: Shelved> Case<'_, K> {
+impl<K: Cached> Reconciliation<'_, K> {
     /// Errors: the account carries neither the key we know it by nor the manifest's.
     pub(super) fn check_binding(&self, account: &Account) -> Result<(), Stop> {
-        let table = self.connection.table(K::SUBJECT);
+        let table = self.connection.table(K::ACCOUNT_KIND);
         let fields = self.desired.keys.iter().map(|key| key.field);
         let known =
             fields.flat_map(|field| self.identity.known_keys().map(move |key| Key { field, value: key.clone() }));
@@ -62,7 +62,7 @@ impl<K: Shelved> Case<'_, K> {
     /// that the vendor cannot carry out.
     pub(super) fn check_desired(&self) -> Result<(), Stop> {
         let connection = &self.connection;
-        rights::check_protected(connection, K::SUBJECT, self.desired.keys.iter().map(|key| key.value.as_str()))?;
+        rights::check_protected(connection, K::ACCOUNT_KIND, self.desired.keys.iter().map(|key| key.value.as_str()))?;
         let groups = self.desired.groups.as_ref().map(|membership| membership.wanted.clone()).unwrap_or_default();
         let asked = Held { why: self.desired.privileged.as_deref(), groups: &groups, roles: &self.desired.roles };
         rights::check_privileged(self.context, &*self.object, connection, &asked, "the manifest asks for")?;
@@ -74,7 +74,7 @@ impl<K: Shelved> Case<'_, K> {
     pub(super) async fn only_if_enforced(&self, target: &str, steps: &[Step]) -> Result<(), Stop> {
         match self.mode {
             _ if steps.is_empty() => Ok(()),
-            Mode::Enforce => resolve::still_says(self.context, &self.connection).await,
+            Mode::Enforce => resolve::ensure_credential_current(self.context, &self.connection).await,
             Mode::Plan | Mode::Paused => Err(Stop::Pending(pending(target, steps))),
         }
     }
@@ -123,7 +123,7 @@ impl<K: Shelved> Case<'_, K> {
     }
 
     /// A group that can be found but not written: by externalId or name, exactly one.
-    pub(super) async fn find_only(&mut self) -> Result<Option<Deed>, Stop> {
+    pub(super) async fn find_only(&mut self) -> Result<Option<Change>, Stop> {
         let vendor = self.connection.vendor.title();
         // What was found by a name is kept, even if it is renamed there, until the manifest names another one.
         let same_name = self.identity.key.as_deref() == Some(self.desired.key());
@@ -132,15 +132,15 @@ impl<K: Shelved> Case<'_, K> {
         let found: Vec<String> = {
             let index = self.connection.index();
             match &wanted {
-                Some(id) => index.get(Subject::Group, id).map(|group| group.id.clone()).into_iter().collect(),
+                Some(id) => index.get(AccountKind::Group, id).map(|group| group.id.clone()).into_iter().collect(),
                 None => index.groups_named(self.desired.key()).iter().map(|group| group.id.clone()).collect(),
             }
         };
         match found.as_slice() {
             [id] => self.bind_found(id).await.map(|()| None),
             // A vendor that shows no group at all any more is no evidence against one that was there.
-            [] if resolve::is_settled(&*self.object) && self.connection.index().is_empty(Subject::Group) => {
-                Err(Stop::Settled)
+            [] if resolve::is_unchanged(&*self.object) && self.connection.index().is_empty(AccountKind::Group) => {
+                Err(Stop::Unchanged)
             }
             [] => Err(Stop::because(
                 Reason::NotFound,
@@ -175,7 +175,7 @@ impl<K: Shelved> Case<'_, K> {
     /// Whether accounts cannot be looked for: what a create says is all there is to know.
     pub(super) fn is_unsearchable(&self) -> bool {
         let capabilities = self.connection.provider.capabilities();
-        !capabilities.readable || (K::SUBJECT == Subject::User && !capabilities.listable)
+        !capabilities.readable || (K::ACCOUNT_KIND == AccountKind::User && !capabilities.listable)
     }
 
     /// Whether the account was made, but the answer that told its id was lost and nobody can look for it.
@@ -185,7 +185,7 @@ impl<K: Shelved> Case<'_, K> {
     }
 
     /// An account that shows nothing and takes no change: only the manifest can be compared with what was sent.
-    pub(super) fn compare_blindly(&self) -> Result<Option<Deed>, Stop> {
+    pub(super) fn compare_blindly(&self) -> Result<Option<Change>, Stop> {
         if self.sent(&self.desired) == self.identity.sent || self.identity.sent.is_none() {
             return Ok(None);
         }

@@ -10,12 +10,12 @@ use crate::api::conditions::Verdict;
 use crate::api::status::Identity;
 use crate::api::user::Mode;
 use crate::api::{ObjectKey, ProviderCredential, ProviderCredentialSpec, Vendor};
-use crate::plan::{Account, Desired, Field, Subject, folds, matches_key};
-use crate::providers::{ErrorKind, Gate, Provider, ProviderError};
+use crate::plan::{Account, AccountKind, Desired, Field, folds, matches_key};
+use crate::providers::{ErrorKind, Limiter, Provider, ProviderError};
 
 use super::context::Context;
-use super::doubt;
 use super::index::Index;
+use super::pending_create;
 
 /// A credential that works.
 pub struct Connection {
@@ -26,7 +26,7 @@ pub struct Connection {
     /// The way to it.
     pub provider: Arc<dyn Provider>,
     /// Bounds all calls.
-    pub gate: Gate,
+    pub limiter: Limiter,
     /// Vendor, place there and who the vendor says we are.
     pub account: String,
     /// Our own login's name, which is never changed through itself.
@@ -40,20 +40,20 @@ pub struct Connection {
     /// Digest of the spec and the Secret's data that it was made from.
     pub content: String,
     /// Whether a call was refused since it was last checked.
-    pub suspect: AtomicBool,
+    pub needs_check: AtomicBool,
     /// Whether it is being deleted: it serves what is bound and starts nothing new.
-    pub closing: bool,
+    pub is_deleting: bool,
     /// What the vendor has.
     pub index: Arc<Mutex<Index>>,
     /// Why the last sweep failed, if it did, or a create where nothing else tells whether the credential is accepted.
-    pub trouble: Mutex<Option<Trouble>>,
+    pub last_failure: Mutex<Option<Failure>>,
     /// Whether, in that trouble, one object may create.
-    pub turn: AtomicBool,
+    pub probe_allowed: AtomicBool,
 }
 
 /// A sweep that failed, or a create that was not accepted.
 #[derive(Clone, Debug)]
-pub struct Trouble {
+pub struct Failure {
     /// Why.
     pub error: ProviderError,
     /// It is not tried again before.
@@ -76,18 +76,18 @@ impl Connection {
             key: self.key.clone(),
             vendor: self.vendor,
             provider: self.provider.clone(),
-            gate: self.gate.clone(),
+            limiter: self.limiter.clone(),
             account: self.account.clone(),
             login: self.login.clone(),
             spec: credential.spec.clone(),
             generation,
             stamp: Mutex::new(self.stamp.lock().unwrap_or_else(PoisonError::into_inner).clone()),
             content: self.content.clone(),
-            suspect: AtomicBool::new(self.suspect.load(Ordering::Relaxed)),
-            closing: credential.metadata.deletion_timestamp.is_some(),
+            needs_check: AtomicBool::new(self.needs_check.load(Ordering::Relaxed)),
+            is_deleting: credential.metadata.deletion_timestamp.is_some(),
             index: self.index.clone(),
-            trouble: Mutex::new(self.trouble()),
-            turn: AtomicBool::new(self.turn.load(Ordering::Relaxed)),
+            last_failure: Mutex::new(self.last_failure()),
+            probe_allowed: AtomicBool::new(self.probe_allowed.load(Ordering::Relaxed)),
         })
     }
 
@@ -102,33 +102,33 @@ impl Connection {
     }
 
     /// What the trouble is, if there is any.
-    pub fn trouble(&self) -> Option<Trouble> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn last_failure(&self) -> Option<Failure> {
+        self.last_failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Notes trouble, unless there is some already.
-    pub fn trouble_once(&self, trouble: impl FnOnce() -> Trouble) {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(trouble);
+    pub fn set_failure_once(&self, last_failure: impl FnOnce() -> Failure) {
+        self.last_failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(last_failure);
     }
 
     /// Notes how a sweep went, and returns how the one before did.
-    pub fn swept(&self, trouble: Option<Trouble>) -> Option<Trouble> {
-        std::mem::replace(&mut *self.trouble.lock().unwrap_or_else(PoisonError::into_inner), trouble)
+    pub fn set_failure(&self, last_failure: Option<Failure>) -> Option<Failure> {
+        std::mem::replace(&mut *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner), last_failure)
     }
 
     /// The vendor's writable fields.
-    pub fn table(&self, subject: Subject) -> &'static [Field] {
-        self.provider.capabilities().fields(subject)
+    pub fn table(&self, account_kind: AccountKind) -> &'static [Field] {
+        self.provider.capabilities().fields(account_kind)
     }
 
     /// Notes what we wrote; `None`: removed.
-    pub fn wrote(&self, subject: Subject, id: &str, account: Option<Account>) {
-        self.index().wrote(subject, self.table(subject), id, account);
+    pub fn wrote(&self, account_kind: AccountKind, id: &str, account: Option<Account>) {
+        self.index().wrote(account_kind, self.table(account_kind), id, account);
     }
 
     /// Notes what a read that began at `begun` showed.
-    pub fn saw(&self, subject: Subject, begun: Timestamp, account: &Account) {
-        self.index().saw(subject, self.table(subject), begun, account);
+    pub fn saw(&self, account_kind: AccountKind, begun: Timestamp, account: &Account) {
+        self.index().saw(account_kind, self.table(account_kind), begun, account);
     }
 
     /// The accounts with a natural key of `desired`, where their absence shall be a proof: a vendor's search may mind case
@@ -138,21 +138,21 @@ impl Connection {
     pub async fn find_for_sure(
         &self,
         context: &Context,
-        subject: Subject,
+        account_kind: AccountKind,
         desired: &Desired,
     ) -> Result<Vec<Account>, ProviderError> {
-        let found = tokio::time::timeout(context.settings.longest_listing(), self.find_wherever(subject, desired));
+        let found = tokio::time::timeout(context.settings.longest_listing(), self.find_wherever(account_kind, desired));
         found.await.unwrap_or_else(|_| Err(late("whether a create with unknown end made it")))
     }
 
-    async fn find_wherever(&self, subject: Subject, desired: &Desired) -> Result<Vec<Account>, ProviderError> {
-        let table = self.table(subject);
-        let found = self.provider.find(subject, desired).await?;
+    async fn find_wherever(&self, account_kind: AccountKind, desired: &Desired) -> Result<Vec<Account>, ProviderError> {
+        let table = self.table(account_kind);
+        let found = self.provider.find(account_kind, desired).await?;
         let minds_case = self.provider.capabilities().filter && desired.keys.iter().any(|key| folds(table, key));
         if !found.is_empty() || !minds_case {
             return Ok(found);
         }
-        let mut all = self.provider.list(subject).await?;
+        let mut all = self.provider.list(account_kind).await?;
         all.retain(|account| desired.keys.iter().any(|key| matches_key(table, account, key)));
         Ok(all)
     }
@@ -161,36 +161,41 @@ impl Connection {
     /// tells others too. Where that takes too long, a sweep tells, which is asked for.
     ///
     /// Errors: those of the provider; `Unavailable` until that sweep is done.
-    pub async fn is_listed(&self, context: &Context, subject: Subject, id: &str) -> Result<bool, ProviderError> {
+    pub async fn is_listed(
+        &self,
+        context: &Context,
+        account_kind: AccountKind,
+        id: &str,
+    ) -> Result<bool, ProviderError> {
         {
             let (mut index, now) = (self.index(), Timestamp::now());
-            if let Some(is_there) = index.tells(subject, id, now) {
+            if let Some(is_there) = index.tells(account_kind, id, now) {
                 return Ok(is_there);
             }
-            if index.is_slow(subject) {
-                index.doubt(subject, id, now);
-                context.wake(self.key.clone());
+            if index.is_slow(account_kind) {
+                index.doubt(account_kind, id, now);
+                context.enqueue(self.key.clone());
                 return Err(late(&format!("the next sweep tells whether {id} is gone; that")));
             }
         }
         let begun = Timestamp::now();
         let limit = context.settings.longest_listing();
-        let Ok(listed) = tokio::time::timeout(limit, self.provider.list(subject)).await else {
-            self.index().doubt(subject, id, begun);
-            context.wake(self.key.clone());
+        let Ok(listed) = tokio::time::timeout(limit, self.provider.list(account_kind)).await else {
+            self.index().doubt(account_kind, id, begun);
+            context.enqueue(self.key.clone());
             return Err(late(&format!("the next sweep tells whether {id} is gone; that")));
         };
         let listed = listed?;
-        self.index().proves(subject, begun, listed.iter().map(|account| account.id.clone()));
+        self.index().proves(account_kind, begun, listed.iter().map(|account| account.id.clone()));
         Ok(listed.iter().any(|account| account.id == id))
     }
 
     /// Whether the create with unknown end of the object with this identity can have made `account`.
     pub fn can_have_made(&self, identity: &Identity, account: &Account) -> bool {
-        let clock = self.gate.clock();
+        let clock = self.limiter.clock();
         let creating = identity.creating.as_ref();
-        creating.is_some_and(|creating| doubt::can_have_made(creating, account, &self.login, clock))
-            && !doubt::was_there_before(identity, account)
+        creating.is_some_and(|creating| pending_create::can_have_made(creating, account, &self.login, clock))
+            && !pending_create::was_there_before(identity, account)
     }
 
     /// The credential's mode.
@@ -245,7 +250,7 @@ impl Down {
 #[derive(Default)]
 pub struct Connections {
     links: RwLock<HashMap<ObjectKey, Link>>,
-    gates: RwLock<HashMap<ObjectKey, Gate>>,
+    gates: RwLock<HashMap<ObjectKey, Limiter>>,
 }
 
 impl Connections {
@@ -268,7 +273,7 @@ impl Connections {
     }
 
     /// The gate of a credential, made when it is first asked for.
-    pub fn gate(&self, credential: &ObjectKey, make: impl FnOnce() -> Gate) -> Gate {
+    pub fn limiter(&self, credential: &ObjectKey, make: impl FnOnce() -> Limiter) -> Limiter {
         let mut gates = self.gates.write().unwrap_or_else(PoisonError::into_inner);
         gates.entry(credential.clone()).or_insert_with(make).clone()
     }
@@ -280,8 +285,8 @@ impl Connections {
 
     /// `object` waits no longer at the gate of a credential.
     pub fn leave(&self, credential: &ObjectKey, object: &ObjectKey) {
-        if let Some(gate) = self.gates.read().unwrap_or_else(PoisonError::into_inner).get(credential) {
-            gate.leave(object);
+        if let Some(limiter) = self.gates.read().unwrap_or_else(PoisonError::into_inner).get(credential) {
+            limiter.leave(object);
         }
     }
 

@@ -12,16 +12,16 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, Resource};
 use tokio::sync::{Notify, OnceCell, mpsc};
 
-use super::brake::Brake;
+use super::cache::{Cache, IndexKey};
 use super::connection::Connections;
 use super::credential;
-use super::doubt::Calls;
-use super::make::Making;
+use super::make::KeyLocks;
 use super::managed::Managed;
 use super::password::DigestKey;
+use super::pending_create::CreateCalls;
+use super::removal_budget::RemovalBudgets;
 use super::requeue::Backoff;
-use super::shelf::{Shelf, Tag};
-use super::vault::Vault;
+use super::secret_reader::SecretReader;
 use crate::api::user::Mode;
 use crate::api::{ObjectKey, PlatformGroup, PlatformUser, ProviderCredential, Reason, Vendor};
 use crate::providers::Observer;
@@ -53,7 +53,7 @@ impl Settings {
 }
 
 /// Told of what the controllers do, for metrics. Labels are bounded.
-pub trait Tally: Observer {
+pub trait Metrics: Observer {
     /// A reconcile ended.
     fn reconciled(&self, kind: &'static str, result: &'static str, elapsed: Duration);
     /// An object has this reason now; `None`: it is gone.
@@ -73,33 +73,33 @@ pub struct Context {
     /// All credentials that were looked at.
     pub connections: Connections,
     /// All users.
-    pub users: Shelf<PlatformUser>,
+    pub users: Cache<PlatformUser>,
     /// All groups.
-    pub groups: Shelf<PlatformGroup>,
+    pub groups: Cache<PlatformGroup>,
     /// All credentials.
-    pub credentials: Shelf<ProviderCredential>,
+    pub credentials: Cache<ProviderCredential>,
     /// Metadata of all Secrets.
     pub secrets: Store<PartialObjectMeta<Secret>>,
     /// What is in them.
-    pub vault: Arc<dyn Vault>,
+    pub secret_reader: Arc<dyn SecretReader>,
     /// Metadata of all namespaces.
     pub namespaces: Store<PartialObjectMeta<Namespace>>,
     /// The brake on removals.
-    pub brake: Brake,
+    pub removal_budget: RemovalBudgets,
     /// Natural keys that are being looked for and made right now.
-    pub making: Making,
+    pub key_locks: KeyLocks,
     /// When our creates ended.
-    pub calls: Calls,
+    pub calls: CreateCalls,
     /// Since when this process makes accounts; another one may have sent its last create just before.
     pub begun: Timestamp,
     /// Told when a held Secret may be named by no credential any more.
     pub orphans: Notify,
     /// Wakes objects.
-    pub wake: mpsc::UnboundedSender<ObjectKey>,
+    pub queue: mpsc::UnboundedSender<ObjectKey>,
     /// Publishes events.
     pub recorder: Recorder,
     /// Counts.
-    pub tally: Arc<dyn Tally>,
+    pub metrics: Arc<dyn Metrics>,
     /// How long failing objects wait.
     pub backoff: Backoff,
     /// Whether nothing is carried out, removals neither: what would be is told as pending calls.
@@ -110,31 +110,31 @@ pub struct Context {
 
 impl Context {
     /// Wakes `object` as if it had changed.
-    pub fn wake(&self, object: ObjectKey) {
+    pub fn enqueue(&self, object: ObjectKey) {
         // The receiver ends with the process; nobody is left to wake then.
-        let _ = self.wake.send(object);
+        let _ = self.queue.send(object);
     }
 
     /// Wakes all users and groups of a credential.
-    pub fn wake_users_of(&self, credential: &ObjectKey) {
-        self.wake_tagged(&[Tag::Credential(credential.clone())]);
+    pub fn enqueue_users_of(&self, credential: &ObjectKey) {
+        self.enqueue_by_index(&[IndexKey::Credential(credential.clone())]);
     }
 
     /// Wakes the users and groups of a credential that are being deleted: they need no listing.
-    pub fn wake_going(&self, credential: &ObjectKey) {
-        self.wake_tagged(&[Tag::Going(credential.clone())]);
+    pub fn enqueue_deleting(&self, credential: &ObjectKey) {
+        self.enqueue_by_index(&[IndexKey::Deleting(credential.clone())]);
     }
 
-    fn wake_tagged(&self, tags: &[Tag]) {
-        self.groups.tagged(tags, |_| true).iter().for_each(|group| self.wake(group.key()));
-        self.users.tagged(tags, |_| true).iter().for_each(|user| self.wake(user.key()));
+    fn enqueue_by_index(&self, index_keys: &[IndexKey]) {
+        self.groups.by_index(index_keys, |_| true).iter().for_each(|group| self.enqueue(group.key()));
+        self.users.by_index(index_keys, |_| true).iter().for_each(|user| self.enqueue(user.key()));
     }
 
     /// Wakes everything.
-    pub fn wake_all(&self) {
-        self.credentials.all().iter().for_each(|credential| self.wake(credential::key(credential)));
-        self.groups.all().iter().for_each(|group| self.wake(group.key()));
-        self.users.all().iter().for_each(|user| self.wake(user.key()));
+    pub fn enqueue_all(&self) {
+        self.credentials.all().iter().for_each(|credential| self.enqueue(credential::key(credential)));
+        self.groups.all().iter().for_each(|group| self.enqueue(group.key()));
+        self.users.all().iter().for_each(|user| self.enqueue(user.key()));
     }
 
     /// The API of a kind in a namespace.

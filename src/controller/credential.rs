@@ -12,15 +12,15 @@ use kube::runtime::controller::Action;
 use serde_json::{Value, json};
 use tracing::{info, warn};
 
-use super::connection::{Connection, Down, Link, Trouble};
+use super::connection::{Connection, Down, Failure, Link};
 use super::context::Context;
-use super::{credential_report, password, refusal, requeue, salvage, sweep, trial};
+use super::{credential_report, lenient, password, requeue, retry, sweep, trial};
 use crate::api::conditions::{ConditionType, Verdict, find};
 use crate::api::names::{PAUSED, RECONCILE_AT};
 use crate::api::user::{Mode, UserDeletionPolicy};
 use crate::api::{Kind, ObjectKey, ProviderCredential, ProviderCredentialSpec, Reason};
 use crate::plan::Limits;
-use crate::providers::{self, Access, Gate, Lane, Provider, ProviderError, SecretData};
+use crate::providers::{self, Access, Limiter, Priority, Provider, ProviderError, SecretData};
 
 /// How often vendor and cluster are compared unless the credential says otherwise.
 const RESYNC: SignedDuration = SignedDuration::from_mins(10);
@@ -29,15 +29,15 @@ const RESYNC: SignedDuration = SignedDuration::from_mins(10);
 ///
 /// Errors: Kubernetes failed us.
 pub async fn reconcile(credential: Arc<ProviderCredential>, context: &Context) -> Result<Action, kube::Error> {
-    let credential = context.credentials.newest(credential);
+    let credential = context.credentials.latest(credential);
     let key = key(&credential);
     if credential_report::is_released(context, &credential).await? {
         return Ok(Action::await_change());
     }
-    let credential = context.credentials.newest(credential);
+    let credential = context.credentials.latest(credential);
     let by_operator = || (context.settings.mode == Mode::Paused).then(|| "usher's own --mode Paused".to_owned());
     if let Some(by) = paused_by(&credential).or_else(by_operator) {
-        context.wake_users_of(&key);
+        context.enqueue_users_of(&key);
         return credential_report::paused(context, &credential, &by).await;
     }
     let before = context.connections.get(&key);
@@ -48,7 +48,7 @@ pub async fn reconcile(credential: Arc<ProviderCredential>, context: &Context) -
     context.connections.set(&key, link.clone());
     let is_other = is_other(before.as_ref(), &link);
     if is_other || was_paused {
-        context.wake_going(&key);
+        context.enqueue_deleting(&key);
     }
     if status.is_none_or(|status| status.conditions.is_empty()) {
         credential_report::report(context, &credential, &link, None).await?;
@@ -59,11 +59,11 @@ pub async fn reconcile(credential: Arc<ProviderCredential>, context: &Context) -
         Link::Up(connection) => look(context, connection, is_forced(&credential)).await,
         Link::Down(_) => false,
     };
-    let credential = context.credentials.newest(credential);
+    let credential = context.credentials.latest(credential);
     let action = credential_report::report(context, &credential, &link, asked).await?;
-    let is_mended = !is_well(&credential) && is_well(&context.credentials.newest(credential.clone()));
+    let is_mended = !is_well(&credential) && is_well(&context.credentials.latest(credential.clone()));
     if is_other || was_paused || is_mended || news {
-        context.wake_users_of(&key);
+        context.enqueue_users_of(&key);
     }
     Ok(action)
 }
@@ -132,7 +132,7 @@ pub(super) async fn attempt(
     context: &Context,
     before: Option<Link>,
 ) -> Result<Link, kube::Error> {
-    if let Some(message) = salvage::unreadable(credential) {
+    if let Some(message) = lenient::unreadable(credential) {
         let verdict = Verdict::new(Reason::Invalid, message);
         return Ok(Link::Down(Down::until_changed(verdict)));
     }
@@ -149,13 +149,13 @@ pub(super) async fn attempt(
         seen.uid().unwrap_or_default(),
         seen.resource_version().unwrap_or_default()
     );
-    let sound = kept.clone().filter(|connection| !connection.suspect.load(Ordering::Relaxed));
+    let sound = kept.clone().filter(|connection| !connection.needs_check.load(Ordering::Relaxed));
     match (&sound, &before) {
         (Some(connection), _) if connection.fits(&stamp) => return Ok(Link::Up(connection.clone())),
         (_, Some(Link::Down(down))) if down.stamp == stamp && down.is_fresh() => return Ok(Link::Down(down.clone())),
         _ => {}
     }
-    let Some(secret) = context.vault.read(&namespace, name).await? else {
+    let Some(secret) = context.secret_reader.read(&namespace, name).await? else {
         return Ok(without_secret(credential, kept, &namespace));
     };
     let content = content(credential, &secret);
@@ -230,12 +230,12 @@ async fn connect(
         Some(Link::Up(connection)) => Some(connection),
         Some(Link::Down(_)) | None => None,
     };
-    let gate = gate(credential, context);
-    let provider = match provider(credential, context, secret, gate.clone()) {
+    let limiter = limiter(credential, context);
+    let provider = match provider(credential, context, secret, limiter.clone()) {
         Ok(provider) => provider,
         Err(verdict) => return Link::Down(Down::until_changed(verdict)),
     };
-    let login = match whoami(&*provider, &gate).await {
+    let login = match whoami(&*provider, &limiter).await {
         Ok(login) => login,
         Err(error) => return Link::Down(refused(credential, context, &error, made)),
     };
@@ -244,8 +244,8 @@ async fn connect(
     info!(credential = %key(credential), account, "connected");
     let Made { stamp, content } = made;
     let same = previous.filter(|previous| previous.account == account);
-    let trouble = same.as_ref().and_then(|previous| inherited(previous, &content));
-    if trouble.is_none() {
+    let last_failure = same.as_ref().and_then(|previous| inherited(previous, &content));
+    if last_failure.is_none() {
         context.backoff.reset(&key(credential));
     }
     let kept = same.map(|previous| previous.index.clone());
@@ -253,35 +253,35 @@ async fn connect(
         key: key(credential),
         vendor,
         provider,
-        gate,
+        limiter,
         account,
         login,
         spec: credential.spec.clone(),
         generation: credential.metadata.generation.unwrap_or_default(),
         stamp: Mutex::new(stamp),
         content,
-        suspect: AtomicBool::new(false),
-        closing: credential.metadata.deletion_timestamp.is_some(),
+        needs_check: AtomicBool::new(false),
+        is_deleting: credential.metadata.deletion_timestamp.is_some(),
         index: kept.unwrap_or_default(),
-        trouble: Mutex::new(trouble),
-        turn: AtomicBool::new(false),
+        last_failure: Mutex::new(last_failure),
+        probe_allowed: AtomicBool::new(false),
     }))
 }
 
 /// The trouble that a new log-in does not mend. With another Secret a listing that failed is due at once; where nothing is
 /// listed, what the one before was refused says nothing of this one.
-fn inherited(previous: &Connection, content: &str) -> Option<Trouble> {
-    let trouble = previous.trouble()?;
+fn inherited(previous: &Connection, content: &str) -> Option<Failure> {
+    let last_failure = previous.last_failure()?;
     if previous.content == content {
-        return Some(trouble);
+        return Some(last_failure);
     }
     let is_due = previous.provider.capabilities().checkable;
-    is_due.then(|| Trouble { until: Timestamp::now(), ..trouble })
+    is_due.then(|| Failure { until: Timestamp::now(), ..last_failure })
 }
 
 /// The gate of the credential, with the bounds of its present spec: neither a rotation nor an outage nor an edit resets what
 /// a vendor counts, and a restart does not make us come before the time that it named.
-fn gate(credential: &ProviderCredential, context: &Context) -> Gate {
+fn limiter(credential: &ProviderCredential, context: &Context) -> Limiter {
     let requests = credential.spec.requests.clone().unwrap_or_default();
     let vendor = credential.spec.provider.vendor();
     let usual = providers::capabilities(vendor).default_limits;
@@ -292,20 +292,20 @@ fn gate(credential: &ProviderCredential, context: &Context) -> Gate {
     };
     let key = key(credential);
     let make = || {
-        let gate = Gate::new(key.clone(), vendor, limits, context.wake.clone(), context.tally.clone());
-        gate.resume(credential.status.as_ref().and_then(|status| status.rate_limited_until));
-        gate
+        let limiter = Limiter::new(key.clone(), vendor, limits, context.queue.clone(), context.metrics.clone());
+        limiter.resume(credential.status.as_ref().and_then(|status| status.rate_limited_until));
+        limiter
     };
-    let gate = context.connections.gate(&key, make);
-    gate.limit(limits);
-    gate
+    let limiter = context.connections.limiter(&key, make);
+    limiter.limit(limits);
+    limiter
 }
 
 fn provider(
     credential: &ProviderCredential,
     context: &Context,
     secret: &Secret,
-    gate: Gate,
+    limiter: Limiter,
 ) -> Result<Arc<dyn Provider>, Verdict> {
     let spec = &credential.spec;
     let entries = secret.data.iter().flatten().map(|(key, value)| (key.clone(), value.0.clone()));
@@ -313,8 +313,8 @@ fn provider(
     let access = Access {
         provider: &spec.provider,
         secret: &secret,
-        gate,
-        observer: context.tally.clone(),
+        limiter,
+        observer: context.metrics.clone(),
         timeout: context.settings.call_timeout,
         insecure: spec.allow_insecure_http.unwrap_or(false),
         ca_bundle: spec.ca_bundle.as_deref().map(pem).transpose()?,
@@ -331,11 +331,11 @@ fn pem(base64: &str) -> Result<Vec<u8>, Verdict> {
 }
 
 /// Who the vendor says we are; the host alone where it cannot be asked.
-async fn whoami(provider: &dyn Provider, gate: &Gate) -> Result<String, ProviderError> {
+async fn whoami(provider: &dyn Provider, limiter: &Limiter) -> Result<String, ProviderError> {
     if !provider.capabilities().checkable {
         return Ok("token".into());
     }
-    let _place = gate.enter(Lane::Background).await;
+    let _place = limiter.enter(Priority::Background).await;
     provider.whoami().await
 }
 
@@ -343,12 +343,12 @@ async fn whoami(provider: &dyn Provider, gate: &Gate) -> Result<String, Provider
 fn refused(credential: &ProviderCredential, context: &Context, error: &ProviderError, made: Made) -> Down {
     let key = key(credential);
     warn!(credential = %key, "not connected: {error}");
-    let not_before = refusal::retry_at(context, &key, &credential.spec, error);
+    let not_before = retry::retry_at(context, &key, &credential.spec, error);
     let Made { stamp, content } = made;
-    Down { verdict: refusal::verdict(error), stamp, content, not_before: Some(not_before) }
+    Down { verdict: retry::verdict(error), stamp, content, not_before: Some(not_before) }
 }
 
 /// When a credential that does not work is tried again.
-pub fn retry(down: &Down) -> Action {
+pub fn retry_action(down: &Down) -> Action {
     down.not_before.map_or_else(Action::await_change, requeue::at)
 }

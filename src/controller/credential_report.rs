@@ -10,18 +10,18 @@ use kube::runtime::controller::Action;
 use serde_json::json;
 use tracing::{info, warn};
 
+use super::cache::IndexKey;
 use super::connection::Link;
 use super::context::Context;
-use super::credential::{key, releases_all, resync, retry};
+use super::credential::{key, releases_all, resync, retry_action};
 use super::managed::Managed;
-use super::shelf::Tag;
-use super::{access, brake, refusal, requeue, secret, sweep};
+use super::{access, removal_budget, requeue, retry, secret, sweep};
 use crate::api::conditions::{self, Verdict};
 use crate::api::credential::RecentRemovals;
 use crate::api::names::{API_VERSION, FINALIZER, MANAGER, MANAGER_REMOVALS};
 use crate::api::user::Mode;
 use crate::api::{Kind, ProviderCredential, ProviderCredentialStatus, Reason};
-use crate::plan::Subject;
+use crate::plan::AccountKind;
 use crate::providers::to_come;
 
 /// Says how a credential is, and when to look again; `asked` is the comparison that was asked for and made.
@@ -38,7 +38,7 @@ pub async fn report(
     let credential_key = key(credential);
     let swept = match link {
         Link::Up(connection) => {
-            [Subject::User, Subject::Group].iter().filter_map(|s| connection.index().begun(*s)).max()
+            [AccountKind::User, AccountKind::Group].iter().filter_map(|s| connection.index().begun(*s)).max()
         }
         Link::Down(_) => None,
     };
@@ -61,19 +61,23 @@ pub async fn report(
         groups,
         last_sweep_time: swept.or(before.last_sweep_time),
         rate_limited_until: rate_limited_until(context, credential),
-        held_removals: brake::held_of(context, credential).await,
+        held_removals: removal_budget::held_of(context, credential).await,
         recent_removals: before.recent_removals.clone(),
         last_handled_reconcile_at: asked.or(before.last_handled_reconcile_at.clone()),
     };
-    context.tally.object_state(&credential_key, Some(verdict.reason));
-    context.tally.credential_ready(credential.spec.provider.vendor(), &credential_key, Some(verdict.reason.is_ready()));
+    context.metrics.object_state(&credential_key, Some(verdict.reason));
+    context.metrics.credential_ready(
+        credential.spec.provider.vendor(),
+        &credential_key,
+        Some(verdict.reason.is_ready()),
+    );
     if after != before {
         write(context, credential, &after).await?;
         info!(credential = %credential_key, reason = %verdict.reason, message = verdict.message, "status");
     }
     let is_lifted = before.held_removals.is_some() && after.held_removals.is_none();
-    if is_lifted | brake::is_freshly_released(context, credential).await {
-        context.wake_going(&credential_key);
+    if is_lifted | removal_budget::is_freshly_released(context, credential).await {
+        context.enqueue_deleting(&credential_key);
     }
     Ok(next(context, credential, link))
 }
@@ -95,7 +99,7 @@ fn counts(
     if same_spec && swept.is_some() && swept == before.last_sweep_time {
         return (before.users, before.groups);
     }
-    let using = Tag::Credential(key(credential));
+    let using = IndexKey::Credential(key(credential));
     (u32::try_from(context.users.count(&using)).ok(), u32::try_from(context.groups.count(&using)).ok())
 }
 
@@ -123,8 +127,8 @@ pub(super) fn verdict(context: &Context, credential: &ProviderCredential, link: 
         );
         return Verdict::new(Reason::WaitingForSecret, message);
     }
-    if let Some(trouble) = connection.trouble() {
-        return refusal::verdict(&trouble.error);
+    if let Some(last_failure) = connection.last_failure() {
+        return retry::verdict(&last_failure.error);
     }
     let capabilities = connection.provider.capabilities();
     if capabilities.checkable {
@@ -142,16 +146,17 @@ pub(super) fn verdict(context: &Context, credential: &ProviderCredential, link: 
 /// When a credential is looked at again: at the next sweep, after a failure sooner.
 fn next(context: &Context, credential: &ProviderCredential, link: &Link) -> Action {
     let connection = match link {
-        Link::Down(down) => return retry(down),
+        Link::Down(down) => return retry_action(down),
         Link::Up(connection) => connection,
     };
-    if let Some(trouble) = connection.trouble() {
-        return requeue::at(trouble.until);
+    if let Some(last_failure) = connection.last_failure() {
+        return requeue::at(last_failure.until);
     }
     let index = connection.index();
-    let used =
-        [Subject::User, Subject::Group].into_iter().filter(|subject| sweep::is_used(context, connection, *subject));
-    let oldest = used.filter_map(|subject| index.asked_at(subject)).min();
+    let used = [AccountKind::User, AccountKind::Group]
+        .into_iter()
+        .filter(|account_kind| sweep::is_used(context, connection, *account_kind));
+    let oldest = used.filter_map(|account_kind| index.asked_at(account_kind)).min();
     let due = oldest.unwrap_or_else(Timestamp::now) + resync(&credential.spec);
     let wait = Duration::try_from(due.duration_since(Timestamp::now())).unwrap_or_default();
     Action::requeue(wait.max(Duration::from_secs(1)))
@@ -196,7 +201,7 @@ pub async fn is_released(context: &Context, credential: &Arc<ProviderCredential>
         let seen = credential.status.as_ref().map(|status| status.observed_generation);
         if releases_all(credential) && seen != credential.metadata.generation {
             // Each gives itself up, so that its own deletion later needs no credential.
-            context.wake_users_of(&key(credential));
+            context.enqueue_users_of(&key(credential));
         }
         // Taking away is not to wait for it.
         if let Err(error) = secret::keep(context, credential).await {
@@ -217,8 +222,8 @@ fn forget(context: &Context, credential: &ProviderCredential) {
     let key = key(credential);
     context.connections.forget(&key);
     context.backoff.reset(&key);
-    context.tally.object_state(&key, None);
-    context.tally.credential_ready(credential.spec.provider.vendor(), &key, None);
+    context.metrics.object_state(&key, None);
+    context.metrics.credential_ready(credential.spec.provider.vendor(), &key, None);
     info!(credential = %key, "released");
 }
 
@@ -227,9 +232,9 @@ pub(super) fn bound(context: &Context, credential: &ProviderCredential) -> usize
     let key = key(credential);
     let serves =
         |namespace: Option<String>| access::may_use(context, &key, &credential.spec, &namespace.unwrap_or_default());
-    let using = [Tag::Credential(key.clone())];
-    let users = context.users.tagged(&using, |user| user.is_held() && serves(user.namespace()));
-    let groups = context.groups.tagged(&using, |group| group.is_held() && serves(group.namespace()));
+    let using = [IndexKey::Credential(key.clone())];
+    let users = context.users.by_index(&using, |user| user.has_finalizer() && serves(user.namespace()));
+    let groups = context.groups.by_index(&using, |group| group.has_finalizer() && serves(group.namespace()));
     users.len() + groups.len()
 }
 
@@ -246,7 +251,7 @@ async fn set_finalizers(
     let written = api.patch(&credential.name_any(), &params, &Patch::Merge(json!({"metadata": metadata}))).await;
     match written {
         Ok(written) => {
-            context.credentials.note(written);
+            context.credentials.assume(written);
             Ok(true)
         }
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
@@ -292,6 +297,6 @@ async fn apply_status(
     let api = context.api::<ProviderCredential>(&credential.namespace().unwrap_or_default());
     let written =
         api.patch_status(&credential.name_any(), &PatchParams::apply(manager).force(), &Patch::Apply(patch)).await?;
-    context.credentials.note(written);
+    context.credentials.assume(written);
     Ok(())
 }

@@ -4,33 +4,33 @@ use std::sync::Arc;
 
 use kube::runtime::controller::Action;
 
-use super::apply::Case;
+use super::apply::Reconciliation;
+use super::cache::IndexKey;
 use super::context::Context;
 use super::managed::Managed;
 use super::outcome::{Done, Stop};
 use super::password::Password;
-use super::report::{self, Scene};
-use super::shelf::Tag;
-use super::{record, removal, resolve, salvage};
+use super::report::{self, ReportContext};
+use super::{lenient, record, removal, resolve};
 use crate::api::PlatformGroup;
-use crate::plan::Subject;
+use crate::plan::AccountKind;
 
 /// Brings one group and its counterpart together, says how that went, and wakes the users that wait for it.
 ///
 /// Errors: Kubernetes failed us.
 pub async fn reconcile(group: Arc<PlatformGroup>, context: &Context) -> Result<Action, kube::Error> {
-    let mut group = context.groups.newest(group);
+    let mut group = context.groups.latest(group);
     let before = usable_as(&group);
-    let mut scene = Scene::default();
-    let result = attempt(&mut group, &mut scene, context).await;
+    let mut report_context = ReportContext::default();
+    let result = attempt(&mut group, &mut report_context, context).await;
     let action = {
-        let group = context.groups.newest(group.clone());
-        report::report(context, &group, scene, result).await?
+        let group = context.groups.latest(group.clone());
+        report::report(context, &group, report_context, result).await?
     };
-    let group = context.groups.newest(group);
+    let group = context.groups.latest(group);
     let now = usable_as(&group);
     if now.is_some() && now != before {
-        wake_members(context, &group);
+        enqueue_members(context, &group);
     }
     Ok(action)
 }
@@ -38,20 +38,20 @@ pub async fn reconcile(group: Arc<PlatformGroup>, context: &Context) -> Result<A
 /// One look at a group, up to how it ended; nothing is said of it yet.
 pub(super) async fn attempt(
     group: &mut Arc<PlatformGroup>,
-    scene: &mut Scene,
+    report_context: &mut ReportContext,
     context: &Context,
 ) -> Result<Done, Stop> {
-    if group.is_going() {
+    if group.is_deleting() {
         removal::remove(context, group).await?;
     }
-    record::hold_again(context, group).await?;
-    salvage::readable(&**group)?;
+    record::ensure_finalizer(context, group).await?;
+    lenient::readable(&**group)?;
     // resolve (client required)
     resolve::not_paused(context, &**group)?;
     let connection = resolve::connection(context, &**group)?;
-    scene.vendor = Some(connection.vendor);
-    scene.mode = Some(resolve::mode(context, &connection, &**group));
-    resolve::listed(context, &**group, &connection, Subject::Group)?;
+    report_context.vendor = Some(connection.vendor);
+    report_context.mode = Some(resolve::mode(context, &connection, &**group));
+    resolve::listed(context, &**group, &connection, AccountKind::Group)?;
 
     // validate (no client required)
     let catalog = connection.index().catalog.clone();
@@ -60,7 +60,7 @@ pub(super) async fn attempt(
     // plan and apply (client required)
     let mode = resolve::mode(context, &connection, &**group);
     let (forced, identity) = (resolve::is_forced(&**group), group.identity());
-    let mut case = Case {
+    let mut case = Reconciliation {
         context,
         object: group.clone(),
         connection,
@@ -76,16 +76,16 @@ pub(super) async fn attempt(
     case.check_desired()?;
     let done = case.converge().await;
     *group = case.object;
-    scene.compared = done.as_ref().map_or_else(Stop::is_comparison, |_| true);
+    report_context.compared = done.as_ref().map_or_else(Stop::is_comparison, |_| true);
     done
 }
 
 /// The id that users are put into, once the group is ready.
 fn usable_as(group: &PlatformGroup) -> Option<String> {
-    group.identity().external_id.filter(|_| resolve::is_settled(group))
+    group.identity().external_id.filter(|_| resolve::is_unchanged(group))
 }
 
-fn wake_members(context: &Context, group: &PlatformGroup) {
-    let members = context.users.tagged(&[Tag::Group(group.key())], |_| true);
-    members.iter().for_each(|user| context.wake(user.key()));
+fn enqueue_members(context: &Context, group: &PlatformGroup) {
+    let members = context.users.by_index(&[IndexKey::Group(group.key())], |_| true);
+    members.iter().for_each(|user| context.enqueue(user.key()));
 }

@@ -6,18 +6,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
-use super::apply::Case;
+use super::apply::Reconciliation;
 use super::checks::WITH_ID;
-use super::doubt::Call;
-use super::outcome::{Deed, Stop};
+use super::outcome::{Change, Stop};
 use super::password::{self, Password};
-use super::record::{self, Shelved};
-use super::{access, doubt, resolve, rivals, trial};
+use super::pending_create::CreateCall;
+use super::record::{self, Cached};
+use super::{access, conflict, pending_create, resolve, trial};
 use crate::api::Reason;
 use crate::api::status::Creating;
 use crate::api::user::AdoptionPolicy;
-use crate::plan::{Account, Changes, Desired, Field, Key, Step, Subject, matches_key};
-use crate::providers::{Delivery, Lane, ProviderError};
+use crate::plan::{Account, AccountKind, Changes, Desired, Field, Key, Step, matches_key};
+use crate::providers::{Delivery, Priority, ProviderError};
 
 /// Fields that name an account, at all vendors; the first that a vendor has is its first natural key.
 pub const KEYS: [&str; 3] = ["username", "email", "name"];
@@ -34,40 +34,42 @@ pub fn made_as(table: &[Field], creating: &Creating) -> Desired {
 
 /// Natural keys that are being looked for and made right now: two objects that want the same never both find it absent.
 #[derive(Default)]
-pub struct Making(Arc<Mutex<HashSet<MakingKey>>>);
+pub struct KeyLocks(Arc<Mutex<HashSet<LockedKey>>>);
 
 /// The credential's account, users or groups, key in lower case.
-type MakingKey = (String, Subject, String);
+type LockedKey = (String, AccountKind, String);
 
 /// The right to make an account with one key, given back on drop.
-pub struct Alone(Arc<Mutex<HashSet<MakingKey>>>, MakingKey);
+pub struct KeyGuard(Arc<Mutex<HashSet<LockedKey>>>, LockedKey);
 
-impl Making {
+impl KeyLocks {
     /// `None` while another object makes an account with this key.
-    pub fn begin(&self, key: MakingKey) -> Option<Alone> {
+    pub fn try_lock(&self, key: LockedKey) -> Option<KeyGuard> {
         let fresh = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone());
-        fresh.then(|| Alone(self.0.clone(), key))
+        fresh.then(|| KeyGuard(self.0.clone(), key))
     }
 }
 
-impl Drop for Alone {
+impl Drop for KeyGuard {
     fn drop(&mut self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.1);
     }
 }
 
-impl<K: Shelved> Case<'_, K> {
+impl<K: Cached> Reconciliation<'_, K> {
     /// An account that is not bound: looked for, then made, claimed or taken.
-    pub(super) async fn make(&mut self) -> Result<Deed, Stop> {
-        if self.connection.closing {
+    pub(super) async fn make(&mut self) -> Result<Change, Stop> {
+        if self.connection.is_deleting {
             let why = "it is being deleted and starts nothing new";
             return Err(Stop::waiting(Reason::WaitingForCredential, &self.connection.key, why));
         }
         self.wait_out_doubt()?;
-        rivals::only_one(self.context, &*self.object, self.connection.vendor)?;
-        let key = (self.connection.account.clone(), K::SUBJECT, self.desired.key().to_ascii_lowercase());
-        let Some(_alone) = self.context.making.begin(key) else { return Err(Stop::InDoubt(Timestamp::now() + RIVAL)) };
-        let _place = self.enter(Lane::New)?;
+        conflict::ensure_first(self.context, &*self.object, self.connection.vendor)?;
+        let key = (self.connection.account.clone(), K::ACCOUNT_KIND, self.desired.key().to_ascii_lowercase());
+        let Some(_guard) = self.context.key_locks.try_lock(key) else {
+            return Err(Stop::CreatePending(Timestamp::now() + RIVAL));
+        };
+        let _place = self.enter(Priority::New)?;
         let capabilities = self.connection.provider.capabilities();
         if !capabilities.readable {
             return self.create_unseen().await;
@@ -81,21 +83,21 @@ impl<K: Shelved> Case<'_, K> {
         if let Some(account) = self.made_under_another_key().await? {
             return self.claim(account).await;
         }
-        if self.is_back().await? {
-            return self.regain().await;
+        if self.reappeared().await? {
+            return self.rebind().await;
         }
         let found = self.look_up().await?;
         if !found.is_empty() {
-            self.connection.index().shown(K::SUBJECT, self.desired.key());
+            self.connection.index().shown(K::ACCOUNT_KIND, self.desired.key());
         }
-        if self.identity.is_vanished() && found.iter().any(|one| Some(&one.id) == self.identity.vanished.as_ref()) {
-            return self.regain().await;
+        if self.identity.is_missing() && found.iter().any(|one| Some(&one.id) == self.identity.missing.as_ref()) {
+            return self.rebind().await;
         }
         match found.as_slice() {
             [] => self.create().await,
             [one] if self.claims(one) => self.claim(one.clone()).await,
             [one] => {
-                rivals::not_held(self.context, &*self.object, &self.connection, &one.id)?;
+                conflict::ensure_unbound(self.context, &*self.object, &self.connection, &one.id)?;
                 self.clear_doubt().await?;
                 self.adopt(one.clone()).await
             }
@@ -113,36 +115,36 @@ impl<K: Shelved> Case<'_, K> {
 
     /// Errors: an earlier create may still be under way.
     fn wait_out_doubt(&self) -> Result<(), Stop> {
-        let doubt = self.identity.creating.as_ref().and_then(|creating| doubt::until(self.context, creating));
-        doubt.map_or(Ok(()), |until| Err(Stop::InDoubt(until)))
+        let doubt = self.identity.creating.as_ref().and_then(|creating| pending_create::until(self.context, creating));
+        doubt.map_or(Ok(()), |until| Err(Stop::CreatePending(until)))
     }
 
     /// Accounts with the natural key: from a fresh listing for users, by a call of its own where names are not unique or
     /// the listing is older.
     async fn look_up(&self) -> Result<Vec<Account>, Stop> {
-        let (connection, table) = (&self.connection, self.connection.table(K::SUBJECT));
+        let (connection, table) = (&self.connection, self.connection.table(K::ACCOUNT_KIND));
         let (in_doubt, uid) = (self.identity.creating.is_some(), self.object.uid().unwrap_or_default());
         let wide = {
             let mut index = connection.index();
-            let fresh = index.is_fresh(K::SUBJECT, self.desired.key(), &uid, Timestamp::now());
-            if K::SUBJECT == Subject::User && fresh && !in_doubt {
-                return Ok(index.matching(K::SUBJECT, table, &self.desired));
+            let fresh = index.is_fresh(K::ACCOUNT_KIND, self.desired.key(), &uid, Timestamp::now());
+            if K::ACCOUNT_KIND == AccountKind::User && fresh && !in_doubt {
+                return Ok(index.matching(K::ACCOUNT_KIND, table, &self.desired));
             }
-            let many = connection.gate.waiting_for_new() > index.pages(K::SUBJECT);
-            K::SUBJECT == Subject::User && !in_doubt && (many || !connection.provider.capabilities().filter)
+            let many = connection.limiter.waiting_for_new() > index.pages(K::ACCOUNT_KIND);
+            K::ACCOUNT_KIND == AccountKind::User && !in_doubt && (many || !connection.provider.capabilities().filter)
         };
         if wide {
-            return Err(resolve::ask_for_listing(self.context, &*self.object, connection, K::SUBJECT));
+            return Err(resolve::ask_for_listing(self.context, &*self.object, connection, K::ACCOUNT_KIND));
         }
         connection.index().answered(&uid);
         if in_doubt {
-            return Ok(connection.find_for_sure(self.context, K::SUBJECT, &self.desired).await?);
+            return Ok(connection.find_for_sure(self.context, K::ACCOUNT_KIND, &self.desired).await?);
         }
-        let found = connection.provider.find(K::SUBJECT, &self.desired).await?;
-        let was_listed = !connection.index().matching(K::SUBJECT, table, &self.desired).is_empty();
-        if K::SUBJECT == Subject::User && found.is_empty() && was_listed {
+        let found = connection.provider.find(K::ACCOUNT_KIND, &self.desired).await?;
+        let was_listed = !connection.index().matching(K::ACCOUNT_KIND, table, &self.desired).is_empty();
+        if K::ACCOUNT_KIND == AccountKind::User && found.is_empty() && was_listed {
             // Gone since, or written in other case than the search was asked for.
-            return Err(resolve::ask_for_listing(self.context, &*self.object, connection, K::SUBJECT));
+            return Err(resolve::ask_for_listing(self.context, &*self.object, connection, K::ACCOUNT_KIND));
         }
         Ok(found)
     }
@@ -155,29 +157,29 @@ impl<K: Shelved> Case<'_, K> {
         else {
             return Ok(None);
         };
-        let then = made_as(self.connection.table(K::SUBJECT), creating);
-        let found = self.connection.find_for_sure(self.context, K::SUBJECT, &then).await?;
-        rivals::made_by(self.context, &*self.object, &self.connection, found)
+        let then = made_as(self.connection.table(K::ACCOUNT_KIND), creating);
+        let found = self.connection.find_for_sure(self.context, K::ACCOUNT_KIND, &then).await?;
+        conflict::made_by(self.context, &*self.object, &self.connection, found)
     }
 
     /// Whether `account` is the one that our create with unknown end made.
     pub(super) fn claims(&self, account: &Account) -> bool {
         let creating = self.identity.creating.as_ref();
         creating.is_some_and(|creating| creating.key == self.desired.key())
-            && rivals::is_made_by(self.context, &*self.object, &self.connection, account)
+            && conflict::is_made_by(self.context, &*self.object, &self.connection, account)
     }
 
     /// Binds the account that our own lost create made; everything that create may have left open is then due.
-    pub(super) async fn claim(&mut self, account: Account) -> Result<Deed, Stop> {
-        if self.identity.vanished.as_ref() != Some(&account.id) {
+    pub(super) async fn claim(&mut self, account: Account) -> Result<Change, Stop> {
+        if self.identity.missing.as_ref() != Some(&account.id) {
             self.note_password_of_create();
         }
         self.only_if_binding("bind", &account.id, &self.steps(Some(&account))?)?;
         self.bind(&account, false).await?;
-        self.connection.wrote(K::SUBJECT, &account.id, Some(account.clone()));
+        self.connection.wrote(K::ACCOUNT_KIND, &account.id, Some(account.clone()));
         let steps = self.steps(Some(&account))?;
         self.perform(&account, steps).await?;
-        Ok(Deed::Created)
+        Ok(Change::Created)
     }
 
     /// The password that went with the create is there, and is sent again only if its value changed since.
@@ -191,29 +193,31 @@ impl<K: Shelved> Case<'_, K> {
     }
 
     /// Takes an account that was there before, if the manifest allows.
-    async fn adopt(&mut self, account: Account) -> Result<Deed, Stop> {
+    async fn adopt(&mut self, account: Account) -> Result<Change, Stop> {
         let policy = self.object.adoption().or(self.connection.spec.adoption_policy).unwrap_or_default();
         if policy == AdoptionPolicy::Never {
             return Err(self.already_exists());
         }
         // A list may show less of an account than its own address does, the rights that forbid to touch it among that.
-        let is_lean = K::SUBJECT == Subject::User && account.groups.is_none();
-        let read = if is_lean { self.connection.provider.read(K::SUBJECT, &account.id).await? } else { None };
+        let is_lean = K::ACCOUNT_KIND == AccountKind::User && account.groups.is_none();
+        let read = if is_lean { self.connection.provider.read(K::ACCOUNT_KIND, &account.id).await? } else { None };
         self.take(read.unwrap_or(account)).await
     }
 
     /// Binds the account that `spec.externalId` names, if it is the one the manifest describes.
-    async fn bind_existing(&mut self, id: &str) -> Result<Deed, Stop> {
+    async fn bind_existing(&mut self, id: &str) -> Result<Change, Stop> {
         access::only_if_existing_allowed(&self.connection, &*self.object, "spec.externalId")?;
         let vendor = self.connection.vendor.title();
-        let Some(account) = self.connection.provider.read(K::SUBJECT, id).await? else {
+        let Some(account) = self.connection.provider.read(K::ACCOUNT_KIND, id).await? else {
             return Err(Stop::because(
                 Reason::NotFound,
                 format!("spec.externalId: {vendor} has no {id}; correct the id"),
             ));
         };
-        let table = self.connection.table(K::SUBJECT);
-        if K::SUBJECT == Subject::User && !self.desired.keys.iter().any(|key| matches_key(table, &account, key)) {
+        let table = self.connection.table(K::ACCOUNT_KIND);
+        if K::ACCOUNT_KIND == AccountKind::User
+            && !self.desired.keys.iter().any(|key| matches_key(table, &account, key))
+        {
             let found = account.text("username").or(account.text("email")).unwrap_or("another account");
             let found = access::masked(&self.connection, &*self.object, found);
             let message = format!(
@@ -225,10 +229,10 @@ impl<K: Shelved> Case<'_, K> {
         self.take(account).await
     }
 
-    async fn take(&mut self, account: Account) -> Result<Deed, Stop> {
+    async fn take(&mut self, account: Account) -> Result<Change, Stop> {
         let field = if self.object.external_id().is_some() { "spec.externalId" } else { "spec.adoptionPolicy" };
         access::only_if_existing_allowed(&self.connection, &*self.object, field)?;
-        rivals::not_held(self.context, &*self.object, &self.connection, &account.id)?;
+        conflict::ensure_unbound(self.context, &*self.object, &self.connection, &account.id)?;
         self.check_rights(&account)?;
         // The password that is there stays: the present value of the Secret is the baseline.
         match &self.password {
@@ -236,23 +240,23 @@ impl<K: Shelved> Case<'_, K> {
             Password::Missing(_) => self.password = Password::Sent(password::ADOPTED.into()),
             Password::Sent(_) | Password::Unmanaged => {}
         }
-        if self.identity.is_vanished() {
-            self.forget_vanished();
+        if self.identity.is_missing() {
+            self.forget_missing();
         }
         let steps = self.steps(Some(&account))?;
         self.only_if_binding("adopt", &account.id, &steps)?;
-        self.foresee(&account);
+        self.claim_planned_groups(&account);
         self.bind(&account, true).await?;
-        self.connection.wrote(K::SUBJECT, &account.id, Some(account.clone()));
+        self.connection.wrote(K::ACCOUNT_KIND, &account.id, Some(account.clone()));
         self.perform(&account, steps).await?;
-        Ok(Deed::Adopted)
+        Ok(Change::Adopted)
     }
 
     /// Makes an account that nobody can look for. One that an earlier create with unknown end may have made is settled first, by
     /// repeating that very create: under another key it would be left behind, and nobody would know.
-    async fn create_unseen(&mut self) -> Result<Deed, Stop> {
+    async fn create_unseen(&mut self) -> Result<Change, Stop> {
         if let Some(id) = self.connection.provider.unseen_id(self.desired.key()) {
-            rivals::not_held(self.context, &*self.object, &self.connection, &id)?;
+            conflict::ensure_unbound(self.context, &*self.object, &self.connection, &id)?;
         }
         match &self.identity.creating {
             Some(Creating { key, .. }) if key != self.desired.key() => {
@@ -267,22 +271,22 @@ impl<K: Shelved> Case<'_, K> {
     }
 
     /// Makes the account: `creating` first, then the call, then the id.
-    async fn create(&mut self) -> Result<Deed, Stop> {
+    async fn create(&mut self) -> Result<Change, Stop> {
         self.only_if_worth_trying()?;
         self.check_creation()?;
         let before = self.identity.clone();
-        if before.is_vanished() {
-            self.forget_vanished();
+        if before.is_missing() {
+            self.forget_missing();
         }
         let mut steps = self.steps(None)?;
         self.only_if_enforced(self.desired.key(), &steps).await?;
         // What another key is said to be taken for is news, and no word about a create of ours.
         let in_doubt = self.identity.creating.as_ref().is_some_and(|creating| creating.key == self.desired.key());
-        let Step::Create(changes) = steps.remove(0) else { return Err(Stop::Parked) };
-        let turn = trial::turn(&self.connection)?;
-        self.object = record::hold(self.context, self.object.clone()).await?;
+        let Step::Create(changes) = steps.remove(0) else { return Err(Stop::Queued) };
+        let probe = trial::probe(&self.connection)?;
+        self.object = record::add_finalizer(self.context, self.object.clone()).await?;
         self.announce().await?;
-        turn.used();
+        probe.used();
         let made = self.send(&changes).await;
         let account = match made {
             Ok(account) => account,
@@ -292,7 +296,7 @@ impl<K: Shelved> Case<'_, K> {
         self.log("create", &account.id, &changes.names());
         let account = Account { groups: changes.groups.clone().or(account.groups.clone()), ..account.with(&changes) };
         let empty = Account { id: account.id.clone(), ..Account::default() };
-        self.connection.wrote(K::SUBJECT, &account.id, Some(account.clone()));
+        self.connection.wrote(K::ACCOUNT_KIND, &account.id, Some(account.clone()));
         self.identity.external_id = Some(account.id.clone());
         self.identity.creating = None;
         self.identity.refused = None;
@@ -305,15 +309,15 @@ impl<K: Shelved> Case<'_, K> {
             self.follow_up(&account, steps).await?;
             self.remember(&empty).await?;
         }
-        Ok(Deed::Created)
+        Ok(Change::Created)
     }
 
     /// The create call; one that ends without an answer, dropped ones too, is in doubt from then on.
     async fn send(&self, changes: &Changes) -> Result<Account, ProviderError> {
         let call = self.identity.creating.as_ref().map(|creating| self.context.calls.begin(creating));
-        let made = self.connection.provider.create(K::SUBJECT, changes, self.password.due()).await;
+        let made = self.connection.provider.create(K::ACCOUNT_KIND, changes, self.password.due()).await;
         if made.as_ref().err().is_none_or(|error| error.delivery == Delivery::NoEffect) {
-            call.into_iter().for_each(Call::answered);
+            call.into_iter().for_each(CreateCall::answered);
         }
         made
     }
@@ -326,7 +330,7 @@ impl<K: Shelved> Case<'_, K> {
             match step {
                 Step::Update(changes) => {
                     self.update(made, &changes).await?;
-                    self.connection.wrote(K::SUBJECT, &made.id, Some(made.clone().with(&changes)));
+                    self.connection.wrote(K::ACCOUNT_KIND, &made.id, Some(made.clone().with(&changes)));
                 }
                 Step::Grant { application, rights } => self.grant(&made.id, &application, &rights).await?,
                 Step::Create(_) => {}
@@ -354,7 +358,7 @@ impl<K: Shelved> Case<'_, K> {
         let (now, key) = (Timestamp::now(), self.desired.key());
         let before = self.identity.creating.as_ref().filter(|before| before.key == key);
         if let (None, Some(creating)) = (before, &self.identity.creating) {
-            rivals::give_up(self.context, &*self.object, &creating.key);
+            conflict::enqueue_waiting_for_key(self.context, &*self.object, &creating.key);
         }
         let sent = self.password.due().and(self.password.version());
         self.identity.creating = Some(if let Some(before) = before {
@@ -362,7 +366,7 @@ impl<K: Shelved> Case<'_, K> {
             before.again(now, before.password_version.clone().filter(same))
         } else {
             let (account, password_version) = (self.connection.account.clone(), sent.map(str::to_owned));
-            let vendor_time = self.connection.gate.clock().there(now);
+            let vendor_time = self.connection.limiter.clock().there(now);
             Creating { at: now, since: None, vendor_time, key: key.into(), account, password_version }
         });
         self.identity.account = Some(self.connection.account.clone());
@@ -372,16 +376,16 @@ impl<K: Shelved> Case<'_, K> {
 
     /// Binds the object to an account.
     pub(super) async fn bind(&mut self, account: &Account, found: bool) -> Result<(), Stop> {
-        self.object = record::hold(self.context, self.object.clone()).await?;
+        self.object = record::add_finalizer(self.context, self.object.clone()).await?;
         self.identity.external_id = Some(account.id.clone());
         self.identity.key = Some(self.key(account));
-        self.note_names(account);
+        self.record_names(account);
         self.identity.account = Some(self.connection.account.clone());
         self.identity.creating = None;
-        let vanished = self.identity.vanished.take();
+        let missing = self.identity.missing.take();
         self.identity.refused = None;
         self.identity.adopted = found.then_some(true);
-        if !found && vanished.as_ref() != Some(&account.id) && self.desired.groups.is_some() {
+        if !found && missing.as_ref() != Some(&account.id) && self.desired.groups.is_some() {
             // Whatever an account is in that we made just now, it is in because of us.
             let groups = account.groups.iter().flatten().cloned().collect::<Vec<_>>();
             self.identity.groups = Some(groups).filter(|groups| !groups.is_empty());

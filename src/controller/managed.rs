@@ -12,7 +12,7 @@ use crate::api::names;
 use crate::api::status::{Identity, ObjectStatus};
 use crate::api::user::{AdoptionPolicy, CredentialRef, Mode, PasswordSecretRef, UserDeletionPolicy};
 use crate::api::{Kind, ObjectKey, PlatformGroup, PlatformUser, Vendor};
-use crate::plan::{Catalog, Desired, Rejection, Subject, Wish};
+use crate::plan::{AccountKind, Catalog, DeletionPolicy, Desired, Rejection};
 use crate::providers::Provider;
 
 /// A PlatformUser or PlatformGroup.
@@ -29,7 +29,7 @@ pub trait Managed:
     /// Which kind.
     const KIND: Kind;
     /// What its calls are about.
-    const SUBJECT: Subject;
+    const ACCOUNT_KIND: AccountKind;
 
     /// The credential it uses.
     fn credential_ref(&self) -> &CredentialRef;
@@ -38,7 +38,7 @@ pub trait Managed:
     /// Whether an existing account may be taken.
     fn adoption(&self) -> Option<AdoptionPolicy>;
     /// Its own deletion policy.
-    fn wish(&self) -> Option<Wish>;
+    fn wish(&self) -> Option<DeletionPolicy>;
     /// Its own mode.
     fn mode(&self) -> Option<Mode>;
     /// The vendor of its provider block.
@@ -76,12 +76,12 @@ pub trait Managed:
     }
 
     /// Whether it is being deleted.
-    fn is_going(&self) -> bool {
+    fn is_deleting(&self) -> bool {
         self.meta().deletion_timestamp.is_some()
     }
 
     /// Whether our finalizer holds it.
-    fn is_held(&self) -> bool {
+    fn has_finalizer(&self) -> bool {
         self.finalizers().iter().any(|finalizer| finalizer == names::FINALIZER)
     }
 
@@ -93,7 +93,7 @@ pub trait Managed:
 
 impl Managed for PlatformUser {
     const KIND: Kind = Kind::User;
-    const SUBJECT: Subject = Subject::User;
+    const ACCOUNT_KIND: AccountKind = AccountKind::User;
 
     fn credential_ref(&self) -> &CredentialRef {
         &self.spec.credential_ref
@@ -107,8 +107,8 @@ impl Managed for PlatformUser {
         self.spec.adoption_policy
     }
 
-    fn wish(&self) -> Option<Wish> {
-        self.spec.deletion_policy.map(user_wish)
+    fn wish(&self) -> Option<DeletionPolicy> {
+        self.spec.deletion_policy.map(deletion_policy_of)
     }
 
     fn mode(&self) -> Option<Mode> {
@@ -148,7 +148,7 @@ impl Managed for PlatformUser {
 
 impl Managed for PlatformGroup {
     const KIND: Kind = Kind::Group;
-    const SUBJECT: Subject = Subject::Group;
+    const ACCOUNT_KIND: AccountKind = AccountKind::Group;
 
     fn credential_ref(&self) -> &CredentialRef {
         &self.spec.credential_ref
@@ -162,10 +162,10 @@ impl Managed for PlatformGroup {
         self.spec.adoption_policy
     }
 
-    fn wish(&self) -> Option<Wish> {
+    fn wish(&self) -> Option<DeletionPolicy> {
         self.spec.deletion_policy.map(|policy| match policy {
-            GroupDeletionPolicy::Delete => Wish::Delete,
-            GroupDeletionPolicy::Orphan => Wish::Orphan,
+            GroupDeletionPolicy::Delete => DeletionPolicy::Delete,
+            GroupDeletionPolicy::Orphan => DeletionPolicy::Orphan,
         })
     }
 
@@ -205,10 +205,10 @@ pub fn remote_name(group: &PlatformGroup) -> String {
 }
 
 /// A user's or credential's deletion policy as the plan takes it.
-pub fn user_wish(policy: UserDeletionPolicy) -> Wish {
+pub fn deletion_policy_of(policy: UserDeletionPolicy) -> DeletionPolicy {
     match policy {
-        UserDeletionPolicy::Delete => Wish::Delete,
-        UserDeletionPolicy::Disable => Wish::Disable,
-        UserDeletionPolicy::Orphan => Wish::Orphan,
+        UserDeletionPolicy::Delete => DeletionPolicy::Delete,
+        UserDeletionPolicy::Disable => DeletionPolicy::Disable,
+        UserDeletionPolicy::Orphan => DeletionPolicy::Orphan,
     }
 }

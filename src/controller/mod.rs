@@ -4,38 +4,38 @@
 
 mod access;
 mod apply;
-mod brake;
+mod cache;
 mod checks;
+mod conflict;
 mod connection;
 mod context;
+mod create_failed;
 mod credential;
 mod credential_report;
-mod doubt;
 mod group;
-mod heir;
+mod handover;
 mod index;
+mod lenient;
 mod make;
 mod managed;
+mod missing;
 mod outcome;
 mod password;
+mod pending_create;
 pub mod preview;
 mod record;
-mod refusal;
-mod refused;
 mod removal;
+mod removal_budget;
 mod report;
 mod requeue;
 mod resolve;
+mod retry;
 mod rights;
-mod rivals;
-mod salvage;
 mod secret;
-mod shelf;
+mod secret_reader;
 mod sweep;
 mod trial;
 mod user;
-mod vanished;
-mod vault;
 mod watch;
 
 use std::convert::Infallible;
@@ -57,16 +57,16 @@ use tokio::sync::{Notify, OnceCell, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, info_span, warn};
 
-pub use context::{Settings, Tally};
+pub use context::{Metrics, Settings};
 
 use crate::api::{Kind, ObjectKey, PlatformGroup, PlatformUser, ProviderCredential};
-use brake::Brake;
+use cache::Cache;
 use connection::Connections;
 use context::Context;
-use doubt::Calls;
-use make::Making;
+use make::KeyLocks;
+use pending_create::CreateCalls;
+use removal_budget::RemovalBudgets;
 use requeue::Backoff;
-use shelf::Shelf;
 use watch::Watched;
 
 /// Runs the three controllers until `stop`, then finishes what is under way. `listed` is called with each kind once its
@@ -74,11 +74,11 @@ use watch::Watched;
 pub async fn run(
     client: Client,
     settings: Settings,
-    tally: Arc<dyn Tally>,
+    metrics: Arc<dyn Metrics>,
     stop: CancellationToken,
     listed: impl Fn(&'static str) + Send + Sync + 'static,
 ) {
-    let (wake, woken) = mpsc::unbounded_channel();
+    let (queue, woken) = mpsc::unbounded_channel();
     let ((users, user_writer), (groups, group_writer)) = (store(), store());
     let ((credentials, credential_writer), (secrets, secret_writer)) = (store(), store());
     let (namespaces, namespace_writer) = store();
@@ -87,20 +87,20 @@ pub async fn run(
         client: client.clone(),
         settings,
         connections: Connections::default(),
-        users: Shelf::new(users),
-        groups: Shelf::new(groups),
-        credentials: Shelf::new(credentials),
+        users: Cache::new(users),
+        groups: Cache::new(groups),
+        credentials: Cache::new(credentials),
         secrets,
-        vault: Arc::new(client.clone()),
+        secret_reader: Arc::new(client.clone()),
         namespaces,
-        brake: Brake::default(),
-        making: Making::default(),
-        calls: Calls::default(),
+        removal_budget: RemovalBudgets::default(),
+        key_locks: KeyLocks::default(),
+        calls: CreateCalls::default(),
         begun: Timestamp::now(),
         orphans: Notify::new(),
-        wake,
+        queue,
         recorder: Recorder::new(client.clone(), reporter),
-        tally,
+        metrics,
         backoff: Backoff::default(),
         preview: false,
         digest_key: OnceCell::new(),
@@ -203,7 +203,7 @@ async fn control<K: Watched>(context: &Arc<Context>, woken: Woken, stop: &Cancel
         },
         |_, _, _| Action::await_change(),
         context.clone(),
-        K::shelf(context).store(),
+        K::cache(context).store(),
         Box::pin(queue),
         config,
     )
@@ -233,6 +233,6 @@ async fn bounded<K: Watched>(object: Arc<K>, context: &Context, reconcile: Recon
             (Action::requeue(context.backoff.next(&key)), "timeout")
         }
     };
-    context.tally.reconciled(K::KIND.into(), result, begun.elapsed());
+    context.metrics.reconciled(K::KIND.into(), result, begun.elapsed());
     action
 }

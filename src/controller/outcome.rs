@@ -12,12 +12,12 @@ pub struct Done {
     /// Synced, Created or Unverified.
     pub verdict: Verdict,
     /// What was done to get there, for one event; `None` when nothing was.
-    pub did: Option<Deed>,
+    pub did: Option<Change>,
 }
 
 /// What was done to an account; the word is the event's reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display)]
-pub enum Deed {
+pub enum Change {
     /// Made.
     Created,
     /// Changed because the manifest did.
@@ -42,9 +42,9 @@ pub enum Deed {
 
 /// What became of the account of an object that is gone, for one event.
 #[derive(Debug)]
-pub struct Farewell {
+pub struct Finalized {
     /// What was done.
-    pub deed: Deed,
+    pub change: Change,
     /// Which account, and where.
     pub note: String,
     /// Whether a person should know because nobody asked for that.
@@ -63,15 +63,15 @@ pub enum Stop {
     /// Someone paused it; the text says by what.
     Paused(String),
     /// It waits in a queue of ours and will be woken; nothing to say about it.
-    Parked,
+    Queued,
     /// It was in sync when last looked at, and cannot be looked at now: that is no news.
-    Settled,
+    Unchanged,
     /// It was removed, and with it everything to say but what became of its account, if it had one.
-    Gone(Option<Farewell>),
+    Gone(Option<Finalized>),
     /// As the verdict says until this time, and looked at again then.
     Until(Verdict, jiff::Timestamp),
     /// A create with unknown end: looked at again when the call cannot be under way any more.
-    InDoubt(jiff::Timestamp),
+    CreatePending(jiff::Timestamp),
     /// Kubernetes failed us.
     Kube(kube::Error),
 }
@@ -84,11 +84,11 @@ impl Stop {
             Self::Verdict(verdict) => verdict.reason.companion() == Some(ConditionType::Stalled),
             Self::Provider(error) => matches!(error.kind, ErrorKind::Invalid | ErrorKind::Conflict),
             Self::Paused(_)
-            | Self::Parked
-            | Self::Settled
+            | Self::Queued
+            | Self::Unchanged
             | Self::Gone(_)
             | Self::Until(..)
-            | Self::InDoubt(_)
+            | Self::CreatePending(_)
             | Self::Kube(_) => false,
         }
     }

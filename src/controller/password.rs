@@ -87,7 +87,7 @@ pub async fn resolve(context: &Context, user: &PlatformUser, known: Option<&str>
         return Ok(Password::Missing(missing(&namespace, reference, "is not there")));
     };
     let key = digest_key(context).await?;
-    let is_changed = context.vault.is_changed(&namespace, &reference.name, reference.entry());
+    let is_changed = context.secret_reader.is_changed(&namespace, &reference.name, reference.entry());
     if let (None, Some(known), false) = (key, known, is_changed) {
         return Ok(Password::Sent(known.to_owned()));
     }
@@ -125,7 +125,7 @@ async fn read(
     namespace: &str,
     reference: &PasswordSecretRef,
 ) -> Result<Result<(Secret, SecretString), Verdict>, Stop> {
-    let Some(secret) = context.vault.read(namespace, &reference.name).await? else {
+    let Some(secret) = context.secret_reader.read(namespace, &reference.name).await? else {
         return Ok(Err(missing(namespace, reference, "is not there")));
     };
     if let Some(verdict) = wrong_type(&secret, "spec.passwordSecretRef") {

@@ -7,29 +7,29 @@ use kube::api::{Patch, PatchParams};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::cache::{Cache, Indexed};
 use super::context::Context;
 use super::managed::Managed;
-use super::shelf::{Shelf, Tagged};
 use super::{access, credential};
 use crate::api::names::{API_VERSION, FINALIZER, MANAGER, MANAGER_IDENTITY, VELERO_RESTORE_STATUS};
 use crate::api::status::{Identity, ObjectStatus, Report};
-use crate::plan::{GroupSupport, Subject};
+use crate::plan::{AccountKind, GroupSupport};
 use crate::providers;
 
 /// Access to the shelf of a kind, so that generic code can note what it wrote.
-pub trait Shelved: Managed + Tagged {
+pub trait Cached: Managed + Indexed {
     /// The shelf of this kind.
-    fn shelf(context: &Context) -> &Shelf<Self>;
+    fn cache(context: &Context) -> &Cache<Self>;
 }
 
-impl Shelved for crate::api::PlatformUser {
-    fn shelf(context: &Context) -> &Shelf<Self> {
+impl Cached for crate::api::PlatformUser {
+    fn cache(context: &Context) -> &Cache<Self> {
         &context.users
     }
 }
 
-impl Shelved for crate::api::PlatformGroup {
-    fn shelf(context: &Context) -> &Shelf<Self> {
+impl Cached for crate::api::PlatformGroup {
+    fn cache(context: &Context) -> &Cache<Self> {
         &context.groups
     }
 }
@@ -37,7 +37,7 @@ impl Shelved for crate::api::PlatformGroup {
 /// Writes the identity as a whole. With `guarded`, only if nobody wrote the object since we read it.
 ///
 /// Errors: a conflict when guarded: look again.
-pub async fn identity<K: Shelved>(
+pub async fn identity<K: Cached>(
     context: &Context,
     object: &K,
     identity: &Identity,
@@ -47,11 +47,11 @@ pub async fn identity<K: Shelved>(
 }
 
 /// Writes everything in status but the identity.
-pub async fn report<K: Shelved>(context: &Context, object: &K, report: &Report) -> Result<Arc<K>, kube::Error> {
+pub async fn report<K: Cached>(context: &Context, object: &K, report: &Report) -> Result<Arc<K>, kube::Error> {
     apply_status(context, object, MANAGER, report, |status| json!(status.report), false).await
 }
 
-async fn apply_status<K: Shelved>(
+async fn apply_status<K: Cached>(
     context: &Context,
     object: &K,
     manager: &str,
@@ -69,11 +69,11 @@ async fn apply_status<K: Shelved>(
         api.patch_status(&object.name_any(), &PatchParams::apply(manager).force(), &Patch::Apply(patch)).await?;
     let left = left_over(&json!(status), &json!(written.status().map(half)));
     if left.as_object().is_some_and(serde_json::Map::is_empty) {
-        return Ok(K::shelf(context).note(written));
+        return Ok(K::cache(context).assume(written));
     }
     let params = PatchParams { field_manager: Some(manager.into()), ..PatchParams::default() };
     let cleared = api.patch_status(&object.name_any(), &params, &Patch::Merge(json!({"status": left}))).await?;
-    Ok(K::shelf(context).note(cleared))
+    Ok(K::cache(context).assume(cleared))
 }
 
 /// What is still there although `wanted` lacks it, as a merge patch that removes it: an apply leaves alone what someone else
@@ -96,8 +96,8 @@ fn left_over(wanted: &Value, there: &Value) -> Value {
 }
 
 /// Adds our finalizer, and what makes a backup keep the binding, unless it is there.
-pub async fn hold<K: Shelved>(context: &Context, object: Arc<K>) -> Result<Arc<K>, kube::Error> {
-    if object.is_held() {
+pub async fn add_finalizer<K: Cached>(context: &Context, object: Arc<K>) -> Result<Arc<K>, kube::Error> {
+    if object.has_finalizer() {
         return Ok(object);
     }
     let mut finalizers = object.finalizers().to_vec();
@@ -108,28 +108,28 @@ pub async fn hold<K: Shelved>(context: &Context, object: Arc<K>) -> Result<Arc<K
 
 /// Puts our finalizer back on an object that has an account and lost it, e.g. by `kubectl replace`: its deletion would leave the
 /// account without a word. What is only found, never written, is not held; and what a credential releases as it goes is let go.
-pub async fn hold_again<K: Shelved>(context: &Context, object: &mut Arc<K>) -> Result<(), kube::Error> {
+pub async fn ensure_finalizer<K: Cached>(context: &Context, object: &mut Arc<K>) -> Result<(), kube::Error> {
     // Without the credential nobody knows whether it released the object as it went.
     let Some(credential) = access::credential(context, &**object) else { return Ok(()) };
     if credential::releases_all(&credential) {
-        if object.is_held() && !context.preview {
-            let_go(context, &**object).await?;
-            *object = K::shelf(context).newest(object.clone());
-            context.wake(object.credential_key());
+        if object.has_finalizer() && !context.preview {
+            remove_finalizer(context, &**object).await?;
+            *object = K::cache(context).latest(object.clone());
+            context.enqueue(object.credential_key());
         }
         return Ok(());
     }
     let vendor = object.status().and_then(|status| status.report.provider);
     let managed = vendor.is_some_and(|vendor| providers::capabilities(vendor).groups == GroupSupport::Managed);
-    let keeps = K::SUBJECT == Subject::User || managed;
+    let keeps = K::ACCOUNT_KIND == AccountKind::User || managed;
     if keeps && object.identity().tied_to().is_some() && !context.preview {
-        *object = hold(context, object.clone()).await?;
+        *object = add_finalizer(context, object.clone()).await?;
     }
     Ok(())
 }
 
 /// Takes our finalizer away; the object may vanish with it.
-pub async fn let_go<K: Shelved>(context: &Context, object: &K) -> Result<(), kube::Error> {
+pub async fn remove_finalizer<K: Cached>(context: &Context, object: &K) -> Result<(), kube::Error> {
     let finalizers: Vec<&String> = object.finalizers().iter().filter(|finalizer| *finalizer != FINALIZER).collect();
     match patch_metadata(context, object, json!({"finalizers": finalizers})).await {
         Ok(_) => Ok(()),
@@ -138,7 +138,7 @@ pub async fn let_go<K: Shelved>(context: &Context, object: &K) -> Result<(), kub
             if status.details.is_some_and(|details| details.name == object.name_any()) {
                 let mut gone = object.clone();
                 gone.finalizers_mut().clear();
-                K::shelf(context).note(gone);
+                K::cache(context).assume(gone);
             }
             Ok(())
         }
@@ -146,7 +146,7 @@ pub async fn let_go<K: Shelved>(context: &Context, object: &K) -> Result<(), kub
     }
 }
 
-async fn patch_metadata<K: Shelved>(
+async fn patch_metadata<K: Cached>(
     context: &Context,
     object: &K,
     mut metadata: serde_json::Value,
@@ -162,5 +162,5 @@ async fn patch_metadata<K: Shelved>(
             &patch,
         )
         .await?;
-    Ok(K::shelf(context).note(written))
+    Ok(K::cache(context).assume(written))
 }

@@ -8,21 +8,24 @@ use serde_json::json;
 use tracing::info;
 
 use super::apply::believed;
+use super::cache::IndexKey;
 use super::connection::{Connection, Link};
 use super::context::Context;
-use super::managed::{Managed, user_wish};
-use super::outcome::{Deed, Farewell, Stop};
-use super::record::{self, Shelved};
-use super::shelf::Tag;
-use super::{access, brake, doubt, heir, make, password, preview, resolve, rights, rivals, salvage};
+use super::managed::{Managed, deletion_policy_of};
+use super::outcome::{Change, Finalized, Stop};
+use super::record::{self, Cached};
+use super::{
+    access, conflict, handover, lenient, make, password, pending_create, preview, removal_budget, resolve, rights,
+};
 use crate::api::conditions::Verdict;
 use crate::api::status::{Creating, Identity};
 use crate::api::user::Mode;
 use crate::api::{ObjectKey, Reason};
 use crate::plan::{
-    Account, Changes, Fields, GroupSupport, Key, Rejection, Removal, Subject, Wish, alongside, matches_key, removal,
+    Account, AccountKind, Changes, DeletionPolicy, Fields, GroupSupport, Key, Rejection, Removal, alongside,
+    matches_key, removal,
 };
-use crate::providers::{self, ErrorKind, Lane};
+use crate::providers::{self, ErrorKind, Priority};
 
 /// Instead of the id of an account that a create with unknown end may have made.
 const MAYBE: &str = "which may have been made";
@@ -30,23 +33,25 @@ const MAYBE: &str = "which may have been made";
 /// Takes the account of a going object away as its policy says, then lets the object go.
 ///
 /// Errors: always; `Stop::Gone` is the good end.
-pub async fn remove<K: Shelved>(context: &Context, object: &Arc<K>) -> Result<(), Stop> {
-    let is_over = !context.preview && !K::shelf(context).shows(object);
-    if is_over || !object.is_held() {
+pub async fn remove<K: Cached>(context: &Context, object: &Arc<K>) -> Result<(), Stop> {
+    let is_over = !context.preview && !K::cache(context).shows(object);
+    if is_over || !object.has_finalizer() {
         return Err(Stop::Gone(None));
     }
     if !has_account(&**object) {
-        return let_go(context, object, None).await;
+        return remove_finalizer(context, object, None).await;
     }
     let identity = object.identity();
-    if let Some(heir) = heir::find(context, &**object) {
-        return hand_over(context, object, heir).await;
+    if let Some(successor) = handover::find(context, &**object) {
+        return hand_over(context, object, successor).await;
     }
     match decide(context, &**object) {
-        Ok(Removal::Orphan { stays }) => let_go(context, object, Some(orphaned(&identity, stays, ""))).await,
+        Ok(Removal::Orphan { unexpected }) => {
+            remove_finalizer(context, object, Some(orphaned(&identity, unexpected, ""))).await
+        }
         _ if context.is_uninstalled::<K>().await? => {
             let why = ", because the CustomResourceDefinition is being deleted";
-            let_go(context, object, Some(orphaned(&identity, true, why))).await
+            remove_finalizer(context, object, Some(orphaned(&identity, true, why))).await
         }
         Ok(decided) => at_the_vendor(context, object, &identity, decided).await,
         Err(rejection) => Err(blocked(object, &rejection.message)),
@@ -54,57 +59,57 @@ pub async fn remove<K: Shelved>(context: &Context, object: &Arc<K>) -> Result<()
 }
 
 /// Whether there is, or may be, an account that is the object's.
-pub fn has_account<K: Shelved>(object: &K) -> bool {
+pub fn has_account<K: Cached>(object: &K) -> bool {
     let identity = object.identity();
     identity.known_id().is_some() || identity.creating.is_some()
 }
 
-async fn hand_over<K: Shelved>(context: &Context, object: &Arc<K>, heir: Arc<K>) -> Result<(), Stop> {
+async fn hand_over<K: Cached>(context: &Context, object: &Arc<K>, successor: Arc<K>) -> Result<(), Stop> {
     let identity = object.identity();
     let id = identity.known_id().map_or(MAYBE, String::as_str);
-    let note = format!("the account {id} passes on to {}; nothing was sent to the vendor", heir.key());
+    let note = format!("the account {id} passes on to {}; nothing was sent to the vendor", successor.key());
     if !context.preview {
-        heir::pass_on(context, &**object, heir).await?;
+        handover::transfer(context, &**object, successor).await?;
     }
-    let_go(context, object, Some(Farewell { deed: Deed::HandedOver, note, warns: false })).await
+    remove_finalizer(context, object, Some(Finalized { change: Change::HandedOver, note, warns: false })).await
 }
 
-fn orphaned(identity: &Identity, stays: bool, why: &str) -> Farewell {
+fn orphaned(identity: &Identity, unexpected: bool, why: &str) -> Finalized {
     let id = identity.known_id().map_or(MAYBE, String::as_str);
     let key = identity.key.as_deref().or(identity.creating.as_ref().map(|creating| creating.key.as_str()));
     let account = identity.account.as_deref().unwrap_or("the vendor");
     let note = format!("the account {id} ({}) stays at {account}{why}", key.unwrap_or_default());
-    Farewell { deed: Deed::Orphaned, note, warns: stays }
+    Finalized { change: Change::Orphaned, note, warns: unexpected }
 }
 
 /// What is to be done, before any vendor is spoken to.
 ///
 /// Errors: a policy in the manifest that the vendor cannot carry out, or that cannot be read.
-pub fn decide<K: Shelved>(context: &Context, object: &K) -> Result<Removal, Rejection> {
-    if let Some(policy) = salvage::unread_policy(object) {
+pub fn decide<K: Cached>(context: &Context, object: &K) -> Result<Removal, Rejection> {
+    if let Some(policy) = lenient::unread_policy(object) {
         let message = format!("spec.deletionPolicy: {policy} is none that usher knows");
         return Err(Rejection::new(Reason::Invalid, message));
     }
     let found = object.identity().adopted == Some(true) || object.external_id().is_some();
     let credential = access::credential(context, object);
     let vendor = credential.as_ref().map(|credential| credential.spec.provider.vendor());
-    let fallback = credential.and_then(|credential| credential.spec.deletion_policy).map(user_wish);
+    let fallback = credential.and_then(|credential| credential.spec.deletion_policy).map(deletion_policy_of);
     let Some(vendor) = vendor.or(object.status().and_then(|status| status.report.provider)) else {
-        let orphan = object.wish().map_or(found, |wish| wish == Wish::Orphan);
-        return Ok(if orphan { Removal::Orphan { stays: false } } else { Removal::Delete });
+        let orphan = object.wish().map_or(found, |wish| wish == DeletionPolicy::Orphan);
+        return Ok(if orphan { Removal::Orphan { unexpected: false } } else { Removal::Delete });
     };
     let capabilities = providers::capabilities(vendor);
-    let read_only = K::SUBJECT == Subject::Group && capabilities.groups != GroupSupport::Managed;
-    removal(capabilities, K::SUBJECT, object.wish(), found || read_only, fallback)
+    let read_only = K::ACCOUNT_KIND == AccountKind::Group && capabilities.groups != GroupSupport::Managed;
+    removal(capabilities, K::ACCOUNT_KIND, object.wish(), found || read_only, fallback)
 }
 
-async fn at_the_vendor<K: Shelved>(
+async fn at_the_vendor<K: Cached>(
     context: &Context,
     object: &Arc<K>,
     identity: &Identity,
     decided: Removal,
 ) -> Result<(), Stop> {
-    if let Some(mode) = salvage::unread_mode(&**object) {
+    if let Some(mode) = lenient::unread_mode(&**object) {
         return Err(blocked(object, &format!("spec.mode: {mode} is none that usher knows")));
     }
     if let Some(by) = resolve::paused_by(context, &**object) {
@@ -114,7 +119,7 @@ async fn at_the_vendor<K: Shelved>(
         blocked(object, &format!("{} is not there or may not be used from here", object.credential_key()))
     })?;
     if !context.preview {
-        brake::wait_for_heirs(&credential, &**object)?;
+        removal_budget::wait_for_successor(&credential, &**object)?;
     }
     let connection = reachable(context, object)?;
     if preview::mode(context, &connection, &**object) != Mode::Enforce {
@@ -122,48 +127,48 @@ async fn at_the_vendor<K: Shelved>(
         return Err(blocked(object, &format!("mode Plan removes nothing, and {by} asks for it; set Enforce there")));
     }
     not_awaited(context, object)?;
-    connection.gate.open()?;
-    let _place = connection.gate.try_enter(Lane::Edit, &object.key()).ok_or(Stop::Parked)?;
+    connection.limiter.open()?;
+    let _place = connection.limiter.try_enter(Priority::Edit, &object.key()).ok_or(Stop::Queued)?;
     if !context.preview {
-        resolve::still_says(context, &connection).await?;
-        brake::admit(context, &credential, &**object).await?;
+        resolve::ensure_credential_current(context, &connection).await?;
+        removal_budget::admit(context, &credential, &**object).await?;
     }
-    let (deed, what) = match look(context, object, &connection, identity).await? {
+    let (change, what) = match look(context, object, &connection, identity).await? {
         None => {
-            identity.external_id.iter().for_each(|id| connection.wrote(K::SUBJECT, id, None));
-            (Deed::Deleted, nothing_there(&connection, identity))
+            identity.external_id.iter().for_each(|id| connection.wrote(K::ACCOUNT_KIND, id, None));
+            (Change::Deleted, nothing_there(&connection, identity))
         }
         Some(account) => {
             check(context, object, &connection, &account, identity)?;
             preview::not_for_real(context, || preview::removal(object, &connection, &account, decided))?;
             if !context.preview {
-                still_stands(context, object, &connection, decided).await?;
-                if let Some(heir) = heir::find(context, &**object) {
-                    return hand_over(context, object, heir).await;
+                recheck(context, object, &connection, decided).await?;
+                if let Some(successor) = handover::find(context, &**object) {
+                    return hand_over(context, object, successor).await;
                 }
             }
-            let deed = take_away(context, object, &connection, &account, decided).await?;
-            (deed, format!("the account {} at {}", account.id, connection.account))
+            let change = take_away(context, object, &connection, &account, decided).await?;
+            (change, format!("the account {} at {}", account.id, connection.account))
         }
     };
-    let_go(context, object, Some(Farewell { deed, note: what, warns: false })).await
+    remove_finalizer(context, object, Some(Finalized { change, note: what, warns: false })).await
 }
 
 /// Errors: credential or object were changed while the account was looked at; both are looked at anew.
-async fn still_stands<K: Shelved>(
+async fn recheck<K: Cached>(
     context: &Context,
     object: &Arc<K>,
     connection: &Connection,
     decided: Removal,
 ) -> Result<(), Stop> {
-    resolve::still_says(context, connection).await?;
-    resolve::is_still(context, &**object).await?;
+    resolve::ensure_credential_current(context, connection).await?;
+    resolve::ensure_object_current(context, &**object).await?;
     // It was decided by the credential as it was before the connection was chosen.
     if decide(context, &**object).ok() == Some(decided) {
         return Ok(());
     }
-    context.wake(object.key());
-    Err(Stop::Parked)
+    context.enqueue(object.key());
+    Err(Stop::Queued)
 }
 
 /// What to say where there is nothing to remove.
@@ -180,7 +185,7 @@ fn nothing_there(connection: &Connection, identity: &Identity) -> String {
 }
 
 /// Errors: the credential is not ready, or leads to another account than the one bound.
-fn reachable<K: Shelved>(context: &Context, object: &Arc<K>) -> Result<Arc<Connection>, Stop> {
+fn reachable<K: Cached>(context: &Context, object: &Arc<K>) -> Result<Arc<Connection>, Stop> {
     let credential = object.credential_key();
     let identity = object.identity();
     match context.connections.get(&credential) {
@@ -192,16 +197,17 @@ fn reachable<K: Shelved>(context: &Context, object: &Arc<K>) -> Result<Arc<Conne
             None => Ok(connection),
         },
         Some(Link::Down(down)) => Err(blocked(object, &format!("{credential} is not ready: {}", down.verdict.message))),
-        None => Err(Stop::Parked),
+        None => Err(Stop::Queued),
     }
 }
 
 /// Errors: users that name a group and are going too come first.
-fn not_awaited<K: Shelved>(context: &Context, object: &Arc<K>) -> Result<(), Stop> {
-    if K::SUBJECT != Subject::Group {
+fn not_awaited<K: Cached>(context: &Context, object: &Arc<K>) -> Result<(), Stop> {
+    if K::ACCOUNT_KIND != AccountKind::Group {
         return Ok(());
     }
-    let going = context.users.tagged(&[Tag::Group(object.key())], |user| user.is_going() && user.is_held());
+    let going =
+        context.users.by_index(&[IndexKey::Group(object.key())], |user| user.is_deleting() && user.has_finalizer());
     match going.first() {
         Some(user) => Err(Stop::because(
             Reason::Deleting,
@@ -212,7 +218,7 @@ fn not_awaited<K: Shelved>(context: &Context, object: &Arc<K>) -> Result<(), Sto
 }
 
 /// The account as it is now; `None` when there is none any more.
-async fn look<K: Shelved>(
+async fn look<K: Cached>(
     context: &Context,
     object: &Arc<K>,
     connection: &Connection,
@@ -224,13 +230,13 @@ async fn look<K: Shelved>(
             return Ok(made);
         }
     }
-    let Some(id) = identity.external_id.as_ref().or(identity.vanished.as_ref()) else { return Ok(None) };
-    if identity.external_id.is_none() && rivals::not_held(context, &**object, connection, id).is_err() {
+    let Some(id) = identity.external_id.as_ref().or(identity.missing.as_ref()) else { return Ok(None) };
+    if identity.external_id.is_none() && conflict::ensure_unbound(context, &**object, connection, id).is_err() {
         return Ok(None);
     }
-    match connection.provider.read(K::SUBJECT, id).await {
+    match connection.provider.read(K::ACCOUNT_KIND, id).await {
         Ok(Some(account)) => return Ok(Some(account)),
-        Ok(None) if identity.external_id == identity.vanished => {
+        Ok(None) if identity.external_id == identity.missing => {
             let vendor = connection.vendor.title();
             let why = format!("{vendor} does not show {id}, though it is there: give usher's login sight of it");
             return Err(blocked(object, &why));
@@ -238,7 +244,7 @@ async fn look<K: Shelved>(
         Ok(None) => {}
         // What cannot be seen can be blocked all the same.
         Err(error) if error.kind == ErrorKind::Unsupported && !connection.provider.capabilities().listable => {
-            return Ok(Some(believed(id.clone(), identity, connection.table(K::SUBJECT), Fields::new())));
+            return Ok(Some(believed(id.clone(), identity, connection.table(K::ACCOUNT_KIND), Fields::new())));
         }
         Err(error) => return Err(error.into()),
     }
@@ -247,19 +253,19 @@ async fn look<K: Shelved>(
 }
 
 /// The account that a create with unknown end made, if it did.
-async fn lost<K: Shelved>(
+async fn lost<K: Cached>(
     context: &Context,
     object: &Arc<K>,
     connection: &Connection,
     identity: &Identity,
 ) -> Result<Option<Account>, Stop> {
     let Some(creating) = &identity.creating else { return Ok(None) };
-    if let Some(until) = doubt::until(context, creating) {
-        return Err(Stop::InDoubt(until));
+    if let Some(until) = pending_create::until(context, creating) {
+        return Err(Stop::CreatePending(until));
     }
-    let then = make::made_as(connection.table(K::SUBJECT), creating);
-    let found = connection.find_for_sure(context, K::SUBJECT, &then).await?;
-    match rivals::made_by(context, &**object, connection, found) {
+    let then = make::made_as(connection.table(K::ACCOUNT_KIND), creating);
+    let found = connection.find_for_sure(context, K::ACCOUNT_KIND, &then).await?;
+    match conflict::made_by(context, &**object, connection, found) {
         Err(Stop::Verdict(verdict)) => Err(blocked(object, &verdict.message)),
         found => found,
     }
@@ -268,13 +274,8 @@ async fn lost<K: Shelved>(
 /// A 404 alone may mask missing rights; together with a listing that lacks the account it is proof.
 ///
 /// Errors: the account is listed.
-async fn is_gone<K: Shelved>(
-    context: &Context,
-    object: &Arc<K>,
-    connection: &Connection,
-    id: &str,
-) -> Result<(), Stop> {
-    if connection.is_listed(context, K::SUBJECT, id).await? {
+async fn is_gone<K: Cached>(context: &Context, object: &Arc<K>, connection: &Connection, id: &str) -> Result<(), Stop> {
+    if connection.is_listed(context, K::ACCOUNT_KIND, id).await? {
         let why = format!(
             "the vendor lists {id} but says \"not found\" when it is asked for or removed; the login may lack rights on it"
         );
@@ -284,7 +285,7 @@ async fn is_gone<K: Shelved>(
 }
 
 /// Errors: the account is another one than the object's, protected, or has rights that may not be touched.
-fn check<K: Shelved>(
+fn check<K: Cached>(
     context: &Context,
     object: &Arc<K>,
     connection: &Connection,
@@ -292,10 +293,10 @@ fn check<K: Shelved>(
     identity: &Identity,
 ) -> Result<(), Stop> {
     let names: Vec<&str> = make::KEYS.iter().filter_map(|field| account.text(field)).collect();
-    let table = connection.table(K::SUBJECT);
+    let table = connection.table(K::ACCOUNT_KIND);
     let carries = |key: &String| {
         let mut keys = make::KEYS.iter().map(|field| Key { field, value: key.clone() });
-        keys.any(|key| matches_key(table, account, &key)) || names.iter().any(|name| heir::same_key(name, key))
+        keys.any(|key| matches_key(table, account, &key)) || names.iter().any(|name| handover::same_key(name, key))
     };
     // A rename that was not recorded any more has given it the manifest's key. A create in doubt knows its own key alone.
     let catalog = connection.index().catalog.clone();
@@ -316,46 +317,46 @@ fn check<K: Shelved>(
     }
 }
 
-async fn take_away<K: Shelved>(
+async fn take_away<K: Cached>(
     context: &Context,
     object: &Arc<K>,
     connection: &Connection,
     account: &Account,
     decided: Removal,
-) -> Result<Deed, Stop> {
+) -> Result<Change, Stop> {
     let provider = &connection.provider;
-    let deed = if let (Removal::Disable, Some(switch)) = (decided, provider.capabilities().switch) {
+    let change = if let (Removal::Disable, Some(switch)) = (decided, provider.capabilities().switch) {
         let fields = [(switch.field.to_owned(), json!(switch.blocked))].into();
         let wanted = object.desire(&**provider, &connection.index().catalog.clone()).ok();
-        let kept = wanted.map(|wanted| alongside(connection.table(K::SUBJECT), &wanted, &fields));
+        let kept = wanted.map(|wanted| alongside(connection.table(K::ACCOUNT_KIND), &wanted, &fields));
         let changes = Changes { fields, alongside: kept.unwrap_or_default(), ..Changes::default() };
         if account.fields.get(switch.field) != Some(&json!(switch.blocked)) {
             let password = password_beside(context, object, connection).await?;
-            provider.update(K::SUBJECT, account, &changes, password.as_ref()).await?;
+            provider.update(K::ACCOUNT_KIND, account, &changes, password.as_ref()).await?;
         }
-        connection.wrote(K::SUBJECT, &account.id, Some(account.clone().with(&changes)));
-        Deed::Disabled
+        connection.wrote(K::ACCOUNT_KIND, &account.id, Some(account.clone().with(&changes)));
+        Change::Disabled
     } else {
         if let Some(held) = &account.in_use {
             return Err(in_use(object, held));
         }
-        match provider.delete(K::SUBJECT, &account.id).await {
+        match provider.delete(K::ACCOUNT_KIND, &account.id).await {
             Err(error) if error.kind == ErrorKind::NotFound => {
                 is_gone(context, object, connection, &account.id).await?;
             }
             other => other?,
         }
-        connection.wrote(K::SUBJECT, &account.id, None);
-        Deed::Deleted
+        connection.wrote(K::ACCOUNT_KIND, &account.id, None);
+        Change::Deleted
     };
-    info!(object = %object.key(), credential = %connection.key, account = account.id, operation = %deed, "vendor write");
-    Ok(deed)
+    info!(object = %object.key(), credential = %connection.key, account = account.id, operation = %change, "vendor write");
+    Ok(change)
 }
 
 /// The user's password where no change is taken without it.
 ///
 /// Errors: it cannot be had; taking away waits for it, and says so.
-async fn password_beside<K: Shelved>(
+async fn password_beside<K: Cached>(
     context: &Context,
     object: &Arc<K>,
     connection: &Connection,
@@ -370,19 +371,23 @@ async fn password_beside<K: Shelved>(
 }
 
 /// The vendor holds on to a group that is not empty.
-pub fn in_use<K: Shelved>(object: &Arc<K>, held: &str) -> Stop {
+pub fn in_use<K: Cached>(object: &Arc<K>, held: &str) -> Stop {
     blocked(object, &format!("the group still holds {held}; move them to another group"))
 }
 
-async fn let_go<K: Shelved>(context: &Context, object: &Arc<K>, farewell: Option<Farewell>) -> Result<(), Stop> {
-    preview::not_for_real(context, || preview::release(&**object, farewell.as_ref()))?;
-    record::let_go(context, &**object).await?;
-    brake::forget(context, &**object).await;
-    Err(Stop::Gone(farewell))
+async fn remove_finalizer<K: Cached>(
+    context: &Context,
+    object: &Arc<K>,
+    finalized: Option<Finalized>,
+) -> Result<(), Stop> {
+    preview::not_for_real(context, || preview::release(&**object, finalized.as_ref()))?;
+    record::remove_finalizer(context, &**object).await?;
+    removal_budget::forget(context, &**object).await;
+    Err(Stop::Gone(finalized))
 }
 
 /// Removal cannot proceed because of `why`; the message carries the command that gives the account up.
-pub fn blocked<K: Shelved>(object: &Arc<K>, why: &str) -> Stop {
+pub fn blocked<K: Cached>(object: &Arc<K>, why: &str) -> Stop {
     Stop::because(Reason::DeletionBlocked, format!("{why}; or give the account up: {}", orphan_command(&object.key())))
 }
 

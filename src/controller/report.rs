@@ -11,8 +11,8 @@ use kube::runtime::events::{Event, EventType};
 use tracing::{debug, info, warn};
 
 use super::context::Context;
-use super::outcome::{Deed, Done, Farewell, Stop};
-use super::record::{self, Shelved};
+use super::outcome::{Change, Done, Finalized, Stop};
+use super::record::{self, Cached};
 use super::removal;
 use super::requeue;
 use crate::api::conditions::{self, ConditionType, Verdict};
@@ -24,7 +24,7 @@ use crate::providers::{ErrorKind, ProviderError};
 
 /// What the report says beside the verdict.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Scene {
+pub struct ReportContext {
     /// The vendor, if the credential is known.
     pub vendor: Option<Vendor>,
     /// The mode in effect, if it is known.
@@ -36,24 +36,24 @@ pub struct Scene {
 /// Says of `object` how its reconcile ended, and when to look again.
 ///
 /// Errors: Kubernetes failed us.
-pub async fn report<K: Shelved>(
+pub async fn report<K: Cached>(
     context: &Context,
     object: &Arc<K>,
-    scene: Scene,
+    report_context: ReportContext,
     result: Result<Done, Stop>,
 ) -> Result<Action, kube::Error> {
-    if !matches!(result, Err(Stop::Parked)) {
+    if !matches!(result, Err(Stop::Queued)) {
         context.connections.leave(&object.credential_key(), &object.key());
     }
     match result {
         Ok(Done { verdict, did }) => {
             context.backoff.reset(&object.key());
-            say(context, object, scene, verdict, did, None).await?;
+            say(context, object, report_context, verdict, did, None).await?;
             Ok(Action::await_change())
         }
         Err(Stop::Verdict(verdict)) => {
             context.backoff.reset(&object.key());
-            say(context, object, scene, verdict, None, None).await?;
+            say(context, object, report_context, verdict, None, None).await?;
             Ok(Action::await_change())
         }
         Err(Stop::Pending(calls)) => {
@@ -61,24 +61,24 @@ pub async fn report<K: Shelved>(
                 Reason::ChangesPending,
                 format!("mode Plan: status.pending lists what would be sent ({})", calls.len()),
             );
-            say(context, object, scene, verdict, None, Some(calls)).await?;
+            say(context, object, report_context, verdict, None, Some(calls)).await?;
             Ok(Action::await_change())
         }
-        Err(Stop::Provider(error)) => failed(context, object, scene, error).await,
-        Err(Stop::Paused(by)) => paused(context, object, scene, &by).await,
-        Err(Stop::InDoubt(until)) => Ok(requeue::at(until)),
-        Err(Stop::Parked) => Ok(Action::requeue(requeue::PARKED)),
-        Err(Stop::Settled) => Ok(Action::await_change()),
+        Err(Stop::Provider(error)) => failed(context, object, report_context, error).await,
+        Err(Stop::Paused(by)) => paused(context, object, report_context, &by).await,
+        Err(Stop::CreatePending(until)) => Ok(requeue::at(until)),
+        Err(Stop::Queued) => Ok(Action::requeue(requeue::PARKED)),
+        Err(Stop::Unchanged) => Ok(Action::await_change()),
         Err(Stop::Until(verdict, until)) => {
-            say(context, object, scene, verdict, None, None).await?;
+            say(context, object, report_context, verdict, None, None).await?;
             Ok(requeue::at(until))
         }
-        Err(Stop::Gone(farewell)) => {
+        Err(Stop::Gone(finalized)) => {
             context.backoff.reset(&object.key());
-            context.tally.object_state(&object.key(), None);
-            if let Some(Farewell { deed, note, warns }) = farewell {
+            context.metrics.object_state(&object.key(), None);
+            if let Some(Finalized { change, note, warns }) = finalized {
                 let type_ = if warns { EventType::Warning } else { EventType::Normal };
-                publish(context, object, type_, deed.to_string(), note).await;
+                publish(context, object, type_, change.to_string(), note).await;
             }
             Ok(Action::await_change())
         }
@@ -87,29 +87,29 @@ pub async fn report<K: Shelved>(
 }
 
 /// The vendor refused or could not be reached, with something to do.
-async fn failed<K: Shelved>(
+async fn failed<K: Cached>(
     context: &Context,
     object: &Arc<K>,
-    scene: Scene,
+    report_context: ReportContext,
     error: ProviderError,
 ) -> Result<Action, kube::Error> {
     warn!(object = %object.key(), kind = %error.kind, "the vendor call failed: {error}");
     let reason = reason_of(&error);
     if error.kind == ErrorKind::Unauthenticated {
         if let Some(connection) = context.connections.up(&object.credential_key()) {
-            connection.suspect.store(true, Ordering::Relaxed);
+            connection.needs_check.store(true, Ordering::Relaxed);
         }
-        context.wake(object.credential_key());
+        context.enqueue(object.credential_key());
     }
     let refused = reason.companion() == Some(ConditionType::Stalled);
-    let verdict = if object.is_going() {
+    let verdict = if object.is_deleting() {
         let reason = if refused { Reason::DeletionBlocked } else { reason };
         let command = removal::orphan_command(&object.key());
         Verdict::new(reason, format!("{}; it is tried again, or give the account up: {command}", error.message))
     } else {
         Verdict::new(reason, format!("{}{}", error.message, way_out(reason)))
     };
-    say(context, object, scene, verdict, None, None).await?;
+    say(context, object, report_context, verdict, None, None).await?;
     Ok(match (error.kind, error.retry_at) {
         (ErrorKind::RateLimited, Some(until)) => requeue::at(until),
         (ErrorKind::Unavailable, Some(until)) => {
@@ -119,7 +119,7 @@ async fn failed<K: Shelved>(
         (ErrorKind::RateLimited | ErrorKind::Unavailable | ErrorKind::Unauthenticated, _) => {
             Action::requeue(context.backoff.next(&object.key()))
         }
-        _ if object.is_going() => Action::requeue(context.backoff.next(&object.key())),
+        _ if object.is_deleting() => Action::requeue(context.backoff.next(&object.key())),
         _ => Action::await_change(),
     })
 }
@@ -150,26 +150,26 @@ pub(super) fn reason_of(error: &ProviderError) -> Reason {
     }
 }
 
-async fn say<K: Shelved>(
+async fn say<K: Cached>(
     context: &Context,
     object: &Arc<K>,
-    scene: Scene,
+    report_context: ReportContext,
     verdict: Verdict,
-    did: Option<Deed>,
+    did: Option<Change>,
     pending: Option<Vec<PendingCall>>,
 ) -> Result<(), kube::Error> {
     let before = object.status().map(|status| status.report.clone()).unwrap_or_default();
     let was = conditions::find(&before.conditions, ConditionType::Ready).map(|ready| ready.reason.clone());
-    let asked = object.annotations().get(RECONCILE_AT).filter(|_| scene.compared);
+    let asked = object.annotations().get(RECONCILE_AT).filter(|_| report_context.compared);
     let after = Report {
         observed_generation: object.generation(),
         conditions: conditions::conditions(&before.conditions, &verdict, object.generation(), Timestamp::now()),
-        provider: scene.vendor.or(before.provider),
-        mode: scene.mode.or(before.mode),
+        provider: report_context.vendor.or(before.provider),
+        mode: report_context.mode.or(before.mode),
         pending,
         last_handled_reconcile_at: asked.cloned().or(before.last_handled_reconcile_at.clone()),
     };
-    context.tally.object_state(&object.key(), Some(verdict.reason));
+    context.metrics.object_state(&object.key(), Some(verdict.reason));
     if after == before {
         debug!(object = %object.key(), reason = %verdict.reason, "nothing changed");
     } else {
@@ -180,7 +180,7 @@ async fn say<K: Shelved>(
         info!(object = %object.key(), reason = %verdict.reason, message = verdict.message, "status");
     }
     match did {
-        Some(deed) => announce(context, object, deed, &verdict.message).await,
+        Some(change) => announce(context, object, change, &verdict.message).await,
         None if was.as_deref() != Some(verdict.reason.label()) && !verdict.reason.is_ready() => {
             publish(context, object, EventType::Warning, verdict.reason.to_string(), verdict.message).await;
         }
@@ -190,12 +190,17 @@ async fn say<K: Shelved>(
 }
 
 /// While paused, Ready and observedGeneration stay as they were.
-async fn paused<K: Shelved>(context: &Context, object: &Arc<K>, scene: Scene, by: &str) -> Result<Action, kube::Error> {
+async fn paused<K: Cached>(
+    context: &Context,
+    object: &Arc<K>,
+    report_context: ReportContext,
+    by: &str,
+) -> Result<Action, kube::Error> {
     let before = object.status().map(|status| status.report.clone()).unwrap_or_default();
     let message = format!("paused by {by}");
     let after = Report {
         conditions: conditions::paused(&before.conditions, &message, object.generation(), Timestamp::now()),
-        provider: scene.vendor.or(before.provider),
+        provider: report_context.vendor.or(before.provider),
         mode: Some(Mode::Paused),
         ..before.clone()
     };
@@ -206,12 +211,12 @@ async fn paused<K: Shelved>(context: &Context, object: &Arc<K>, scene: Scene, by
     Ok(Action::await_change())
 }
 
-async fn announce<K: Shelved>(context: &Context, object: &Arc<K>, deed: Deed, note: &str) {
-    publish(context, object, EventType::Normal, deed.to_string(), note.to_owned()).await;
+async fn announce<K: Cached>(context: &Context, object: &Arc<K>, change: Change, note: &str) {
+    publish(context, object, EventType::Normal, change.to_string(), note.to_owned()).await;
 }
 
 /// Events are a courtesy: one that cannot be published is logged, and nothing waits long for it.
-async fn publish<K: Shelved>(context: &Context, object: &Arc<K>, type_: EventType, reason: String, note: String) {
+async fn publish<K: Cached>(context: &Context, object: &Arc<K>, type_: EventType, reason: String, note: String) {
     let note: String = note.chars().take(1024).collect();
     let event = Event { type_, reason: reason.clone(), note: Some(note), action: reason, secondary: None };
     let reference = object.object_ref(&());

@@ -8,15 +8,15 @@ use kube::ResourceExt;
 use super::access;
 use super::connection::{Connection, Link};
 use super::context::Context;
+use super::lenient::Lenient;
 use super::managed::Managed;
 use super::outcome::Stop;
-use super::record::Shelved;
-use super::salvage::Stored;
+use super::record::Cached;
 use crate::api::conditions::{self, ConditionType};
 use crate::api::names::{PAUSED, RECONCILE_AT};
 use crate::api::user::{GroupEntry, Mode};
 use crate::api::{Kind, ObjectKey, PlatformGroup, PlatformUser, ProviderCredential, Reason};
-use crate::plan::{Account, GroupHandle, GroupSupport, Membership, Subject};
+use crate::plan::{Account, AccountKind, GroupHandle, GroupSupport, Membership};
 
 /// Errors: what pauses the object itself, if something does.
 pub fn not_paused<K: Managed>(context: &Context, object: &K) -> Result<(), Stop> {
@@ -56,7 +56,7 @@ pub fn planned_by<K: Managed>(context: &Context, connection: &Connection, object
 /// watch may show an object before the edit of its credential that went ahead of it.
 ///
 /// Errors: it was changed, paused or deleted; its own reconcile wakes the object.
-pub async fn still_says(context: &Context, connection: &Connection) -> Result<(), Stop> {
+pub async fn ensure_credential_current(context: &Context, connection: &Connection) -> Result<(), Stop> {
     let ObjectKey { namespace, name, .. } = &connection.key;
     let fresh = context.api::<ProviderCredential>(namespace).get_metadata_opt(name).await?;
     let is_same = fresh.is_some_and(|credential| {
@@ -66,25 +66,25 @@ pub async fn still_says(context: &Context, connection: &Connection) -> Result<()
     if is_same {
         return Ok(());
     }
-    context.wake(connection.key.clone());
-    Err(Stop::Parked)
+    context.enqueue(connection.key.clone());
+    Err(Stop::Queued)
 }
 
 /// Asks once more, before the account of a going object is touched, whether the object is still what we know: someone may have
 /// paused it or changed its policy, which a watch that lags does not show.
 ///
 /// Errors: it was changed, and is looked at as it is now; or it is gone.
-pub async fn is_still<K: Shelved>(context: &Context, object: &K) -> Result<(), Stop> {
-    let api = context.api::<Stored<K>>(&object.namespace().unwrap_or_default());
-    let fresh = api.get_opt(&object.name_any()).await?.map(|Stored(fresh)| fresh);
-    let Some(fresh) = fresh.filter(|fresh| fresh.uid() == object.uid()) else { return Err(Stop::Parked) };
+pub async fn ensure_object_current<K: Cached>(context: &Context, object: &K) -> Result<(), Stop> {
+    let api = context.api::<Lenient<K>>(&object.namespace().unwrap_or_default());
+    let fresh = api.get_opt(&object.name_any()).await?.map(|Lenient(fresh)| fresh);
+    let Some(fresh) = fresh.filter(|fresh| fresh.uid() == object.uid()) else { return Err(Stop::Queued) };
     let paused = |object: &K| object.annotations().get(PAUSED).cloned();
     if (fresh.generation(), paused(&fresh)) == (object.generation(), paused(object)) {
         return Ok(());
     }
-    K::shelf(context).note(fresh);
-    context.wake(object.key());
-    Err(Stop::Parked)
+    K::cache(context).assume(fresh);
+    context.enqueue(object.key());
+    Err(Stop::Queued)
 }
 
 /// The strictest of operator's, credential's and object's mode.
@@ -106,13 +106,13 @@ pub fn connection<K: Managed>(context: &Context, object: &K) -> Result<Arc<Conne
             return Err(if is_new(object) {
                 Stop::waiting(Reason::WaitingForCredential, &credential, "not looked at yet")
             } else {
-                Stop::Parked
+                Stop::Queued
             });
         }
         None => "there is none; create it or correct spec.credentialRef".into(),
     };
-    if is_settled(object) {
-        Err(Stop::Settled)
+    if is_unchanged(object) {
+        Err(Stop::Unchanged)
     } else {
         Err(Stop::waiting(Reason::WaitingForCredential, &credential, &why))
     }
@@ -144,11 +144,11 @@ fn is_new<K: Managed>(object: &K) -> bool {
 }
 
 /// Whether the object was in sync with this very spec when last looked at.
-pub fn is_settled<K: Managed>(object: &K) -> bool {
+pub fn is_unchanged<K: Managed>(object: &K) -> bool {
     let Some(status) = object.status() else { return false };
     let ready = conditions::find(&status.report.conditions, ConditionType::Ready);
     status.report.observed_generation == object.generation()
-        && !object.is_going()
+        && !object.is_deleting()
         && ready.is_some_and(|ready| ready.status == "True")
 }
 
@@ -163,29 +163,34 @@ pub fn listed<K: Managed>(
     context: &Context,
     object: &K,
     connection: &Connection,
-    subject: Subject,
+    account_kind: AccountKind,
 ) -> Result<(), Stop> {
     let capabilities = connection.provider.capabilities();
-    let none_to_have = match subject {
-        Subject::User => !capabilities.listable,
-        Subject::Group => !capabilities.readable || capabilities.groups == GroupSupport::Given,
+    let none_to_have = match account_kind {
+        AccountKind::User => !capabilities.listable,
+        AccountKind::Group => !capabilities.readable || capabilities.groups == GroupSupport::Given,
     };
-    if none_to_have || connection.index().has(subject) {
+    if none_to_have || connection.index().has(account_kind) {
         return Ok(());
     }
-    Err(ask_for_listing(context, object, connection, subject))
+    Err(ask_for_listing(context, object, connection, account_kind))
 }
 
 /// Asks for a listing of `subject`, whose end wakes the object. If listing fails, that is the credential's news, and the object
 /// waits for it.
-pub fn ask_for_listing<K: Managed>(context: &Context, object: &K, connection: &Connection, subject: Subject) -> Stop {
-    connection.index().want(subject);
-    match connection.trouble() {
-        Some(_) if is_settled(object) => Stop::Settled,
-        Some(trouble) => Stop::waiting(Reason::WaitingForCredential, &connection.key, &trouble.error.message),
+pub fn ask_for_listing<K: Managed>(
+    context: &Context,
+    object: &K,
+    connection: &Connection,
+    account_kind: AccountKind,
+) -> Stop {
+    connection.index().want(account_kind);
+    match connection.last_failure() {
+        Some(_) if is_unchanged(object) => Stop::Unchanged,
+        Some(last_failure) => Stop::waiting(Reason::WaitingForCredential, &connection.key, &last_failure.error.message),
         None => {
-            context.wake(connection.key.clone());
-            Stop::Parked
+            context.enqueue(connection.key.clone());
+            Stop::Queued
         }
     }
 }
@@ -263,7 +268,7 @@ fn candidates(context: &Context, user: &PlatformUser, connection: &Connection, e
         }
         GroupEntry::ExternalId(id) => {
             let index = connection.index();
-            let known = index.get(Subject::Group, id).map(handle);
+            let known = index.get(AccountKind::Group, id).map(handle);
             vec![known.unwrap_or_else(|| GroupHandle { id: id.clone(), name: None })]
         }
         GroupEntry::ExternalName(name) => connection.index().groups_named(name).into_iter().map(handle).collect(),
@@ -284,7 +289,7 @@ fn referenced(context: &Context, user: &PlatformUser, name: &str, position: usiz
         return Err(Stop::because(Reason::Invalid, message));
     }
     match group.identity().external_id {
-        Some(id) if !group.is_going() && is_usable(&group) => Ok(GroupHandle { id, name: group.identity().key }),
+        Some(id) if !group.is_deleting() && is_usable(&group) => Ok(GroupHandle { id, name: group.identity().key }),
         _ => Err(Stop::waiting(Reason::WaitingForGroup, &key, "not ready; see its conditions")),
     }
 }
@@ -307,9 +312,9 @@ fn by_id(
     if connection.provider.capabilities().groups == GroupSupport::Given {
         return Ok(GroupHandle { id: id.to_owned(), name: None });
     }
-    listed(context, user, connection, Subject::Group)?;
+    listed(context, user, connection, AccountKind::Group)?;
     let index = connection.index();
-    let group = index.get(Subject::Group, id).ok_or_else(|| {
+    let group = index.get(AccountKind::Group, id).ok_or_else(|| {
         let message = format!(
             "spec.groups[{position}].externalId: {} lists no group {id}; correct the id",
             connection.vendor.title()
@@ -331,7 +336,7 @@ fn by_name(
         let message = format!("spec.groups[{position}].externalName: {vendor} cannot look groups up; use externalId");
         return Err(Stop::because(Reason::Unsupported, message));
     }
-    listed(context, user, connection, Subject::Group)?;
+    listed(context, user, connection, AccountKind::Group)?;
     let index = connection.index();
     match index.groups_named(name).as_slice() {
         [group] => Ok(handle(group)),

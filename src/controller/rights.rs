@@ -8,7 +8,7 @@ use super::managed::Managed;
 use super::outcome::Stop;
 use super::resolve;
 use crate::api::{ProviderCredentialSpec, Reason};
-use crate::plan::{Account, ROLE, Subject};
+use crate::plan::{Account, AccountKind, ROLE};
 
 /// What may make someone an administrator.
 pub struct Held<'a> {
@@ -29,7 +29,7 @@ pub fn check<K: Managed>(
     account: &Account,
 ) -> Result<(), Stop> {
     let names = ["username", "email", "name"].into_iter().filter_map(|field| account.text(field));
-    check_protected(connection, K::SUBJECT, names.chain([account.id.as_str()]))?;
+    check_protected(connection, K::ACCOUNT_KIND, names.chain([account.id.as_str()]))?;
     let groups = account.groups.clone().unwrap_or_default();
     let held = Held { why: account.privileged.as_deref(), groups: &groups, roles: &account.roles };
     check_privileged(context, object, connection, &held, "the account has")
@@ -38,11 +38,11 @@ pub fn check<K: Managed>(
 /// Errors: one of `names` is protected, or the login we use ourselves.
 pub fn check_protected<'n>(
     connection: &Connection,
-    subject: Subject,
+    account_kind: AccountKind,
     names: impl Iterator<Item = &'n str>,
 ) -> Result<(), Stop> {
     let listed = connection.spec.protected.iter().flatten().map(String::as_str);
-    let own = Some(connection.login.as_str()).filter(|_| subject == Subject::User);
+    let own = Some(connection.login.as_str()).filter(|_| account_kind == AccountKind::User);
     let protected: Vec<&str> = listed.chain(own).collect();
     let hit = { names }.find(|name| protected.iter().any(|entry| entry.eq_ignore_ascii_case(name)));
     match hit {
@@ -66,7 +66,7 @@ pub fn check_privileged<K: Managed>(
     held: &Held<'_>,
     who: &str,
 ) -> Result<(), Stop> {
-    if K::SUBJECT == Subject::Group || connection.spec.allow_privileged == Some(true) {
+    if K::ACCOUNT_KIND == AccountKind::Group || connection.spec.allow_privileged == Some(true) {
         return Ok(());
     }
     let by_role = || privileged_role(connection, held.roles);
@@ -93,10 +93,10 @@ pub fn has_list(spec: &ProviderCredentialSpec) -> bool {
 fn can_tell<K: Managed>(context: &Context, object: &K, connection: &Connection, held: &Held<'_>) -> Result<(), Stop> {
     if !held.roles.is_empty() && connection.provider.capabilities().named_roles {
         // The catalogue of roles comes before every listing.
-        resolve::listed(context, object, connection, Subject::User)?;
+        resolve::listed(context, object, connection, AccountKind::User)?;
     }
     if !held.groups.is_empty() && has_list(&connection.spec) {
-        resolve::listed(context, object, connection, Subject::Group)?;
+        resolve::listed(context, object, connection, AccountKind::Group)?;
     }
     Ok(())
 }
@@ -120,7 +120,7 @@ fn privileged_group(connection: &Connection, groups: &BTreeSet<String>) -> Optio
     let listed: Vec<&String> = connection.spec.privileged.iter().flatten().collect();
     groups.iter().find_map(|given| {
         let by_name = || index.groups_named(given).into_iter().next();
-        let group = index.get(Subject::Group, given).or_else(by_name);
+        let group = index.get(AccountKind::Group, given).or_else(by_name);
         let name = group.and_then(|group| group.text("name"));
         let by_rule = group.and_then(|group| group.privileged.clone());
         let is_listed =

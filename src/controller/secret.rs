@@ -10,8 +10,8 @@ use kube::{Api, ResourceExt};
 use serde_json::json;
 use tracing::{info, warn};
 
+use super::cache::IndexKey;
 use super::context::Context;
-use super::shelf::Tag;
 use crate::api::ProviderCredential;
 use crate::api::names::{MANAGER, SECRET_FINALIZER};
 
@@ -27,7 +27,7 @@ pub async fn keep(context: &Context, credential: &ProviderCredential) -> Result<
     release_unused(context, &namespace).await?;
     let Some(secret) = context.secret(&namespace, &credential.spec.secret_ref.name) else { return Ok(()) };
     let going = secret.metadata.deletion_timestamp.is_some();
-    match (is_held(&secret), context.settings.secret_finalizer) {
+    match (has_finalizer(&secret), context.settings.secret_finalizer) {
         (true, false) => set(context, &secret, false).await,
         (true, true) if going && !is_needed(context, credential).await? => set(context, &secret, false).await,
         (false, true) if !going => set(context, &secret, true).await,
@@ -41,12 +41,12 @@ pub async fn keep(context: &Context, credential: &ProviderCredential) -> Result<
 pub async fn release(context: &Context, credential: &ProviderCredential) -> Result<(), kube::Error> {
     let namespace = credential.namespace().unwrap_or_default();
     let is_here = |secret: &PartialObjectMeta<Secret>| secret.namespace().as_ref() == Some(&namespace);
-    let held = context.secrets.state_filter(|secret| is_here(secret) && is_held(secret));
+    let held = context.secrets.state_filter(|secret| is_here(secret) && has_finalizer(secret));
     // Our own finalizer may not have come back through the watch yet, and an earlier spec may have named another Secret.
     let named = held.iter().map(|secret| secret.name_any()).chain([credential.spec.secret_ref.name.clone()]);
     for name in named.collect::<BTreeSet<_>>() {
-        let using = [Tag::Secret(namespace.clone(), name.clone())];
-        if context.credentials.tagged(&using, |other| other.uid() != credential.uid()).is_empty() {
+        let using = [IndexKey::Secret(namespace.clone(), name.clone())];
+        if context.credentials.by_index(&using, |other| other.uid() != credential.uid()).is_empty() {
             release_one(context, &namespace, &name).await?;
         }
     }
@@ -56,7 +56,7 @@ pub async fn release(context: &Context, credential: &ProviderCredential) -> Resu
 /// Lets go of one Secret as it is now: after this, nobody comes back to it.
 async fn release_one(context: &Context, namespace: &str, name: &str) -> Result<(), kube::Error> {
     match context.api::<Secret>(namespace).get_metadata_opt(name).await? {
-        Some(secret) if is_held(&secret) => patch(context, &secret, false).await,
+        Some(secret) if has_finalizer(&secret) => patch(context, &secret, false).await,
         _ => Ok(()),
     }
 }
@@ -100,10 +100,11 @@ async fn release_orphans(context: &Context) -> bool {
 
 /// Whether our finalizer is on a Secret that no credential names.
 pub fn is_orphan(context: &Context, secret: &PartialObjectMeta<Secret>) -> bool {
-    is_held(secret) && !context.credentials.has(&Tag::Secret(secret.namespace().unwrap_or_default(), secret.name_any()))
+    has_finalizer(secret)
+        && !context.credentials.has(&IndexKey::Secret(secret.namespace().unwrap_or_default(), secret.name_any()))
 }
 
-fn is_held(secret: &PartialObjectMeta<Secret>) -> bool {
+fn has_finalizer(secret: &PartialObjectMeta<Secret>) -> bool {
     secret.finalizers().iter().any(|finalizer| finalizer == SECRET_FINALIZER)
 }
 

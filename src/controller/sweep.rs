@@ -5,16 +5,16 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tracing::{info, warn};
 
-use super::connection::{Connection, Trouble};
+use super::cache::IndexKey;
+use super::connection::{Connection, Failure};
 use super::context::Context;
 use super::credential::resync;
-use super::refusal;
+use super::retry;
 use super::rights;
-use super::shelf::Tag;
 use crate::api::PlatformUser;
 use crate::api::user::GroupEntry;
-use crate::plan::{GroupSupport, Subject};
-use crate::providers::{ErrorKind, Lane, ProviderError};
+use crate::plan::{AccountKind, GroupSupport};
+use crate::providers::{ErrorKind, Priority, ProviderError};
 
 /// Longest time for one sweep. A large tenant behind a small rate takes many minutes.
 pub const LONGEST: Duration = Duration::from_mins(30);
@@ -22,27 +22,27 @@ pub const LONGEST: Duration = Duration::from_mins(30);
 /// Sweeps what is due or asked for; whether there is news for the objects. After a failure the index stays as it was, and
 /// nothing is tried before its time, unless a person asks by annotation.
 pub async fn sweep(context: &Context, connection: &Connection, forced: bool) -> bool {
-    if !forced && connection.trouble().is_some_and(|trouble| trouble.until > Timestamp::now()) {
+    if !forced && connection.last_failure().is_some_and(|last_failure| last_failure.until > Timestamp::now()) {
         return false;
     }
-    let due: Vec<Subject> = [Subject::Group, Subject::User]
+    let due: Vec<AccountKind> = [AccountKind::Group, AccountKind::User]
         .into_iter()
-        .filter(|subject| is_due(context, connection, *subject, forced))
+        .filter(|account_kind| is_due(context, connection, *account_kind, forced))
         .collect();
     if due.is_empty() {
         // Nobody needs the listing that failed any more. Where nothing is ever listed, the trouble is a refused credential's.
-        let is_over = connection.provider.capabilities().readable && connection.trouble().is_some();
-        return is_over && connection.swept(None).is_some();
+        let is_over = connection.provider.capabilities().readable && connection.last_failure().is_some();
+        return is_over && connection.set_failure(None).is_some();
     }
     let mut is_news = false;
     let Err(error) = within(LONGEST, list(connection, &due, &mut is_news)).await else {
         context.backoff.reset(&connection.key);
-        connection.swept(None);
+        connection.set_failure(None);
         return true;
     };
     warn!(credential = %connection.key, "the sweep failed: {error}");
-    let until = refusal::retry_at(context, &connection.key, &connection.spec, &error);
-    connection.swept(Some(Trouble { error, until })).is_none() || is_news
+    let until = retry::retry_at(context, &connection.key, &connection.spec, &error);
+    connection.set_failure(Some(Failure { error, until })).is_none() || is_news
 }
 
 /// Errors: not done within `limit`.
@@ -57,18 +57,18 @@ async fn within(
 /// Lists what is `due`; each listing that is complete is kept, and is news.
 ///
 /// Errors: the first of the provider.
-async fn list(connection: &Connection, due: &[Subject], is_news: &mut bool) -> Result<(), ProviderError> {
-    let Some(_place) = connection.gate.enter(Lane::Background).await else { return Ok(()) };
+async fn list(connection: &Connection, due: &[AccountKind], is_news: &mut bool) -> Result<(), ProviderError> {
+    let Some(_place) = connection.limiter.enter(Priority::Background).await else { return Ok(()) };
     let catalog = connection.provider.catalog().await?;
     connection.index().catalog = catalog;
     let mut failed = None;
-    for subject in due {
+    for account_kind in due {
         let begun = Timestamp::now();
-        let listed = connection.provider.list(*subject).await;
-        if *subject == Subject::User && !connection.provider.capabilities().listable {
+        let listed = connection.provider.list(*account_kind).await;
+        if *account_kind == AccountKind::User && !connection.provider.capabilities().listable {
             // Not a failure: the server has no such call, and its users are read one by one.
             info!(credential = %connection.key, "the server lists no users");
-            connection.index().forget(*subject, begun);
+            connection.index().forget(*account_kind, begun);
             continue;
         }
         let accounts = match listed {
@@ -81,38 +81,40 @@ async fn list(connection: &Connection, due: &[Subject], is_news: &mut bool) -> R
             Err(error) => return Err(error),
         };
         *is_news = true;
-        info!(credential = %connection.key, %subject, count = accounts.len(), "swept");
-        connection.index().replace(*subject, begun, connection.table(*subject), accounts);
+        info!(credential = %connection.key, %account_kind, count = accounts.len(), "swept");
+        connection.index().replace(*account_kind, begun, connection.table(*account_kind), accounts);
     }
     failed.map_or(Ok(()), Err)
 }
 
 /// Whether a listing is needed by anyone, and asked for, or older than the credential's interval.
-fn is_due(context: &Context, connection: &Connection, subject: Subject, forced: bool) -> bool {
+fn is_due(context: &Context, connection: &Connection, account_kind: AccountKind, forced: bool) -> bool {
     let capabilities = connection.provider.capabilities();
-    let can = capabilities.readable && (subject == Subject::User || capabilities.groups != GroupSupport::Given);
+    let can =
+        capabilities.readable && (account_kind == AccountKind::User || capabilities.groups != GroupSupport::Given);
     if !can {
         return false;
     }
     let index = connection.index();
-    let wanted = index.is_wanted(subject);
+    let wanted = index.is_wanted(account_kind);
     let interval = resync(&connection.spec);
-    let old =
-        index.asked_at(subject).is_none_or(|begun| begun + interval <= Timestamp::now() + SignedDuration::from_secs(1));
+    let old = index
+        .asked_at(account_kind)
+        .is_none_or(|begun| begun + interval <= Timestamp::now() + SignedDuration::from_secs(1));
     drop(index);
-    let again = old || forced || connection.trouble().is_some();
-    wanted || (again && is_used(context, connection, subject))
+    let again = old || forced || connection.last_failure().is_some();
+    wanted || (again && is_used(context, connection, account_kind))
 }
 
 /// Whether any object needs the listing of `subject`: groups also where some are on the credential's list of privileged ones.
-pub fn is_used(context: &Context, connection: &Connection, subject: Subject) -> bool {
-    let using = Tag::Credential(connection.key.clone());
+pub fn is_used(context: &Context, connection: &Connection, account_kind: AccountKind) -> bool {
+    let using = IndexKey::Credential(connection.key.clone());
     let names_groups =
         |user: &PlatformUser| user.spec.groups.iter().flatten().any(|entry| !matches!(entry, GroupEntry::GroupRef(_)));
-    match subject {
-        Subject::User => context.users.has(&using),
-        Subject::Group if context.groups.has(&using) => true,
-        Subject::Group if rights::has_list(&connection.spec) => context.users.has(&using),
-        Subject::Group => !context.users.tagged(&[using], names_groups).is_empty(),
+    match account_kind {
+        AccountKind::User => context.users.has(&using),
+        AccountKind::Group if context.groups.has(&using) => true,
+        AccountKind::Group if rights::has_list(&connection.spec) => context.users.has(&using),
+        AccountKind::Group => !context.users.by_index(&[using], names_groups).is_empty(),
     }
 }

@@ -7,27 +7,27 @@ use std::sync::atomic::Ordering;
 use jiff::Timestamp;
 use tracing::warn;
 
-use super::connection::{Connection, Trouble};
+use super::connection::{Connection, Failure};
 use super::context::Context;
 use super::outcome::Stop;
-use super::refusal;
+use super::retry;
 use crate::api::Reason;
 use crate::providers::{ErrorKind, ProviderError};
 
 /// The right to one create, given back on drop unless it was used.
-pub struct Turn(Option<Arc<Connection>>);
+pub struct Probe(Option<Arc<Connection>>);
 
-impl Turn {
+impl Probe {
     /// The call is made now.
     pub fn used(mut self) {
         self.0 = None;
     }
 }
 
-impl Drop for Turn {
+impl Drop for Probe {
     fn drop(&mut self) {
         if let Some(connection) = &self.0 {
-            connection.turn.store(true, Ordering::Relaxed);
+            connection.probe_allowed.store(true, Ordering::Relaxed);
         }
     }
 }
@@ -35,30 +35,30 @@ impl Drop for Turn {
 /// Leave to create.
 ///
 /// Errors: the credential was refused, and it is not this object's turn.
-pub fn turn(connection: &Arc<Connection>) -> Result<Turn, Stop> {
+pub fn probe(connection: &Arc<Connection>) -> Result<Probe, Stop> {
     match refused(connection) {
-        None => Ok(Turn(None)),
-        Some(_) if connection.turn.swap(false, Ordering::Relaxed) => Ok(Turn(Some(connection.clone()))),
-        Some(trouble) => Err(waiting(connection, &trouble.error)),
+        None => Ok(Probe(None)),
+        Some(_) if connection.probe_allowed.swap(false, Ordering::Relaxed) => Ok(Probe(Some(connection.clone()))),
+        Some(last_failure) => Err(waiting(connection, &last_failure.error)),
     }
 }
 
 /// Gives the turn once its time has come, or when a person asks; whether it did.
 pub fn reopen(context: &Context, connection: &Connection, forced: bool) -> bool {
-    let is_due = |trouble: &Trouble| forced || trouble.until <= Timestamp::now();
-    let Some(trouble) = refused(connection).filter(is_due) else { return false };
-    let until = refusal::retry_at(context, &connection.key, &connection.spec, &trouble.error);
-    connection.swept(Some(Trouble { until, ..trouble }));
-    connection.turn.store(true, Ordering::Relaxed);
+    let is_due = |last_failure: &Failure| forced || last_failure.until <= Timestamp::now();
+    let Some(last_failure) = refused(connection).filter(is_due) else { return false };
+    let until = retry::retry_at(context, &connection.key, &connection.spec, &last_failure.error);
+    connection.set_failure(Some(Failure { until, ..last_failure }));
+    connection.probe_allowed.store(true, Ordering::Relaxed);
     true
 }
 
 /// A create came about: whoever waited for the credential goes on.
 pub fn accepted(context: &Context, connection: &Connection) {
     if refused(connection).is_some() {
-        connection.swept(None);
+        connection.set_failure(None);
         context.backoff.reset(&connection.key);
-        context.wake(connection.key.clone());
+        context.enqueue(connection.key.clone());
     }
 }
 
@@ -70,11 +70,11 @@ pub fn heard(context: &Context, connection: &Connection, error: &ProviderError) 
         _ if connection.provider.capabilities().checkable => {}
         ErrorKind::Unauthenticated => {
             warn!(credential = %connection.key, "not accepted: {error}");
-            connection.trouble_once(|| Trouble {
+            connection.set_failure_once(|| Failure {
                 error: error.clone(),
-                until: refusal::retry_at(context, &connection.key, &connection.spec, error),
+                until: retry::retry_at(context, &connection.key, &connection.spec, error),
             });
-            context.wake(connection.key.clone());
+            context.enqueue(connection.key.clone());
             return Err(waiting(connection, error));
         }
         // Found fault with what was asked, not with who asked.
@@ -85,8 +85,8 @@ pub fn heard(context: &Context, connection: &Connection, error: &ProviderError) 
 }
 
 /// Why the credential was refused, if it was and only a create can tell whether it still is.
-fn refused(connection: &Connection) -> Option<Trouble> {
-    connection.trouble().filter(|_| !connection.provider.capabilities().checkable)
+fn refused(connection: &Connection) -> Option<Failure> {
+    connection.last_failure().filter(|_| !connection.provider.capabilities().checkable)
 }
 
 fn waiting(connection: &Connection, error: &ProviderError) -> Stop {

@@ -4,41 +4,45 @@ use std::sync::Arc;
 
 use kube::runtime::controller::Action;
 
-use super::apply::Case;
+use super::apply::Reconciliation;
 use super::context::Context;
 use super::managed::Managed;
 use super::outcome::{Done, Stop};
 use super::password::{self, Password};
-use super::report::{self, Scene};
-use super::{record, removal, resolve, salvage};
+use super::report::{self, ReportContext};
+use super::{lenient, record, removal, resolve};
 use crate::api::PlatformUser;
 use crate::api::status::Identity;
-use crate::plan::Subject;
+use crate::plan::AccountKind;
 
 /// Brings one user and its account together, and says how that went.
 ///
 /// Errors: Kubernetes failed us.
 pub async fn reconcile(user: Arc<PlatformUser>, context: &Context) -> Result<Action, kube::Error> {
-    let mut user = context.users.newest(user);
-    let mut scene = Scene::default();
-    let result = attempt(&mut user, &mut scene, context).await;
-    let user = context.users.newest(user);
-    report::report(context, &user, scene, result).await
+    let mut user = context.users.latest(user);
+    let mut report_context = ReportContext::default();
+    let result = attempt(&mut user, &mut report_context, context).await;
+    let user = context.users.latest(user);
+    report::report(context, &user, report_context, result).await
 }
 
 /// One look at a user, up to how it ended; nothing is said of it yet.
-pub(super) async fn attempt(user: &mut Arc<PlatformUser>, scene: &mut Scene, context: &Context) -> Result<Done, Stop> {
-    if user.is_going() {
+pub(super) async fn attempt(
+    user: &mut Arc<PlatformUser>,
+    report_context: &mut ReportContext,
+    context: &Context,
+) -> Result<Done, Stop> {
+    if user.is_deleting() {
         removal::remove(context, user).await?;
     }
-    record::hold_again(context, user).await?;
-    salvage::readable(&**user)?;
+    record::ensure_finalizer(context, user).await?;
+    lenient::readable(&**user)?;
     // resolve (client required)
     resolve::not_paused(context, &**user)?;
     let connection = resolve::connection(context, &**user)?;
-    scene.vendor = Some(connection.vendor);
-    scene.mode = Some(resolve::mode(context, &connection, &**user));
-    resolve::listed(context, &**user, &connection, Subject::User)?;
+    report_context.vendor = Some(connection.vendor);
+    report_context.mode = Some(resolve::mode(context, &connection, &**user));
+    resolve::listed(context, &**user, &connection, AccountKind::User)?;
     let identity = user.identity();
     let is_bound = identity.external_id.is_some();
     let (membership, resolved, missing) = resolve::membership(context, user, &connection);
@@ -49,7 +53,7 @@ pub(super) async fn attempt(user: &mut Arc<PlatformUser>, scene: &mut Scene, con
     let mut desired = user.desire(&*connection.provider, &catalog)?;
     let blind = !connection.provider.capabilities().readable;
     let late = match missing {
-        Some(stop) if !is_bound || blind || matches!(stop, Stop::Parked) => return Err(stop),
+        Some(stop) if !is_bound || blind || matches!(stop, Stop::Queued) => return Err(stop),
         missing => missing.or(unread).or_else(|| never_sent(&password, &identity)),
     };
     desired.groups = membership;
@@ -59,7 +63,7 @@ pub(super) async fn attempt(user: &mut Arc<PlatformUser>, scene: &mut Scene, con
     let forced = resolve::is_forced(&**user);
     let releases_groups = user.spec.groups.is_none();
     let object = user.clone();
-    let mut case = Case {
+    let mut case = Reconciliation {
         context,
         object,
         connection,
@@ -75,7 +79,7 @@ pub(super) async fn attempt(user: &mut Arc<PlatformUser>, scene: &mut Scene, con
     case.check_desired()?;
     let done = case.converge().await;
     *user = case.object;
-    scene.compared = done.as_ref().map_or_else(Stop::is_comparison, |_| true);
+    report_context.compared = done.as_ref().map_or_else(Stop::is_comparison, |_| true);
     match (done, late) {
         (Ok(_), Some(stop)) => Err(stop),
         (done, _) => done,
@@ -89,7 +93,7 @@ async fn password(
     identity: &Identity,
 ) -> Result<(Password, Option<Stop>), Stop> {
     // What another account was sent is not known to the one that is to take its place.
-    let known = identity.password_version.as_deref().filter(|_| !identity.is_vanished());
+    let known = identity.password_version.as_deref().filter(|_| !identity.is_missing());
     match password::resolve(context, user, known).await {
         Ok(password) => Ok((password, None)),
         Err(stop) if identity.external_id.is_some() => Ok((Password::Unmanaged, Some(stop))),

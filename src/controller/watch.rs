@@ -18,14 +18,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tracing::warn;
 
+use super::cache::{Cache, IndexKey, Indexed};
+use super::conflict;
 use super::context::Context;
 use super::credential;
+use super::lenient::Lenient;
 use super::managed::Managed;
 use super::removal;
-use super::rivals;
-use super::salvage::Stored;
 use super::secret;
-use super::shelf::{Shelf, Tag, Tagged};
 use super::sweep;
 use crate::api::names::{PAUSED, RECONCILE_AT, RELEASE_REMOVALS};
 use crate::api::{Kind, ObjectKey, PlatformGroup, PlatformUser, ProviderCredential, Vendor};
@@ -33,7 +33,7 @@ use crate::api::{Kind, ObjectKey, PlatformGroup, PlatformUser, ProviderCredentia
 /// One of our kinds, as the watch sees it.
 pub trait Watched:
     Resource<DynamicType = (), Scope = NamespaceResourceScope>
-    + Tagged
+    + Indexed
     + Clone
     + Debug
     + DeserializeOwned
@@ -49,7 +49,7 @@ pub trait Watched:
     /// It is gone: wakes who waited for that.
     fn gone(&self, context: &Context);
     /// All objects of this kind.
-    fn shelf(context: &Context) -> &Shelf<Self>;
+    fn cache(context: &Context) -> &Cache<Self>;
     /// Its key.
     fn object_key(&self) -> ObjectKey {
         ObjectKey::new(Self::KIND, self.namespace().unwrap_or_default(), self.name_any())
@@ -59,7 +59,7 @@ pub trait Watched:
         context.settings.reconcile_timeout
     }
     /// Whether it has an account and lacks our finalizer.
-    fn has_slipped(&self) -> bool {
+    fn lost_finalizer(&self) -> bool {
         false
     }
     /// Its vendor as far as it is known, for the span of its reconcile.
@@ -70,15 +70,15 @@ impl Watched for PlatformUser {
     const KIND: Kind = Kind::User;
 
     fn seen(&self, context: &Context) {
-        context.users.seen(self);
+        context.users.observe(self);
     }
 
-    fn shelf(context: &Context) -> &Shelf<Self> {
+    fn cache(context: &Context) -> &Cache<Self> {
         &context.users
     }
 
-    fn has_slipped(&self) -> bool {
-        removal::has_account(self) && !self.is_held()
+    fn lost_finalizer(&self) -> bool {
+        removal::has_account(self) && !self.has_finalizer()
     }
 
     fn vendor_label(&self) -> &'static str {
@@ -86,15 +86,15 @@ impl Watched for PlatformUser {
     }
 
     fn gone(&self, context: &Context) {
-        context.users.gone(self);
-        rivals::wake(context, self);
+        context.users.remove(self);
+        conflict::enqueue(context, self);
         forget(context, &self.key());
-        context.wake(self.credential_key());
-        let named = self.tags().into_iter().filter_map(|tag| match tag {
-            Tag::Group(group) => Some(group),
+        context.enqueue(self.credential_key());
+        let named = self.index_keys().into_iter().filter_map(|tag| match tag {
+            IndexKey::Group(group) => Some(group),
             _ => None,
         });
-        named.for_each(|group| context.wake(group));
+        named.for_each(|group| context.enqueue(group));
     }
 }
 
@@ -102,15 +102,15 @@ impl Watched for PlatformGroup {
     const KIND: Kind = Kind::Group;
 
     fn seen(&self, context: &Context) {
-        context.groups.seen(self);
+        context.groups.observe(self);
     }
 
-    fn shelf(context: &Context) -> &Shelf<Self> {
+    fn cache(context: &Context) -> &Cache<Self> {
         &context.groups
     }
 
-    fn has_slipped(&self) -> bool {
-        removal::has_account(self) && !self.is_held()
+    fn lost_finalizer(&self) -> bool {
+        removal::has_account(self) && !self.has_finalizer()
     }
 
     fn vendor_label(&self) -> &'static str {
@@ -118,10 +118,10 @@ impl Watched for PlatformGroup {
     }
 
     fn gone(&self, context: &Context) {
-        context.groups.gone(self);
-        rivals::wake(context, self);
+        context.groups.remove(self);
+        conflict::enqueue(context, self);
         forget(context, &self.key());
-        context.wake(self.credential_key());
+        context.enqueue(self.credential_key());
     }
 }
 
@@ -129,10 +129,10 @@ impl Watched for ProviderCredential {
     const KIND: Kind = Kind::Credential;
 
     fn seen(&self, context: &Context) {
-        context.credentials.seen(self);
+        context.credentials.observe(self);
     }
 
-    fn shelf(context: &Context) -> &Shelf<Self> {
+    fn cache(context: &Context) -> &Cache<Self> {
         &context.credentials
     }
 
@@ -146,26 +146,26 @@ impl Watched for ProviderCredential {
     }
 
     fn gone(&self, context: &Context) {
-        context.credentials.gone(self);
+        context.credentials.remove(self);
         context.orphans.notify_one();
         let key = credential::key(self);
         context.connections.forget(&key);
-        context.tally.credential_ready(self.spec.provider.vendor(), &key, None);
+        context.metrics.credential_ready(self.spec.provider.vendor(), &key, None);
         forget(context, &key);
-        context.wake_users_of(&key);
+        context.enqueue_users_of(&key);
     }
 }
 
 fn forget(context: &Context, key: &ObjectKey) {
     context.backoff.reset(key);
-    context.tally.object_state(key, None);
+    context.metrics.object_state(key, None);
 }
 
 /// A digest of those annotations that ask something of us, and whether someone took our finalizer away. Other annotations and
 /// the finalizer's arrival are our own doing and no reason to look.
 fn wishes<K: Watched>(object: &K) -> u64 {
     let mut hasher = DefaultHasher::new();
-    object.has_slipped().hash(&mut hasher);
+    object.lost_finalizer().hash(&mut hasher);
     for name in [RECONCILE_AT, PAUSED, RELEASE_REMOVALS] {
         object.annotations().get(name).hash(&mut hasher);
     }
@@ -174,7 +174,7 @@ fn wishes<K: Watched>(object: &K) -> u64 {
 
 /// Keeps the store true and wakes objects whose spec, wishes in annotations or deletion changed; status writes, ours among
 /// them, wake nobody.
-pub async fn changes<K: Watched>(context: Arc<Context>, api: Api<Stored<K>>, writer: Writer<K>) {
+pub async fn changes<K: Watched>(context: Arc<Context>, api: Api<Lenient<K>>, writer: Writer<K>) {
     let events = watch(api, watcher::Config::default())
         .default_backoff()
         .inspect_err(|error| warn!(kind = %K::KIND, "the watch failed and is tried again: {error}"))
@@ -191,7 +191,7 @@ pub async fn changes<K: Watched>(context: Arc<Context>, api: Api<Stored<K>>, wri
         )
         .for_each(|object| async {
             if let Ok(object) = object {
-                context.wake(object.object_key());
+                context.enqueue(object.object_key());
             }
         })
         .await;
@@ -204,28 +204,28 @@ fn note<K: Watched>(context: &Context, event: &Event<K>) {
         Event::Init => {}
         // Only now does the store hold what a fresh listing showed: whoever was woken by it before found nothing.
         Event::InitDone => {
-            let lost = K::shelf(context).listed();
+            let lost = K::cache(context).listed();
             for ObjectRef { name, namespace, .. } in &lost {
                 forget(context, &ObjectKey::new(K::KIND, namespace.clone().unwrap_or_default(), name.clone()));
             }
             if !lost.is_empty() {
                 // Whoever waited for one of them was not told.
-                context.wake_all();
+                context.enqueue_all();
                 context.orphans.notify_one();
             }
-            K::shelf(context).all().iter().for_each(|object| context.wake(object.object_key()));
+            K::cache(context).all().iter().for_each(|object| context.enqueue(object.object_key()));
         }
     }
 }
 
 /// The event with what could be read of its object.
-fn read<K>(event: Event<Stored<K>>) -> Event<K> {
+fn read<K>(event: Event<Lenient<K>>) -> Event<K> {
     match event {
         Event::Init => Event::Init,
         Event::InitDone => Event::InitDone,
-        Event::Apply(Stored(object)) => Event::Apply(object),
-        Event::InitApply(Stored(object)) => Event::InitApply(object),
-        Event::Delete(Stored(object)) => Event::Delete(object),
+        Event::Apply(Lenient(object)) => Event::Apply(object),
+        Event::InitApply(Lenient(object)) => Event::InitApply(object),
+        Event::Delete(Lenient(object)) => Event::Delete(object),
     }
 }
 
@@ -245,14 +245,14 @@ pub async fn secrets(
     reflector(writer, events)
         .inspect_ok(|event| {
             if matches!(event, Event::InitDone) {
-                wake_all_who_use_secrets(&context);
+                enqueue_secret_users(&context);
                 context.orphans.notify_one();
             }
         })
         .touched_objects()
         .for_each(|secret| async {
             if let Ok(secret) = secret {
-                wake_users_of_secret(&context, &secret.namespace().unwrap_or_default(), &secret.name_any());
+                enqueue_users_of_secret(&context, &secret.namespace().unwrap_or_default(), &secret.name_any());
                 if secret::is_orphan(&context, &secret) {
                     context.orphans.notify_one();
                 }
@@ -262,17 +262,17 @@ pub async fn secrets(
 }
 
 /// A fresh listing is in the store only once it is whole.
-fn wake_all_who_use_secrets(context: &Context) {
-    context.credentials.all().iter().for_each(|credential| context.wake(credential::key(credential)));
+fn enqueue_secret_users(context: &Context) {
+    context.credentials.all().iter().for_each(|credential| context.enqueue(credential::key(credential)));
     let users = context.users.all().into_iter().filter(|user| user.spec.password_secret_ref.is_some());
-    users.for_each(|user| context.wake(user.key()));
+    users.for_each(|user| context.enqueue(user.key()));
 }
 
-fn wake_users_of_secret(context: &Context, namespace: &str, name: &str) {
-    let using = [Tag::Secret(namespace.to_owned(), name.to_owned())];
-    let credentials = context.credentials.tagged(&using, |_| true);
-    credentials.iter().for_each(|credential| context.wake(credential::key(credential)));
-    context.users.tagged(&using, |_| true).iter().for_each(|user| context.wake(user.key()));
+fn enqueue_users_of_secret(context: &Context, namespace: &str, name: &str) {
+    let using = [IndexKey::Secret(namespace.to_owned(), name.to_owned())];
+    let credentials = context.credentials.by_index(&using, |_| true);
+    credentials.iter().for_each(|credential| context.enqueue(credential::key(credential)));
+    context.users.by_index(&using, |_| true).iter().for_each(|user| context.enqueue(user.key()));
 }
 
 /// Keeps the store of namespaces true, and wakes whatever their labels or their end may concern.
@@ -298,21 +298,21 @@ pub async fn namespaces(
         )
         .for_each(|namespace| async {
             if let Ok(namespace) = namespace {
-                wake_all_in(&context, &namespace.name_any());
+                enqueue_all_in(&context, &namespace.name_any());
             }
         })
         .await;
 }
 
-fn wake_all_in(context: &Context, namespace: &str) {
+fn enqueue_all_in(context: &Context, namespace: &str) {
     let here = |object: Option<String>| object.as_deref() == Some(namespace);
     let elsewhere = |key: ObjectKey| key.namespace != namespace;
     let credentials = context.credentials.all().into_iter().filter(|credential| here(credential.namespace()));
-    credentials.for_each(|credential| context.wake(credential::key(&credential)));
+    credentials.for_each(|credential| context.enqueue(credential::key(&credential)));
     let groups = context.groups.all().into_iter();
     let groups = groups.filter(|group| here(group.namespace()) && elsewhere(group.credential_key()));
-    groups.for_each(|group| context.wake(group.key()));
+    groups.for_each(|group| context.enqueue(group.key()));
     let users = context.users.all().into_iter();
     let users = users.filter(|user| here(user.namespace()) && elsewhere(user.credential_key()));
-    users.for_each(|user| context.wake(user.key()));
+    users.for_each(|user| context.enqueue(user.key()));
 }

@@ -10,9 +10,9 @@ mod tests;
 
 pub use compare::{Compare, folds, matches_key, same};
 pub use model::{
-    Account, Capabilities, Catalog, CatalogEntry, Changes, Desired, Field, Fields, GroupHandle, GroupSupport, Key,
-    Limits, Membership, ROLE, Rejection, Subject, Switch,
+    Account, AccountKind, Capabilities, Catalog, CatalogEntry, Changes, Desired, Field, Fields, GroupHandle,
+    GroupSupport, Key, Limits, Membership, ROLE, Rejection, Switch,
 };
-pub use removal::{Removal, Wish, removal};
-pub use sent::Sent;
-pub use steps::{Known, Step, alongside, plan};
+pub use removal::{DeletionPolicy, Removal, removal};
+pub use sent::LastApplied;
+pub use steps::{PriorState, Step, alongside, plan};

@@ -14,7 +14,7 @@ pub type Fields = BTreeMap<String, Value>;
 /// What a call is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, strum::Display, strum::IntoStaticStr)]
 #[strum(serialize_all = "lowercase")]
-pub enum Subject {
+pub enum AccountKind {
     /// A user account.
     User,
     /// A group of users, devices, projects or rights, as the vendor has it.
@@ -291,10 +291,10 @@ pub struct Capabilities {
 impl Capabilities {
     /// The writable fields of users or groups.
     #[must_use]
-    pub fn fields(&self, subject: Subject) -> &'static [Field] {
-        match subject {
-            Subject::User => self.user_fields,
-            Subject::Group => self.group_fields,
+    pub fn fields(&self, account_kind: AccountKind) -> &'static [Field] {
+        match account_kind {
+            AccountKind::User => self.user_fields,
+            AccountKind::Group => self.group_fields,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What is done to an account when its object goes; decided before any vendor is spoken to.
 
-use super::model::{Capabilities, GroupSupport, Rejection, Subject};
+use super::model::{AccountKind, Capabilities, GroupSupport, Rejection};
 use crate::api::Reason;
 
 /// What is done to the account.
@@ -13,13 +13,13 @@ pub enum Removal {
     /// Leave it; `stays` when that was not asked for and a person should know.
     Orphan {
         /// Whether the account stays although nobody asked for that.
-        stays: bool,
+        unexpected: bool,
     },
 }
 
 /// A deletion policy, of a user or a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wish {
+pub enum DeletionPolicy {
     /// Remove.
     Delete,
     /// Block log-in.
@@ -33,27 +33,33 @@ pub enum Wish {
 /// Errors: a policy written in the manifest that the vendor cannot do is `Unsupported`.
 pub fn removal(
     capabilities: &Capabilities,
-    subject: Subject,
-    own: Option<Wish>,
+    account_kind: AccountKind,
+    own: Option<DeletionPolicy>,
     found: bool,
-    fallback: Option<Wish>,
+    fallback: Option<DeletionPolicy>,
 ) -> Result<Removal, Rejection> {
     let wish = match (own, found) {
         (Some(wish), _) => wish,
-        (None, true) => return Ok(Removal::Orphan { stays: false }),
-        (None, false) => fallback.unwrap_or(Wish::Delete),
+        (None, true) => return Ok(Removal::Orphan { unexpected: false }),
+        (None, false) => fallback.unwrap_or(DeletionPolicy::Delete),
     };
-    match (wish, subject) {
-        (Wish::Delete, Subject::Group) if capabilities.groups == GroupSupport::Managed => Ok(Removal::Delete),
-        (Wish::Orphan, _) | (_, Subject::Group) => Ok(Removal::Orphan { stays: false }),
-        (Wish::Delete, Subject::User) if capabilities.deletes => Ok(Removal::Delete),
-        (Wish::Delete | Wish::Disable, Subject::User) if capabilities.switch.is_some() => Ok(Removal::Disable),
-        (Wish::Delete | Wish::Disable, Subject::User) if own.is_none() => Ok(Removal::Orphan { stays: true }),
-        (Wish::Delete | Wish::Disable, Subject::User) => Err(unsupported(wish, capabilities)),
+    match (wish, account_kind) {
+        (DeletionPolicy::Delete, AccountKind::Group) if capabilities.groups == GroupSupport::Managed => {
+            Ok(Removal::Delete)
+        }
+        (DeletionPolicy::Orphan, _) | (_, AccountKind::Group) => Ok(Removal::Orphan { unexpected: false }),
+        (DeletionPolicy::Delete, AccountKind::User) if capabilities.deletes => Ok(Removal::Delete),
+        (DeletionPolicy::Delete | DeletionPolicy::Disable, AccountKind::User) if capabilities.switch.is_some() => {
+            Ok(Removal::Disable)
+        }
+        (DeletionPolicy::Delete | DeletionPolicy::Disable, AccountKind::User) if own.is_none() => {
+            Ok(Removal::Orphan { unexpected: true })
+        }
+        (DeletionPolicy::Delete | DeletionPolicy::Disable, AccountKind::User) => Err(unsupported(wish, capabilities)),
     }
 }
 
-fn unsupported(wish: Wish, capabilities: &Capabilities) -> Rejection {
+fn unsupported(wish: DeletionPolicy, capabilities: &Capabilities) -> Rejection {
     let instead = if capabilities.deletes { "Delete or Orphan" } else { "Orphan" };
     Rejection::new(
         Reason::Unsupported,

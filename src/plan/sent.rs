@@ -14,9 +14,9 @@ const KEPT: usize = 6;
 
 /// Digest per field or application, as status holds it: `access=1f…,applications/pegasus2.0=9a…`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Sent(BTreeMap<String, String>);
+pub struct LastApplied(BTreeMap<String, String>);
 
-impl Sent {
+impl LastApplied {
     /// What status says was sent.
     #[must_use]
     pub fn parse(text: &str) -> Self {

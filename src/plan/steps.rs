@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::compare::{Compare, same};
 use super::model::{Account, Changes, Desired, Field, Fields, Membership, Rejection};
-use super::sent::Sent;
+use super::sent::LastApplied;
 use crate::api::Reason;
 
 /// One thing to do at the vendor.
@@ -27,9 +27,9 @@ pub enum Step {
 
 /// What we know beside what the vendor shows.
 #[derive(Clone, Copy, Debug)]
-pub struct Known<'a> {
+pub struct PriorState<'a> {
     /// Digests of hidden fields that were sent.
-    pub sent: &'a Sent,
+    pub sent: &'a LastApplied,
     /// Groups that we added.
     pub added: &'a BTreeSet<String>,
     /// Whether the password's value is one that was not sent yet.
@@ -43,7 +43,7 @@ pub fn plan(
     table: &[Field],
     desired: &Desired,
     observed: Option<&Account>,
-    known: Known<'_>,
+    known: PriorState<'_>,
 ) -> Result<Vec<Step>, Rejection> {
     let (create, changes) = match observed {
         None => {
@@ -72,7 +72,12 @@ fn creation(table: &[Field], desired: &Desired, password: bool) -> (Changes, Cha
     (Changes { fields, groups, password, ..Changes::default() }, after)
 }
 
-fn difference(table: &[Field], desired: &Desired, account: &Account, known: Known<'_>) -> Result<Changes, Rejection> {
+fn difference(
+    table: &[Field],
+    desired: &Desired,
+    account: &Account,
+    known: PriorState<'_>,
+) -> Result<Changes, Rejection> {
     let mut changes = Changes { password: known.password_due, ..Changes::default() };
     for field in table {
         let Some(wanted) = desired.fields.get(field.name) else { continue };

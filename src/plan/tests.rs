@@ -7,8 +7,8 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::{
-    Account, Capabilities, Changes, Compare, Desired, Field, GroupSupport, Key, Known, Limits, Membership, Removal,
-    Sent, Step, Subject, Switch, Wish, folds, matches_key, plan, removal, same,
+    Account, AccountKind, Capabilities, Changes, Compare, DeletionPolicy, Desired, Field, GroupSupport, Key,
+    LastApplied, Limits, Membership, PriorState, Removal, Step, Switch, folds, matches_key, plan, removal, same,
 };
 use crate::api::Reason;
 
@@ -97,23 +97,23 @@ fn an_account_carries_a_key_as_its_field_is_compared(
 
 #[test]
 fn users_and_groups_have_fields_of_their_own() {
-    let names = |subject| CAPABLE.fields(subject).iter().map(|field| field.name).collect::<Vec<_>>();
-    assert_eq!((names(Subject::User).len(), names(Subject::Group)), (TABLE.len(), vec![]));
+    let names = |account_kind| CAPABLE.fields(account_kind).iter().map(|field| field.name).collect::<Vec<_>>();
+    assert_eq!((names(AccountKind::User).len(), names(AccountKind::Group)), (TABLE.len(), vec![]));
 }
 
 #[test]
 fn where_nothing_is_shown_everything_sent_is_remembered() {
     let mut wanted = desired(json!({"phone": "1"}));
     wanted.groups = Some(Membership { wanted: ["g".to_owned()].into(), ..Membership::default() });
-    let sent = Sent::whole(TABLE, &wanted);
+    let sent = LastApplied::whole(TABLE, &wanted);
     assert!(sent.has("phone", &json!("1")) && sent.has("groups", &json!(["g"])));
-    assert!(!Sent::of(TABLE, &wanted).has("phone", &json!("1")), "it is shown elsewhere");
+    assert!(!LastApplied::of(TABLE, &wanted).has("phone", &json!("1")), "it is shown elsewhere");
 }
 
 #[test]
 fn rights_are_remembered_by_application_and_as_given() {
     let rights = |right: &str, given| BTreeMap::from([(right.to_owned(), given)]);
-    let sent = Sent::default().with_grant("pegasus2.0", &rights("tracking", true));
+    let sent = LastApplied::default().with_grant("pegasus2.0", &rights("tracking", true));
     assert!(sent.has_grant("pegasus2.0", &rights("tracking", true)));
     assert!(!sent.has_grant("pegasus2.0", &rights("tracking", false)));
     assert!(!sent.has_grant("pegasus2.0", &rights("alerts", true)));
@@ -128,14 +128,14 @@ fn a_new_right_of_someone_who_is_there_is_granted() {
     let grants = BTreeMap::from([("pegasus2.0".to_owned(), rights.clone())]);
     let wanted = Desired { grants, ..Desired::default() };
     let grant = Step::Grant { application: "pegasus2.0".into(), rights };
-    assert_eq!(steps(&wanted, Some(&account(json!({}))), &Sent::default(), &[]), [grant]);
+    assert_eq!(steps(&wanted, Some(&account(json!({}))), &LastApplied::default(), &[]), [grant]);
 }
 
 #[test]
 fn a_create_carries_the_groups() {
     let mut wanted = desired(json!({"phone": "1"}));
     wanted.groups = Some(Membership { wanted: ["g".to_owned()].into(), ..Membership::default() });
-    let made = steps(&wanted, None, &Sent::default(), &[]);
+    let made = steps(&wanted, None, &LastApplied::default(), &[]);
     let [Step::Create(changes)] = &made[..] else { panic!("one create, not {made:?}") };
     assert_eq!(changes.groups, Some(["g".to_owned()].into()));
 }
@@ -144,7 +144,7 @@ fn a_create_carries_the_groups() {
 fn a_map_is_sent_with_the_keys_of_others_at_every_depth() {
     let wanted = desired(json!({"prefs": {"a": {"b": 1}, "e": 5}}));
     let there = account(json!({"prefs": {"a": {"c": 2}, "d": 3, "e": {"f": 4}}}));
-    let planned = steps(&wanted, Some(&there), &Sent::default(), &[]);
+    let planned = steps(&wanted, Some(&there), &LastApplied::default(), &[]);
     let [Step::Update(changes)] = &planned[..] else { panic!("one update, not {planned:?}") };
     assert_eq!(changes.fields["prefs"], json!({"a": {"b": 1, "c": 2}, "d": 3, "e": 5}));
 }
@@ -153,18 +153,21 @@ fn a_map_is_sent_with_the_keys_of_others_at_every_depth() {
 fn groups_of_others_that_are_not_shown_are_not_risked() {
     let mut wanted = desired(json!({}));
     wanted.groups = Some(Membership { wanted: ["g".to_owned()].into(), additive: true, ..Membership::default() });
-    let known = Known { sent: &Sent::default(), added: &BTreeSet::new(), password_due: false };
+    let known = PriorState { sent: &LastApplied::default(), added: &BTreeSet::new(), password_due: false };
     let refused = plan(TABLE, &wanted, Some(&Account { groups: None, ..account(json!({})) }), known).unwrap_err();
     assert!(refused.message.starts_with("spec.membership"), "{}", refused.message);
 }
 
 #[rstest]
 #[case::managed(GroupSupport::Managed, Removal::Delete)]
-#[case::read_only(GroupSupport::ReadOnly, Removal::Orphan { stays: false })]
-#[case::given(GroupSupport::Given, Removal::Orphan { stays: false })]
+#[case::read_only(GroupSupport::ReadOnly, Removal::Orphan { unexpected: false })]
+#[case::given(GroupSupport::Given, Removal::Orphan { unexpected: false })]
 fn only_groups_that_are_managed_are_removed(#[case] groups: GroupSupport, #[case] expected: Removal) {
     let capabilities = Capabilities { groups, ..CAPABLE };
-    assert_eq!(removal(&capabilities, Subject::Group, Some(Wish::Delete), false, None).unwrap(), expected);
+    assert_eq!(
+        removal(&capabilities, AccountKind::Group, Some(DeletionPolicy::Delete), false, None).unwrap(),
+        expected
+    );
 }
 
 fn desired(fields: Value) -> Desired {
@@ -175,15 +178,15 @@ fn account(fields: Value) -> Account {
     Account { id: "1".into(), fields: serde_json::from_value(fields).unwrap(), ..Account::default() }
 }
 
-fn steps(desired: &Desired, account: Option<&Account>, sent: &Sent, added: &[&str]) -> Vec<Step> {
+fn steps(desired: &Desired, account: Option<&Account>, sent: &LastApplied, added: &[&str]) -> Vec<Step> {
     let added = added.iter().map(ToString::to_string).collect();
-    plan(TABLE, desired, account, Known { sent, added: &added, password_due: false }).unwrap()
+    plan(TABLE, desired, account, PriorState { sent, added: &added, password_due: false }).unwrap()
 }
 
 #[test]
 fn a_hidden_field_is_sent_again_only_when_it_changes() {
     let (before, after) = (desired(json!({"access": "basic"})), desired(json!({"access": "full"})));
-    let sent = Sent::parse(&Sent::of(TABLE, &before).text().unwrap());
+    let sent = LastApplied::parse(&LastApplied::of(TABLE, &before).text().unwrap());
     assert_eq!(steps(&before, Some(&account(json!({}))), &sent, &[]), []);
     let changes = Changes { fields: [("access".into(), json!("full"))].into(), ..Changes::default() };
     assert_eq!(steps(&after, Some(&account(json!({}))), &sent, &[]), [Step::Update(changes)]);
@@ -191,7 +194,7 @@ fn a_hidden_field_is_sent_again_only_when_it_changes() {
 
 #[test]
 fn a_fixed_field_is_not_changed_but_explained() {
-    let known = Known { sent: &Sent::default(), added: &BTreeSet::new(), password_due: false };
+    let known = PriorState { sent: &LastApplied::default(), added: &BTreeSet::new(), password_due: false };
     let refused = plan(TABLE, &desired(json!({"username": "b"})), Some(&account(json!({"username": "a"}))), known);
     let refused = refused.unwrap_err();
     assert_eq!(refused.reason, Reason::Unsupported);
@@ -211,7 +214,7 @@ fn with_any_change_go_scopes_as_listed_and_what_is_hidden(
     wanted.fields.extend(desired(edit.clone()).fields);
     wanted.groups = group.map(|group| Membership { wanted: [group.to_owned()].into(), ..Membership::default() });
     let there = account(json!({"phone": "1", "scopes": {"vehicles": "w", "vehicles:device": "w"}}));
-    let known = Known { sent: &Sent::of(TABLE, &wanted), added: &BTreeSet::new(), password_due };
+    let known = PriorState { sent: &LastApplied::of(TABLE, &wanted), added: &BTreeSet::new(), password_due };
     let planned = plan(TABLE, &wanted, Some(&there), known).unwrap();
     let [Step::Update(changes)] = &planned[..] else { panic!("one update, not {planned:?}") };
     assert_eq!(json!(changes.fields), edit);
@@ -229,7 +232,7 @@ fn what_is_shown_at_times_is_compared_then_and_known_by_its_digest_else(
     #[case] is_sent: bool,
 ) {
     let wanted = desired(json!({"logo": "a"}));
-    let sent = if was_sent { Sent::of(TABLE, &wanted) } else { Sent::default() };
+    let sent = if was_sent { LastApplied::of(TABLE, &wanted) } else { LastApplied::default() };
     assert_eq!(!steps(&wanted, Some(&account(there)), &sent, &[]).is_empty(), is_sent);
 }
 
@@ -254,16 +257,16 @@ fn groups_are_the_whole_truth_unless_additive(
     };
     let there = Account { groups: Some(set(there)), ..account(json!({})) };
     let expected = target.map(|names| Step::Update(Changes { groups: Some(set(names)), ..Changes::default() }));
-    assert_eq!(steps(&desired, Some(&there), &Sent::default(), added), expected.into_iter().collect::<Vec<_>>());
+    assert_eq!(steps(&desired, Some(&there), &LastApplied::default(), added), expected.into_iter().collect::<Vec<_>>());
 }
 
 #[test]
 fn rights_in_an_application_are_granted_after_the_user_and_once() {
     let grants = BTreeMap::from([("pegasus2.0".to_owned(), BTreeMap::from([("tracking".to_owned(), true)]))]);
     let wanted = Desired { grants, ..desired(json!({"phone": "1"})) };
-    let made = steps(&wanted, None, &Sent::default(), &[]);
+    let made = steps(&wanted, None, &LastApplied::default(), &[]);
     assert!(matches!(&made[..], [Step::Create(_), Step::Grant { .. }]), "{made:?}");
-    let sent = Sent::of(TABLE, &wanted);
+    let sent = LastApplied::of(TABLE, &wanted);
     assert_eq!(steps(&wanted, Some(&account(json!({"phone": "1"}))), &sent, &[]), []);
 }
 
@@ -275,7 +278,7 @@ fn what_a_create_does_not_take_follows_it(#[case] wanted: Option<bool>, #[case] 
     let table = [Field::new("phone", Compare::Exact), Field::after_create("is_active", Compare::Exact, true)];
     let mut wanted = desired(wanted.map_or(json!({}), |active| json!({"is_active": active})));
     wanted.fields.insert("phone".into(), json!("1"));
-    let known = Known { sent: &Sent::default(), added: &BTreeSet::new(), password_due: true };
+    let known = PriorState { sent: &LastApplied::default(), added: &BTreeSet::new(), password_due: true };
     let create = Changes { fields: [("phone".into(), json!("1"))].into(), password: true, ..Changes::default() };
     let after =
         sent.map(|active| Changes { fields: [("is_active".into(), json!(active))].into(), ..Changes::default() });
@@ -301,21 +304,21 @@ const CAPABLE: Capabilities = Capabilities {
 
 #[rstest]
 #[case::default(CAPABLE, None, false, None, Ok(Removal::Delete))]
-#[case::own_wins(CAPABLE, Some(Wish::Disable), true, Some(Wish::Delete), Ok(Removal::Disable))]
-#[case::found_stays(CAPABLE, None, true, Some(Wish::Delete), Ok(Removal::Orphan { stays: false }))]
-#[case::credential(CAPABLE, None, false, Some(Wish::Orphan), Ok(Removal::Orphan { stays: false }))]
-#[case::no_delete(Capabilities { deletes: false, ..CAPABLE }, Some(Wish::Delete), false, None, Ok(Removal::Disable))]
-#[case::no_switch(Capabilities { switch: None, ..CAPABLE }, Some(Wish::Disable), false, None, Err(Reason::Unsupported))]
-#[case::nothing_asked(Capabilities { switch: None, deletes: false, ..CAPABLE }, None, false, None, Ok(Removal::Orphan { stays: true }))]
-#[case::nothing_possible(Capabilities { switch: None, deletes: false, ..CAPABLE }, Some(Wish::Delete), false, None, Err(Reason::Unsupported))]
+#[case::own_wins(CAPABLE, Some(DeletionPolicy::Disable), true, Some(DeletionPolicy::Delete), Ok(Removal::Disable))]
+#[case::found_stays(CAPABLE, None, true, Some(DeletionPolicy::Delete), Ok(Removal::Orphan { unexpected: false }))]
+#[case::credential(CAPABLE, None, false, Some(DeletionPolicy::Orphan), Ok(Removal::Orphan { unexpected: false }))]
+#[case::no_delete(Capabilities { deletes: false, ..CAPABLE }, Some(DeletionPolicy::Delete), false, None, Ok(Removal::Disable))]
+#[case::no_switch(Capabilities { switch: None, ..CAPABLE }, Some(DeletionPolicy::Disable), false, None, Err(Reason::Unsupported))]
+#[case::nothing_asked(Capabilities { switch: None, deletes: false, ..CAPABLE }, None, false, None, Ok(Removal::Orphan { unexpected: true }))]
+#[case::nothing_possible(Capabilities { switch: None, deletes: false, ..CAPABLE }, Some(DeletionPolicy::Delete), false, None, Err(Reason::Unsupported))]
 fn what_becomes_of_a_user_is_decided_before_any_call(
     #[case] capabilities: Capabilities,
-    #[case] own: Option<Wish>,
+    #[case] own: Option<DeletionPolicy>,
     #[case] found: bool,
-    #[case] fallback: Option<Wish>,
+    #[case] fallback: Option<DeletionPolicy>,
     #[case] expected: Result<Removal, Reason>,
 ) {
-    let decided = removal(&capabilities, Subject::User, own, found, fallback);
+    let decided = removal(&capabilities, AccountKind::User, own, found, fallback);
     assert_eq!(decided.map_err(|rejection| rejection.reason), expected);
 }
 
@@ -346,14 +349,14 @@ proptest! {
         let wanted = Desired { fields: wanted, ..Desired::default() };
         let before = Account { id: "1".into(), fields: there, ..Account::default() };
         let mut after = before.clone();
-        for step in steps(&wanted, Some(&before), &Sent::default(), &[]) {
+        for step in steps(&wanted, Some(&before), &LastApplied::default(), &[]) {
             let Step::Update(changes) = step else { panic!("only updates") };
             for name in changes.fields.keys() {
                 prop_assert!(wanted.fields.contains_key(name), "{name} is not mentioned");
             }
             after = after.with(&changes);
         }
-        let sent = Sent::of(TABLE, &wanted);
+        let sent = LastApplied::of(TABLE, &wanted);
         prop_assert_eq!(steps(&wanted, Some(&after), &sent, &[]), vec![]);
     }
 

@@ -148,7 +148,7 @@ mod tests {
     #[case::localhost("https://localhost", "loopback")]
     #[case::literal("https://[::1]/", "loopback")]
     #[case::decimal("https://2130706433/", "loopback")]
-    #[case::nonsense("example.com", "write it as")]
+    #[case::unexpected_answer("example.com", "write it as")]
     fn a_url_that_may_not_be_used_says_why(#[case] url: &str, #[case] words: &str) {
         let rejection = check(url, false).unwrap_err();
         assert!(rejection.message.contains(words), "{rejection}");

@@ -9,7 +9,7 @@ use super::http::{Answer, quote};
 use super::retry::named_time;
 use super::{amani, industrility, ozmap, pegasus, plaspy, shape};
 use crate::api::Vendor;
-use crate::plan::{Account, Subject};
+use crate::plan::{Account, AccountKind};
 
 const SAID: &str = "GET https://vendor.example.com/users answered 200";
 /// Longest message: where it came from, what is wrong, and at most 256 characters of the vendor's own.
@@ -44,14 +44,14 @@ fn accounts(vendor: Vendor, answer: &Answer) {
         Err(error) => return readable(&error),
     };
     let rows = rows(&value);
-    for subject in [Subject::User, Subject::Group] {
-        let decoded = rows.iter().filter_map(|row| account(vendor, subject, row)).collect::<Vec<_>>();
+    for account_kind in [AccountKind::User, AccountKind::Group] {
+        let decoded = rows.iter().filter_map(|row| account(vendor, account_kind, row)).collect::<Vec<_>>();
         if let Ok(accounts) = shape::distinct(decoded, SAID) {
             let ids: std::collections::BTreeSet<&str> = accounts.iter().map(|account| account.id.as_str()).collect();
             assert_eq!(ids.len(), accounts.len(), "one account twice");
         }
         if vendor == Vendor::Amani {
-            page(subject, &value);
+            page(account_kind, &value);
         }
     }
     match vendor {
@@ -63,8 +63,8 @@ fn accounts(vendor: Vendor, answer: &Answer) {
 }
 
 /// A page of a listing: as many accounts as rows, or an error; and it asks for something further, if for anything.
-fn page(subject: Subject, value: &Value) {
-    match amani::wire::page(subject, value) {
+fn page(account_kind: AccountKind, value: &Value) {
+    match amani::wire::page(account_kind, value) {
         Ok(page) => {
             let rows = value.as_array().or_else(|| value.get("results").and_then(Value::as_array));
             assert_eq!(rows.map(Vec::len), Some(page.accounts.len()), "a listing lost rows");
@@ -80,12 +80,12 @@ fn rows(value: &Value) -> Vec<&Value> {
     lists.filter_map(Value::as_array).flatten().chain([value]).take(256).collect()
 }
 
-fn account(vendor: Vendor, subject: Subject, row: &Value) -> Option<Account> {
+fn account(vendor: Vendor, account_kind: AccountKind, row: &Value) -> Option<Account> {
     let decoded = match vendor {
-        Vendor::Pegasus => pegasus::wire::account(subject, row),
-        Vendor::Amani => amani::wire::account(subject, row),
-        Vendor::Plaspy => plaspy::wire::account(subject, row),
-        Vendor::Ozmap => ozmap::wire::account(subject, row),
+        Vendor::Pegasus => pegasus::wire::account(account_kind, row),
+        Vendor::Amani => amani::wire::account(account_kind, row),
+        Vendor::Plaspy => plaspy::wire::account(account_kind, row),
+        Vendor::Ozmap => ozmap::wire::account(account_kind, row),
         Vendor::Industrility => return None,
     };
     match decoded {
@@ -235,7 +235,7 @@ mod tests {
     #[case(Vendor::Ozmap)]
     fn the_samples_hold_an_account(#[case] vendor: Vendor) {
         let sample = sample(vendor);
-        assert!(rows(&sample).into_iter().any(|row| account(vendor, Subject::User, row).is_some()), "{sample}");
+        assert!(rows(&sample).into_iter().any(|row| account(vendor, AccountKind::User, row).is_some()), "{sample}");
     }
 
     #[test]

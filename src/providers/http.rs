@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::address::{GuardedDns, check};
 use super::error::{ErrorKind, ProviderError};
-use super::gate::{Gate, LONGEST_CLOSING};
+use super::limiter::{LONGEST_CLOSING, Limiter};
 use super::observer::Observer;
 use super::pace::Turns;
 use super::redact::Hidden;
@@ -29,7 +29,7 @@ pub struct Settings {
     /// For metrics and messages.
     pub vendor: Vendor,
     /// Bounds every call.
-    pub gate: Gate,
+    pub limiter: Limiter,
     /// Is told of every call.
     pub observer: Arc<dyn Observer>,
     /// Longest time for one call, answer included.
@@ -244,7 +244,7 @@ impl Transport {
         if let Some(turns) = turns {
             turns.call().await;
         }
-        self.settings.gate.call().await?;
+        self.settings.limiter.call().await?;
         let hidden = Hidden::of(header.as_ref().map(|(_, value)| value), body.as_ref());
         let said = format!("{method} {}", self.shown(&path));
         let mut request = self.client.request(method, self.address(&path, &query));
@@ -260,10 +260,10 @@ impl Transport {
         self.settings.observer.provider_request(self.settings.vendor, operation, &code, begun.elapsed());
         let (status, headers, body) = outcome.map_err(|(_, error)| error)?;
         let now = Timestamp::now();
-        self.settings.gate.clock().heard(&headers, now);
+        self.settings.limiter.clock().heard(&headers, now);
         let said = format!("{said} answered {status}");
         if status == 429 {
-            let until = self.settings.gate.close(named_time(&headers, now));
+            let until = self.settings.limiter.close(named_time(&headers, now));
             return Err(ProviderError::rate_limited(
                 format!("{said}: too many calls; they go on at {until:.0}"),
                 Some(until),
@@ -297,9 +297,11 @@ impl Transport {
     }
 
     /// `judged`, as an answer of this transport was: where the vendor's words ask to slow down, the gate closes as on a 429.
-    pub fn heed<T>(&self, judged: Result<T, ProviderError>) -> Result<T, ProviderError> {
+    pub fn observe_limit<T>(&self, judged: Result<T, ProviderError>) -> Result<T, ProviderError> {
         judged.map_err(|error| match (error.kind, error.retry_at) {
-            (ErrorKind::RateLimited, None) => ProviderError { retry_at: Some(self.settings.gate.close(None)), ..error },
+            (ErrorKind::RateLimited, None) => {
+                ProviderError { retry_at: Some(self.settings.limiter.close(None)), ..error }
+            }
             _ => error,
         })
     }
@@ -387,9 +389,9 @@ mod tests {
     async fn words_that_ask_to_slow_down_close_the_gate() {
         let transport = transport("https://example.com");
         let limited = ProviderError::rate_limited("Too many requests", None);
-        let heeded = transport.heed::<()>(Err(limited)).unwrap_err();
+        let heeded = transport.observe_limit::<()>(Err(limited)).unwrap_err();
         assert!(heeded.retry_at.is_some());
-        assert_eq!(transport.settings.gate.closed_until(), heeded.retry_at);
+        assert_eq!(transport.settings.limiter.closed_until(), heeded.retry_at);
     }
 
     #[test]
@@ -403,11 +405,12 @@ mod tests {
     fn transport(url: &str) -> Transport {
         let wake = tokio::sync::mpsc::unbounded_channel().0;
         let limits = crate::plan::Limits { per_minute: 60, burst: 10, concurrency: 1 };
-        let observer: Arc<dyn Observer> = Arc::new(crate::providers::Unobserved);
+        let observer: Arc<dyn Observer> = Arc::new(crate::providers::NoMetrics);
         let credential = crate::api::ObjectKey::new(crate::api::Kind::Credential, "identity", "main");
-        let gate = Gate::new(credential, Vendor::Pegasus, limits, wake, observer.clone());
+        let limiter = Limiter::new(credential, Vendor::Pegasus, limits, wake, observer.clone());
         let timeout = Duration::from_secs(1);
-        let settings = Settings { vendor: Vendor::Pegasus, gate, observer, timeout, insecure: false, ca_bundle: None };
+        let settings =
+            Settings { vendor: Vendor::Pegasus, limiter, observer, timeout, insecure: false, ca_bundle: None };
         Transport::new(url, settings).unwrap()
     }
 

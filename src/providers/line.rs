@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::gate::Permit;
+use super::limiter::Permit;
 use crate::api::ObjectKey;
 
 /// How long an invited object may take to come before its place goes to the next.
@@ -17,7 +17,7 @@ const FLOOR: u32 = 8;
 /// Who goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, strum::Display, strum::IntoStaticStr)]
 #[strum(serialize_all = "lowercase")]
-pub enum Lane {
+pub enum Priority {
     /// Edits and removals of what is there.
     Edit,
     /// New accounts.
@@ -35,7 +35,7 @@ pub struct Line {
     /// By ticket, the oldest first.
     waiting: [BTreeMap<u64, Waiting>; 3],
     /// Where each parked object waits.
-    parked: HashMap<ObjectKey, (Lane, u64)>,
+    parked: HashMap<ObjectKey, (Priority, u64)>,
     tickets: u64,
     served: u32,
 }
@@ -63,15 +63,15 @@ impl Line {
     }
 
     /// Takes a place for `object` if it is invited, or if there is room and nobody waits before it; parks it otherwise.
-    pub fn enter(&mut self, lane: Lane, object: &ObjectKey, now: Instant) -> bool {
+    pub fn enter(&mut self, priority: Priority, object: &ObjectKey, now: Instant) -> bool {
         self.forget_late_guests(now);
         let invited = self.invited.remove(object).is_some();
-        if invited || (self.has_room() && self.waiting[..=lane as usize].iter().all(BTreeMap::is_empty)) {
+        if invited || (self.has_room() && self.waiting[..=priority as usize].iter().all(BTreeMap::is_empty)) {
             self.leave(object);
             self.inside += 1;
             return true;
         }
-        self.park(lane, object, now);
+        self.park(priority, object, now);
         false
     }
 
@@ -86,8 +86,8 @@ impl Line {
     }
 
     /// A task waits.
-    pub fn queue(&mut self, lane: Lane, task: oneshot::Sender<Permit>, now: Instant) {
-        self.push(lane, Who::Task(task), now);
+    pub fn queue(&mut self, priority: Priority, task: oneshot::Sender<Permit>, now: Instant) {
+        self.push(priority, Who::Task(task), now);
     }
 
     /// Keeps a place for `object`, which is on its way.
@@ -98,24 +98,26 @@ impl Line {
     /// `object` wants no place any more.
     pub fn leave(&mut self, object: &ObjectKey) {
         self.invited.remove(object);
-        if let Some((lane, ticket)) = self.parked.remove(object) {
-            self.waiting[lane as usize].remove(&ticket);
+        if let Some((priority, ticket)) = self.parked.remove(object) {
+            self.waiting[priority as usize].remove(&ticket);
         }
     }
 
     /// Who comes next, if there is room for anyone.
-    pub fn next(&mut self, now: Instant) -> Option<(Lane, Waiting)> {
+    pub fn next(&mut self, now: Instant) -> Option<(Priority, Waiting)> {
         self.forget_late_guests(now);
         if !self.has_room() {
             return None;
         }
-        let (lane, (_, waiting)) =
-            self.order().into_iter().find_map(|lane| Some((lane, self.waiting[lane as usize].pop_first()?)))?;
+        let (priority, (_, waiting)) = self
+            .order()
+            .into_iter()
+            .find_map(|priority| Some((priority, self.waiting[priority as usize].pop_first()?)))?;
         self.served = self.served.wrapping_add(1);
         if let Who::Object(object) = &waiting.who {
             self.parked.remove(object);
         }
-        Some((lane, waiting))
+        Some((priority, waiting))
     }
 
     /// Whether someone is invited and has not come yet.
@@ -126,19 +128,19 @@ impl Line {
 
     /// How many wait in a lane.
     #[must_use]
-    pub fn waiting(&self, lane: Lane) -> usize {
-        self.waiting[lane as usize].len()
+    pub fn waiting(&self, priority: Priority) -> usize {
+        self.waiting[priority as usize].len()
     }
 
     /// Edits, new ones, background; a lower lane first at its turn.
-    fn order(&self) -> [Lane; 3] {
+    fn order(&self) -> [Priority; 3] {
         let turn = self.served.wrapping_add(1);
         if !turn.is_multiple_of(FLOOR) {
-            [Lane::Edit, Lane::New, Lane::Background]
+            [Priority::Edit, Priority::New, Priority::Background]
         } else if turn.is_multiple_of(2 * FLOOR) {
-            [Lane::New, Lane::Background, Lane::Edit]
+            [Priority::New, Priority::Background, Priority::Edit]
         } else {
-            [Lane::Background, Lane::New, Lane::Edit]
+            [Priority::Background, Priority::New, Priority::Edit]
         }
     }
 
@@ -147,18 +149,18 @@ impl Line {
     }
 
     /// Who waits in this lane already keeps his place.
-    fn park(&mut self, lane: Lane, object: &ObjectKey, now: Instant) {
-        if self.parked.get(object).is_some_and(|(parked, _)| *parked == lane) {
+    fn park(&mut self, priority: Priority, object: &ObjectKey, now: Instant) {
+        if self.parked.get(object).is_some_and(|(parked, _)| *parked == priority) {
             return;
         }
         self.leave(object);
-        let ticket = self.push(lane, Who::Object(object.clone()), now);
-        self.parked.insert(object.clone(), (lane, ticket));
+        let ticket = self.push(priority, Who::Object(object.clone()), now);
+        self.parked.insert(object.clone(), (priority, ticket));
     }
 
-    fn push(&mut self, lane: Lane, who: Who, now: Instant) -> u64 {
+    fn push(&mut self, priority: Priority, who: Who, now: Instant) -> u64 {
         self.tickets += 1;
-        self.waiting[lane as usize].insert(self.tickets, Waiting { since: now, who });
+        self.waiting[priority as usize].insert(self.tickets, Waiting { since: now, who });
         self.tickets
     }
 
@@ -177,13 +179,13 @@ mod tests {
         let (now, mut line) = (Instant::now(), Line::default());
         line.limit(1);
         for number in 0..40 {
-            for lane in [Lane::Edit, Lane::New, Lane::Background] {
-                line.park(lane, &ObjectKey::new(Kind::User, "identity", format!("{lane}{number}")), now);
+            for priority in [Priority::Edit, Priority::New, Priority::Background] {
+                line.park(priority, &ObjectKey::new(Kind::User, "identity", format!("{priority}{number}")), now);
             }
         }
-        let served: Vec<Lane> = (0..32).map(|_| line.next(now).unwrap().0).collect();
-        let count = |lane| served.iter().filter(|served| **served == lane).count();
-        assert_eq!((count(Lane::Edit), count(Lane::New), count(Lane::Background)), (28, 2, 2));
+        let served: Vec<Priority> = (0..32).map(|_| line.next(now).unwrap().0).collect();
+        let count = |priority| served.iter().filter(|served| **served == priority).count();
+        assert_eq!((count(Priority::Edit), count(Priority::New), count(Priority::Background)), (28, 2, 2));
     }
 
     #[test]
@@ -191,9 +193,9 @@ mod tests {
         let (now, mut line) = (Instant::now(), Line::default());
         let user = |name: &str| ObjectKey::new(Kind::User, "identity", name);
         for name in ["first", "second", "first"] {
-            line.park(Lane::New, &user(name), now);
+            line.park(Priority::New, &user(name), now);
         }
-        line.park(Lane::Edit, &user("second"), now);
-        assert_eq!((line.waiting(Lane::New), line.waiting(Lane::Edit)), (1, 1));
+        line.park(Priority::Edit, &user("second"), now);
+        assert_eq!((line.waiting(Priority::New), line.waiting(Priority::Edit)), (1, 1));
     }
 }

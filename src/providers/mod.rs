@@ -9,10 +9,10 @@ mod error;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
-mod gate;
 mod http;
 mod industrility;
 mod jwt;
+mod limiter;
 mod line;
 mod observer;
 mod ozmap;
@@ -33,14 +33,14 @@ use secrecy::SecretString;
 
 pub use clock::Clock;
 pub use error::{Delivery, ErrorKind, ProviderError};
-pub use gate::{Gate, Permit, to_come};
-pub use line::Lane;
-pub use observer::{Observer, Unobserved};
+pub use limiter::{Limiter, Permit, to_come};
+pub use line::Priority;
+pub use observer::{NoMetrics, Observer};
 pub use secret::SecretData;
 
 use crate::api::credential::CredentialProvider;
 use crate::api::{PlatformGroupSpec, PlatformUserSpec, Vendor};
-use crate::plan::{Account, Capabilities, Catalog, Changes, Desired, GroupHandle, Rejection, Subject};
+use crate::plan::{Account, AccountKind, Capabilities, Catalog, Changes, Desired, GroupHandle, Rejection};
 use http::{Settings, Transport};
 
 /// One credential's way to its vendor.
@@ -78,7 +78,7 @@ pub trait Provider: Send + Sync {
     async fn whoami(&self) -> Result<String, ProviderError>;
 
     /// All users or groups: complete and consistent, or an error.
-    async fn list(&self, subject: Subject) -> Result<Vec<Account>, ProviderError>;
+    async fn list(&self, account_kind: AccountKind) -> Result<Vec<Account>, ProviderError>;
 
     /// What else a manifest may name: roles, projects, countries. Empty where there is nothing.
     async fn catalog(&self) -> Result<Catalog, ProviderError> {
@@ -86,17 +86,17 @@ pub trait Provider: Send + Sync {
     }
 
     /// The accounts that carry one of the natural keys of `desired`, freshly asked; each account once.
-    async fn find(&self, subject: Subject, desired: &Desired) -> Result<Vec<Account>, ProviderError>;
+    async fn find(&self, account_kind: AccountKind, desired: &Desired) -> Result<Vec<Account>, ProviderError>;
 
     /// The account with this id; `None` when the vendor answers that there is none, which is a doubt and not a proof.
-    async fn read(&self, subject: Subject, id: &str) -> Result<Option<Account>, ProviderError>;
+    async fn read(&self, account_kind: AccountKind, id: &str) -> Result<Option<Account>, ProviderError>;
 
     /// Makes an account and returns what the vendor showed of it.
     ///
     /// Errors: `Conflict` when one with such a key is there; unknown delivery when it may have been made all the same.
     async fn create(
         &self,
-        subject: Subject,
+        account_kind: AccountKind,
         changes: &Changes,
         password: Option<&SecretString>,
     ) -> Result<Account, ProviderError>;
@@ -104,14 +104,14 @@ pub trait Provider: Send + Sync {
     /// Changes the account `current`, just read, by `changes` alone.
     async fn update(
         &self,
-        subject: Subject,
+        account_kind: AccountKind,
         current: &Account,
         changes: &Changes,
         password: Option<&SecretString>,
     ) -> Result<(), ProviderError>;
 
     /// Removes an account. Already gone (`NotFound`) is for the caller to judge.
-    async fn delete(&self, subject: Subject, id: &str) -> Result<(), ProviderError>;
+    async fn delete(&self, account_kind: AccountKind, id: &str) -> Result<(), ProviderError>;
 
     /// The rights of a user in one application; `None` where the vendor has no such thing.
     async fn granted(
@@ -149,7 +149,7 @@ pub struct Access<'a> {
     /// What the Secret holds.
     pub secret: &'a SecretData,
     /// Bounds every call.
-    pub gate: Gate,
+    pub limiter: Limiter,
     /// Is told of every call.
     pub observer: Arc<dyn Observer>,
     /// Longest time for one call.
@@ -166,7 +166,7 @@ impl Access<'_> {
             url,
             Settings {
                 vendor: self.provider.vendor(),
-                gate: self.gate.clone(),
+                limiter: self.limiter.clone(),
                 observer: self.observer.clone(),
                 timeout: self.timeout,
                 insecure: self.insecure,

@@ -9,13 +9,13 @@ pub trait Observer: Send + Sync {
     /// A call ended after `elapsed` with an HTTP status, or with `error` or `timeout`.
     fn provider_request(&self, vendor: Vendor, operation: &'static str, code: &str, elapsed: Duration);
     /// Someone waited for a place.
-    fn gate_waited(&self, vendor: Vendor, lane: &'static str, waited: Duration);
+    fn limiter_waited(&self, vendor: Vendor, priority: &'static str, waited: Duration);
 }
 
 /// Counts nothing.
-pub struct Unobserved;
+pub struct NoMetrics;
 
-impl Observer for Unobserved {
+impl Observer for NoMetrics {
     fn provider_request(&self, _: Vendor, _: &'static str, _: &str, _: Duration) {}
-    fn gate_waited(&self, _: Vendor, _: &'static str, _: Duration) {}
+    fn limiter_waited(&self, _: Vendor, _: &'static str, _: Duration) {}
 }

@@ -9,13 +9,13 @@ use serde_json::{Map, Value, json};
 use super::error::{ErrorKind, ProviderError};
 use super::http::Answer;
 use crate::api::PlatformUserSpec;
-use crate::plan::{Account, Compare, Field, Fields, Key, Subject, folds};
+use crate::plan::{Account, AccountKind, Compare, Field, Fields, Key, folds};
 
 /// The object in `value`.
 ///
 /// Errors: anything else is an answer that makes no sense.
 pub fn object<'a>(value: &'a Value, said: &str) -> Result<&'a Map<String, Value>, ProviderError> {
-    value.as_object().ok_or_else(|| nonsense(said, "something that is no JSON object"))
+    value.as_object().ok_or_else(|| unexpected_answer(said, "something that is no JSON object"))
 }
 
 /// The list under `name` of `value`.
@@ -26,7 +26,7 @@ pub fn list<'a>(value: &'a Value, name: &str, said: &str) -> Result<&'a [Value],
         .get(name)
         .and_then(Value::as_array)
         .map(Vec::as_slice)
-        .ok_or_else(|| nonsense(said, &format!("no list under {name}")))
+        .ok_or_else(|| unexpected_answer(said, &format!("no list under {name}")))
 }
 
 /// The whole number under `name`.
@@ -34,7 +34,7 @@ pub fn list<'a>(value: &'a Value, name: &str, said: &str) -> Result<&'a [Value],
 /// Errors: anything else is an answer that makes no sense.
 pub fn count(value: &Value, name: &str, said: &str) -> Result<usize, ProviderError> {
     let number = value.get(name).and_then(Value::as_u64).and_then(|number| usize::try_from(number).ok());
-    number.ok_or_else(|| nonsense(said, &format!("no number under {name}")))
+    number.ok_or_else(|| unexpected_answer(said, &format!("no number under {name}")))
 }
 
 /// An id, which vendors write as number or text.
@@ -51,7 +51,10 @@ pub fn id(value: &Value) -> Option<String> {
 ///
 /// Errors: without one an account cannot be told from others.
 pub fn id_of(object: &Map<String, Value>, names: &[&str], said: &str) -> Result<String, ProviderError> {
-    names.iter().find_map(|name| object.get(*name).and_then(id)).ok_or_else(|| nonsense(said, "an entry without an id"))
+    names
+        .iter()
+        .find_map(|name| object.get(*name).and_then(id))
+        .ok_or_else(|| unexpected_answer(said, "an entry without an id"))
 }
 
 /// The writable fields that the vendor shows.
@@ -80,13 +83,13 @@ pub fn distinct(accounts: Vec<Account>, said: &str) -> Result<Vec<Account>, Prov
     if ids.len() == accounts.len() {
         Ok(accounts)
     } else {
-        Err(nonsense(said, "the same account twice in one listing"))
+        Err(unexpected_answer(said, "the same account twice in one listing"))
     }
 }
 
 /// What to search for, one after the other until something is found: vendors' searches mind case, and some keys do not.
 #[must_use]
-pub fn spellings(table: &[Field], key: &Key) -> Vec<String> {
+pub fn search_terms(table: &[Field], key: &Key) -> Vec<String> {
     let lower = Some(key.value.to_ascii_lowercase()).filter(|lower| folds(table, key) && *lower != key.value);
     [key.value.clone()].into_iter().chain(lower).collect()
 }
@@ -101,12 +104,12 @@ pub fn is_no_search(error: &ProviderError) -> bool {
 ///
 /// Errors: a web page, which any sign-in page or proxy may send with status 200.
 pub fn done(answer: &Answer) -> Result<(), ProviderError> {
-    if answer.is_page() { Err(nonsense(answer.said(), "a web page")) } else { Ok(()) }
+    if answer.is_page() { Err(unexpected_answer(answer.said(), "a web page")) } else { Ok(()) }
 }
 
 /// An answer that makes no sense; what was sent may have been done all the same.
 #[must_use]
-pub fn nonsense(said: &str, what: &str) -> ProviderError {
+pub fn unexpected_answer(said: &str, what: &str) -> ProviderError {
     ProviderError::lost(format!("{said} with {what}; is the url right?"))
 }
 
@@ -183,7 +186,7 @@ impl Total {
     /// Errors: it shrank: what was removed from an earlier page has moved an entry there, unseen.
     pub fn heard(&mut self, total: usize, path: &str) -> Result<(), ProviderError> {
         match self.0.replace(total) {
-            Some(before) if total < before => Err(nonsense(path, "a total that shrank: a listing that moved")),
+            Some(before) if total < before => Err(unexpected_answer(path, "a total that shrank: a listing that moved")),
             _ => Ok(()),
         }
     }
@@ -231,20 +234,20 @@ pub enum Verb {
 
 /// The bounded word for metrics.
 #[must_use]
-pub fn operation(subject: Subject, verb: Verb) -> &'static str {
-    match (subject, verb) {
-        (Subject::User, Verb::List) => "users.list",
-        (Subject::User, Verb::Find) => "users.find",
-        (Subject::User, Verb::Read) => "users.read",
-        (Subject::User, Verb::Create) => "users.create",
-        (Subject::User, Verb::Update) => "users.update",
-        (Subject::User, Verb::Delete) => "users.delete",
-        (Subject::Group, Verb::List) => "groups.list",
-        (Subject::Group, Verb::Find) => "groups.find",
-        (Subject::Group, Verb::Read) => "groups.read",
-        (Subject::Group, Verb::Create) => "groups.create",
-        (Subject::Group, Verb::Update) => "groups.update",
-        (Subject::Group, Verb::Delete) => "groups.delete",
+pub fn operation(account_kind: AccountKind, verb: Verb) -> &'static str {
+    match (account_kind, verb) {
+        (AccountKind::User, Verb::List) => "users.list",
+        (AccountKind::User, Verb::Find) => "users.find",
+        (AccountKind::User, Verb::Read) => "users.read",
+        (AccountKind::User, Verb::Create) => "users.create",
+        (AccountKind::User, Verb::Update) => "users.update",
+        (AccountKind::User, Verb::Delete) => "users.delete",
+        (AccountKind::Group, Verb::List) => "groups.list",
+        (AccountKind::Group, Verb::Find) => "groups.find",
+        (AccountKind::Group, Verb::Read) => "groups.read",
+        (AccountKind::Group, Verb::Create) => "groups.create",
+        (AccountKind::Group, Verb::Update) => "groups.update",
+        (AccountKind::Group, Verb::Delete) => "groups.delete",
     }
 }
 

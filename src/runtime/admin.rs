@@ -12,7 +12,7 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::metrics::Metrics;
+use super::metrics::MetricsRegistry;
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -44,7 +44,7 @@ impl Readiness {
 /// Errors: the address is taken or not ours.
 pub async fn serve(
     address: SocketAddr,
-    metrics: Metrics,
+    metrics: MetricsRegistry,
     readiness: Readiness,
     stop: CancellationToken,
 ) -> io::Result<(SocketAddr, impl Future<Output = ()> + Send + 'static)> {
@@ -70,7 +70,7 @@ async fn ready(State(readiness): State<Readiness>) -> impl IntoResponse {
     }
 }
 
-async fn render(State(metrics): State<Metrics>) -> impl IntoResponse {
+async fn render(State(metrics): State<MetricsRegistry>) -> impl IntoResponse {
     match metrics.render() {
         Ok(text) => ([(header::CONTENT_TYPE, OPENMETRICS)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
@@ -94,7 +94,7 @@ mod tests {
     async fn health_and_metrics_are_served_until_stopped() {
         let (readiness, stop) = (Readiness::new(&["crds", "users"]), CancellationToken::new());
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let (address, serving) = serve(any, Metrics::new(), readiness.clone(), stop.clone()).await.unwrap();
+        let (address, serving) = serve(any, MetricsRegistry::new(), readiness.clone(), stop.clone()).await.unwrap();
         let server = tokio::spawn(serving);
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let get = async |path: &str| client.get(format!("http://{address}{path}")).send().await.unwrap();

@@ -53,7 +53,7 @@ struct Drift {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Lane {
+struct Priority {
     provider: Label,
     lane: Label,
 }
@@ -67,7 +67,7 @@ struct Credential {
 
 /// All metrics of the process; cheap to clone.
 #[derive(Clone)]
-pub struct Metrics(Arc<Families>);
+pub struct MetricsRegistry(Arc<Families>);
 
 struct Families {
     registry: Registry,
@@ -79,7 +79,7 @@ struct Families {
     /// The reason of each object by kind and key, so that a new one can take the place of the old in `objects`.
     states: Mutex<HashMap<(Label, String), Label>>,
     drift: Family<Drift, Counter>,
-    gate_seconds: Timings<Lane>,
+    gate_seconds: Timings<Priority>,
     credential_ready: Family<Credential, Gauge>,
     leader: Gauge,
 }
@@ -94,13 +94,13 @@ fn long() -> Histogram {
     Histogram::new(exponential_buckets(0.01, 2.0, 16))
 }
 
-impl Default for Metrics {
+impl Default for MetricsRegistry {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Metrics {
+impl MetricsRegistry {
     /// Metrics that counted nothing yet.
     #[must_use]
     pub fn new() -> Self {
@@ -155,8 +155,8 @@ impl Metrics {
     }
 
     /// Someone waited for a place at the gate.
-    pub fn gate_waited(&self, provider: Label, lane: Label, waited: Duration) {
-        self.0.gate_seconds.get_or_create(&Lane { provider, lane }).observe(waited.as_secs_f64());
+    pub fn limiter_waited(&self, provider: Label, lane: Label, waited: Duration) {
+        self.0.gate_seconds.get_or_create(&Priority { provider, lane }).observe(waited.as_secs_f64());
     }
 
     /// A credential is ready or not; `None`: it is gone.
@@ -213,14 +213,14 @@ mod tests {
 
     #[test]
     fn names_and_labels_are_the_documented_ones() {
-        let metrics = Metrics::new();
+        let metrics = MetricsRegistry::new();
         metrics.provider_request("pegasus", "users.list", "200", Duration::from_millis(3));
         metrics.reconciled("PlatformUser", "ok", Duration::from_millis(3));
         metrics.object_state("PlatformUser", "a/b", Some("Synced"));
         metrics.object_state("PlatformUser", "a/b", Some("Invalid"));
         metrics.object_state("PlatformGroup", "a/b", Some("Synced"));
         metrics.drift_repaired("PlatformUser", "pegasus");
-        metrics.gate_waited("pegasus", "edit", Duration::ZERO);
+        metrics.limiter_waited("pegasus", "edit", Duration::ZERO);
         metrics.credential_ready("pegasus", "identity", "main", Some(true));
         metrics.leader(true);
         let text = metrics.render().unwrap();

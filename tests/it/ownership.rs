@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use usher::api::Vendor;
-use usher::plan::{Account, Compare, Desired, Field, Known, Membership, Sent, Step, Subject, plan};
+use usher::plan::{Account, AccountKind, Compare, Desired, Field, LastApplied, Membership, PriorState, Step, plan};
 use usher::providers::capabilities;
 
 type Values = BTreeMap<String, Value>;
@@ -66,7 +66,9 @@ fn world() -> impl Strategy<Value = World> {
     let vendors = [Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy, Vendor::Industrility, Vendor::Ozmap];
     let tables: Vec<&'static [Field]> = vendors
         .into_iter()
-        .flat_map(|vendor| [Subject::User, Subject::Group].map(|subject| capabilities(vendor).fields(subject)))
+        .flat_map(|vendor| {
+            [AccountKind::User, AccountKind::Group].map(|account_kind| capabilities(vendor).fields(account_kind))
+        })
         .filter(|table| !table.is_empty())
         .collect();
     prop::sample::select(tables).prop_flat_map(|table| {
@@ -88,13 +90,13 @@ fn world() -> impl Strategy<Value = World> {
 }
 
 impl World {
-    fn steps(&self, account: &Account, sent: &Sent, added: &BTreeSet<String>) -> Vec<Step> {
-        plan(self.table, &self.desired, Some(account), Known { sent, added, password_due: false }).unwrap()
+    fn steps(&self, account: &Account, sent: &LastApplied, added: &BTreeSet<String>) -> Vec<Step> {
+        plan(self.table, &self.desired, Some(account), PriorState { sent, added, password_due: false }).unwrap()
     }
 
     /// The account once the steps are carried out, and whether there were any.
     fn applied(&self) -> (Account, bool) {
-        let steps = self.steps(&self.before, &Sent::default(), &self.added);
+        let steps = self.steps(&self.before, &LastApplied::default(), &self.added);
         let after = steps.iter().fold(self.before.clone(), |account, step| match step {
             Step::Update(changes) => account.with(changes),
             Step::Create(_) | Step::Grant { .. } => account,
@@ -123,7 +125,7 @@ proptest! {
     #[test]
     fn what_was_applied_needs_nothing_more(world in world()) {
         let (after, _) = world.applied();
-        let sent = Sent::of(world.table, &world.desired);
+        let sent = LastApplied::of(world.table, &world.desired);
         let wanted = world.desired.groups.as_ref().map(|membership| membership.wanted.clone());
         prop_assert_eq!(world.steps(&after, &sent, &wanted.unwrap_or_default()), vec![]);
     }

@@ -8,8 +8,8 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use usher::api::{Kind, ObjectKey, PlatformGroupSpec, PlatformUserSpec};
-use usher::plan::{Account, Catalog, Changes, Desired, Known, Sent, Step, Subject, plan};
-use usher::providers::{self, Access, Delivery, ErrorKind, Gate, Provider, SecretData, Unobserved};
+use usher::plan::{Account, AccountKind, Catalog, Changes, Desired, LastApplied, PriorState, Step, plan};
+use usher::providers::{self, Access, Delivery, ErrorKind, Limiter, NoMetrics, Provider, SecretData};
 use usher_sandbox::vendors::{Fault, FaultKind, Options, PegasusOptions, Simulator, Vendor};
 
 use crate::contract::PASSWORD;
@@ -32,8 +32,8 @@ impl Wire {
         let provider = providers::connect(&Access {
             provider: &serde_json::from_value(json!({"pegasus": {"url": vendor.url()}})).unwrap(),
             secret: &SecretData::new("main", secret),
-            gate: Gate::new(credential, usher::api::Vendor::Pegasus, limits, wake, Arc::new(Unobserved)),
-            observer: Arc::new(Unobserved),
+            limiter: Limiter::new(credential, usher::api::Vendor::Pegasus, limits, wake, Arc::new(NoMetrics)),
+            observer: Arc::new(NoMetrics),
             timeout: Duration::from_secs(5),
             insecure: true,
             ca_bundle: None,
@@ -56,23 +56,29 @@ impl Wire {
     }
 
     /// What is to be sent to make `account` as `desired`; what is hidden was sent already.
-    fn changes(&self, subject: Subject, desired: &Desired, account: Option<&Account>, password_due: bool) -> Changes {
-        let table = self.provider.capabilities().fields(subject);
-        let known = Known { sent: &Sent::of(table, desired), added: &BTreeSet::new(), password_due };
+    fn changes(
+        &self,
+        account_kind: AccountKind,
+        desired: &Desired,
+        account: Option<&Account>,
+        password_due: bool,
+    ) -> Changes {
+        let table = self.provider.capabilities().fields(account_kind);
+        let known = PriorState { sent: &LastApplied::of(table, desired), added: &BTreeSet::new(), password_due };
         match plan(table, desired, account, known).unwrap().into_iter().next() {
             Some(Step::Create(changes) | Step::Update(changes)) => changes,
             Some(Step::Grant { .. }) | None => Changes::default(),
         }
     }
 
-    async fn create(&self, subject: Subject, desired: &Desired) -> Result<Account, providers::ProviderError> {
-        let password = (subject == Subject::User).then(|| PASSWORD.into());
-        let changes = self.changes(subject, desired, None, password.is_some());
-        self.provider.create(subject, &changes, password.as_ref()).await
+    async fn create(&self, account_kind: AccountKind, desired: &Desired) -> Result<Account, providers::ProviderError> {
+        let password = (account_kind == AccountKind::User).then(|| PASSWORD.into());
+        let changes = self.changes(account_kind, desired, None, password.is_some());
+        self.provider.create(account_kind, &changes, password.as_ref()).await
     }
 
     async fn read(&self, id: &str) -> Account {
-        self.provider.read(Subject::User, id).await.unwrap().unwrap()
+        self.provider.read(AccountKind::User, id).await.unwrap().unwrap()
     }
 }
 
@@ -88,12 +94,12 @@ async fn a_success_without_a_body_is_a_success() {
     for operation in ["users.create", "users.update", "users.delete", "apps.write"] {
         wire.vendor.fault(Fault::always(operation, FaultKind::NoBody));
     }
-    let made = wire.create(Subject::User, &wire.user(json!({}))).await.unwrap();
+    let made = wire.create(AccountKind::User, &wire.user(json!({}))).await.unwrap();
     assert_eq!(wire.vendor.user("ada@example.com").unwrap()["id"].to_string(), made.id);
     let changes = Changes { password: true, ..Changes::default() };
-    wire.provider.update(Subject::User, &made, &changes, Some(&"Fake-Passw0rd-2".into())).await.unwrap();
+    wire.provider.update(AccountKind::User, &made, &changes, Some(&"Fake-Passw0rd-2".into())).await.unwrap();
     wire.provider.grant(&made.id, "pegasus2.0", &BTreeMap::from([("trips".into(), true)])).await.unwrap();
-    wire.provider.delete(Subject::User, &made.id).await.unwrap();
+    wire.provider.delete(AccountKind::User, &made.id).await.unwrap();
     assert!(wire.vendor.users().is_empty());
 }
 
@@ -103,7 +109,7 @@ async fn a_create_without_a_body_whose_user_is_not_found_stays_in_doubt() {
     wire.vendor.fault(Fault::always("users.create", FaultKind::NoBody));
     for kind in [FaultKind::EmptyList, FaultKind::Status(403, None)] {
         wire.vendor.fault(Fault::once("users.find", kind));
-        let lost = wire.create(Subject::User, &wire.user(json!({}))).await.unwrap_err();
+        let lost = wire.create(AccountKind::User, &wire.user(json!({}))).await.unwrap_err();
         assert_eq!(lost.delivery, Delivery::Unknown, "{lost}");
         wire.vendor.remove_user("ada@example.com");
     }
@@ -129,7 +135,7 @@ async fn a_missing_scope_costs_no_login() {
     let id = wire.vendor.put_user(ada(json!({})));
     wire.vendor.fault(Fault::always("users.read", FaultKind::Status(401, None)));
     for _ in 0..3 {
-        let denied = wire.provider.read(Subject::User, &id).await.unwrap_err();
+        let denied = wire.provider.read(AccountKind::User, &id).await.unwrap_err();
         assert_eq!(denied.kind, ErrorKind::PermissionDenied);
     }
     assert_eq!((wire.vendor.count("login"), wire.vendor.count("users.read")), (1, 3));
@@ -160,12 +166,12 @@ async fn a_user_is_found_whatever_becomes_of_the_search(#[case] options: Pegasus
     }
     for email in ["ada@example.com", "Ada@Example.com"] {
         let desired = wire.user(json!({"email": email}));
-        let found = wire.provider.find(Subject::User, &desired).await.unwrap();
+        let found = wire.provider.find(AccountKind::User, &desired).await.unwrap();
         assert_eq!(found.iter().map(|account| &account.id).collect::<Vec<_>>(), [&id], "{email}");
     }
     let nobody = wire.user(json!({"email": "nobody@example.com"}));
-    assert_eq!(wire.provider.find(Subject::User, &nobody).await.unwrap(), []);
-    assert_eq!(wire.provider.list(Subject::User).await.unwrap().len(), 1201);
+    assert_eq!(wire.provider.find(AccountKind::User, &nobody).await.unwrap(), []);
+    assert_eq!(wire.provider.list(AccountKind::User).await.unwrap().len(), 1201);
 }
 
 #[rstest]
@@ -176,7 +182,7 @@ async fn a_group_whose_name_has_blanks_is_found_by_exactly_that_name(#[case] sea
     let wire = Wire::new(PegasusOptions { search_needs_quotes, ..PegasusOptions::default() }).await;
     wire.vendor.put_group(json!({"name": "fleet north"}));
     let id = wire.vendor.put_group(json!({"name": "Fleet North"}));
-    let found = wire.provider.find(Subject::Group, &wire.group("Fleet North", json!({}))).await.unwrap();
+    let found = wire.provider.find(AccountKind::Group, &wire.group("Fleet North", json!({}))).await.unwrap();
     assert_eq!(found.iter().map(|group| &group.id).collect::<Vec<_>>(), [&id]);
 }
 
@@ -185,7 +191,7 @@ async fn an_empty_page_ends_a_listing_however_many_pages_are_announced() {
     let wire = Wire::new(PegasusOptions::default()).await;
     let page = json!({"set": 0, "page": 1, "pages": 1_000_000, "total": 5, "data": []});
     wire.vendor.fault(Fault::always("users.list", FaultKind::Status(200, Some(page))));
-    wire.provider.list(Subject::User).await.unwrap_err();
+    wire.provider.list(AccountKind::User).await.unwrap_err();
     assert_eq!(wire.vendor.count("users.list"), 1);
 }
 
@@ -197,14 +203,14 @@ async fn a_put_keeps_what_is_hidden_and_what_is_derived(#[case] edit: Value, #[c
     let wire = Wire::new(PegasusOptions { put_replaces: true, ..PegasusOptions::default() }).await;
     let block = json!({"access": "full", "appUrl": "https://app.example.com", "logoUrl": "https://example.com/l.png", "scopes": {"vehicles": "w"}});
     let spec = json!({"phone": "1", "provider": {"pegasus": block}});
-    let made = wire.create(Subject::User, &wire.user(spec.clone())).await.unwrap();
+    let made = wire.create(AccountKind::User, &wire.user(spec.clone())).await.unwrap();
     let mut edited = spec;
     merge(&mut edited, edit);
     let account = wire.read(&made.id).await;
-    let changes = wire.changes(Subject::User, &wire.user(edited), Some(&account), password);
+    let changes = wire.changes(AccountKind::User, &wire.user(edited), Some(&account), password);
     assert!(!changes.names().contains(&"access".to_owned()), "{changes:?}");
     let password = password.then(|| "Fake-Passw0rd-2".into());
-    wire.provider.update(Subject::User, &account, &changes, password.as_ref()).await.unwrap();
+    wire.provider.update(AccountKind::User, &account, &changes, password.as_ref()).await.unwrap();
     let user = wire.vendor.user(&made.id).unwrap();
     let kept = (&user["access"], &user["app_url"], &user["logo_url"], &user["scopes"]);
     let url = |text: &str| json!(text);
@@ -223,8 +229,8 @@ async fn groups_that_are_not_managed_stay_however_they_are_shown(#[case] options
     let group: i64 = wire.vendor.put_group(json!({"name": "North"})).parse().unwrap();
     let id = wire.vendor.put_user(ada(json!({"groups": [group]})));
     let account = wire.read(&id).await;
-    let changes = wire.changes(Subject::User, &wire.user(json!({"phone": "2"})), Some(&account), false);
-    wire.provider.update(Subject::User, &account, &changes, None).await.unwrap();
+    let changes = wire.changes(AccountKind::User, &wire.user(json!({"phone": "2"})), Some(&account), false);
+    wire.provider.update(AccountKind::User, &account, &changes, None).await.unwrap();
     let user = wire.vendor.user(&id).unwrap();
     assert_eq!((&user["groups"], &user["phone"]), (&json!([group]), &json!("2")));
 }
@@ -236,11 +242,11 @@ async fn groups_that_are_not_managed_stay_however_they_are_shown(#[case] options
 async fn a_taken_name_is_a_conflict_in_any_dress(#[case] body: Value) {
     let wire = Wire::new(PegasusOptions::default()).await;
     wire.vendor.fault(Fault::once("users.create", FaultKind::Status(400, Some(body))));
-    let refused = wire.create(Subject::User, &wire.user(json!({}))).await.unwrap_err();
+    let refused = wire.create(AccountKind::User, &wire.user(json!({}))).await.unwrap_err();
     assert_eq!(refused.kind, ErrorKind::Conflict);
     let other = json!({"message": "phone already in use"});
     wire.vendor.fault(Fault::once("users.create", FaultKind::Status(400, Some(other))));
-    let refused = wire.create(Subject::User, &wire.user(json!({}))).await.unwrap_err();
+    let refused = wire.create(AccountKind::User, &wire.user(json!({}))).await.unwrap_err();
     assert_eq!(refused.kind, ErrorKind::Invalid);
 }
 
@@ -252,7 +258,7 @@ async fn groups_that_make_no_sense_are_no_evidence(#[case] groups: Value) {
     let wire = Wire::new(PegasusOptions::default()).await;
     let user = json!({"id": 5001, "username": "ada@example.com", "groups": groups});
     wire.vendor.fault(Fault::always("users.read", FaultKind::Status(200, Some(user))));
-    wire.provider.read(Subject::User, "5001").await.unwrap_err();
+    wire.provider.read(AccountKind::User, "5001").await.unwrap_err();
 }
 
 #[rstest]
@@ -263,12 +269,12 @@ async fn a_logo_is_sent_once_however_it_is_shown(#[case] logo_as_flag: bool) {
     let wire = Wire::new(PegasusOptions { logo_as_flag, ..PegasusOptions::default() }).await;
     let spec = json!({"provider": {"pegasus": {"logoUrl": "https://example.com/l.png"}}});
     let desired = wire.group("North", spec);
-    let made = wire.create(Subject::Group, &desired).await.unwrap();
-    let account = wire.provider.read(Subject::Group, &made.id).await.unwrap().unwrap();
-    assert_eq!(wire.changes(Subject::Group, &desired, Some(&account), false), Changes::default());
+    let made = wire.create(AccountKind::Group, &desired).await.unwrap();
+    let account = wire.provider.read(AccountKind::Group, &made.id).await.unwrap().unwrap();
+    assert_eq!(wire.changes(AccountKind::Group, &desired, Some(&account), false), Changes::default());
     let unmanaged = wire.group("South", json!({}));
-    let changes = wire.changes(Subject::Group, &unmanaged, Some(&account), false);
-    wire.provider.update(Subject::Group, &account, &changes, None).await.unwrap();
+    let changes = wire.changes(AccountKind::Group, &unmanaged, Some(&account), false);
+    wire.provider.update(AccountKind::Group, &account, &changes, None).await.unwrap();
     assert_eq!(
         wire.vendor.group("South").unwrap()["logo"],
         if logo_as_flag { json!(true) } else { json!("https://example.com/l.png") }

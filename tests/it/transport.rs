@@ -8,18 +8,18 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use usher::api::credential::CredentialProvider;
 use usher::api::{Kind, ObjectKey, Vendor};
-use usher::plan::{Changes, Limits, Subject};
-use usher::providers::{Access, Delivery, ErrorKind, Gate, Provider, SecretData, Unobserved, connect};
+use usher::plan::{AccountKind, Changes, Limits};
+use usher::providers::{Access, Delivery, ErrorKind, Limiter, NoMetrics, Provider, SecretData, connect};
 use usher_sandbox::vendors::{Fault, FaultKind, Options, PegasusOptions, Simulator, Vendor as Simulated};
 
-fn gate(vendor: Vendor) -> Gate {
+fn limiter(vendor: Vendor) -> Limiter {
     let limits = Limits { per_minute: 60_000, burst: 1000, concurrency: 8 };
     let credential = ObjectKey::new(Kind::Credential, "identity", "main");
-    Gate::new(credential, vendor, limits, mpsc::unbounded_channel().0, Arc::new(Unobserved))
+    Limiter::new(credential, vendor, limits, mpsc::unbounded_channel().0, Arc::new(NoMetrics))
 }
 
 /// A connection to `vendor` with a password for its login.
-fn connected(vendor: &Simulator, gate: &Gate, password: &str) -> Arc<dyn Provider> {
+fn connected(vendor: &Simulator, limiter: &Limiter, password: &str) -> Arc<dyn Provider> {
     let settings = json!({vendor.vendor().name(): {"url": vendor.url()}});
     let provider: CredentialProvider = serde_json::from_value(settings).unwrap();
     let mut entries = vendor.secret();
@@ -29,8 +29,8 @@ fn connected(vendor: &Simulator, gate: &Gate, password: &str) -> Arc<dyn Provide
     let access = Access {
         provider: &provider,
         secret: &secret,
-        gate: gate.clone(),
-        observer: Arc::new(Unobserved),
+        limiter: limiter.clone(),
+        observer: Arc::new(NoMetrics),
         timeout: Duration::from_secs(2),
         insecure: true,
         ca_bundle: None,
@@ -45,7 +45,7 @@ fn right(vendor: &Simulator) -> String {
 #[tokio::test]
 async fn a_login_that_was_refused_is_not_tried_again() {
     let vendor = Simulator::start(Simulated::Pegasus).await.unwrap();
-    let provider = connected(&vendor, &gate(Vendor::Pegasus), "Fake-Wrong-1");
+    let provider = connected(&vendor, &limiter(Vendor::Pegasus), "Fake-Wrong-1");
     for _ in 0..3 {
         assert_eq!(provider.whoami().await.unwrap_err().kind, ErrorKind::Unauthenticated);
     }
@@ -55,7 +55,7 @@ async fn a_login_that_was_refused_is_not_tried_again() {
 #[tokio::test]
 async fn a_login_that_failed_for_the_moment_is_tried_again_and_a_dead_token_is_not() {
     let vendor = Simulator::start(Simulated::Pegasus).await.unwrap();
-    let provider = connected(&vendor, &gate(Vendor::Pegasus), &right(&vendor));
+    let provider = connected(&vendor, &limiter(Vendor::Pegasus), &right(&vendor));
     vendor.fault(Fault::once("login", FaultKind::Status(503, None)));
     assert_eq!(provider.whoami().await.unwrap_err().kind, ErrorKind::Unavailable);
     provider.whoami().await.unwrap();
@@ -74,10 +74,10 @@ async fn what_a_vendor_repeats_of_a_secret_is_masked() {
     let echo = |words: String| FaultKind::Status(400, Some(json!({"message": words})));
     let password = right(&vendor);
     vendor.fault(Fault::once("login", echo(format!("{password} is not the password"))));
-    let refused = connected(&vendor, &gate(Vendor::Pegasus), &password).whoami().await.unwrap_err();
+    let refused = connected(&vendor, &limiter(Vendor::Pegasus), &password).whoami().await.unwrap_err();
     assert!(refused.message.ends_with("*** is not the password"), "{refused}");
 
-    let provider = connected(&vendor, &gate(Vendor::Pegasus), &password);
+    let provider = connected(&vendor, &limiter(Vendor::Pegasus), &password);
     provider.whoami().await.unwrap();
     for token in vendor.tokens() {
         vendor.fault(Fault::once("whoami", echo(format!("the session {token} is too old"))));
@@ -90,13 +90,13 @@ async fn what_a_vendor_repeats_of_a_secret_is_masked() {
 async fn the_limit_of_applications_outlives_a_connection_and_gives_each_user_a_turn() {
     let pegasus = PegasusOptions { apps_limits: true, ..PegasusOptions::default() };
     let vendor = Simulator::start_with(Simulated::Pegasus, Options { pegasus, ..Options::default() }).await.unwrap();
-    let (gate, password) = (gate(Vendor::Pegasus), right(&vendor));
+    let (limiter, password) = (limiter(Vendor::Pegasus), right(&vendor));
     let users: Vec<String> =
         (0..6).map(|number| vendor.put_user(json!({"username": format!("u{number}@example.com")}))).collect();
     let rights = BTreeMap::from([("tracking".to_owned(), true)]);
     let mut turns = Vec::new();
     for user in &users {
-        let provider = connected(&vendor, &gate, &password);
+        let provider = connected(&vendor, &limiter, &password);
         if let Err(error) = provider.grant(user, "pegasus2.0", &rights).await {
             assert_eq!(error.kind, ErrorKind::RateLimited);
             assert!(error.message.contains("20 calls a minute"), "not asked of the vendor: {error}");
@@ -119,10 +119,10 @@ async fn a_refused_login_says_nothing_of_the_account() {
         (503, ErrorKind::Unavailable),
     ] {
         let vendor = Simulator::start(Simulated::Pegasus).await.unwrap();
-        let provider = connected(&vendor, &gate(Vendor::Pegasus), &right(&vendor));
+        let provider = connected(&vendor, &limiter(Vendor::Pegasus), &right(&vendor));
         let words = json!({"message": "not like this"});
         vendor.fault(Fault::always("login", FaultKind::Status(status, Some(words))));
-        let refused = provider.create(Subject::User, &Changes::default(), None).await.unwrap_err();
+        let refused = provider.create(AccountKind::User, &Changes::default(), None).await.unwrap_err();
         assert_eq!((refused.kind, refused.delivery), (kind, Delivery::NoEffect), "{status}: {refused}");
         assert_eq!(vendor.count("users.create"), 0);
     }
@@ -131,8 +131,8 @@ async fn a_refused_login_says_nothing_of_the_account() {
 #[tokio::test]
 async fn a_create_whose_words_ask_to_slow_down_closes_the_gate() {
     let vendor = Simulator::start(Simulated::Plaspy).await.unwrap();
-    let gate = gate(Vendor::Plaspy);
-    let provider = connected(&vendor, &gate, "");
+    let limiter = limiter(Vendor::Plaspy);
+    let provider = connected(&vendor, &limiter, "");
     provider.whoami().await.unwrap();
     let body = json!({"success": false, "error": "Daily limit reached"});
     vendor.fault(Fault::always("users.create", FaultKind::Status(200, Some(body))));
@@ -140,7 +140,7 @@ async fn a_create_whose_words_ask_to_slow_down_closes_the_gate() {
     let fields = fields.as_object().unwrap().clone().into_iter().collect();
     let changes = Changes { fields, ..Changes::default() };
     for _ in 0..2 {
-        let refused = provider.create(Subject::User, &changes, None).await.unwrap_err();
+        let refused = provider.create(AccountKind::User, &changes, None).await.unwrap_err();
         assert_eq!(refused.kind, ErrorKind::RateLimited);
     }
     assert_eq!(vendor.count("users.create"), 1, "the gate is closed");
@@ -149,11 +149,11 @@ async fn a_create_whose_words_ask_to_slow_down_closes_the_gate() {
 #[tokio::test]
 async fn a_vendor_whose_words_ask_to_slow_down_closes_the_gate() {
     let vendor = Simulator::start(Simulated::Plaspy).await.unwrap();
-    let gate = gate(Vendor::Plaspy);
-    let provider = connected(&vendor, &gate, "");
+    let limiter = limiter(Vendor::Plaspy);
+    let provider = connected(&vendor, &limiter, "");
     let body = json!({"success": false, "error": "Too many requests"});
     vendor.fault(Fault::once("countries.list", FaultKind::Status(200, Some(body))));
     let refused = provider.whoami().await.unwrap_err();
-    assert_eq!((refused.kind, refused.retry_at), (ErrorKind::RateLimited, gate.closed_until()));
-    assert!(gate.closed_until().is_some());
+    assert_eq!((refused.kind, refused.retry_at), (ErrorKind::RateLimited, limiter.closed_until()));
+    assert!(limiter.closed_until().is_some());
 }

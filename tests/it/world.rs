@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use usher::api::user::Mode;
 use usher::api::{ObjectKey, Reason, Vendor};
-use usher::cli::Counting;
-use usher::controller::{Settings, Tally};
+use usher::cli::PrometheusMetrics;
+use usher::controller::{Metrics, Settings};
 use usher::providers::Observer;
-use usher::runtime::metrics::Metrics;
+use usher::runtime::metrics::MetricsRegistry;
 use usher_sandbox::controlplane::{self, ControlPlane, Options};
 
 use crate::leaks;
@@ -24,7 +24,7 @@ pub struct World {
     /// The operator's token, with deploy/'s permissions.
     pub operator_token: String,
     /// What the operator counts, as `usher run` does.
-    pub metrics: Metrics,
+    pub metrics: MetricsRegistry,
 }
 
 /// How operators of tests run.
@@ -46,10 +46,10 @@ pub struct Uncounted;
 
 impl Observer for Uncounted {
     fn provider_request(&self, _: Vendor, _: &'static str, _: &str, _: Duration) {}
-    fn gate_waited(&self, _: Vendor, _: &'static str, _: Duration) {}
+    fn limiter_waited(&self, _: Vendor, _: &'static str, _: Duration) {}
 }
 
-impl Tally for Uncounted {
+impl Metrics for Uncounted {
     fn reconciled(&self, _: &'static str, _: &'static str, _: Duration) {}
     fn object_state(&self, _: &ObjectKey, _: Option<Reason>) {}
     fn drift_repaired(&self, _: &'static str, _: Vendor) {}
@@ -87,11 +87,11 @@ async fn make() -> World {
     let operator_token = plane.service_account_token("usher-system", "usher").await.unwrap();
     let client = kube::Client::try_from(plane.config(&operator_token).unwrap()).unwrap();
     leaks::watch_cluster(&admin);
-    let metrics = Metrics::new();
+    let metrics = MetricsRegistry::new();
     tokio::spawn(usher::controller::run(
         client,
         settings(),
-        Arc::new(Counting(metrics.clone())),
+        Arc::new(PrometheusMetrics(metrics.clone())),
         CancellationToken::new(),
         |_| {},
     ));

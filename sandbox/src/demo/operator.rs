@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use usher::api::user::Mode;
 use usher::api::{ObjectKey, Reason, Vendor};
-use usher::controller::{Settings, Tally};
+use usher::controller::{Metrics, Settings};
 use usher::providers::Observer;
 
 use super::Failure;
@@ -84,10 +84,10 @@ struct Uncounted;
 
 impl Observer for Uncounted {
     fn provider_request(&self, _: Vendor, _: &'static str, _: &str, _: Duration) {}
-    fn gate_waited(&self, _: Vendor, _: &'static str, _: Duration) {}
+    fn limiter_waited(&self, _: Vendor, _: &'static str, _: Duration) {}
 }
 
-impl Tally for Uncounted {
+impl Metrics for Uncounted {
     fn reconciled(&self, _: &'static str, _: &'static str, _: Duration) {}
     fn object_state(&self, _: &ObjectKey, _: Option<Reason>) {}
     fn drift_repaired(&self, _: &'static str, _: Vendor) {}

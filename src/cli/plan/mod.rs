@@ -12,13 +12,13 @@ use std::time::Duration;
 use clap::{ArgGroup, Args as ClapArgs, ValueEnum};
 use kube::Config;
 
-use super::counting::Counting;
+use super::prometheus::PrometheusMetrics;
 use crate::api::Kind;
 use crate::api::names::API_GROUP;
 use crate::api::user::Mode;
 use crate::controller::Settings;
 use crate::controller::preview::{self, Documents, Item, Outcome, Outlook, Scope};
-use crate::runtime::metrics::Metrics;
+use crate::runtime::metrics::MetricsRegistry;
 use crate::runtime::readonly::{self, Trials};
 
 /// Longest time for one call to Kubernetes, and until it answers at all.
@@ -142,8 +142,8 @@ async fn look(args: &Args, config: Config, documents: Documents) -> Result<Outlo
         concurrency: 1,
     };
     let scope = if args.all { Scope::Cluster(args.namespace.clone()) } else { Scope::Documents };
-    let tally = Arc::new(Counting(Metrics::new()));
-    Ok(Box::pin(preview::preview(client, settings, tally, documents, &scope)).await?)
+    let metrics = Arc::new(PrometheusMetrics(MetricsRegistry::new()));
+    Ok(Box::pin(preview::preview(client, settings, metrics, documents, &scope)).await?)
 }
 
 fn exit_code(items: &[Item]) -> ExitCode {

@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::core::{ObjectMeta, PartialObjectMeta, PartialObjectMetaExt};
 use kube::{Client, ResourceExt};
 
-use super::super::vault::Vault;
+use super::super::secret_reader::SecretReader;
 use super::AT_A_TIME;
 
 /// The version of a Secret that the cluster does not have yet.
@@ -44,7 +44,7 @@ struct Changed {
 }
 
 #[async_trait]
-impl Vault for Given {
+impl SecretReader for Given {
     async fn read(&self, namespace: &str, name: &str) -> Result<Option<Secret>, kube::Error> {
         match self.get(namespace, name) {
             Some(changed) => Ok(Some(changed.secret.clone())),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::super::connection::{Connection, Link};
 use super::super::context::Context;
 use super::super::managed::Managed;
-use super::super::outcome::{Deed, Done, Farewell, Stop};
-use super::super::record::Shelved;
+use super::super::outcome::{Change, Done, Finalized, Stop};
+use super::super::record::Cached;
 use super::super::{credential, credential_report, report, resolve};
 use crate::api::status::{Identity, PendingCall};
 use crate::api::user::{Mode, UserDeletionPolicy};
@@ -98,7 +98,7 @@ pub(super) fn of_credential(context: &Context, credential: &Arc<ProviderCredenti
 /// What is to be said of a user or group.
 ///
 /// Errors: Kubernetes failed us, other than by refusing.
-pub(super) fn of_object<K: Shelved>(
+pub(super) fn of_object<K: Cached>(
     context: &Context,
     object: &K,
     result: Result<Done, Stop>,
@@ -117,12 +117,12 @@ pub(super) fn of_object<K: Shelved>(
         Err(Stop::Provider(error)) => Item::blocked(key, report::reason_of(&error), error.message),
         Err(Stop::Paused(by)) => Item::quiet(key, "Paused", format!("paused by {by}")),
         Err(Stop::Gone(_)) => Item::quiet(key, Reason::Deleting.label(), "nothing is bound to it: it goes"),
-        Err(Stop::Settled) => Item::blocked(key, Reason::WaitingForCredential, why_not(context, object)),
-        Err(Stop::InDoubt(until)) => {
+        Err(Stop::Unchanged) => Item::blocked(key, Reason::WaitingForCredential, why_not(context, object)),
+        Err(Stop::CreatePending(until)) => {
             let message = format!("an earlier create may still be under way until {until:.0}; ask again then");
             Item::blocked(key, Reason::ProviderUnavailable, message)
         }
-        Err(Stop::Parked) => Item::blocked(key, Reason::ProviderUnavailable, "the vendor has no room now; ask again"),
+        Err(Stop::Queued) => Item::blocked(key, Reason::ProviderUnavailable, "the vendor has no room now; ask again"),
         Err(Stop::Kube(kube::Error::Api(status))) if status.code == 403 => {
             Item::blocked(key, Reason::PermissionDenied, format!("Kubernetes: {}", status.message))
         }
@@ -148,7 +148,9 @@ fn why_not<K: Managed>(context: &Context, object: &K) -> String {
     let key = object.credential_key();
     let why = match context.connections.get(&key) {
         Some(Link::Down(down)) => down.verdict.message,
-        Some(Link::Up(connection)) => connection.trouble().map_or_else(String::new, |trouble| trouble.error.message),
+        Some(Link::Up(connection)) => {
+            connection.last_failure().map_or_else(String::new, |last_failure| last_failure.error.message)
+        }
         None => "there is none".into(),
     };
     format!("it was in sync, and cannot be compared now: {key}: {why}")
@@ -181,7 +183,7 @@ pub(in crate::controller) fn not_for_real(context: &Context, instead: impl FnOnc
 }
 
 /// What taking `account` away would do.
-pub(in crate::controller) fn removal<K: Shelved>(
+pub(in crate::controller) fn removal<K: Cached>(
     object: &Arc<K>,
     connection: &Connection,
     account: &Account,
@@ -201,10 +203,10 @@ pub(in crate::controller) fn removal<K: Shelved>(
 }
 
 /// What letting an object go would do: nothing at the vendor.
-pub(in crate::controller) fn release<K: Managed>(object: &K, farewell: Option<&Farewell>) -> Stop {
-    match farewell.map(|farewell| farewell.deed) {
-        Some(Deed::Orphaned) => Stop::Pending(vec![call("orphan", &object.identity(), Vec::new())]),
-        Some(Deed::HandedOver) => Stop::Pending(vec![call("hand over", &object.identity(), Vec::new())]),
+pub(in crate::controller) fn release<K: Managed>(object: &K, finalized: Option<&Finalized>) -> Stop {
+    match finalized.map(|finalized| finalized.change) {
+        Some(Change::Orphaned) => Stop::Pending(vec![call("orphan", &object.identity(), Vec::new())]),
+        Some(Change::HandedOver) => Stop::Pending(vec![call("hand over", &object.identity(), Vec::new())]),
         _ => Stop::Gone(None),
     }
 }

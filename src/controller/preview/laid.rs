@@ -10,8 +10,8 @@ use kube::{Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::super::lenient;
 use super::super::managed::Managed;
-use super::super::salvage;
 use crate::api::conditions::{self, Verdict};
 use crate::api::status::{ObjectStatus, PendingCall};
 use crate::api::{Kind, PlatformGroup, PlatformUser, ProviderCredential, Reason};
@@ -38,10 +38,10 @@ pub enum Effect {
 impl<K: Laid> Draft<K> {
     /// `document` over what is stored, if something is.
     pub fn new(document: K, stored: Option<&K>) -> Self {
-        let document = salvage::unmarked(document);
+        let document = lenient::unmarked(document);
         let Some(stored) = stored else { return Self { laid: document.fresh(), effect: Effect::New } };
-        let is_whole = salvage::unreadable(stored).is_none();
-        let stored = salvage::unmarked(stored.clone());
+        let is_whole = lenient::unreadable(stored).is_none();
+        let stored = lenient::unmarked(stored.clone());
         let laid = document.over(&stored);
         let same = is_whole
             && laid.same_spec(&stored)
@@ -173,7 +173,7 @@ impl Finished for PlatformGroup {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::super::super::salvage::Stored;
+    use super::super::super::lenient::Lenient;
     use super::*;
 
     fn user(further: &Value) -> PlatformUser {
@@ -183,7 +183,7 @@ mod tests {
             "spec": {"credentialRef": {"name": "main"}, "email": "ada@example.com"}, "status": {"externalId": "17"},
         });
         user.as_object_mut().unwrap().extend(further.as_object().unwrap().clone());
-        serde_json::from_value::<Stored<PlatformUser>>(user).unwrap().0
+        serde_json::from_value::<Lenient<PlatformUser>>(user).unwrap().0
     }
 
     #[test]
@@ -199,10 +199,10 @@ mod tests {
     fn a_document_mends_what_is_stored_and_cannot_be_read() {
         let broken =
             user(&json!({"spec": {"credentialRef": {"name": "main"}, "email": "ada@example.com", "groups": 1}}));
-        assert!(salvage::unreadable(&broken).is_some());
+        assert!(lenient::unreadable(&broken).is_some());
         let draft = Draft::new(user(&json!({})), Some(&broken));
         assert_eq!(draft.effect, Effect::Changed);
-        assert_eq!(salvage::unreadable(&draft.laid), None);
+        assert_eq!(lenient::unreadable(&draft.laid), None);
         assert_eq!(draft.laid.identity().external_id.as_deref(), Some("17"));
     }
 }

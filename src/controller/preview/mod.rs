@@ -27,17 +27,17 @@ pub use item::{Item, Outcome};
 pub(super) use item::{mode, not_for_real, release, removal};
 pub use overlay::{Documents, Scope};
 
-use super::brake::Brake;
+use super::cache::Cache;
 use super::connection::{Connections, Down, Link};
-use super::context::{Context, Settings, Tally};
-use super::doubt::Calls;
-use super::make::Making;
+use super::context::{Context, Metrics, Settings};
+use super::make::KeyLocks;
 use super::managed::Managed;
 use super::outcome::{Done, Stop};
-use super::record::Shelved;
-use super::report::Scene;
+use super::pending_create::CreateCalls;
+use super::record::Cached;
+use super::removal_budget::RemovalBudgets;
+use super::report::ReportContext;
 use super::requeue::Backoff;
-use super::shelf::Shelf;
 use super::{credential, group, sweep, user};
 use crate::api::conditions::Verdict;
 use crate::api::user::{GroupEntry, Mode};
@@ -75,7 +75,7 @@ struct Stage {
 pub async fn preview(
     client: Client,
     settings: Settings,
-    tally: Arc<dyn Tally>,
+    metrics: Arc<dyn Metrics>,
     documents: Documents,
     scope: &Scope,
 ) -> Result<Outlook, Error> {
@@ -96,17 +96,23 @@ pub async fn preview(
     let used = groups.iter().map(|group| group.credential_key());
     let used: BTreeSet<ObjectKey> = used.chain(users.iter().map(|user| user.credential_key())).collect();
 
-    let mut stage = Stage::new(client, settings, tally, listed);
+    let mut stage = Stage::new(client, settings, metrics, listed);
     let needed = credentials.iter().filter(|one| shown(&credential::key(one)) || used.contains(&credential::key(one)));
     try_join_all(needed.map(|one| connect(&stage.context, one.clone()))).await?;
     let ours = credentials.iter().filter(|one| shown(&credential::key(one)));
     items.extend(ours.map(|one| item::of_credential(&stage.context, one)));
     for group in groups {
-        items.push(stage.look(group, |group, scene, context| group::attempt(group, scene, context).boxed()).await?);
+        items.push(
+            stage
+                .look(group, |group, report_context, context| group::attempt(group, report_context, context).boxed())
+                .await?,
+        );
     }
     for user in users {
         let after = awaited(&user, &items);
-        let item = stage.look(user, |user, scene, context| user::attempt(user, scene, context).boxed()).await?;
+        let item = stage
+            .look(user, |user, report_context, context| user::attempt(user, report_context, context).boxed())
+            .await?;
         items.push(item.after(&after));
     }
     Ok(Outlook { items, notes })
@@ -125,32 +131,32 @@ fn note(untold: &BTreeSet<String>) -> Option<String> {
 }
 
 /// One look at an object of a kind.
-type Attempt<K> = for<'a> fn(&'a mut Arc<K>, &'a mut Scene, &'a Context) -> BoxFuture<'a, Result<Done, Stop>>;
+type Attempt<K> = for<'a> fn(&'a mut Arc<K>, &'a mut ReportContext, &'a Context) -> BoxFuture<'a, Result<Done, Stop>>;
 
 impl Stage {
-    fn new(client: Client, settings: Settings, tally: Arc<dyn Tally>, listed: Listed) -> Self {
+    fn new(client: Client, settings: Settings, metrics: Arc<dyn Metrics>, listed: Listed) -> Self {
         // Nobody is woken here: what waits is looked at again.
-        let (wake, _) = mpsc::unbounded_channel();
+        let (queue, _) = mpsc::unbounded_channel();
         let (users, user_writer) = filled(listed.users);
         let (groups, group_writer) = filled(listed.groups);
         let context = Context {
             client: client.clone(),
             settings: Settings { mode: Mode::Plan, ..settings },
             connections: Connections::default(),
-            users: Shelf::new(users),
-            groups: Shelf::new(groups),
-            credentials: Shelf::new(filled(listed.credentials).0),
+            users: Cache::new(users),
+            groups: Cache::new(groups),
+            credentials: Cache::new(filled(listed.credentials).0),
             secrets: filled(listed.secrets).0,
-            vault: Arc::new(listed.given),
+            secret_reader: Arc::new(listed.given),
             namespaces: filled(listed.namespaces).0,
-            brake: Brake::default(),
-            making: Making::default(),
-            calls: Calls::default(),
+            removal_budget: RemovalBudgets::default(),
+            key_locks: KeyLocks::default(),
+            calls: CreateCalls::default(),
             begun: Timestamp::UNIX_EPOCH,
             orphans: Notify::new(),
-            wake,
+            queue,
             recorder: Recorder::new(client, Reporter { controller: "usher-plan".into(), instance: None }),
-            tally,
+            metrics,
             backoff: Backoff::default(),
             preview: true,
             digest_key: OnceCell::new(),
@@ -160,32 +166,32 @@ impl Stage {
 
     /// What would be done about one object; from then on the others see it done.
     async fn look<K: Seen>(&mut self, object: Arc<K>, attempt: Attempt<K>) -> Result<Item, kube::Error> {
-        let mut result = Err(Stop::Parked);
+        let mut result = Err(Stop::Queued);
         for _ in 0..ROUNDS {
-            result = attempt(&mut object.clone(), &mut Scene::default(), &self.context).await;
-            let Err(Stop::Parked) = &result else { break };
+            result = attempt(&mut object.clone(), &mut ReportContext::default(), &self.context).await;
+            let Err(Stop::Queued) = &result else { break };
             if let Some(connection) = self.context.connections.up(&object.credential_key()) {
                 sweep::sweep(&self.context, &connection, false).await;
             }
         }
         let item = item::of_object(&self.context, &*object, result)?;
-        if !object.is_going() && item.outcome != Outcome::Blocked {
+        if !object.is_deleting() && item.outcome != Outcome::Blocked {
             let done = laid::done(&*object, &item.calls);
             if let (Some(connection), Some(account)) = (
                 self.context.connections.up(&object.credential_key()),
                 item::new_account(&item.calls, &done.identity()),
             ) {
-                connection.wrote(K::SUBJECT, &account.id.clone(), Some(account));
+                connection.wrote(K::ACCOUNT_KIND, &account.id.clone(), Some(account));
             }
             K::writer(self).apply_watcher_event(&Event::Apply(done.clone()));
-            K::shelf(&self.context).seen(&done);
+            K::cache(&self.context).observe(&done);
         }
         Ok(item)
     }
 }
 
 /// A kind whose objects are shown to the others as if they were done.
-trait Seen: Shelved + Finished {
+trait Seen: Cached + Finished {
     /// Where the others find it.
     fn writer(stage: &mut Stage) -> &mut Writer<Self>;
 }

@@ -12,9 +12,9 @@ use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
 use super::super::credential;
+use super::super::lenient::Lenient;
 use super::super::managed::Managed;
-use super::super::salvage::Stored;
-use super::super::vault::Vault;
+use super::super::secret_reader::SecretReader;
 use super::given::{self, Given, SecretDocument};
 use super::item::Item;
 use super::laid::{Draft, Laid};
@@ -168,12 +168,12 @@ async fn stored<K: Laid>(
     namespaces: &BTreeSet<String>,
     blocked: &mut Vec<Item>,
 ) -> Result<Places<K>, Error> {
-    let whole = async |api: &Api<DeserializeGuard<Stored<K>>>, params: &ListParams| api.list(params).await;
+    let whole = async |api: &Api<DeserializeGuard<Lenient<K>>>, params: &ListParams| api.list(params).await;
     let all = everywhere(client, namespaces, whole).await;
     let mut live = Places::new();
     for DeserializeGuard(object) in all.map_err(|source| Error::list(K::KIND.plural(), source))? {
         match object {
-            Ok(Stored(object)) => drop(live.insert(place(&object), object)),
+            Ok(Lenient(object)) => drop(live.insert(place(&object), object)),
             Err(invalid) => {
                 let name = invalid.metadata.name.unwrap_or_default();
                 let key = ObjectKey::new(K::KIND, invalid.metadata.namespace.unwrap_or_default(), name);

@@ -8,7 +8,7 @@ use secrecy::SecretString;
 
 use super::super::connection::{Connection, Link};
 use crate::api::{PlatformGroupSpec, PlatformUserSpec};
-use crate::plan::{Account, Capabilities, Catalog, Changes, Desired, GroupHandle, Rejection, Subject};
+use crate::plan::{Account, AccountKind, Capabilities, Catalog, Changes, Desired, GroupHandle, Rejection};
 use crate::providers::{ErrorKind, Provider, ProviderError};
 
 /// The link with a provider that only reads. A connection that others hold already is given up: it could write.
@@ -17,21 +17,21 @@ pub fn untouched(link: Link) -> Option<Link> {
         Link::Down(down) => Some(Link::Down(down)),
         Link::Up(connection) => {
             let connection = Arc::into_inner(connection)?;
-            let provider: Arc<dyn Provider> = Arc::new(Untouched(connection.provider.clone()));
+            let provider: Arc<dyn Provider> = Arc::new(ReadOnly(connection.provider.clone()));
             Some(Link::Up(Arc::new(Connection { provider, ..connection })))
         }
     }
 }
 
 /// Passes questions on and refuses the rest.
-struct Untouched(Arc<dyn Provider>);
+struct ReadOnly(Arc<dyn Provider>);
 
 fn refused(operation: &str) -> ProviderError {
     ProviderError::refused(ErrorKind::Unsupported, format!("a preview sends no {operation}: this is a fault in usher"))
 }
 
 #[async_trait]
-impl Provider for Untouched {
+impl Provider for ReadOnly {
     fn capabilities(&self) -> &'static Capabilities {
         self.0.capabilities()
     }
@@ -60,33 +60,33 @@ impl Provider for Untouched {
         self.0.whoami().await
     }
 
-    async fn list(&self, subject: Subject) -> Result<Vec<Account>, ProviderError> {
-        self.0.list(subject).await
+    async fn list(&self, account_kind: AccountKind) -> Result<Vec<Account>, ProviderError> {
+        self.0.list(account_kind).await
     }
 
     async fn catalog(&self) -> Result<Catalog, ProviderError> {
         self.0.catalog().await
     }
 
-    async fn find(&self, subject: Subject, desired: &Desired) -> Result<Vec<Account>, ProviderError> {
-        self.0.find(subject, desired).await
+    async fn find(&self, account_kind: AccountKind, desired: &Desired) -> Result<Vec<Account>, ProviderError> {
+        self.0.find(account_kind, desired).await
     }
 
-    async fn read(&self, subject: Subject, id: &str) -> Result<Option<Account>, ProviderError> {
-        self.0.read(subject, id).await
+    async fn read(&self, account_kind: AccountKind, id: &str) -> Result<Option<Account>, ProviderError> {
+        self.0.read(account_kind, id).await
     }
 
     async fn granted(&self, user: &str, application: &str) -> Result<Option<BTreeMap<String, bool>>, ProviderError> {
         self.0.granted(user, application).await
     }
 
-    async fn create(&self, _: Subject, _: &Changes, _: Option<&SecretString>) -> Result<Account, ProviderError> {
+    async fn create(&self, _: AccountKind, _: &Changes, _: Option<&SecretString>) -> Result<Account, ProviderError> {
         Err(refused("create"))
     }
 
     async fn update(
         &self,
-        _: Subject,
+        _: AccountKind,
         _: &Account,
         _: &Changes,
         _: Option<&SecretString>,
@@ -94,7 +94,7 @@ impl Provider for Untouched {
         Err(refused("update"))
     }
 
-    async fn delete(&self, _: Subject, _: &str) -> Result<(), ProviderError> {
+    async fn delete(&self, _: AccountKind, _: &str) -> Result<(), ProviderError> {
         Err(refused("delete"))
     }
 

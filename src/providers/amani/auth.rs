@@ -124,7 +124,7 @@ fn tokens(answer: &Answer) -> Result<(Token, Option<SecretString>), ProviderErro
     }
     let json = answer.json()?;
     let text = |name: &str| json.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
-    let access = text("access").ok_or_else(|| shape::nonsense(answer.said(), "no token under access"))?;
+    let access = text("access").ok_or_else(|| shape::unexpected_answer(answer.said(), "no token under access"))?;
     let token = Token { value: access.into(), expires: end(access, Timestamp::now()) };
     Ok((token, text("refresh").map(SecretString::from)))
 }

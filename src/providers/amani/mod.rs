@@ -21,7 +21,7 @@ use super::{Access, Provider};
 use crate::api::credential::AmaniAccess;
 use crate::api::{PlatformGroupSpec, PlatformUserSpec};
 use crate::plan::{
-    Account, Capabilities, Catalog, Changes, Desired, GroupSupport, Limits, Rejection, Subject, Switch, matches_key,
+    Account, AccountKind, Capabilities, Catalog, Changes, Desired, GroupSupport, Limits, Rejection, Switch, matches_key,
 };
 use auth::AmaniLogin;
 
@@ -97,13 +97,13 @@ impl Amani {
     }
 
     /// The first page, or the one that `query` asks for.
-    async fn page(&self, subject: Subject, query: &wire::Query) -> Result<wire::Page, ProviderError> {
-        let (operation, path) = wire::listing(subject);
+    async fn page(&self, account_kind: AccountKind, query: &wire::Query) -> Result<wire::Page, ProviderError> {
+        let (operation, path) = wire::listing(account_kind);
         let call = Call::new(operation, Method::GET, path);
         let call = query.iter().fold(call, |call, (name, value)| call.query(name.clone(), value));
         let first = query.is_empty();
-        let answer = self.call(call).await.map_err(|error| no_page(subject, first, error));
-        if subject == Subject::User && first {
+        let answer = self.call(call).await.map_err(|error| no_page(account_kind, first, error));
+        if account_kind == AccountKind::User && first {
             match &answer {
                 Ok(_) => self.unlisted.store(false, Ordering::Relaxed),
                 Err(error) if error.kind == ErrorKind::Unsupported => self.unlisted.store(true, Ordering::Relaxed),
@@ -111,18 +111,18 @@ impl Amani {
             }
         }
         let answer = answer?;
-        wire::page(subject, &answer)
+        wire::page(account_kind, &answer)
     }
 
     /// The role with this id, out of the whole listing.
     async fn role(&self, id: &str) -> Result<Option<Account>, ProviderError> {
-        Ok(self.list(Subject::Group).await?.into_iter().find(|account| account.id == id))
+        Ok(self.list(AccountKind::Group).await?.into_iter().find(|account| account.id == id))
     }
 
     /// The user with this id as listed. One who is not there does not tell whether users can be read by their ids at all, which
     /// another one does: that spares a listing for each who is gone.
     async fn listed(&self, id: &str) -> Result<Option<Account>, ProviderError> {
-        let mut listed = self.list(Subject::User).await?;
+        let mut listed = self.list(AccountKind::User).await?;
         if let Some(at) = listed.iter().position(|account| account.id == id) {
             return Ok(Some(listed.swap_remove(at)));
         }
@@ -163,10 +163,10 @@ fn unsupported(message: &str) -> ProviderError {
 }
 
 /// What "not found" means for a page: the `first` is a call that this server lacks, a later one a listing that moved.
-fn no_page(subject: Subject, first: bool, mut error: ProviderError) -> ProviderError {
+fn no_page(account_kind: AccountKind, first: bool, mut error: ProviderError) -> ProviderError {
     if error.kind == ErrorKind::NotFound && !first {
         error.kind = ErrorKind::Unavailable;
-    } else if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Unsupported) && subject == Subject::User {
+    } else if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Unsupported) && account_kind == AccountKind::User {
         error.kind = ErrorKind::Unsupported;
         error.message += ": this server lists no users, so none can be looked up; or the url is wrong";
     }
@@ -198,26 +198,29 @@ impl Provider for Amani {
 
     /// The roles are the cheapest documented call; they prove the login but do not say whose it is.
     async fn whoami(&self) -> Result<String, ProviderError> {
-        self.page(Subject::Group, &wire::Query::new()).await?;
+        self.page(AccountKind::Group, &wire::Query::new()).await?;
         Ok(self.name.clone())
     }
 
-    async fn list(&self, subject: Subject) -> Result<Vec<Account>, ProviderError> {
-        let (_, path) = wire::listing(subject);
+    async fn list(&self, account_kind: AccountKind) -> Result<Vec<Account>, ProviderError> {
+        let (_, path) = wire::listing(account_kind);
         let (mut accounts, mut promised) = (Vec::new(), shape::Total::default());
         let mut asked = vec![wire::Query::new()];
         while let Some(query) = asked.last() {
-            let wire::Page { accounts: entries, count, next } = self.page(subject, query).await?;
+            let wire::Page { accounts: entries, count, next } = self.page(account_kind, query).await?;
             let is_barren = entries.is_empty();
             count.map_or(Ok(()), |count| promised.heard(count, path))?;
             accounts.extend(entries);
             let (here, whole) = (accounts.len(), count.unwrap_or(accounts.len()));
             if here > whole || (here < whole && next.is_none()) {
-                return Err(shape::nonsense(path, &format!("{here} entries of {whole}: a listing that is not whole")));
+                return Err(shape::unexpected_answer(
+                    path,
+                    &format!("{here} entries of {whole}: a listing that is not whole"),
+                ));
             }
             let Some(next) = next else { break };
             if is_barren || asked.contains(&next) {
-                return Err(shape::nonsense(path, "a next page that does not follow this one"));
+                return Err(shape::unexpected_answer(path, "a next page that does not follow this one"));
             }
             asked.push(next);
         }
@@ -225,9 +228,9 @@ impl Provider for Amani {
     }
 
     /// No filter is documented: the whole listing answers.
-    async fn find(&self, subject: Subject, desired: &Desired) -> Result<Vec<Account>, ProviderError> {
-        let table = CAPABILITIES.fields(subject);
-        let mut accounts = self.list(subject).await?;
+    async fn find(&self, account_kind: AccountKind, desired: &Desired) -> Result<Vec<Account>, ProviderError> {
+        let table = CAPABILITIES.fields(account_kind);
+        let mut accounts = self.list(account_kind).await?;
         accounts.retain(|account| desired.keys.iter().any(|key| matches_key(table, account, key)));
         Ok(accounts)
     }
@@ -235,44 +238,44 @@ impl Provider for Amani {
     /// One role has no address of its own; nor has a user, where the server knows that address for PATCH only.
     ///
     /// Errors: `Unsupported` where users are neither listed nor shown.
-    async fn read(&self, subject: Subject, id: &str) -> Result<Option<Account>, ProviderError> {
-        if subject == Subject::Group {
+    async fn read(&self, account_kind: AccountKind, id: &str) -> Result<Option<Account>, ProviderError> {
+        if account_kind == AccountKind::Group {
             return self.role(id).await;
         }
         match self.show(id).await {
             Ok(entry) => {
                 self.shown.store(true, Ordering::Relaxed);
-                wire::account(subject, &entry).map(Some)
+                wire::account(account_kind, &entry).map(Some)
             }
             Err(error) if error.kind == ErrorKind::NotFound && self.shown.load(Ordering::Relaxed) => Ok(None),
             Err(error) if !matches!(error.kind, ErrorKind::NotFound | ErrorKind::Unsupported) => Err(error),
-            Err(error) if self.unlisted.load(Ordering::Relaxed) => Err(no_page(subject, true, error)),
+            Err(error) if self.unlisted.load(Ordering::Relaxed) => Err(no_page(account_kind, true, error)),
             Err(_) => self.listed(id).await,
         }
     }
 
     async fn create(
         &self,
-        subject: Subject,
+        account_kind: AccountKind,
         changes: &Changes,
         password: Option<&SecretString>,
     ) -> Result<Account, ProviderError> {
-        if subject == Subject::Group {
+        if account_kind == AccountKind::Group {
             return Err(unsupported(READ_ONLY));
         }
         let body = wire::body(changes.fields.clone(), changes.groups.as_ref(), password);
         let made = self.call(Call::new("users.create", Method::POST, USERS).json(body)).await?;
-        wire::account(subject, &made)
+        wire::account(account_kind, &made)
     }
 
     async fn update(
         &self,
-        subject: Subject,
+        account_kind: AccountKind,
         current: &Account,
         changes: &Changes,
         password: Option<&SecretString>,
     ) -> Result<(), ProviderError> {
-        if subject == Subject::Group {
+        if account_kind == AccountKind::Group {
             return Err(unsupported(READ_ONLY));
         }
         let changes = self.with_credentials(current, changes, password)?;
@@ -282,10 +285,10 @@ impl Provider for Amani {
         Ok(())
     }
 
-    async fn delete(&self, subject: Subject, _: &str) -> Result<(), ProviderError> {
-        Err(unsupported(match subject {
-            Subject::User => "Amani cannot remove users: set spec.deletionPolicy to Disable or Orphan",
-            Subject::Group => READ_ONLY,
+    async fn delete(&self, account_kind: AccountKind, _: &str) -> Result<(), ProviderError> {
+        Err(unsupported(match account_kind {
+            AccountKind::User => "Amani cannot remove users: set spec.deletionPolicy to Disable or Orphan",
+            AccountKind::Group => READ_ONLY,
         }))
     }
 }

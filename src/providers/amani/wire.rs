@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
 use crate::api::{PlatformGroupSpec, PlatformUserSpec};
-use crate::plan::{Account, Compare, Desired, Field, Fields, Key, Subject};
+use crate::plan::{Account, AccountKind, Compare, Desired, Field, Fields, Key};
 use crate::providers::error::{ErrorKind, ProviderError};
 use crate::providers::http::{Answer, parameters};
 use crate::providers::shape::{self, put};
@@ -45,10 +45,10 @@ const QUOTED: &[&str] = &[
 ];
 
 /// Operation for metrics of a listing, and path.
-pub fn listing(subject: Subject) -> (&'static str, &'static str) {
-    match subject {
-        Subject::User => ("users.list", "/api/v2/user"),
-        Subject::Group => ("groups.list", "/api/v2/group"),
+pub fn listing(account_kind: AccountKind) -> (&'static str, &'static str) {
+    match account_kind {
+        AccountKind::User => ("users.list", "/api/v2/user"),
+        AccountKind::Group => ("groups.list", "/api/v2/group"),
     }
 }
 
@@ -79,12 +79,12 @@ pub fn desire_group(name: &str, _: &PlatformGroupSpec) -> Desired {
 /// A user or role as Amani shows it.
 ///
 /// Errors: an entry that is no object or has no id.
-pub fn account(subject: Subject, entry: &Value) -> Result<Account, ProviderError> {
-    let (_, said) = listing(subject);
+pub fn account(account_kind: AccountKind, entry: &Value) -> Result<Account, ProviderError> {
+    let (_, said) = listing(account_kind);
     let object = shape::object(entry, said)?;
     let id = shape::id_of(object, &["id"], said)?;
-    Ok(match subject {
-        Subject::User => Account {
+    Ok(match account_kind {
+        AccountKind::User => Account {
             id,
             fields: shape::fields(USER, object),
             groups: object
@@ -94,7 +94,7 @@ pub fn account(subject: Subject, entry: &Value) -> Result<Account, ProviderError
             privileged: privilege_of(object),
             ..Account::default()
         },
-        Subject::Group => Account {
+        AccountKind::Group => Account {
             id,
             fields: shape::fields(GROUP, object),
             privileged: role_privilege(object),
@@ -150,8 +150,8 @@ pub type Query = Vec<(String, String)>;
 /// `next` only the parameters are used, be they `page`, `limit` and `offset` or `cursor`: its host may be an inner one.
 ///
 /// Errors: anything else, and a `next` that asks for nothing.
-pub fn page(subject: Subject, answer: &Value) -> Result<Page, ProviderError> {
-    let (_, said) = listing(subject);
+pub fn page(account_kind: AccountKind, answer: &Value) -> Result<Page, ProviderError> {
+    let (_, said) = listing(account_kind);
     let (entries, count, next) = match answer.as_array() {
         Some(entries) => (entries.as_slice(), None, None),
         None => (
@@ -162,9 +162,9 @@ pub fn page(subject: Subject, answer: &Value) -> Result<Page, ProviderError> {
     };
     let next = next.map(|next| {
         let query = next.as_str().map(parameters).filter(|query| !query.is_empty());
-        query.ok_or_else(|| shape::nonsense(said, "a next page that cannot be asked for"))
+        query.ok_or_else(|| shape::unexpected_answer(said, "a next page that cannot be asked for"))
     });
-    let accounts = entries.iter().map(|entry| account(subject, entry)).collect::<Result<_, _>>()?;
+    let accounts = entries.iter().map(|entry| account(account_kind, entry)).collect::<Result<_, _>>()?;
     Ok(Page { accounts, count, next: next.transpose()? })
 }
 
@@ -229,7 +229,7 @@ mod tests {
             "id": "b6d1", "email": "ada@example.com", "is_active": true, "company": "c1", "username": "ada@example.com",
             "groups": [{"id": 2, "name": "Viewer", "permissions": ["view_group"]}, {"id": 10, "name": "Clerk", "permissions": []}],
         });
-        let account = account(Subject::User, &entry).unwrap();
+        let account = account(AccountKind::User, &entry).unwrap();
         let groups = account.groups.unwrap();
         assert_eq!(groups, BTreeSet::from(["10".to_owned(), "2".to_owned()]));
         assert_eq!(account.privileged, None);
@@ -243,9 +243,9 @@ mod tests {
     #[case::by_name(json!({"id": 2, "name": "Company Admin", "permissions": []}), true)]
     #[case::another_permission(json!({"id": 3, "name": "Clerk", "permissions": ["add_userprofile"]}), false)]
     fn a_role_that_makes_users_is_privileged(#[case] role: Value, #[case] privileged: bool) {
-        assert_eq!(account(Subject::Group, &role).unwrap().privileged.is_some(), privileged);
+        assert_eq!(account(AccountKind::Group, &role).unwrap().privileged.is_some(), privileged);
         let user = json!({"id": "b6d1", "groups": [role]});
-        assert_eq!(account(Subject::User, &user).unwrap().privileged.is_some(), privileged);
+        assert_eq!(account(AccountKind::User, &user).unwrap().privileged.is_some(), privileged);
     }
 
     #[rstest]
@@ -263,7 +263,7 @@ mod tests {
     ) {
         let text =
             |query: Query| query.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&");
-        let page = page(Subject::User, &answer).map(|page| (page.count, page.next.map(text)));
+        let page = page(AccountKind::User, &answer).map(|page| (page.count, page.next.map(text)));
         let expected = expected.map(|(count, next)| (count, next.map(str::to_owned)));
         assert_eq!(page.map_err(|_| ()), expected);
     }

@@ -17,7 +17,7 @@ use super::shape;
 use super::{Access, Provider};
 use crate::api::credential::IndustrilityAccess;
 use crate::api::{PlatformGroupSpec, PlatformUserSpec, Reason};
-use crate::plan::{Account, Capabilities, Catalog, Changes, Desired, GroupSupport, Limits, Rejection, Subject};
+use crate::plan::{Account, AccountKind, Capabilities, Catalog, Changes, Desired, GroupSupport, Limits, Rejection};
 
 /// What Industrility can do.
 pub const CAPABILITIES: Capabilities = Capabilities {
@@ -106,26 +106,26 @@ impl Provider for Industrility {
         Err(unsupported("check a token"))
     }
 
-    async fn list(&self, _: Subject) -> Result<Vec<Account>, ProviderError> {
+    async fn list(&self, _: AccountKind) -> Result<Vec<Account>, ProviderError> {
         Err(unsupported("list"))
     }
 
-    async fn find(&self, _: Subject, _: &Desired) -> Result<Vec<Account>, ProviderError> {
+    async fn find(&self, _: AccountKind, _: &Desired) -> Result<Vec<Account>, ProviderError> {
         Err(unsupported("search"))
     }
 
-    async fn read(&self, _: Subject, _: &str) -> Result<Option<Account>, ProviderError> {
+    async fn read(&self, _: AccountKind, _: &str) -> Result<Option<Account>, ProviderError> {
         Err(unsupported("read"))
     }
 
     /// The answer's shape is not documented: a 2xx is a success even if its body cannot be read.
     async fn create(
         &self,
-        subject: Subject,
+        account_kind: AccountKind,
         changes: &Changes,
         _: Option<&SecretString>,
     ) -> Result<Account, ProviderError> {
-        if subject == Subject::Group {
+        if account_kind == AccountKind::Group {
             return Err(unsupported("make security groups; name an existing one by externalId"));
         }
         let body = wire::body(changes);
@@ -141,7 +141,7 @@ impl Provider for Industrility {
 
     async fn update(
         &self,
-        _: Subject,
+        _: AccountKind,
         _: &Account,
         _: &Changes,
         _: Option<&SecretString>,
@@ -149,7 +149,7 @@ impl Provider for Industrility {
         Err(unsupported("change anything"))
     }
 
-    async fn delete(&self, _: Subject, _: &str) -> Result<(), ProviderError> {
+    async fn delete(&self, _: AccountKind, _: &str) -> Result<(), ProviderError> {
         Err(unsupported("remove anything"))
     }
 }

@@ -52,7 +52,7 @@ impl OzmapLogin {
         }
         let json = answer.json()?;
         let token = json.get("authorization").and_then(Value::as_str).filter(|token| !token.is_empty());
-        let token = token.ok_or_else(|| shape::nonsense(answer.said(), "no token under authorization"))?;
+        let token = token.ok_or_else(|| shape::unexpected_answer(answer.said(), "no token under authorization"))?;
         Ok(Token { value: token.into(), expires: None })
     }
 }

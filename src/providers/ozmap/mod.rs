@@ -18,8 +18,8 @@ use super::{Access, Provider};
 use crate::api::credential::{OzmapAccess, PasswordEncoding};
 use crate::api::{PlatformGroupSpec, PlatformUserSpec};
 use crate::plan::{
-    Account, Capabilities, Catalog, CatalogEntry, Changes, Desired, GroupSupport, Key, Limits, ROLE, Rejection,
-    Subject, matches_key,
+    Account, AccountKind, Capabilities, Catalog, CatalogEntry, Changes, Desired, GroupSupport, Key, Limits, ROLE,
+    Rejection, matches_key,
 };
 use auth::OzmapLogin;
 
@@ -94,7 +94,7 @@ impl Ozmap {
             }
             if found.is_empty() || rows.len() > total {
                 let what = format!("{} rows of {total}: a listing that is not whole", rows.len());
-                return Err(shape::nonsense(path, &what));
+                return Err(shape::unexpected_answer(path, &what));
             }
             if page == 1 {
                 // Pages may be capped: asked for in the size that came, the next begins where this one ended.
@@ -105,26 +105,26 @@ impl Ozmap {
         Ok(rows)
     }
 
-    async fn accounts(&self, subject: Subject, filter: Option<&Value>) -> Result<Vec<Account>, ProviderError> {
+    async fn accounts(&self, account_kind: AccountKind, filter: Option<&Value>) -> Result<Vec<Account>, ProviderError> {
         let verb = if filter.is_some() { Verb::Find } else { Verb::List };
-        let path = wire::path(subject);
-        let rows = self.rows(operation(subject, verb), path, filter).await?;
-        let accounts: Result<Vec<_>, _> = rows.iter().map(|row| wire::account(subject, row)).collect();
+        let path = wire::path(account_kind);
+        let rows = self.rows(operation(account_kind, verb), path, filter).await?;
+        let accounts: Result<Vec<_>, _> = rows.iter().map(|row| wire::account(account_kind, row)).collect();
         shape::distinct(accounts?, path)
     }
 
     /// The accounts that carry `key`. A filter that is refused, or ignored, which rows that do not match show, tells nothing:
     /// then the listing answers.
-    async fn with_key(&self, subject: Subject, key: &Key) -> Result<Vec<Account>, ProviderError> {
-        let table = CAPABILITIES.fields(subject);
-        for spelling in shape::spellings(table, key) {
+    async fn with_key(&self, account_kind: AccountKind, key: &Key) -> Result<Vec<Account>, ProviderError> {
+        let table = CAPABILITIES.fields(account_kind);
+        for spelling in shape::search_terms(table, key) {
             let filter = json!([{"property": key.field, "operator": "=", "value": spelling}]);
-            match self.accounts(subject, Some(&filter)).await {
+            match self.accounts(account_kind, Some(&filter)).await {
                 Ok(found) if found.is_empty() => {}
                 Ok(found) if found.iter().all(|account| matches_key(table, account, key)) => return Ok(found),
                 Err(error) if !shape::is_no_search(&error) => return Err(error),
                 Ok(_) | Err(_) => {
-                    let all = self.accounts(subject, None).await?;
+                    let all = self.accounts(account_kind, None).await?;
                     return Ok(all.into_iter().filter(|account| matches_key(table, account, key)).collect());
                 }
             }
@@ -132,8 +132,8 @@ impl Ozmap {
         Ok(Vec::new())
     }
 
-    fn one(subject: Subject, id: &str) -> String {
-        format!("{}/{}", wire::path(subject), segment(id))
+    fn one(account_kind: AccountKind, id: &str) -> String {
+        format!("{}/{}", wire::path(account_kind), segment(id))
     }
 }
 
@@ -162,11 +162,11 @@ impl Provider for Ozmap {
         let answer = self.session.send(&self.transport, Call::new("whoami", Method::GET, "/authenticated")).await?;
         let me = match answer.status {
             404 | 405 => {
-                self.call(Call::new("whoami", Method::GET, wire::path(Subject::User)).query("limit", "1")).await?;
+                self.call(Call::new("whoami", Method::GET, wire::path(AccountKind::User)).query("limit", "1")).await?;
                 Value::Null
             }
             200..300 if answer.is_page() => {
-                return Err(shape::nonsense(answer.said(), "a web page: is the url right?"));
+                return Err(shape::unexpected_answer(answer.said(), "a web page: is the url right?"));
             }
             200..300 if answer.is_plain() => Value::Null,
             200..300 => answer.json()?,
@@ -176,8 +176,8 @@ impl Provider for Ozmap {
         Ok(shown.or_else(|| self.username.clone()).unwrap_or_else(|| "token".into()))
     }
 
-    async fn list(&self, subject: Subject) -> Result<Vec<Account>, ProviderError> {
-        self.accounts(subject, None).await
+    async fn list(&self, account_kind: AccountKind) -> Result<Vec<Account>, ProviderError> {
+        self.accounts(account_kind, None).await
     }
 
     /// Roles and projects, by id and name only.
@@ -194,15 +194,15 @@ impl Provider for Ozmap {
         }
         if !entries.iter().any(|entry| entry.catalog == ROLE) {
             // Every tenant has seven roles from the beginning (help centre, article 44001786995).
-            return Err(shape::nonsense("/roles", "no role at all"));
+            return Err(shape::unexpected_answer("/roles", "no role at all"));
         }
         Ok(Catalog { entries })
     }
 
-    async fn find(&self, subject: Subject, desired: &Desired) -> Result<Vec<Account>, ProviderError> {
+    async fn find(&self, account_kind: AccountKind, desired: &Desired) -> Result<Vec<Account>, ProviderError> {
         let mut found: Vec<Account> = Vec::new();
         for key in &desired.keys {
-            for account in self.with_key(subject, key).await? {
+            for account in self.with_key(account_kind, key).await? {
                 if found.iter().all(|known| known.id != account.id) {
                     found.push(account);
                 }
@@ -211,10 +211,11 @@ impl Provider for Ozmap {
         Ok(found)
     }
 
-    async fn read(&self, subject: Subject, id: &str) -> Result<Option<Account>, ProviderError> {
-        match self.call(Call::new(operation(subject, Verb::Read), Method::GET, Self::one(subject, id))).await {
+    async fn read(&self, account_kind: AccountKind, id: &str) -> Result<Option<Account>, ProviderError> {
+        match self.call(Call::new(operation(account_kind, Verb::Read), Method::GET, Self::one(account_kind, id))).await
+        {
             Ok(row) if !wire::is_there(&row) => Ok(None),
-            Ok(row) => wire::account(subject, &row).map(Some),
+            Ok(row) => wire::account(account_kind, &row).map(Some),
             Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
@@ -222,32 +223,33 @@ impl Provider for Ozmap {
 
     async fn create(
         &self,
-        subject: Subject,
+        account_kind: AccountKind,
         changes: &Changes,
         password: Option<&SecretString>,
     ) -> Result<Account, ProviderError> {
-        let body = wire::creation(subject, changes, password, self.encoding);
-        let call = Call::new(operation(subject, Verb::Create), Method::POST, wire::path(subject)).json(body);
-        wire::account(subject, &self.call(call).await?)
+        let body = wire::creation(account_kind, changes, password, self.encoding);
+        let call = Call::new(operation(account_kind, Verb::Create), Method::POST, wire::path(account_kind)).json(body);
+        wire::account(account_kind, &self.call(call).await?)
     }
 
     async fn update(
         &self,
-        subject: Subject,
+        account_kind: AccountKind,
         current: &Account,
         changes: &Changes,
         password: Option<&SecretString>,
     ) -> Result<(), ProviderError> {
         let body = wire::body(changes, password, self.encoding);
         let call =
-            Call::new(operation(subject, Verb::Update), Method::PATCH, Self::one(subject, &current.id)).json(body);
+            Call::new(operation(account_kind, Verb::Update), Method::PATCH, Self::one(account_kind, &current.id))
+                .json(body);
         let answer = self.session.send(&self.transport, call).await?;
         // The SDK ignores the body of this answer; so do we.
         if answer.is_success() { shape::done(&answer) } else { Err(wire::refusal(&answer)) }
     }
 
-    async fn delete(&self, subject: Subject, id: &str) -> Result<(), ProviderError> {
-        let call = Call::new(operation(subject, Verb::Delete), Method::DELETE, Self::one(subject, id));
+    async fn delete(&self, account_kind: AccountKind, id: &str) -> Result<(), ProviderError> {
+        let call = Call::new(operation(account_kind, Verb::Delete), Method::DELETE, Self::one(account_kind, id));
         let answer = self.session.send(&self.transport, call).await?;
         if answer.is_success() { shape::done(&answer) } else { Err(wire::refusal(&answer)) }
     }

@@ -11,7 +11,7 @@ use crate::api::credential::PasswordEncoding;
 use crate::api::group::GroupProvider;
 use crate::api::user::{OzmapProjectRole, OzmapResource, OzmapUser, Reference, UserProvider};
 use crate::api::{PlatformGroupSpec, PlatformUserSpec, Reason};
-use crate::plan::{Account, Catalog, Changes, Compare, Desired, Field, Key, ROLE, Rejection, Subject};
+use crate::plan::{Account, AccountKind, Catalog, Changes, Compare, Desired, Field, Key, ROLE, Rejection};
 use crate::providers::error::{ErrorKind, ProviderError};
 use crate::providers::http::Answer;
 use crate::providers::shape::{self, put};
@@ -41,10 +41,10 @@ pub const ADMINISTRATOR: &str = "Administrator";
 pub const ID: &[&str] = &["id", "_id"];
 
 /// The collection's path.
-pub fn path(subject: Subject) -> &'static str {
-    match subject {
-        Subject::User => "/users",
-        Subject::Group => "/project-groups",
+pub fn path(account_kind: AccountKind) -> &'static str {
+    match account_kind {
+        AccountKind::User => "/users",
+        AccountKind::Group => "/project-groups",
     }
 }
 
@@ -144,14 +144,14 @@ pub fn desire_group(name: &str, spec: &PlatformGroupSpec, catalog: &Catalog) -> 
 /// A user or project group as OZmap shows it. Another user's `apiKey`, which listings may hold, is not kept.
 ///
 /// Errors: a row that is no object or has no id.
-pub fn account(subject: Subject, row: &Value) -> Result<Account, ProviderError> {
-    let table = match subject {
-        Subject::User => USER,
-        Subject::Group => GROUP,
+pub fn account(account_kind: AccountKind, row: &Value) -> Result<Account, ProviderError> {
+    let table = match account_kind {
+        AccountKind::User => USER,
+        AccountKind::Group => GROUP,
     };
-    let object = shape::object(row, path(subject))?;
+    let object = shape::object(row, path(account_kind))?;
     let mut account = Account {
-        id: shape::id_of(object, ID, path(subject))?,
+        id: shape::id_of(object, ID, path(account_kind))?,
         fields: shape::fields(table, object),
         created: shape::instant(object.get("createdAt")),
         creator: object.get("creatorData").and_then(|creator| creator.get("username")).and_then(shape::id),
@@ -159,7 +159,7 @@ pub fn account(subject: Subject, row: &Value) -> Result<Account, ProviderError> 
     };
     let projects = projects(object.get("projects"));
     account.fields.insert("projects".into(), projects.into());
-    if subject == Subject::User {
+    if account_kind == AccountKind::User {
         if let Some(role) = object.get("role").and_then(reference) {
             account.fields.insert("role".into(), json!(role));
         }
@@ -185,7 +185,7 @@ pub fn name(me: &Value) -> Result<Option<String>, ProviderError> {
     let names = || ["username", "email"].iter().filter_map(|name| user.get(*name).filter(|value| !value.is_null()));
     let shown = names().find_map(shape::id);
     if shown.is_none() && names().next().is_some() {
-        return Err(shape::nonsense("/authenticated", "no name that can be read"));
+        return Err(shape::unexpected_answer("/authenticated", "no name that can be read"));
     }
     Ok(shown)
 }
@@ -224,15 +224,15 @@ fn privilege(account: &Account) -> Option<String> {
 
 /// The body of a POST: what the SDK's type requires is there, if only empty.
 pub fn creation(
-    subject: Subject,
+    account_kind: AccountKind,
     changes: &Changes,
     password: Option<&SecretString>,
     encoding: PasswordEncoding,
 ) -> Value {
     let mut body = body(changes, password, encoding);
-    let required: &[&str] = match subject {
-        Subject::User => &["projects", "projectGroups"],
-        Subject::Group => &["projects"],
+    let required: &[&str] = match account_kind {
+        AccountKind::User => &["projects", "projectGroups"],
+        AccountKind::Group => &["projects"],
     };
     for name in required {
         if body.get(name).is_none() {

@@ -71,7 +71,7 @@ impl PegasusLogin {
         }
         let json = answer.json()?;
         let token = json.get("auth").and_then(Value::as_str).filter(|token| !token.is_empty());
-        let token = token.ok_or_else(|| shape::nonsense(answer.said(), "no token under auth"))?;
+        let token = token.ok_or_else(|| shape::unexpected_answer(answer.said(), "no token under auth"))?;
         Ok(Token { value: token.into(), expires: Some(Timestamp::now() + LIFE) })
     }
 }

@@ -24,7 +24,7 @@ use super::{Access, Provider};
 use crate::api::credential::PegasusAccess;
 use crate::api::{PlatformGroupSpec, PlatformUserSpec};
 use crate::plan::{
-    Account, Capabilities, Catalog, Changes, Desired, GroupSupport, Key, Limits, Rejection, Subject, Switch,
+    Account, AccountKind, Capabilities, Catalog, Changes, Desired, GroupSupport, Key, Limits, Rejection, Switch,
     matches_key,
 };
 use auth::PegasusLogin;
@@ -77,7 +77,7 @@ impl Pegasus {
             transport: access.transport(url)?,
             gateway: settings.gateway.as_ref().map(|gateway| gateway.to_ascii_lowercase()),
             session: Session::new(login),
-            apps: access.gate.turns(|| Turns::new(Pace::new(APPS_PER_MINUTE, APPS_BURST), APPS_CALLS)),
+            apps: access.limiter.turns(|| Turns::new(Pace::new(APPS_PER_MINUTE, APPS_BURST), APPS_CALLS)),
         })
     }
 
@@ -109,47 +109,55 @@ impl Pegasus {
 
     async fn page(
         &self,
-        subject: Subject,
+        account_kind: AccountKind,
         number: usize,
         search: Option<(&'static str, &str)>,
     ) -> Result<Page, ProviderError> {
-        let name = operation(subject, if search.is_some() { Verb::Find } else { Verb::List });
-        let mut call = Call::new(name, Method::GET, wire::path(subject)).query("page", number.to_string());
+        let name = operation(account_kind, if search.is_some() { Verb::Find } else { Verb::List });
+        let mut call = Call::new(name, Method::GET, wire::path(account_kind)).query("page", number.to_string());
         call = call.query("set", PAGE.to_string());
         if let Some((key, value)) = search {
             call = call.query(key, value);
         }
-        wire::page(subject, &self.call(call).await?)
+        wire::page(account_kind, &self.call(call).await?)
     }
 
     /// One search; `None` where its answer cannot be relied on: refused, not on one page, or with rows that do not match,
     /// which show that it was ignored.
-    async fn search(&self, subject: Subject, key: &Key, value: &str) -> Result<Option<Vec<Account>>, ProviderError> {
-        let search = match subject {
-            Subject::User => "search.username",
-            Subject::Group => "search.name",
+    async fn search(
+        &self,
+        account_kind: AccountKind,
+        key: &Key,
+        value: &str,
+    ) -> Result<Option<Vec<Account>>, ProviderError> {
+        let search = match account_kind {
+            AccountKind::User => "search.username",
+            AccountKind::Group => "search.name",
         };
-        let Page { accounts, total } = match self.page(subject, 1, Some((search, value))).await {
+        let Page { accounts, total } = match self.page(account_kind, 1, Some((search, value))).await {
             Err(error) if shape::is_no_search(&error) => return Ok(None),
             page => page?,
         };
         let is_whole = total.is_none_or(|total| total == accounts.len());
-        let table = CAPABILITIES.fields(subject);
+        let table = CAPABILITIES.fields(account_kind);
         let all_match = accounts.iter().all(|account| matches_key(table, account, key));
-        if is_whole && all_match { shape::distinct(accounts, wire::path(subject)).map(Some) } else { Ok(None) }
+        if is_whole && all_match { shape::distinct(accounts, wire::path(account_kind)).map(Some) } else { Ok(None) }
     }
 
     /// The account that a create made without showing it.
     ///
     /// Errors: it cannot be found, or not now: it is there all the same.
-    async fn just_made(&self, subject: Subject, changes: &Changes) -> Result<Account, ProviderError> {
-        let field = wire::key(subject);
+    async fn just_made(&self, account_kind: AccountKind, changes: &Changes) -> Result<Account, ProviderError> {
+        let field = wire::key(account_kind);
         let value = changes.fields.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
         let desired = Desired { keys: vec![Key { field, value }], ..Desired::default() };
         let in_doubt = |error| ProviderError { delivery: Delivery::Unknown, ..error };
-        match self.find(subject, &desired).await.map_err(in_doubt)?.as_slice() {
+        match self.find(account_kind, &desired).await.map_err(in_doubt)?.as_slice() {
             [one] => Ok(one.clone()),
-            found => Err(shape::nonsense(wire::path(subject), &format!("nothing, and {} found after it", found.len()))),
+            found => Err(shape::unexpected_answer(
+                wire::path(account_kind),
+                &format!("nothing, and {} found after it", found.len()),
+            )),
         }
     }
 
@@ -185,8 +193,8 @@ fn whoami() -> Call {
 }
 
 /// The path of one user or group.
-fn one(subject: Subject, id: &str) -> String {
-    format!("{}/{}", wire::path(subject), segment(id))
+fn one(account_kind: AccountKind, id: &str) -> String {
+    format!("{}/{}", wire::path(account_kind), segment(id))
 }
 
 #[async_trait]
@@ -212,15 +220,15 @@ impl Provider for Pegasus {
         let me = wire::judge(&self.session.send(&self.transport, whoami()).await?)?;
         let me = shape::object(&me, "/user")?;
         let name = ["username", "email", "id"].iter().find_map(|field| me.get(*field).and_then(shape::id));
-        name.ok_or_else(|| shape::nonsense("/user", "no username"))
+        name.ok_or_else(|| shape::unexpected_answer("/user", "no username"))
     }
 
     /// Page by page until there are as many as there shall be, or no more.
-    async fn list(&self, subject: Subject) -> Result<Vec<Account>, ProviderError> {
-        let path = wire::path(subject);
+    async fn list(&self, account_kind: AccountKind) -> Result<Vec<Account>, ProviderError> {
+        let path = wire::path(account_kind);
         let (mut accounts, mut promised) = (Vec::new(), shape::Total::default());
         for number in 1.. {
-            let Page { accounts: found, total } = self.page(subject, number, None).await?;
+            let Page { accounts: found, total } = self.page(account_kind, number, None).await?;
             let count = found.len();
             total.map_or(Ok(()), |total| promised.heard(total, path))?;
             accounts.extend(found);
@@ -229,7 +237,7 @@ impl Provider for Pegasus {
                 None if count == PAGE => {}
                 Some(total) if accounts.len() != total => {
                     let what = format!("{} entries of {total}: a listing that is not whole", accounts.len());
-                    return Err(shape::nonsense(path, &what));
+                    return Err(shape::unexpected_answer(path, &what));
                 }
                 Some(_) | None => break,
             }
@@ -239,15 +247,15 @@ impl Provider for Pegasus {
 
     /// By `search.<key>`, which is documented for groups and uncertain for users; where it cannot be relied on, the whole
     /// listing answers.
-    async fn find(&self, subject: Subject, desired: &Desired) -> Result<Vec<Account>, ProviderError> {
-        let table = CAPABILITIES.fields(subject);
+    async fn find(&self, account_kind: AccountKind, desired: &Desired) -> Result<Vec<Account>, ProviderError> {
+        let table = CAPABILITIES.fields(account_kind);
         let Some(key) = desired.keys.first() else { return Ok(Vec::new()) };
-        for spelling in wire::spellings(table, key) {
-            match self.search(subject, key, &spelling).await? {
+        for spelling in wire::search_terms(table, key) {
+            match self.search(account_kind, key, &spelling).await? {
                 Some(found) if found.is_empty() => {}
                 Some(found) => return Ok(found),
                 None => {
-                    let all = self.list(subject).await?;
+                    let all = self.list(account_kind).await?;
                     return Ok(all.into_iter().filter(|account| matches_key(table, account, key)).collect());
                 }
             }
@@ -255,9 +263,9 @@ impl Provider for Pegasus {
         Ok(Vec::new())
     }
 
-    async fn read(&self, subject: Subject, id: &str) -> Result<Option<Account>, ProviderError> {
-        match self.call(Call::new(operation(subject, Verb::Read), Method::GET, one(subject, id))).await {
-            Ok(entry) => wire::account(subject, &entry).map(Some),
+    async fn read(&self, account_kind: AccountKind, id: &str) -> Result<Option<Account>, ProviderError> {
+        match self.call(Call::new(operation(account_kind, Verb::Read), Method::GET, one(account_kind, id))).await {
+            Ok(entry) => wire::account(account_kind, &entry).map(Some),
             Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
@@ -265,22 +273,22 @@ impl Provider for Pegasus {
 
     async fn create(
         &self,
-        subject: Subject,
+        account_kind: AccountKind,
         changes: &Changes,
         password: Option<&SecretString>,
     ) -> Result<Account, ProviderError> {
         let body = wire::body(changes.fields.clone(), changes.groups.as_ref(), password);
         let made = self
-            .call(Call::new(operation(subject, Verb::Create), Method::POST, wire::path(subject)).json(body))
+            .call(Call::new(operation(account_kind, Verb::Create), Method::POST, wire::path(account_kind)).json(body))
             .await?;
-        if made.is_null() { self.just_made(subject, changes).await } else { wire::account(subject, &made) }
+        if made.is_null() { self.just_made(account_kind, changes).await } else { wire::account(account_kind, &made) }
     }
 
     /// Read-modify-write: the reference does not say that fields left out of a PUT stay, so what was read goes along, and
     /// what cannot be read.
     async fn update(
         &self,
-        subject: Subject,
+        account_kind: AccountKind,
         current: &Account,
         changes: &Changes,
         password: Option<&SecretString>,
@@ -288,13 +296,15 @@ impl Provider for Pegasus {
         let mut after = current.clone().with(changes);
         after.fields.extend(changes.alongside.clone());
         let body = wire::body(after.fields, after.groups.as_ref(), password);
-        self.call(Call::new(operation(subject, Verb::Update), Method::PUT, one(subject, &current.id)).json(body))
-            .await?;
+        self.call(
+            Call::new(operation(account_kind, Verb::Update), Method::PUT, one(account_kind, &current.id)).json(body),
+        )
+        .await?;
         Ok(())
     }
 
-    async fn delete(&self, subject: Subject, id: &str) -> Result<(), ProviderError> {
-        self.call(Call::new(operation(subject, Verb::Delete), Method::DELETE, one(subject, id))).await?;
+    async fn delete(&self, account_kind: AccountKind, id: &str) -> Result<(), ProviderError> {
+        self.call(Call::new(operation(account_kind, Verb::Delete), Method::DELETE, one(account_kind, id))).await?;
         Ok(())
     }
 

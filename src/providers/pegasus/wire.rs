@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::api::group::GroupProvider;
 use crate::api::user::{PegasusUser, Scope, UserProvider};
 use crate::api::{PlatformGroupSpec, PlatformUserSpec};
-use crate::plan::{Account, Compare, Desired, Field, Fields, Key, Subject};
+use crate::plan::{Account, AccountKind, Compare, Desired, Field, Fields, Key};
 use crate::providers::error::{ErrorKind, ProviderError};
 use crate::providers::http::Answer;
 use crate::providers::shape::{self, put};
@@ -45,26 +45,26 @@ pub const GROUP: &[Field] = &[
 ];
 
 /// The collection's path.
-pub fn path(subject: Subject) -> &'static str {
-    match subject {
-        Subject::User => "/users",
-        Subject::Group => "/groups",
+pub fn path(account_kind: AccountKind) -> &'static str {
+    match account_kind {
+        AccountKind::User => "/users",
+        AccountKind::Group => "/groups",
     }
 }
 
 /// The natural key's field.
-pub fn key(subject: Subject) -> &'static str {
-    match subject {
-        Subject::User => "username",
-        Subject::Group => "name",
+pub fn key(account_kind: AccountKind) -> &'static str {
+    match account_kind {
+        AccountKind::User => "username",
+        AccountKind::Group => "name",
     }
 }
 
 /// What to search for, one after the other: a value with blanks also in double quotes, as a client of the vendor's own does
 /// (qconnect_pass_wizard); the documents do not say whether it must be.
-pub fn spellings(table: &[Field], key: &Key) -> Vec<String> {
+pub fn search_terms(table: &[Field], key: &Key) -> Vec<String> {
     let quoted = key.value.contains(char::is_whitespace).then(|| format!("\"{}\"", key.value));
-    shape::spellings(table, key).into_iter().chain(quoted).collect()
+    shape::search_terms(table, key).into_iter().chain(quoted).collect()
 }
 
 /// The user that a manifest describes.
@@ -154,11 +154,11 @@ pub fn desire_group(name: &str, spec: &PlatformGroupSpec) -> Desired {
 /// A user or group as Pegasus shows it.
 ///
 /// Errors: an entry that is no object or has no id, or groups that make no sense.
-pub fn account(subject: Subject, entry: &Value) -> Result<Account, ProviderError> {
-    let said = path(subject);
-    let table = match subject {
-        Subject::User => USER,
-        Subject::Group => GROUP,
+pub fn account(account_kind: AccountKind, entry: &Value) -> Result<Account, ProviderError> {
+    let said = path(account_kind);
+    let table = match account_kind {
+        AccountKind::User => USER,
+        AccountKind::Group => GROUP,
     };
     let object = shape::object(entry, said)?;
     let mut account = Account {
@@ -167,13 +167,13 @@ pub fn account(subject: Subject, entry: &Value) -> Result<Account, ProviderError
         created: shape::instant(object.get("__created")),
         ..Account::default()
     };
-    match subject {
-        Subject::User => {
+    match account_kind {
+        AccountKind::User => {
             account.groups = groups(object.get("groups"))?;
             account.roles = elements(object.get("roles")).filter_map(element_id).collect();
             account.privileged = privilege_of(object);
         }
-        Subject::Group => {
+        AccountKind::Group => {
             // A logo is written as an address or null and shown as false, when there is none (docs/user-creation), or always.
             account.fields.retain(|name, shown| name != "logo" || !shown.is_boolean());
             account.in_use = in_use(object);
@@ -188,7 +188,7 @@ pub fn account(subject: Subject, entry: &Value) -> Result<Account, ProviderError
 fn groups(list: Option<&Value>) -> Result<Option<BTreeSet<String>>, ProviderError> {
     let Some(list) = list.filter(|list| !list.is_null()) else { return Ok(None) };
     let all: Option<BTreeSet<String>> = list.as_array().and_then(|list| list.iter().map(element_id).collect());
-    all.map(Some).ok_or_else(|| shape::nonsense(path(Subject::User), "groups that are no list of ids"))
+    all.map(Some).ok_or_else(|| shape::unexpected_answer(path(AccountKind::User), "groups that are no list of ids"))
 }
 
 fn elements(list: Option<&Value>) -> impl Iterator<Item = &Value> {
@@ -212,13 +212,13 @@ pub struct Page {
 /// well (qconnect_pass_wizard).
 ///
 /// Errors: anything else.
-pub fn page(subject: Subject, answer: &Value) -> Result<Page, ProviderError> {
-    let said = path(subject);
+pub fn page(account_kind: AccountKind, answer: &Value) -> Result<Page, ProviderError> {
+    let said = path(account_kind);
     let (entries, total) = match answer.as_array() {
         Some(entries) => (entries.as_slice(), None),
         None => (shape::list(answer, "data", said)?, Some(shape::count(answer, "total", said)?)),
     };
-    let accounts = entries.iter().map(|entry| account(subject, entry)).collect::<Result<_, _>>()?;
+    let accounts = entries.iter().map(|entry| account(account_kind, entry)).collect::<Result<_, _>>()?;
     Ok(Page { accounts, total })
 }
 

@@ -43,9 +43,9 @@ impl PlaspyLogin {
     async fn exchange(&self) -> Result<Token, ProviderError> {
         let body = json!({"userName": self.username.expose_secret(), "apiKey": self.api_key.expose_secret()});
         let answer = self.transport.send(Call::new("login", Method::POST, TOKEN).json(body)).await?;
-        let json = self.transport.heed(refusal::judge(&answer)).map_err(unauthenticated)?;
+        let json = self.transport.observe_limit(refusal::judge(&answer)).map_err(unauthenticated)?;
         let token = json.get("token").and_then(Value::as_str).filter(|token| !token.is_empty());
-        let token = token.ok_or_else(|| shape::nonsense(answer.said(), "no token"))?;
+        let token = token.ok_or_else(|| shape::unexpected_answer(answer.said(), "no token"))?;
         let ends = wire::instant(json.get("expires")).filter(|end| *end > Timestamp::now() + SHORTEST_LIFE);
         Ok(Token { value: token.into(), expires: ends })
     }

@@ -25,8 +25,8 @@ use super::{Access, Provider};
 use crate::api::credential::{GroupBy, PlaspyAccess};
 use crate::api::{PlatformGroupSpec, PlatformUserSpec};
 use crate::plan::{
-    Account, Capabilities, Catalog, Changes, Desired, GroupHandle, GroupSupport, Limits, Rejection, Subject, Switch,
-    matches_key,
+    Account, AccountKind, Capabilities, Catalog, Changes, Desired, GroupHandle, GroupSupport, Limits, Rejection,
+    Switch, matches_key,
 };
 use auth::PlaspyLogin;
 
@@ -81,15 +81,15 @@ impl Plaspy {
 
     /// The JSON of an answer that says success by status and by body.
     async fn call(&self, call: Call) -> Result<Value, ProviderError> {
-        self.transport.heed(refusal::judge(&self.session.send(&self.transport, call).await?))
+        self.transport.observe_limit(refusal::judge(&self.session.send(&self.transport, call).await?))
     }
 
     /// An account as shown: a user's group in the form in which we write it, a group to know it by.
-    fn account(&self, subject: Subject, entry: &Value) -> Result<Account, ProviderError> {
-        let mut account = wire::account(subject, entry)?;
-        match subject {
-            Subject::Group => self.learn(&account.id, account.text("name")),
-            Subject::User => {
+    fn account(&self, account_kind: AccountKind, entry: &Value) -> Result<Account, ProviderError> {
+        let mut account = wire::account(account_kind, entry)?;
+        match account_kind {
+            AccountKind::Group => self.learn(&account.id, account.text("name")),
+            AccountKind::User => {
                 let known = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
                 account.groups = account
                     .groups
@@ -105,7 +105,7 @@ impl Plaspy {
         if !self.groups.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
             return Ok(());
         }
-        match self.list(Subject::Group).await {
+        match self.list(AccountKind::Group).await {
             Err(error) if !matches!(error.kind, ErrorKind::PermissionDenied | ErrorKind::Unsupported) => Err(error),
             _ => Ok(()),
         }
@@ -148,7 +148,7 @@ impl Provider for Plaspy {
     async fn whoami(&self) -> Result<String, ProviderError> {
         match self.call(Call::new("whoami", Method::GET, COUNTRIES)).await {
             Err(error) if !matches!(error.kind, ErrorKind::Unauthenticated | ErrorKind::RateLimited) => {
-                self.list(Subject::User).await?;
+                self.list(AccountKind::User).await?;
             }
             answer => drop(answer?),
         }
@@ -156,16 +156,16 @@ impl Provider for Plaspy {
     }
 
     /// There are no pages (`rest_api`): one answer holds all.
-    async fn list(&self, subject: Subject) -> Result<Vec<Account>, ProviderError> {
-        let (name, path) = (operation(subject, Verb::List), wire::path(subject));
+    async fn list(&self, account_kind: AccountKind) -> Result<Vec<Account>, ProviderError> {
+        let (name, path) = (operation(account_kind, Verb::List), wire::path(account_kind));
         let answer = self.call(Call::new(name, Method::GET, path)).await?;
-        let entries = shape::list(&answer, wire::plural(subject), path)?;
-        if subject == Subject::User && entries.iter().any(wire::shows_group) {
+        let entries = shape::list(&answer, wire::plural(account_kind), path)?;
+        if account_kind == AccountKind::User && entries.iter().any(wire::shows_group) {
             self.learn_all().await?;
         }
         let accounts: Vec<Account> =
-            entries.iter().map(|entry| self.account(subject, entry)).collect::<Result<_, _>>()?;
-        if subject == Subject::Group {
+            entries.iter().map(|entry| self.account(account_kind, entry)).collect::<Result<_, _>>()?;
+        if account_kind == AccountKind::Group {
             let names = accounts.iter().filter_map(|group| Some((group.id.clone(), group.text("name")?.to_owned())));
             *self.groups.lock().unwrap_or_else(PoisonError::into_inner) = names.collect();
         }
@@ -185,21 +185,21 @@ impl Provider for Plaspy {
     }
 
     /// No filter is documented: the whole listing answers.
-    async fn find(&self, subject: Subject, desired: &Desired) -> Result<Vec<Account>, ProviderError> {
-        let table = CAPABILITIES.fields(subject);
-        let mut accounts = self.list(subject).await?;
+    async fn find(&self, account_kind: AccountKind, desired: &Desired) -> Result<Vec<Account>, ProviderError> {
+        let table = CAPABILITIES.fields(account_kind);
+        let mut accounts = self.list(account_kind).await?;
         accounts.retain(|account| desired.keys.iter().any(|key| matches_key(table, account, key)));
         Ok(accounts)
     }
 
-    async fn read(&self, subject: Subject, id: &str) -> Result<Option<Account>, ProviderError> {
-        let (name, path) = (operation(subject, Verb::Read), wire::path(subject));
+    async fn read(&self, account_kind: AccountKind, id: &str) -> Result<Option<Account>, ProviderError> {
+        let (name, path) = (operation(account_kind, Verb::Read), wire::path(account_kind));
         match self.call(Call::new(name, Method::GET, format!("{path}/{}", segment(id)))).await {
             Ok(entry) => {
-                if subject == Subject::User && wire::shows_group(&entry) {
+                if account_kind == AccountKind::User && wire::shows_group(&entry) {
                     self.learn_all().await?;
                 }
-                self.account(subject, &entry).map(Some)
+                self.account(account_kind, &entry).map(Some)
             }
             Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -208,20 +208,20 @@ impl Provider for Plaspy {
 
     async fn create(
         &self,
-        subject: Subject,
+        account_kind: AccountKind,
         changes: &Changes,
         password: Option<&SecretString>,
     ) -> Result<Account, ProviderError> {
-        let (name, path) = (operation(subject, Verb::Create), wire::path(subject));
-        let body = wire::body(subject, changes, password)?;
+        let (name, path) = (operation(account_kind, Verb::Create), wire::path(account_kind));
+        let body = wire::body(account_kind, changes, password)?;
         let answer = self.session.send(&self.transport, Call::new(name, Method::POST, path).json(body)).await?;
-        self.account(subject, &self.transport.heed(refusal::judge_change(subject, &answer))?)
+        self.account(account_kind, &self.transport.observe_limit(refusal::judge_change(account_kind, &answer))?)
     }
 
     /// By PATCH: a PUT replaces the whole account and may clear what it leaves out (`rest_api`, put).
     async fn update(
         &self,
-        subject: Subject,
+        account_kind: AccountKind,
         current: &Account,
         changes: &Changes,
         password: Option<&SecretString>,
@@ -230,19 +230,19 @@ impl Provider for Plaspy {
         if operations.is_empty() {
             return Ok(());
         }
-        let (name, path) = (operation(subject, Verb::Update), wire::path(subject));
+        let (name, path) = (operation(account_kind, Verb::Update), wire::path(account_kind));
         let path = format!("{path}/{}", segment(&current.id));
         let call = Call::new(name, Method::PATCH, path).json(operations.into());
         let answer = self.session.send(&self.transport, call).await?;
-        self.transport.heed(refusal::judge_change(subject, &answer))?;
-        if subject == Subject::Group {
+        self.transport.observe_limit(refusal::judge_change(account_kind, &answer))?;
+        if account_kind == AccountKind::Group {
             self.learn(&current.id, changes.fields.get("name").and_then(Value::as_str));
         }
         Ok(())
     }
 
-    async fn delete(&self, subject: Subject, id: &str) -> Result<(), ProviderError> {
-        let (name, path) = (operation(subject, Verb::Delete), wire::path(subject));
+    async fn delete(&self, account_kind: AccountKind, id: &str) -> Result<(), ProviderError> {
+        let (name, path) = (operation(account_kind, Verb::Delete), wire::path(account_kind));
         self.call(Call::new(name, Method::DELETE, format!("{path}/{}", segment(id)))).await?;
         Ok(())
     }

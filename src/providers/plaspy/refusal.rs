@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::plan::Subject;
+use crate::plan::AccountKind;
 use crate::providers::error::{ErrorKind, ProviderError};
 use crate::providers::http::Answer;
 use crate::providers::shape;
@@ -25,10 +25,13 @@ pub fn judge(answer: &Answer) -> Result<Value, ProviderError> {
 /// The same for a change of a user: not found may be what it names, its group or devices, and that is a fault of the manifest.
 ///
 /// Errors: as of [`judge`]; `NotFound` only where the user himself is meant.
-pub fn judge_change(subject: Subject, answer: &Answer) -> Result<Value, ProviderError> {
+pub fn judge_change(account_kind: AccountKind, answer: &Answer) -> Result<Value, ProviderError> {
     judge(answer).map_err(|mut error| {
         let words = words(&answer.json_or_null()).to_ascii_lowercase();
-        if subject == Subject::User && error.kind == ErrorKind::NotFound && !is_about_user(answer.status, &words) {
+        if account_kind == AccountKind::User
+            && error.kind == ErrorKind::NotFound
+            && !is_about_user(answer.status, &words)
+        {
             error.kind = ErrorKind::Invalid;
         }
         error
@@ -131,7 +134,7 @@ mod tests {
     ) {
         let body = json!({"success": false, "error": words}).to_string();
         let answer = Answer::new(status, body.as_bytes(), "PATCH https://group.example.com/api/users/1 answered");
-        assert_eq!(judge_change(Subject::User, &answer).unwrap_err().kind, expected);
-        assert_ne!(judge_change(Subject::Group, &answer).unwrap_err().kind, ErrorKind::Invalid);
+        assert_eq!(judge_change(AccountKind::User, &answer).unwrap_err().kind, expected);
+        assert_ne!(judge_change(AccountKind::Group, &answer).unwrap_err().kind, ErrorKind::Invalid);
     }
 }

@@ -12,7 +12,9 @@ use crate::api::credential::GroupBy;
 use crate::api::group::{GroupProvider, PlaspyGroup};
 use crate::api::user::{PlaspyUser, UserProvider};
 use crate::api::{PlatformGroupSpec, PlatformUserSpec, Reason};
-use crate::plan::{Account, Catalog, CatalogEntry, Changes, Compare, Desired, Field, Fields, Key, Rejection, Subject};
+use crate::plan::{
+    Account, AccountKind, Catalog, CatalogEntry, Changes, Compare, Desired, Field, Fields, Key, Rejection,
+};
 use crate::providers::error::{ErrorKind, ProviderError};
 use crate::providers::shape::{self, put};
 
@@ -47,18 +49,18 @@ const COUNTRY: &str = "country";
 const REQUIRED: &[&str] = &["country", "timeZone"];
 
 /// The collection's path.
-pub fn path(subject: Subject) -> &'static str {
-    match subject {
-        Subject::User => "/api/users",
-        Subject::Group => "/api/groups",
+pub fn path(account_kind: AccountKind) -> &'static str {
+    match account_kind {
+        AccountKind::User => "/api/users",
+        AccountKind::Group => "/api/groups",
     }
 }
 
 /// The name of the list in a listing.
-pub fn plural(subject: Subject) -> &'static str {
-    match subject {
-        Subject::User => "users",
-        Subject::Group => "groups",
+pub fn plural(account_kind: AccountKind) -> &'static str {
+    match account_kind {
+        AccountKind::User => "users",
+        AccountKind::Group => "groups",
     }
 }
 
@@ -84,7 +86,7 @@ pub fn desire_user(spec: &PlatformUserSpec, catalog: &Catalog) -> Result<Desired
     }
     if let Some(UserProvider::Plaspy(block)) = &spec.provider {
         if !catalog.entries.is_empty() {
-            desired.synonyms.insert("country", spellings(&block.country, catalog));
+            desired.synonyms.insert("country", search_terms(&block.country, catalog));
         }
         put_block(&mut desired.fields, block.clone());
     }
@@ -120,7 +122,7 @@ fn put_block(fields: &mut Fields, block: PlaspyUser) {
 }
 
 /// Code and name, in lower case, of the country that `country` is the code or the name of (`rest_api`: users show either).
-fn spellings(country: &str, catalog: &Catalog) -> BTreeSet<String> {
+fn search_terms(country: &str, catalog: &Catalog) -> BTreeSet<String> {
     let countries = catalog.entries.iter().filter(|entry| entry.catalog == COUNTRY);
     let same = countries
         .filter(|entry| [&entry.id, &entry.name].into_iter().any(|spelling| spelling.eq_ignore_ascii_case(country)));
@@ -141,12 +143,12 @@ pub fn desire_group(name: &str, spec: &PlatformGroupSpec) -> Desired {
 /// A user or group as Plaspy shows it.
 ///
 /// Errors: an entry that is no object or has no id.
-pub fn account(subject: Subject, entry: &Value) -> Result<Account, ProviderError> {
-    let said = path(subject);
+pub fn account(account_kind: AccountKind, entry: &Value) -> Result<Account, ProviderError> {
+    let said = path(account_kind);
     let object = shape::object(entry, said)?;
-    let table = match subject {
-        Subject::User => USER,
-        Subject::Group => GROUP,
+    let table = match account_kind {
+        AccountKind::User => USER,
+        AccountKind::Group => GROUP,
     };
     let mut account = Account {
         id: shape::id_of(object, &["id"], said)?,
@@ -155,7 +157,7 @@ pub fn account(subject: Subject, entry: &Value) -> Result<Account, ProviderError
         created: shape::instant(object.get("creation")),
         ..Account::default()
     };
-    if subject == Subject::User {
+    if account_kind == AccountKind::User {
         account.groups = Some(object.get("group").and_then(shape::id).into_iter().collect());
         tidy(&mut account.fields);
     }
@@ -204,9 +206,9 @@ pub fn instant(value: Option<&Value>) -> Option<Timestamp> {
 /// Errors: an answer without that map.
 pub fn countries(answer: &Value, said: &str) -> Result<Catalog, ProviderError> {
     let countries = answer.get("countries").and_then(Value::as_object);
-    let countries = countries.ok_or_else(|| shape::nonsense(said, "no map under countries"))?;
+    let countries = countries.ok_or_else(|| shape::unexpected_answer(said, "no map under countries"))?;
     let entry = |(id, name): (&String, &Value)| {
-        let name = name.as_str().ok_or_else(|| shape::nonsense(said, "a country without a name"))?;
+        let name = name.as_str().ok_or_else(|| shape::unexpected_answer(said, "a country without a name"))?;
         Ok(CatalogEntry { catalog: COUNTRY, id: id.clone(), name: name.into(), privileged: false })
     };
     Ok(Catalog { entries: countries.iter().map(entry).collect::<Result<_, ProviderError>>()? })
@@ -215,9 +217,13 @@ pub fn countries(answer: &Value, said: &str) -> Result<Catalog, ProviderError> {
 /// The body of a POST; empty times and no group are left out.
 ///
 /// Errors: a user without country and time zone, or with more than one group, is `Invalid`.
-pub fn body(subject: Subject, changes: &Changes, password: Option<&SecretString>) -> Result<Value, ProviderError> {
+pub fn body(
+    account_kind: AccountKind,
+    changes: &Changes,
+    password: Option<&SecretString>,
+) -> Result<Value, ProviderError> {
     let Changes { fields, groups, password: _, alongside: _ } = changes;
-    if subject == Subject::User && REQUIRED.iter().any(|name| !fields.contains_key(*name)) {
+    if account_kind == AccountKind::User && REQUIRED.iter().any(|name| !fields.contains_key(*name)) {
         let message = "Plaspy makes no user without country and time zone: \
             set spec.provider.plaspy.country and spec.provider.plaspy.timeZone";
         return Err(ProviderError::refused(ErrorKind::Invalid, message));
@@ -254,7 +260,7 @@ mod tests {
     #[case::offset("2026-01-01T10:00:00-05:00", true)]
     #[case::local("2026-01-01T10:00:00", false)]
     fn when_an_account_was_made_is_known_only_with_an_offset(#[case] creation: &str, #[case] known: bool) {
-        let account = account(Subject::User, &json!({"id": "usr-1", "creation": creation})).unwrap();
+        let account = account(AccountKind::User, &json!({"id": "usr-1", "creation": creation})).unwrap();
         assert_eq!(account.created.is_some(), known);
     }
 
@@ -275,7 +281,7 @@ mod tests {
     fn a_new_user_without_a_group_carries_none() {
         let fields = Fields::from([("country".into(), json!("US")), ("timeZone".into(), json!("UTC"))]);
         let changes = Changes { fields, groups: Some(BTreeSet::new()), ..Changes::default() };
-        assert_eq!(body(Subject::User, &changes, None).unwrap().get("group"), None);
+        assert_eq!(body(AccountKind::User, &changes, None).unwrap().get("group"), None);
     }
 
     fn spec() -> PlatformUserSpec {
@@ -326,7 +332,7 @@ mod tests {
     fn a_reply_that_says_little_is_an_active_user_without_a_group() {
         let entry =
             json!({"success": true, "id": "usr-1", "email": "ada@example.com", "expires": "2027-01-01T00:00:00"});
-        let account = account(Subject::User, &entry).unwrap();
+        let account = account(AccountKind::User, &entry).unwrap();
         assert_eq!(account.groups, Some(BTreeSet::new()));
         assert_eq!(account.fields["disabled"], json!(false));
         assert_eq!(account.fields["expires"], json!("2027-01-01T00:00:00Z"));
@@ -336,7 +342,7 @@ mod tests {
     fn no_user_is_made_without_country_and_time_zone() {
         let changes =
             Changes { fields: Fields::from([("email".into(), json!("ada@example.com"))]), ..Changes::default() };
-        let error = body(Subject::User, &changes, None).unwrap_err();
+        let error = body(AccountKind::User, &changes, None).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Invalid);
         assert!(error.message.contains("spec.provider.plaspy.timeZone"));
     }

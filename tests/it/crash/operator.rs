@@ -12,7 +12,7 @@ use kube::client::Body;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use usher::api::{ObjectKey, Reason, Vendor};
-use usher::controller::{Settings, Tally};
+use usher::controller::{Metrics, Settings};
 use usher::providers::Observer;
 use usher_sandbox::vendors::{Ruling, Simulator};
 
@@ -167,10 +167,10 @@ pub struct Counts {
 
 impl Observer for Counts {
     fn provider_request(&self, _: Vendor, _: &'static str, _: &str, _: Duration) {}
-    fn gate_waited(&self, _: Vendor, _: &'static str, _: Duration) {}
+    fn limiter_waited(&self, _: Vendor, _: &'static str, _: Duration) {}
 }
 
-impl Tally for Counts {
+impl Metrics for Counts {
     fn reconciled(&self, kind: &'static str, _: &'static str, _: Duration) {
         match kind {
             "PlatformUser" => drop(self.users.fetch_add(1, Ordering::Relaxed)),

@@ -10,11 +10,11 @@ use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use tokio::sync::Mutex;
 
+use super::cache::IndexKey;
 use super::context::Context;
 use super::managed::Managed;
 use super::outcome::Stop;
-use super::record::Shelved;
-use super::shelf::Tag;
+use super::record::Cached;
 use super::{credential, credential_report, password, removal};
 use crate::api::conditions::Verdict;
 use crate::api::credential::{HeldRemovals, RecentRemovals};
@@ -29,13 +29,13 @@ const AT_MOST: u32 = 50;
 /// The time over which removals are counted unless the credential says otherwise.
 const PER: SignedDuration = SignedDuration::from_hours(1);
 /// Removals are counted in so many parts of the time, so that the count slides with it and stays small.
-const PARTS: i32 = 60;
+const BUCKETS: i32 = 60;
 /// How long a batch that was counted and held is not counted again: with thousands of objects in it, each would count all.
 const HELD: Duration = Duration::from_secs(1);
 
 /// What is known of each credential's removals.
 #[derive(Default)]
-pub struct Brake(std::sync::Mutex<HashMap<ObjectKey, Arc<Mutex<Memory>>>>);
+pub struct RemovalBudgets(std::sync::Mutex<HashMap<ObjectKey, Arc<Mutex<Memory>>>>);
 
 /// What is known of one credential's removals.
 #[derive(Default)]
@@ -63,7 +63,7 @@ impl Batch {
     }
 }
 
-impl Brake {
+impl RemovalBudgets {
     fn of(&self, credential: &ObjectKey) -> Arc<Mutex<Memory>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(credential.clone()).or_default().clone()
     }
@@ -89,7 +89,7 @@ impl Bounds {
 
     /// When a part that began at `since` counts no more.
     fn end(&self, since: Timestamp) -> Timestamp {
-        since + self.per / PARTS + self.per
+        since + self.per / BUCKETS + self.per
     }
 
     /// The removals that count at `now`, from status.
@@ -100,7 +100,7 @@ impl Bounds {
 
     /// `recent` with the removal of the object `uid` more, made at `now`.
     fn counting(&self, mut recent: Vec<RecentRemovals>, uid: String, now: Timestamp) -> Vec<RecentRemovals> {
-        match recent.last_mut().filter(|last| last.since + self.per / PARTS > now) {
+        match recent.last_mut().filter(|last| last.since + self.per / BUCKETS > now) {
             Some(last) => {
                 last.count += 1;
                 last.under_way.push(uid);
@@ -114,7 +114,7 @@ impl Bounds {
 /// Waits until another object can no longer be expected to take the account over.
 ///
 /// Errors: not yet.
-pub fn wait_for_heirs<K: Shelved>(credential: &ProviderCredential, object: &K) -> Result<(), Stop> {
+pub fn wait_for_successor<K: Cached>(credential: &ProviderCredential, object: &K) -> Result<(), Stop> {
     let after = Bounds::of(credential).after;
     let Some(going) = object.meta().deletion_timestamp.as_ref() else { return Ok(()) };
     let due = going.0 + after;
@@ -128,11 +128,11 @@ pub fn wait_for_heirs<K: Shelved>(credential: &ProviderCredential, object: &K) -
 /// Lets the removal of `object` through, and counts it durably before it is made.
 ///
 /// Errors: too many removals within the time; Kubernetes failed us.
-pub async fn admit<K: Shelved>(context: &Context, credential: &ProviderCredential, object: &K) -> Result<(), Stop> {
+pub async fn admit<K: Cached>(context: &Context, credential: &ProviderCredential, object: &K) -> Result<(), Stop> {
     let uid = object.uid().unwrap_or_default();
-    let memory = context.brake.of(&credential::key(credential));
+    let memory = context.removal_budget.of(&credential::key(credential));
     let mut memory = memory.lock().await;
-    let credential = context.credentials.newest(Arc::new(credential.clone()));
+    let credential = context.credentials.latest(Arc::new(credential.clone()));
     let bounds = Bounds::of(&credential);
     let mut recent = bounds.recent(&credential, Timestamp::now());
     if is_counted(&recent, &uid) || is_released(&credential, object) {
@@ -145,7 +145,7 @@ pub async fn admit<K: Shelved>(context: &Context, credential: &ProviderCredentia
     let batch = waiting(context, &credential, &recent, Some(&uid)).with(own);
     if total(&recent) + batch.count > bounds.at_most {
         memory.held = Some((Instant::now(), batch));
-        context.wake(credential::key(&credential));
+        context.enqueue(credential::key(&credential));
         return Err(held(&credential, object, &bounds, &recent, batch));
     }
     recent.iter_mut().for_each(|part| part.under_way.retain(|uid| !memory.gone.contains(uid)));
@@ -161,15 +161,15 @@ fn is_counted(recent: &[RecentRemovals], uid: &str) -> bool {
 
 /// What the brake holds of a credential, for its status.
 pub async fn held_of(context: &Context, credential: &ProviderCredential) -> Option<HeldRemovals> {
-    let memory = context.brake.of(&credential::key(credential));
+    let memory = context.removal_budget.of(&credential::key(credential));
     let mut memory = memory.lock().await;
-    let credential = &*context.credentials.newest(Arc::new(credential.clone()));
+    let credential = &*context.credentials.latest(Arc::new(credential.clone()));
     let bounds = Bounds::of(credential);
     let recent = bounds.recent(credential, Timestamp::now());
     let batch = waiting(context, credential, &recent, None);
-    let is_held = total(&recent) + batch.count > bounds.at_most && batch.count > 0;
-    memory.held = is_held.then(|| (Instant::now(), batch));
-    is_held.then(|| HeldRemovals {
+    let has_finalizer = total(&recent) + batch.count > bounds.at_most && batch.count > 0;
+    memory.held = has_finalizer.then(|| (Instant::now(), batch));
+    has_finalizer.then(|| HeldRemovals {
         count: u32::try_from(batch.count).unwrap_or(u32::MAX),
         release: token(credential, batch.last),
     })
@@ -177,19 +177,19 @@ pub async fn held_of(context: &Context, credential: &ProviderCredential) -> Opti
 
 /// Whether a person let a batch go since this was last asked.
 pub async fn is_freshly_released(context: &Context, credential: &ProviderCredential) -> bool {
-    let memory = context.brake.of(&credential::key(credential));
+    let memory = context.removal_budget.of(&credential::key(credential));
     let given = credential.annotations().get(RELEASE_REMOVALS).cloned();
     let mut memory = memory.lock().await;
     memory.released != given && std::mem::replace(&mut memory.released, given.clone()) != given && given.is_some()
 }
 
 /// Forgets an object that is gone.
-pub async fn forget<K: Shelved>(context: &Context, object: &K) {
-    let memory = context.brake.of(&object.credential_key());
+pub async fn forget<K: Cached>(context: &Context, object: &K) {
+    let memory = context.removal_budget.of(&object.credential_key());
     memory.lock().await.gone.extend(object.uid());
 }
 
-fn held<K: Shelved>(
+fn held<K: Cached>(
     credential: &ProviderCredential,
     object: &K,
     bounds: &Bounds,
@@ -215,11 +215,11 @@ fn total(recent: &[RecentRemovals]) -> usize {
 
 /// Those objects of a credential whose accounts are yet to be taken away, but for `own`.
 fn waiting(context: &Context, credential: &ProviderCredential, recent: &[RecentRemovals], own: Option<&str>) -> Batch {
-    let going = [Tag::Going(credential::key(credential))];
+    let going = [IndexKey::Deleting(credential::key(credential))];
     let counted = recent.iter().flat_map(|part| &part.under_way).map(String::as_str).collect();
     let waits = Waits { context, credential, counted, own };
-    let users = context.users.tagged(&going, |user| waits.has(user));
-    let groups = context.groups.tagged(&going, |group| waits.has(group));
+    let users = context.users.by_index(&going, |user| waits.has(user));
+    let groups = context.groups.by_index(&going, |group| waits.has(group));
     let users = users.iter().filter_map(|user: &Arc<PlatformUser>| user.metadata.deletion_timestamp.as_ref());
     let groups = groups.iter().filter_map(|group: &Arc<PlatformGroup>| group.metadata.deletion_timestamp.as_ref());
     let nobody = Batch { count: 0, last: Timestamp::UNIX_EPOCH };
@@ -235,9 +235,9 @@ struct Waits<'a> {
 }
 
 impl Waits<'_> {
-    fn has<K: Shelved>(&self, object: &K) -> bool {
+    fn has<K: Cached>(&self, object: &K) -> bool {
         let uid = object.meta().uid.as_deref().unwrap_or_default();
-        object.is_held()
+        object.has_finalizer()
             && self.own != Some(uid)
             && !self.counted.contains(uid)
             && !is_released(self.credential, object)
@@ -249,10 +249,10 @@ impl Waits<'_> {
 /// The token that releases all objects deleted until `last`: that time, and a digest that shows it came from us.
 fn token(credential: &ProviderCredential, last: Timestamp) -> String {
     let second = last.as_second();
-    format!("{second}-{}", seal(credential, second))
+    format!("{second}-{}", checksum(credential, second))
 }
 
-fn seal(credential: &ProviderCredential, second: i64) -> String {
+fn checksum(credential: &ProviderCredential, second: i64) -> String {
     let text = format!("{}/{second}", credential.uid().unwrap_or_default());
     password::hex(&digest(&SHA256, text.as_bytes()).as_ref()[..4])
 }
@@ -260,10 +260,10 @@ fn seal(credential: &ProviderCredential, second: i64) -> String {
 /// Whether the annotation names the batch that `object` belongs to, or a later one.
 fn is_released<K: Managed>(credential: &ProviderCredential, object: &K) -> bool {
     let given = credential.annotations().get(RELEASE_REMOVALS).and_then(|token| token.split_once('-'));
-    let Some((second, sealed)) = given else { return false };
+    let Some((second, checksum_given)) = given else { return false };
     let Ok(second) = second.parse::<i64>() else { return false };
     let going = object.meta().deletion_timestamp.as_ref().map(|time| time.0.as_second());
-    sealed == seal(credential, second) && going.is_some_and(|going| going <= second)
+    checksum_given == checksum(credential, second) && going.is_some_and(|going| going <= second)
 }
 
 #[cfg(test)]

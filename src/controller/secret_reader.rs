@@ -6,7 +6,7 @@ use kube::{Api, Client};
 
 /// Where Secrets are read from.
 #[async_trait]
-pub trait Vault: Send + Sync {
+pub trait SecretReader: Send + Sync {
     /// A Secret with what is in it.
     ///
     /// Errors: Kubernetes failed us.
@@ -19,7 +19,7 @@ pub trait Vault: Send + Sync {
 }
 
 #[async_trait]
-impl Vault for Client {
+impl SecretReader for Client {
     async fn read(&self, namespace: &str, name: &str) -> Result<Option<Secret>, kube::Error> {
         Api::<Secret>::namespaced(self.clone(), namespace).get_opt(name).await
     }

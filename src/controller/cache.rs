@@ -13,11 +13,11 @@ use crate::api::{Kind, ObjectKey, PlatformGroup, PlatformUser, ProviderCredentia
 
 /// What objects are found by without a walk through all of them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Tag {
+pub enum IndexKey {
     /// Uses this credential.
     Credential(ObjectKey),
     /// Is being deleted, and uses this credential.
-    Going(ObjectKey),
+    Deleting(ObjectKey),
     /// Wants, or is bound to, an account with this natural key, in lower case.
     Key(String),
     /// Wants, or is bound to, the account with this id.
@@ -28,7 +28,7 @@ pub enum Tag {
     Secret(String, String),
 }
 
-impl Tag {
+impl IndexKey {
     /// A natural key, whatever its case.
     pub fn key(key: &str) -> Self {
         Self::Key(key.to_ascii_lowercase())
@@ -36,68 +36,68 @@ impl Tag {
 }
 
 /// A kind whose objects are found by tags.
-pub trait Tagged: Resource<DynamicType = ()> + Clone + 'static {
+pub trait Indexed: Resource<DynamicType = ()> + Clone + 'static {
     /// All that this object is found by.
-    fn tags(&self) -> Vec<Tag>;
+    fn index_keys(&self) -> Vec<IndexKey>;
 }
 
-impl Tagged for PlatformUser {
-    fn tags(&self) -> Vec<Tag> {
+impl Indexed for PlatformUser {
+    fn index_keys(&self) -> Vec<IndexKey> {
         let namespace = self.namespace().unwrap_or_default();
         let groups = self.spec.groups.iter().flatten().filter_map(|entry| match entry {
             GroupEntry::GroupRef(reference) => Some(ObjectKey::new(Kind::Group, &*namespace, &*reference.name)),
             GroupEntry::ExternalId(_) | GroupEntry::ExternalName(_) => None,
         });
         let secret = self.spec.password_secret_ref.as_ref();
-        let secret = secret.map(|reference| Tag::Secret(namespace.clone(), reference.name.clone()));
-        common(self).into_iter().chain(groups.map(Tag::Group)).chain(secret).collect()
+        let secret = secret.map(|reference| IndexKey::Secret(namespace.clone(), reference.name.clone()));
+        common(self).into_iter().chain(groups.map(IndexKey::Group)).chain(secret).collect()
     }
 }
 
-impl Tagged for PlatformGroup {
-    fn tags(&self) -> Vec<Tag> {
+impl Indexed for PlatformGroup {
+    fn index_keys(&self) -> Vec<IndexKey> {
         common(self)
     }
 }
 
-impl Tagged for ProviderCredential {
-    fn tags(&self) -> Vec<Tag> {
-        vec![Tag::Secret(self.namespace().unwrap_or_default(), self.spec.secret_ref.name.clone())]
+impl Indexed for ProviderCredential {
+    fn index_keys(&self) -> Vec<IndexKey> {
+        vec![IndexKey::Secret(self.namespace().unwrap_or_default(), self.spec.secret_ref.name.clone())]
     }
 }
 
-fn common<K: Managed>(object: &K) -> Vec<Tag> {
+fn common<K: Managed>(object: &K) -> Vec<IndexKey> {
     let credential = object.credential_key();
     let identity = object.status().map(|status| &status.identity);
     let known = identity.into_iter().flat_map(Identity::known_keys).map(String::as_str);
     let bound = identity.and_then(Identity::known_id).map(String::as_str);
-    let keys = object.natural_keys().chain(known).map(Tag::key);
-    let accounts = object.external_id().into_iter().chain(bound).map(|id| Tag::Account(id.to_owned()));
-    let going = object.is_going().then(|| Tag::Going(credential.clone()));
-    keys.chain(accounts).chain(going).chain([Tag::Credential(credential)]).collect()
+    let keys = object.natural_keys().chain(known).map(IndexKey::key);
+    let accounts = object.external_id().into_iter().chain(bound).map(|id| IndexKey::Account(id.to_owned()));
+    let going = object.is_deleting().then(|| IndexKey::Deleting(credential.clone()));
+    keys.chain(accounts).chain(going).chain([IndexKey::Credential(credential)]).collect()
 }
 
 /// All objects of a kind, with what we wrote ourselves and the watch has not shown yet.
-pub struct Shelf<K: Tagged> {
+pub struct Cache<K: Indexed> {
     store: Store<K>,
     ours: Mutex<Ours<K>>,
 }
 
 /// What the store does not know.
-struct Ours<K: Tagged> {
+struct Ours<K: Indexed> {
     /// What we wrote and the watch has not shown yet, by uid.
     newer: HashMap<String, Arc<K>>,
-    tags: HashMap<ObjectRef<K>, HashSet<Tag>>,
-    objects: HashMap<Tag, HashSet<ObjectRef<K>>>,
+    index_keys: HashMap<ObjectRef<K>, HashSet<IndexKey>>,
+    objects: HashMap<IndexKey, HashSet<ObjectRef<K>>>,
 }
 
-impl<K: Tagged> Shelf<K> {
+impl<K: Indexed> Cache<K> {
     /// A shelf over what the watch shows.
     pub fn new(store: Store<K>) -> Self {
-        let ours = Ours { newer: HashMap::new(), tags: HashMap::new(), objects: HashMap::new() };
-        let shelf = Self { store, ours: Mutex::new(ours) };
-        shelf.store.state().iter().for_each(|object| shelf.ours().index(object));
-        shelf
+        let ours = Ours { newer: HashMap::new(), index_keys: HashMap::new(), objects: HashMap::new() };
+        let cache = Self { store, ours: Mutex::new(ours) };
+        cache.store.state().iter().for_each(|object| cache.ours().index(object));
+        cache
     }
 
     fn ours(&self) -> MutexGuard<'_, Ours<K>> {
@@ -110,16 +110,16 @@ impl<K: Tagged> Shelf<K> {
     }
 
     /// The newest of `object`, what the watch shows of it and what we wrote to it.
-    pub fn newest(&self, object: Arc<K>) -> Arc<K> {
+    pub fn latest(&self, object: Arc<K>) -> Arc<K> {
         let written = object.meta().uid.as_ref().and_then(|uid| self.ours().newer.get(uid).cloned());
         [self.shown(&object), written]
             .into_iter()
             .flatten()
-            .fold(object, |newest, other| if is_newer(&*other, &newest) { other } else { newest })
+            .fold(object, |latest, other| if is_newer(&*other, &latest) { other } else { latest })
     }
 
     /// Keeps what Kubernetes answered to our write until the watch has caught up.
-    pub fn note(&self, object: K) -> Arc<K> {
+    pub fn assume(&self, object: K) -> Arc<K> {
         let object = Arc::new(object);
         // The watch takes it out of the store first and then asks for this lock: nothing is kept of what it has shown to be gone.
         let mut ours = self.ours();
@@ -133,7 +133,7 @@ impl<K: Tagged> Shelf<K> {
     }
 
     /// The watch shows `object`: forgets what we wrote before that.
-    pub fn seen(&self, object: &K) {
+    pub fn observe(&self, object: &K) {
         let mut ours = self.ours();
         let written = object.meta().uid.as_ref().and_then(|uid| ours.newer.get(uid));
         if written.is_some_and(|written| is_newer(&**written, object)) {
@@ -146,7 +146,7 @@ impl<K: Tagged> Shelf<K> {
     }
 
     /// The watch shows that `object` is gone.
-    pub fn gone(&self, object: &K) {
+    pub fn remove(&self, object: &K) {
         let mut ours = self.ours();
         if let Some(uid) = &object.meta().uid {
             ours.newer.remove(uid);
@@ -157,7 +157,7 @@ impl<K: Tagged> Shelf<K> {
     /// The watch has listed everything anew: forgets what is not there any more, and returns it; it went unseen.
     pub fn listed(&self) -> Vec<ObjectRef<K>> {
         let mut ours = self.ours();
-        let lost: Vec<_> = ours.tags.keys().filter(|place| self.store.get(place).is_none()).cloned().collect();
+        let lost: Vec<_> = ours.index_keys.keys().filter(|place| self.store.get(place).is_none()).cloned().collect();
         lost.iter().for_each(|place| ours.forget(place));
         ours.newer.retain(|_, written| self.shows(&**written));
         lost
@@ -176,52 +176,52 @@ impl<K: Tagged> Shelf<K> {
 
     /// The object with this name.
     pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
-        self.store.get(&ObjectRef::new(name).within(namespace)).map(|object| self.newest(object))
+        self.store.get(&ObjectRef::new(name).within(namespace)).map(|object| self.latest(object))
     }
 
     /// All objects with one of these tags that `filter` lets through as they are now, our own latest writes included; each once.
-    pub fn tagged(&self, tags: &[Tag], filter: impl Fn(&K) -> bool) -> Vec<Arc<K>> {
+    pub fn by_index(&self, index_keys: &[IndexKey], filter: impl Fn(&K) -> bool) -> Vec<Arc<K>> {
         let places: HashSet<ObjectRef<K>> = {
             let ours = self.ours();
-            tags.iter().filter_map(|tag| ours.objects.get(tag)).flatten().cloned().collect()
+            index_keys.iter().filter_map(|tag| ours.objects.get(tag)).flatten().cloned().collect()
         };
         let shown = places.iter().filter_map(|place| self.store.get(place));
-        let found = shown.map(|object| self.newest(object)).filter(|object| filter(object));
-        found.filter(|object| object.tags().iter().any(|tag| tags.contains(tag))).collect()
+        let found = shown.map(|object| self.latest(object)).filter(|object| filter(object));
+        found.filter(|object| object.index_keys().iter().any(|tag| index_keys.contains(tag))).collect()
     }
 
     /// Whether any object has this tag.
-    pub fn has(&self, tag: &Tag) -> bool {
+    pub fn has(&self, tag: &IndexKey) -> bool {
         self.ours().objects.contains_key(tag)
     }
 
     /// How many objects have this tag.
-    pub fn count(&self, tag: &Tag) -> usize {
+    pub fn count(&self, tag: &IndexKey) -> usize {
         self.ours().objects.get(tag).map_or(0, HashSet::len)
     }
 
     /// All objects as they are now, our own latest writes included.
     pub fn all(&self) -> Vec<Arc<K>> {
-        self.store.state().into_iter().map(|object| self.newest(object)).collect()
+        self.store.state().into_iter().map(|object| self.latest(object)).collect()
     }
 }
 
-impl<K: Tagged> Ours<K> {
+impl<K: Indexed> Ours<K> {
     fn index(&mut self, object: &K) {
         let place = ObjectRef::from_obj(object);
-        let tags: HashSet<Tag> = object.tags().into_iter().collect();
-        if self.tags.get(&place) == Some(&tags) {
+        let index_keys: HashSet<IndexKey> = object.index_keys().into_iter().collect();
+        if self.index_keys.get(&place) == Some(&index_keys) {
             return;
         }
         self.forget(&place);
-        for tag in &tags {
+        for tag in &index_keys {
             self.objects.entry(tag.clone()).or_default().insert(place.clone());
         }
-        self.tags.insert(place, tags);
+        self.index_keys.insert(place, index_keys);
     }
 
     fn forget(&mut self, place: &ObjectRef<K>) {
-        for tag in self.tags.remove(place).into_iter().flatten() {
+        for tag in self.index_keys.remove(place).into_iter().flatten() {
             if let Some(objects) = self.objects.get_mut(&tag) {
                 objects.remove(place);
                 if objects.is_empty() {
@@ -265,7 +265,7 @@ mod tests {
     #[test]
     fn only_the_very_object_is_shown_and_only_until_it_is_gone() {
         let (store, mut writer) = store();
-        let shelf = Shelf::new(store);
+        let cache = Cache::new(store);
         let with_uid = |uid: &str| {
             let mut ada = user("ada");
             ada.metadata.uid = Some(uid.into());
@@ -273,17 +273,17 @@ mod tests {
         };
         let (first, second) = (with_uid("1"), with_uid("2"));
         writer.apply_watcher_event(&Event::Apply(first.clone()));
-        assert!(shelf.shows(&first));
+        assert!(cache.shows(&first));
         writer.apply_watcher_event(&Event::Delete(first.clone()));
-        assert!(!shelf.shows(&first));
+        assert!(!cache.shows(&first));
         writer.apply_watcher_event(&Event::Apply(second.clone()));
-        assert!(shelf.shows(&second) && !shelf.shows(&first));
+        assert!(cache.shows(&second) && !cache.shows(&first));
     }
 
     #[test]
     fn the_write_an_object_went_with_outlasts_what_the_watch_still_shows() {
         let (store, mut writer) = store();
-        let shelf = Shelf::new(store);
+        let cache = Cache::new(store);
         let mut going = user("ada");
         going.metadata.uid = Some("1".into());
         going.metadata.resource_version = Some("7".into());
@@ -292,13 +292,13 @@ mod tests {
         let mut gone = going.clone();
         going.finalizers_mut().push(crate::api::names::FINALIZER.into());
         writer.apply_watcher_event(&Event::Apply(going.clone()));
-        shelf.note(gone.clone());
-        shelf.seen(&going);
-        assert_eq!(shelf.newest(Arc::new(going.clone())).finalizers(), gone.finalizers());
+        cache.assume(gone.clone());
+        cache.observe(&going);
+        assert_eq!(cache.latest(Arc::new(going.clone())).finalizers(), gone.finalizers());
         gone.metadata.resource_version = Some("8".into());
         writer.apply_watcher_event(&Event::Delete(gone.clone()));
-        shelf.gone(&gone);
-        assert!(shelf.ours().newer.is_empty() && shelf.get("identity", "ada").is_none());
+        cache.remove(&gone);
+        assert!(cache.ours().newer.is_empty() && cache.get("identity", "ada").is_none());
     }
 
     #[test]
@@ -309,13 +309,13 @@ mod tests {
             users.iter().for_each(|user| writer.apply_watcher_event(&Event::InitApply(user.clone())));
             writer.apply_watcher_event(&Event::InitDone);
         };
-        let shelf = Shelf::new(store);
+        let cache = Cache::new(store);
         let both = [user("ada"), user("eve")];
         list(&both);
-        both.iter().for_each(|user| shelf.seen(user));
-        assert_eq!(shelf.listed(), []);
+        both.iter().for_each(|user| cache.observe(user));
+        assert_eq!(cache.listed(), []);
         list(&both[..1]);
-        assert_eq!(shelf.listed(), [ObjectRef::from_obj(&both[1])]);
-        assert!(shelf.has(&Tag::key("ADA@example.com")) && !shelf.has(&Tag::key("eve@example.com")));
+        assert_eq!(cache.listed(), [ObjectRef::from_obj(&both[1])]);
+        assert!(cache.has(&IndexKey::key("ADA@example.com")) && !cache.has(&IndexKey::key("eve@example.com")));
     }
 }

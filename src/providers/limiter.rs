@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::clock::Clock;
 use super::error::ProviderError;
-use super::line::{INVITATION, Lane, Line, Waiting, Who};
+use super::line::{INVITATION, Line, Priority, Waiting, Who};
 use super::observer::Observer;
 use super::pace::{self, Pace, Turns};
 use crate::api::{ObjectKey, Vendor};
@@ -25,7 +25,7 @@ pub const LONGEST_CLOSING: SignedDuration = SignedDuration::from_hours(24);
 
 /// Bounds the work of one credential; cheap to clone.
 #[derive(Clone)]
-pub struct Gate(Arc<Inner>);
+pub struct Limiter(Arc<Inner>);
 
 struct Inner {
     credential: ObjectKey,
@@ -52,7 +52,7 @@ impl Drop for Permit {
     }
 }
 
-impl Gate {
+impl Limiter {
     /// The gate of `credential` with these bounds; parked objects are woken through `wake`.
     #[must_use]
     pub fn new(
@@ -62,7 +62,7 @@ impl Gate {
         wake: mpsc::UnboundedSender<ObjectKey>,
         observer: Arc<dyn Observer>,
     ) -> Self {
-        let gate = Self(Arc::new(Inner {
+        let limiter = Self(Arc::new(Inner {
             credential,
             vendor,
             line: Mutex::default(),
@@ -74,8 +74,8 @@ impl Gate {
             wake,
             observer,
         }));
-        gate.limit(limits);
-        gate
+        limiter.limit(limits);
+        limiter
     }
 
     /// Other bounds from now on; who waits, what went out and until when it is closed stay as they are.
@@ -101,9 +101,9 @@ impl Gate {
 
     /// A place for `object`, or `None`: it is parked and will be woken.
     #[must_use]
-    pub fn try_enter(&self, lane: Lane, object: &ObjectKey) -> Option<Permit> {
+    pub fn try_enter(&self, priority: Priority, object: &ObjectKey) -> Option<Permit> {
         let mut line = lock(&self.0.line);
-        if line.enter(lane, object, Instant::now()) {
+        if line.enter(priority, object, Instant::now()) {
             return Some(Permit(self.0.clone()));
         }
         self.0.invite(&mut line);
@@ -118,11 +118,11 @@ impl Gate {
     }
 
     /// A place for a task that can wait.
-    pub async fn enter(&self, lane: Lane) -> Option<Permit> {
+    pub async fn enter(&self, priority: Priority) -> Option<Permit> {
         let (sender, receiver) = oneshot::channel();
         {
             let mut line = lock(&self.0.line);
-            line.queue(lane, sender, Instant::now());
+            line.queue(priority, sender, Instant::now());
             self.0.invite(&mut line);
         }
         receiver.await.ok()
@@ -183,7 +183,7 @@ impl Gate {
     /// How many objects wait for a new account.
     #[must_use]
     pub fn waiting_for_new(&self) -> usize {
-        lock(&self.0.line).waiting(Lane::New)
+        lock(&self.0.line).waiting(Priority::New)
     }
 }
 
@@ -233,7 +233,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Inner {
     /// Invites as many as there is room for.
     fn invite(self: &Arc<Self>, line: &mut Line) {
-        while let Some((lane, Waiting { since, who })) = line.next(Instant::now()) {
+        while let Some((priority, Waiting { since, who })) = line.next(Instant::now()) {
             match who {
                 Who::Object(object) => {
                     line.invite(object.clone(), Instant::now());
@@ -250,7 +250,7 @@ impl Inner {
                     }
                 }
             }
-            self.observer.gate_waited(self.vendor, lane.into(), since.elapsed());
+            self.observer.limiter_waited(self.vendor, priority.into(), since.elapsed());
         }
         self.watch(line);
     }
@@ -266,14 +266,14 @@ impl Inner {
 }
 
 /// Looks every now and then whether guests are late, as long as any are expected and the gate is there.
-async fn look_after(gate: Weak<Inner>) {
+async fn look_after(limiter: Weak<Inner>) {
     loop {
         tokio::time::sleep(INVITATION).await;
-        let Some(gate) = gate.upgrade() else { return };
-        let mut line = lock(&gate.line);
-        gate.invite(&mut line);
+        let Some(limiter) = limiter.upgrade() else { return };
+        let mut line = lock(&limiter.line);
+        limiter.invite(&mut line);
         if !line.expects_guests() {
-            gate.watched.store(false, Ordering::Relaxed);
+            limiter.watched.store(false, Ordering::Relaxed);
             return;
         }
     }
@@ -283,13 +283,13 @@ async fn look_after(gate: Weak<Inner>) {
 mod tests {
     use super::*;
     use crate::api::Kind;
-    use crate::providers::Unobserved;
+    use crate::providers::NoMetrics;
 
-    fn gate(concurrency: u32) -> (Gate, mpsc::UnboundedReceiver<ObjectKey>) {
+    fn limiter(concurrency: u32) -> (Limiter, mpsc::UnboundedReceiver<ObjectKey>) {
         let (wake, woken) = mpsc::unbounded_channel();
         let limits = Limits { per_minute: 60_000, burst: 100, concurrency };
         let credential = ObjectKey::new(Kind::Credential, "identity", "main");
-        (Gate::new(credential, Vendor::Pegasus, limits, wake, Arc::new(Unobserved)), woken)
+        (Limiter::new(credential, Vendor::Pegasus, limits, wake, Arc::new(NoMetrics)), woken)
     }
 
     fn user(name: &str) -> ObjectKey {
@@ -298,81 +298,81 @@ mod tests {
 
     #[tokio::test]
     async fn who_finds_no_room_is_woken_and_then_goes_before_newcomers() {
-        let (gate, mut woken) = gate(1);
-        let first = gate.try_enter(Lane::New, &user("first")).unwrap();
-        assert!(gate.try_enter(Lane::New, &user("second")).is_none());
+        let (limiter, mut woken) = limiter(1);
+        let first = limiter.try_enter(Priority::New, &user("first")).unwrap();
+        assert!(limiter.try_enter(Priority::New, &user("second")).is_none());
         assert!(woken.try_recv().is_err(), "nobody is woken while there is no room");
         drop(first);
         assert_eq!(woken.recv().await, Some(user("second")));
-        assert!(gate.try_enter(Lane::New, &user("third")).is_none(), "the place is kept for who was woken");
-        assert!(gate.try_enter(Lane::New, &user("second")).is_some());
+        assert!(limiter.try_enter(Priority::New, &user("third")).is_none(), "the place is kept for who was woken");
+        assert!(limiter.try_enter(Priority::New, &user("second")).is_some());
     }
 
     #[tokio::test]
     async fn edits_go_before_new_accounts_and_these_before_sweeps() {
-        let (gate, mut woken) = gate(1);
-        let inside = gate.try_enter(Lane::Edit, &user("inside")).unwrap();
-        for (lane, name) in [(Lane::Background, "sweep"), (Lane::New, "new"), (Lane::Edit, "edit")] {
-            assert!(gate.try_enter(lane, &user(name)).is_none());
+        let (limiter, mut woken) = limiter(1);
+        let inside = limiter.try_enter(Priority::Edit, &user("inside")).unwrap();
+        for (priority, name) in [(Priority::Background, "sweep"), (Priority::New, "new"), (Priority::Edit, "edit")] {
+            assert!(limiter.try_enter(priority, &user(name)).is_none());
         }
         drop(inside);
         for name in ["edit", "new", "sweep"] {
             assert_eq!(woken.recv().await, Some(user(name)));
-            drop(gate.try_enter(Lane::Edit, &user(name)).unwrap());
+            drop(limiter.try_enter(Priority::Edit, &user(name)).unwrap());
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_place_of_a_guest_who_does_not_come_goes_to_a_task_that_waits() {
-        let (gate, mut woken) = gate(1);
-        let inside = gate.try_enter(Lane::Edit, &user("inside")).unwrap();
-        assert!(gate.try_enter(Lane::Edit, &user("gone")).is_none());
+        let (limiter, mut woken) = limiter(1);
+        let inside = limiter.try_enter(Priority::Edit, &user("inside")).unwrap();
+        assert!(limiter.try_enter(Priority::Edit, &user("gone")).is_none());
         drop(inside);
         assert_eq!(woken.recv().await, Some(user("gone")));
-        let entered = tokio::time::timeout(3 * INVITATION, gate.enter(Lane::Background)).await;
+        let entered = tokio::time::timeout(3 * INVITATION, limiter.enter(Priority::Background)).await;
         assert!(entered.is_ok_and(|permit| permit.is_some()));
     }
 
     #[tokio::test]
     async fn who_leaves_gives_up_his_invitation_and_his_place_in_the_line() {
-        let (gate, mut woken) = gate(1);
-        let inside = gate.try_enter(Lane::Edit, &user("inside")).unwrap();
+        let (limiter, mut woken) = limiter(1);
+        let inside = limiter.try_enter(Priority::Edit, &user("inside")).unwrap();
         for name in ["invited", "parked", "patient"] {
-            assert!(gate.try_enter(Lane::New, &user(name)).is_none());
+            assert!(limiter.try_enter(Priority::New, &user(name)).is_none());
         }
-        gate.leave(&user("parked"));
-        assert_eq!(gate.waiting_for_new(), 2);
+        limiter.leave(&user("parked"));
+        assert_eq!(limiter.waiting_for_new(), 2);
         drop(inside);
         assert_eq!(woken.recv().await, Some(user("invited")));
-        gate.leave(&user("invited"));
+        limiter.leave(&user("invited"));
         assert_eq!(woken.recv().await, Some(user("patient")));
     }
 
     #[tokio::test]
     async fn other_bounds_keep_the_line_and_the_closing() {
-        let (gate, mut woken) = gate(1);
-        let _inside = gate.try_enter(Lane::Edit, &user("inside")).unwrap();
-        assert!(gate.try_enter(Lane::Edit, &user("second")).is_none());
-        let until = gate.close(None);
+        let (limiter, mut woken) = limiter(1);
+        let _inside = limiter.try_enter(Priority::Edit, &user("inside")).unwrap();
+        assert!(limiter.try_enter(Priority::Edit, &user("second")).is_none());
+        let until = limiter.close(None);
         assert_eq!(woken.recv().await, Some(ObjectKey::new(Kind::Credential, "identity", "main")));
-        gate.limit(Limits { per_minute: 60, burst: 10, concurrency: 2 });
+        limiter.limit(Limits { per_minute: 60, burst: 10, concurrency: 2 });
         assert_eq!(woken.recv().await, Some(user("second")));
-        assert_eq!(gate.closed_until(), Some(until));
+        assert_eq!(limiter.closed_until(), Some(until));
     }
 
     #[tokio::test]
     async fn a_closed_gate_lets_no_call_through_and_says_until_when() {
-        let (gate, _woken) = gate(1);
-        let until = gate.close(Some(Timestamp::now() + SignedDuration::from_mins(1)));
-        let refused = gate.call().await.unwrap_err();
+        let (limiter, _woken) = limiter(1);
+        let until = limiter.close(Some(Timestamp::now() + SignedDuration::from_mins(1)));
+        let refused = limiter.call().await.unwrap_err();
         assert_eq!(refused.retry_at, Some(until));
-        assert_eq!(gate.close(None), until, "a shorter closing does not open it sooner");
-        assert_eq!(gate.closed_until(), Some(until));
+        assert_eq!(limiter.close(None), until, "a shorter closing does not open it sooner");
+        assert_eq!(limiter.closed_until(), Some(until));
     }
 
     #[tokio::test]
     async fn until_when_it_is_closed_is_told_to_the_credential_and_closes_the_next_gate() {
-        let (told, mut woken) = gate(1);
+        let (told, mut woken) = limiter(1);
         let until = told.close(None);
         assert_eq!(woken.recv().await, Some(ObjectKey::new(Kind::Credential, "identity", "main")));
         assert_eq!(told.kept(), Some(full_second(until)), "a vendor that names no time wants to be left alone, too");
@@ -380,10 +380,10 @@ mod tests {
         told.close(Some(named));
         assert_eq!(woken.recv().await, Some(ObjectKey::new(Kind::Credential, "identity", "main")));
         assert_eq!(told.kept(), Some(named));
-        let (next, _woken) = gate(1);
+        let (next, _woken) = limiter(1);
         next.resume(told.kept());
         assert_eq!((next.closed_until(), next.kept()), (Some(named), Some(named)));
-        let (sound, _woken) = gate(1);
+        let (sound, _woken) = limiter(1);
         sound.resume(Some(Timestamp::now() + LONGEST_CLOSING + FIRST + FIRST));
         assert_eq!(sound.closed_until(), None, "a clock was wrong");
     }

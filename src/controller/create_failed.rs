@@ -2,37 +2,37 @@
 
 use jiff::Timestamp;
 
-use super::apply::Case;
+use super::apply::Reconciliation;
 use super::credential::resync;
-use super::heir::same_key;
-use super::outcome::{Deed, Stop};
-use super::record::{self, Shelved};
+use super::handover::same_key;
+use super::outcome::{Change, Stop};
+use super::record::{self, Cached};
 use super::trial;
 use crate::api::Reason;
 use crate::api::status::Identity;
 use crate::plan::Account;
 use crate::providers::{Delivery, ErrorKind, ProviderError};
 
-impl<K: Shelved> Case<'_, K> {
+impl<K: Cached> Reconciliation<'_, K> {
     /// A create that was refused leaves no doubt; one whose answer was lost does. `before`: what was known before it was announced.
     pub(super) async fn not_created(
         &mut self,
         error: ProviderError,
         in_doubt: bool,
         before: Identity,
-    ) -> Result<Deed, Stop> {
+    ) -> Result<Change, Stop> {
         let refused = trial::heard(self.context, &self.connection, &error);
         if error.kind == ErrorKind::Conflict && in_doubt {
             return self.own_after_all(error).await;
         }
         if error.delivery == Delivery::NoEffect && !in_doubt {
             let is_its = before.key.as_deref().is_none_or(|key| same_key(key, self.desired.key()));
-            if error.kind == ErrorKind::Conflict && before.vanished.is_some() && is_its {
-                return self.only_hidden(before).await;
+            if error.kind == ErrorKind::Conflict && before.missing.is_some() && is_its {
+                return self.only_not_visible(before).await;
             }
             let here = (error.kind == ErrorKind::Conflict).then(|| self.desired.key().to_owned());
             let refused = here.or(before.refused.clone());
-            let known = if before.vanished.is_some() { before } else { Identity::default() };
+            let known = if before.missing.is_some() { before } else { Identity::default() };
             self.identity = Identity { creating: None, refused, ..known };
             self.object = record::identity(self.context, &*self.object, &self.identity, false).await?;
         }
@@ -41,7 +41,7 @@ impl<K: Shelved> Case<'_, K> {
             return Err(error.into());
         }
         // Whoever looks again must not be told once more that it is not there.
-        self.connection.index().refused(K::SUBJECT, self.desired.key(), &error.message, Timestamp::now());
+        self.connection.index().refused(K::ACCOUNT_KIND, self.desired.key(), &error.message, Timestamp::now());
         Err(self.there_unseen(&error.message))
     }
 
@@ -52,7 +52,7 @@ impl<K: Shelved> Case<'_, K> {
         if tried != Some(self.object.generation()) || self.forced || self.identity.creating.is_some() {
             return Ok(());
         }
-        let unseen = self.connection.index().unseen(K::SUBJECT, key, interval, Timestamp::now());
+        let unseen = self.connection.index().unseen(K::ACCOUNT_KIND, key, interval, Timestamp::now());
         unseen.map_or(Ok(()), |words| Err(self.there_unseen(&words)))
     }
 
@@ -70,21 +70,21 @@ impl<K: Shelved> Case<'_, K> {
     }
 
     /// "It exists", said to a create that was to replace an account of ours which seemed gone: the vendor only did not show it.
-    async fn only_hidden(&mut self, before: Identity) -> Result<Deed, Stop> {
+    async fn only_not_visible(&mut self, before: Identity) -> Result<Change, Stop> {
         self.identity = Identity {
-            external_id: before.vanished.clone(),
+            external_id: before.missing.clone(),
             key: Some(self.desired.key().to_owned()),
             account: Some(self.connection.account.clone()),
             creating: None,
             ..before
         };
         self.object = record::identity(self.context, &*self.object, &self.identity, false).await?;
-        Err(self.hidden())
+        Err(self.not_visible())
     }
 
     /// "It exists", said to a create that repeats one with unknown end: ours, if a look shows so or none is possible, and the
     /// vendor had not said so before.
-    async fn own_after_all(&mut self, error: ProviderError) -> Result<Deed, Stop> {
+    async fn own_after_all(&mut self, error: ProviderError) -> Result<Change, Stop> {
         let was_there = self.identity.refused.as_deref().is_some_and(|key| same_key(key, self.desired.key()));
         if was_there && self.is_unsearchable() {
             self.clear_doubt().await?;
@@ -94,23 +94,23 @@ impl<K: Shelved> Case<'_, K> {
             let groups = self.desired.groups.as_ref().map(|groups| groups.wanted.clone());
             self.bind(&Account { id, groups, ..Account::default() }, false).await?;
             self.compare_blindly()?;
-            return Ok(Deed::Created);
+            return Ok(Change::Created);
         }
         if self.is_unsearchable() {
             // Made, but its id was in the answer that was lost.
             self.identity.key = Some(self.desired.key().to_owned());
             self.object = record::identity(self.context, &*self.object, &self.identity, false).await?;
             self.compare_blindly()?;
-            return Ok(Deed::Created);
+            return Ok(Change::Created);
         }
-        let found = self.connection.find_for_sure(self.context, K::SUBJECT, &self.desired).await?;
+        let found = self.connection.find_for_sure(self.context, K::ACCOUNT_KIND, &self.desired).await?;
         match found.as_slice() {
             [one] if self.claims(one) => self.claim(one.clone()).await,
             [_] => {
                 self.clear_doubt().await?;
                 Err(self.already_exists())
             }
-            [] if self.identity.vanished.is_some() => self.only_hidden(self.identity.clone()).await,
+            [] if self.identity.missing.is_some() => self.only_not_visible(self.identity.clone()).await,
             [] if was_there => {
                 self.clear_doubt().await?;
                 Err(self.there_unseen(&error.message))
@@ -126,7 +126,7 @@ impl<K: Shelved> Case<'_, K> {
             format!(
                 "{} has a {} {} that usher did not make: set spec.adoptionPolicy: Adopt to take it over (spec.mode: Plan first shows what would change), or remove it there",
                 self.connection.vendor.title(),
-                K::SUBJECT,
+                K::ACCOUNT_KIND,
                 self.desired.key()
             ),
         )
@@ -136,7 +136,7 @@ impl<K: Shelved> Case<'_, K> {
     pub(super) async fn clear_doubt(&mut self) -> Result<(), Stop> {
         if self.identity.creating.is_some() {
             self.identity = Identity { refused: Some(self.desired.key().to_owned()), ..Identity::default() };
-            self.connection.index().refute(K::SUBJECT, self.desired.key());
+            self.connection.index().refute(K::ACCOUNT_KIND, self.desired.key());
             self.object = record::identity(self.context, &*self.object, &self.identity, false).await?;
         }
         Ok(())

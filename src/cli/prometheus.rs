@@ -3,24 +3,24 @@
 use std::time::Duration;
 
 use crate::api::{ObjectKey, Reason, Vendor};
-use crate::controller::Tally;
+use crate::controller::Metrics;
 use crate::providers::Observer;
-use crate::runtime::metrics::Metrics;
+use crate::runtime::metrics::MetricsRegistry;
 
 /// Metrics as the other rooms see them.
-pub struct Counting(pub Metrics);
+pub struct PrometheusMetrics(pub MetricsRegistry);
 
-impl Observer for Counting {
+impl Observer for PrometheusMetrics {
     fn provider_request(&self, vendor: Vendor, operation: &'static str, code: &str, elapsed: Duration) {
         self.0.provider_request(vendor.label(), operation, code, elapsed);
     }
 
-    fn gate_waited(&self, vendor: Vendor, lane: &'static str, waited: Duration) {
-        self.0.gate_waited(vendor.label(), lane, waited);
+    fn limiter_waited(&self, vendor: Vendor, lane: &'static str, waited: Duration) {
+        self.0.limiter_waited(vendor.label(), lane, waited);
     }
 }
 
-impl Tally for Counting {
+impl Metrics for PrometheusMetrics {
     fn reconciled(&self, kind: &'static str, result: &'static str, elapsed: Duration) {
         self.0.reconciled(kind, result, elapsed);
     }

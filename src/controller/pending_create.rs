@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::{SignedDuration, Timestamp};
 
 use super::context::Context;
-use super::heir::same_key;
+use super::handover::same_key;
 use crate::api::status::{Creating, Identity};
 use crate::plan::Account;
 use crate::providers::Clock;
@@ -57,15 +57,15 @@ type Place = (String, String);
 
 /// When the last create of each account that this process sent ended without an answer.
 #[derive(Default)]
-pub struct Calls(Arc<Mutex<HashMap<Place, Timestamp>>>);
+pub struct CreateCalls(Arc<Mutex<HashMap<Place, Timestamp>>>);
 
 /// A create under way; unless its answer is known, it ends in doubt on drop, however that comes about.
-pub struct Call(Arc<Mutex<HashMap<Place, Timestamp>>>, Option<Place>);
+pub struct CreateCall(Arc<Mutex<HashMap<Place, Timestamp>>>, Option<Place>);
 
-impl Calls {
+impl CreateCalls {
     /// Begins the call of `creating`.
-    pub fn begin(&self, creating: &Creating) -> Call {
-        Call(self.0.clone(), Some(place(creating)))
+    pub fn begin(&self, creating: &Creating) -> CreateCall {
+        CreateCall(self.0.clone(), Some(place(creating)))
     }
 
     /// The latest time at which the call of `creating` can have left, if this process began at `begun`. A time to come is none:
@@ -76,14 +76,14 @@ impl Calls {
     }
 }
 
-impl Call {
+impl CreateCall {
     /// The vendor made it, or said no.
     pub fn answered(mut self) {
         self.1 = None;
     }
 }
 
-impl Drop for Call {
+impl Drop for CreateCall {
     fn drop(&mut self) {
         let Some(place) = self.1.take() else { return };
         let (mut calls, now) = (lock(&self.0), Timestamp::now());
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_call_is_in_doubt_from_its_end_and_not_from_its_announcement() {
-        let (calls, begun) = (Calls::default(), creating(0).at);
+        let (calls, begun) = (CreateCalls::default(), creating(0).at);
         let call = calls.begin(&creating(60));
         let before = Timestamp::now();
         drop(call);
@@ -127,15 +127,15 @@ mod tests {
 
     #[test]
     fn a_call_that_was_answered_leaves_no_doubt() {
-        let calls = Calls::default();
+        let calls = CreateCalls::default();
         calls.begin(&creating(60)).answered();
         assert_eq!(calls.left(&creating(60), creating(0).at), creating(60).at);
     }
 
     #[test]
     fn a_create_of_another_process_may_have_left_until_this_one_took_over() {
-        assert_eq!(Calls::default().left(&creating(60), creating(90).at), creating(90).at);
-        assert_eq!(Calls::default().left(&creating(60), creating(30).at), creating(60).at);
+        assert_eq!(CreateCalls::default().left(&creating(60), creating(90).at), creating(90).at);
+        assert_eq!(CreateCalls::default().left(&creating(60), creating(30).at), creating(60).at);
     }
 
     fn made(at: i64, creator: Option<&str>) -> Account {
@@ -170,7 +170,7 @@ mod tests {
     fn a_time_to_come_leaves_no_doubt_longer_than_the_process_lives() {
         let (now, hour) = (Timestamp::now(), SignedDuration::from_hours(1));
         let ahead = Creating { at: now + hour, ..creating(0) };
-        assert_eq!(Calls::default().left(&ahead, now), now);
+        assert_eq!(CreateCalls::default().left(&ahead, now), now);
     }
 
     #[test]

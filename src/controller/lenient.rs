@@ -23,14 +23,14 @@ const MARKS: [&str; 3] = [UNREADABLE, UNREAD_POLICY, UNREAD_MODE];
 
 /// An object as the API server has it.
 #[derive(Clone, Debug)]
-pub struct Stored<K>(pub K);
+pub struct Lenient<K>(pub K);
 
-impl<'de, K: Resource + DeserializeOwned> Deserialize<'de> for Stored<K> {
+impl<'de, K: Resource + DeserializeOwned> Deserialize<'de> for Lenient<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let stored = Value::deserialize(deserializer)?;
         let mut object = match K::deserialize(&stored) {
             Ok(object) => return Ok(Self(unmarked(object))),
-            Err(error) => salvage::<K>(&stored).ok_or_else(|| D::Error::custom(&error)).map(|object| (object, error)),
+            Err(error) => lenient::<K>(&stored).ok_or_else(|| D::Error::custom(&error)).map(|object| (object, error)),
         }?;
         let marks = object.0.annotations_mut();
         marks.insert(UNREADABLE.into(), object.1.to_string());
@@ -44,7 +44,7 @@ impl<'de, K: Resource + DeserializeOwned> Deserialize<'de> for Stored<K> {
     }
 }
 
-impl<K: Resource<DynamicType = ()>> Resource for Stored<K> {
+impl<K: Resource<DynamicType = ()>> Resource for Lenient<K> {
     type DynamicType = ();
     type Scope = K::Scope;
 
@@ -82,7 +82,7 @@ pub fn unmarked<K: Resource>(mut object: K) -> K {
 }
 
 /// The object with those fields of spec and status alone that can be read.
-fn salvage<K: Resource + DeserializeOwned>(stored: &Value) -> Option<K> {
+fn lenient<K: Resource + DeserializeOwned>(stored: &Value) -> Option<K> {
     let mut lean = bare(stored);
     for part in ["spec", "status"] {
         for (field, value) in stored[part].as_object().into_iter().flatten() {

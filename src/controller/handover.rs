@@ -6,37 +6,38 @@ use kube::ResourceExt;
 use tracing::info;
 
 use super::access;
+use super::cache::IndexKey;
 use super::context::Context;
 use super::outcome::Stop;
-use super::record::{self, Shelved};
-use super::shelf::Tag;
+use super::record::{self, Cached};
 use crate::api::status::Identity;
 use crate::api::user::AdoptionPolicy;
 use crate::api::{ProviderCredentialSpec, Vendor};
 
 /// The live object that takes over the account of the going `holder`: bound to it already, or claiming it by key or id; of
 /// several the older, then the one with the lower uid.
-pub fn find<K: Shelved>(context: &Context, holder: &K) -> Option<Arc<K>> {
+pub fn find<K: Cached>(context: &Context, holder: &K) -> Option<Arc<K>> {
     let identity = holder.identity();
     let credential = access::credential(context, holder)?;
-    let keys = identity.known_keys().map(|key| Tag::key(key));
-    let tags: Vec<Tag> = keys.chain(identity.known_id().cloned().into_iter().map(Tag::Account)).collect();
-    let mut heirs = K::shelf(context).tagged(&tags, |other| {
-        !other.is_going()
+    let keys = identity.known_keys().map(|key| IndexKey::key(key));
+    let index_keys: Vec<IndexKey> =
+        keys.chain(identity.known_id().cloned().into_iter().map(IndexKey::Account)).collect();
+    let mut successors = K::cache(context).by_index(&index_keys, |other| {
+        !other.is_deleting()
             && other.uid() != holder.uid()
             && claims(other, &identity, credential.spec.provider.vendor())
-            && may_inherit(context, &credential.spec, holder, other)
+            && may_take_over(context, &credential.spec, holder, other)
     });
-    heirs.sort_by_key(|heir| seniority(&**heir));
-    heirs.into_iter().next()
+    successors.sort_by_key(|successor| seniority(&**successor));
+    successors.into_iter().next()
 }
 
 /// What decides between two objects that are not bound: age, then uid.
-pub fn seniority<K: Shelved>(object: &K) -> (Option<jiff::Timestamp>, Option<String>) {
+pub fn seniority<K: Cached>(object: &K) -> (Option<jiff::Timestamp>, Option<String>) {
     (object.creation_timestamp().map(|time| time.0), object.uid())
 }
 
-fn claims<K: Shelved>(other: &K, identity: &Identity, vendor: Vendor) -> bool {
+fn claims<K: Cached>(other: &K, identity: &Identity, vendor: Vendor) -> bool {
     let own = other.identity();
     if own.creating.is_some() {
         return own.creating == identity.creating;
@@ -60,10 +61,10 @@ pub fn same_key(one: &str, other: &str) -> bool {
 
 /// Within a namespace and a credential a manifest may be renamed; from elsewhere, only what may take existing accounts inherits,
 /// also through another credential that leads to the same account.
-fn may_inherit<K: Shelved>(context: &Context, spec: &ProviderCredentialSpec, holder: &K, heir: &K) -> bool {
-    let (namespace, key) = (heir.namespace().unwrap_or_default(), heir.credential_key());
+fn may_take_over<K: Cached>(context: &Context, spec: &ProviderCredentialSpec, holder: &K, successor: &K) -> bool {
+    let (namespace, key) = (successor.namespace().unwrap_or_default(), successor.credential_key());
     let is_same = key == holder.credential_key();
-    if is_same && heir.namespace() == holder.namespace() {
+    if is_same && successor.namespace() == holder.namespace() {
         return true;
     }
     let other = context.connections.up(&key).filter(|other| holder.identity().account.as_ref() == Some(&other.account));
@@ -72,7 +73,8 @@ fn may_inherit<K: Shelved>(context: &Context, spec: &ProviderCredentialSpec, hol
         Some(other) => &other.spec,
         None => return false,
     };
-    let asks = heir.external_id().is_some() || heir.adoption().or(spec.adoption_policy) == Some(AdoptionPolicy::Adopt);
+    let asks = successor.external_id().is_some()
+        || successor.adoption().or(spec.adoption_policy) == Some(AdoptionPolicy::Adopt);
     asks && access::may_use(context, &key, spec, &namespace) && access::may_take_existing(&key, spec, &namespace)
 }
 
@@ -80,13 +82,13 @@ fn may_inherit<K: Shelved>(context: &Context, spec: &ProviderCredentialSpec, hol
 /// changes nothing.
 ///
 /// Errors: Kubernetes failed us, or the heir changed meanwhile.
-pub async fn pass_on<K: Shelved>(context: &Context, holder: &K, heir: Arc<K>) -> Result<(), Stop> {
+pub async fn transfer<K: Cached>(context: &Context, holder: &K, successor: Arc<K>) -> Result<(), Stop> {
     let identity = holder.identity();
-    let own = heir.identity();
+    let own = successor.identity();
     if (own.known_id(), &own.creating) != (identity.known_id(), &identity.creating) {
-        let held = record::hold(context, heir.clone()).await?;
+        let held = record::add_finalizer(context, successor.clone()).await?;
         record::identity(context, &*held, &identity, true).await?;
-        info!(object = %holder.key(), heir = %heir.key(), account = identity.known_id(), "the account passes on");
+        info!(object = %holder.key(), successor = %successor.key(), account = identity.known_id(), "the account passes on");
     }
     Ok(())
 }
