@@ -1,18 +1,18 @@
 //! Decides what has to be done: desired × observed → steps; pure, so no async, no clock, no network.
 
 mod compare;
+mod last_applied;
 mod model;
 mod removal;
-mod sent;
 mod steps;
 #[cfg(test)]
 mod tests;
 
 pub use compare::{Compare, folds, matches_key, same};
+pub use last_applied::LastApplied;
 pub use model::{
     Account, AccountKind, Capabilities, Catalog, CatalogEntry, Changes, Desired, Field, Fields, GroupHandle,
     GroupSupport, Key, Limits, Membership, ROLE, Rejection, Switch,
 };
 pub use removal::{DeletionPolicy, Removal, removal};
-pub use sent::LastApplied;
 pub use steps::{PriorState, Step, alongside, plan};

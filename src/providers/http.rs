@@ -14,7 +14,7 @@ use super::address::{GuardedDns, check};
 use super::error::{ErrorKind, ProviderError};
 use super::limiter::{LONGEST_CLOSING, Limiter};
 use super::observer::Observer;
-use super::pace::Turns;
+use super::rate_limit::Turns;
 use super::redact::Hidden;
 use super::retry::{named_time, retry_after};
 use crate::api::{Reason, Vendor};

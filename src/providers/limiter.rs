@@ -12,9 +12,9 @@ use tokio::time::Instant;
 
 use super::clock::Clock;
 use super::error::ProviderError;
-use super::line::{INVITATION, Line, Priority, Waiting, Who};
 use super::observer::Observer;
-use super::pace::{self, Pace, Turns};
+use super::queue::{INVITATION, Line, Priority, Waiting, Who};
+use super::rate_limit::{Pace, Turns, keep};
 use crate::api::{ObjectKey, Vendor};
 use crate::plan::Limits;
 
@@ -133,7 +133,7 @@ impl Limiter {
     /// Errors: `RateLimited` while the gate is closed; the caller comes back at `retry_at`.
     pub async fn call(&self) -> Result<(), ProviderError> {
         self.open()?;
-        pace::keep(&self.0.pace).await;
+        keep(&self.0.pace).await;
         self.open()
     }
 

@@ -5,6 +5,7 @@
 mod address;
 mod amani;
 mod clock;
+mod decode;
 mod error;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
@@ -13,17 +14,16 @@ mod http;
 mod industrility;
 mod jwt;
 mod limiter;
-mod line;
 mod observer;
 mod ozmap;
-mod pace;
 mod pegasus;
 mod plaspy;
+mod queue;
+mod rate_limit;
 mod redact;
 mod retry;
 mod secret;
 mod session;
-mod shape;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,8 +34,8 @@ use secrecy::SecretString;
 pub use clock::Clock;
 pub use error::{Delivery, ErrorKind, ProviderError};
 pub use limiter::{Limiter, Permit, to_come};
-pub use line::Priority;
 pub use observer::{NoMetrics, Observer};
+pub use queue::Priority;
 pub use secret::SecretData;
 
 use crate::api::credential::CredentialProvider;

@@ -10,12 +10,12 @@ use tokio::sync::Mutex;
 
 use super::wire;
 use crate::plan::Rejection;
+use crate::providers::decode;
 use crate::providers::error::{ErrorKind, ProviderError};
 use crate::providers::http::{Answer, Call, Transport};
 use crate::providers::jwt::claims;
 use crate::providers::secret::SecretData;
 use crate::providers::session::{Login, Token};
-use crate::providers::shape;
 
 /// Log-in, without the slash that the Web SDK page writes (documents/api against documents/websdk).
 const LOGIN: &str = "/api/v2/user/login";
@@ -68,7 +68,7 @@ impl AmaniLogin {
             return username.expose_secret().to_owned();
         }
         let claims = self.token.as_ref().and_then(|token| claims(token.expose_secret()));
-        claims.as_ref().and_then(|claims| claims.get("user_id")).and_then(shape::id).unwrap_or_else(|| "token".into())
+        claims.as_ref().and_then(|claims| claims.get("user_id")).and_then(decode::id).unwrap_or_else(|| "token".into())
     }
 }
 
@@ -124,7 +124,7 @@ fn tokens(answer: &Answer) -> Result<(Token, Option<SecretString>), ProviderErro
     }
     let json = answer.json()?;
     let text = |name: &str| json.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
-    let access = text("access").ok_or_else(|| shape::unexpected_answer(answer.said(), "no token under access"))?;
+    let access = text("access").ok_or_else(|| decode::unexpected_answer(answer.said(), "no token under access"))?;
     let token = Token { value: access.into(), expires: end(access, Timestamp::now()) };
     Ok((token, text("refresh").map(SecretString::from)))
 }

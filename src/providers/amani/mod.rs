@@ -13,10 +13,10 @@ use reqwest::Method;
 use secrecy::SecretString;
 use serde_json::Value;
 
+use super::decode;
 use super::error::{ErrorKind, ProviderError};
 use super::http::{Call, Transport, segment};
 use super::session::Session;
-use super::shape;
 use super::{Access, Provider};
 use crate::api::credential::AmaniAccess;
 use crate::api::{PlatformGroupSpec, PlatformUserSpec};
@@ -204,7 +204,7 @@ impl Provider for Amani {
 
     async fn list(&self, account_kind: AccountKind) -> Result<Vec<Account>, ProviderError> {
         let (_, path) = wire::listing(account_kind);
-        let (mut accounts, mut promised) = (Vec::new(), shape::Total::default());
+        let (mut accounts, mut promised) = (Vec::new(), decode::Total::default());
         let mut asked = vec![wire::Query::new()];
         while let Some(query) = asked.last() {
             let wire::Page { accounts: entries, count, next } = self.page(account_kind, query).await?;
@@ -213,18 +213,18 @@ impl Provider for Amani {
             accounts.extend(entries);
             let (here, whole) = (accounts.len(), count.unwrap_or(accounts.len()));
             if here > whole || (here < whole && next.is_none()) {
-                return Err(shape::unexpected_answer(
+                return Err(decode::unexpected_answer(
                     path,
                     &format!("{here} entries of {whole}: a listing that is not whole"),
                 ));
             }
             let Some(next) = next else { break };
             if is_barren || asked.contains(&next) {
-                return Err(shape::unexpected_answer(path, "a next page that does not follow this one"));
+                return Err(decode::unexpected_answer(path, "a next page that does not follow this one"));
             }
             asked.push(next);
         }
-        shape::distinct(accounts, path)
+        decode::distinct(accounts, path)
     }
 
     /// No filter is documented: the whole listing answers.

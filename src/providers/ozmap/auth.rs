@@ -12,7 +12,7 @@ use crate::providers::error::{ErrorKind, ProviderError};
 use crate::providers::http::{Call, Transport};
 use crate::providers::secret::SecretData;
 use crate::providers::session::{Login, Token};
-use crate::providers::{jwt, shape};
+use crate::providers::{decode, jwt};
 
 /// A token, or username and password, or both: then the token first.
 pub struct OzmapLogin {
@@ -52,7 +52,7 @@ impl OzmapLogin {
         }
         let json = answer.json()?;
         let token = json.get("authorization").and_then(Value::as_str).filter(|token| !token.is_empty());
-        let token = token.ok_or_else(|| shape::unexpected_answer(answer.said(), "no token under authorization"))?;
+        let token = token.ok_or_else(|| decode::unexpected_answer(answer.said(), "no token under authorization"))?;
         Ok(Token { value: token.into(), expires: None })
     }
 }
@@ -61,8 +61,8 @@ impl OzmapLogin {
 fn claimed(token: &str) -> Option<String> {
     let claims = jwt::claims(token)?;
     let user = claims.get("user")?;
-    let named = || ["username", "email", "id", "_id"].into_iter().find_map(|name| shape::id(user.get(name)?));
-    shape::id(user).or_else(named)
+    let named = || ["username", "email", "id", "_id"].into_iter().find_map(|name| decode::id(user.get(name)?));
+    decode::id(user).or_else(named)
 }
 
 #[async_trait]

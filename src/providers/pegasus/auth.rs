@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 
 use super::wire;
 use crate::plan::Rejection;
+use crate::providers::decode;
 use crate::providers::error::{ErrorKind, ProviderError};
 use crate::providers::http::{Call, Transport};
 use crate::providers::secret::SecretData;
 use crate::providers::session::{Login, Token};
-use crate::providers::shape;
 
 /// The header of the token (docs/user-creation).
 const HEADER: HeaderName = HeaderName::from_static("authenticate");
@@ -71,7 +71,7 @@ impl PegasusLogin {
         }
         let json = answer.json()?;
         let token = json.get("auth").and_then(Value::as_str).filter(|token| !token.is_empty());
-        let token = token.ok_or_else(|| shape::unexpected_answer(answer.said(), "no token under auth"))?;
+        let token = token.ok_or_else(|| decode::unexpected_answer(answer.said(), "no token under auth"))?;
         Ok(Token { value: token.into(), expires: Some(Timestamp::now() + LIFE) })
     }
 }

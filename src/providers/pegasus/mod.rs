@@ -15,11 +15,11 @@ use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
+use super::decode::{self, Verb, operation};
 use super::error::{Delivery, ErrorKind, ProviderError};
 use super::http::{Call, Transport, segment};
-use super::pace::{Pace, Turn, Turns};
+use super::rate_limit::{Pace, Turn, Turns};
 use super::session::{Session, Token};
-use super::shape::{self, Verb, operation};
 use super::{Access, Provider};
 use crate::api::credential::PegasusAccess;
 use crate::api::{PlatformGroupSpec, PlatformUserSpec};
@@ -135,13 +135,13 @@ impl Pegasus {
             AccountKind::Group => "search.name",
         };
         let Page { accounts, total } = match self.page(account_kind, 1, Some((search, value))).await {
-            Err(error) if shape::is_no_search(&error) => return Ok(None),
+            Err(error) if decode::is_no_search(&error) => return Ok(None),
             page => page?,
         };
         let is_whole = total.is_none_or(|total| total == accounts.len());
         let table = CAPABILITIES.fields(account_kind);
         let all_match = accounts.iter().all(|account| matches_key(table, account, key));
-        if is_whole && all_match { shape::distinct(accounts, wire::path(account_kind)).map(Some) } else { Ok(None) }
+        if is_whole && all_match { decode::distinct(accounts, wire::path(account_kind)).map(Some) } else { Ok(None) }
     }
 
     /// The account that a create made without showing it.
@@ -154,7 +154,7 @@ impl Pegasus {
         let in_doubt = |error| ProviderError { delivery: Delivery::Unknown, ..error };
         match self.find(account_kind, &desired).await.map_err(in_doubt)?.as_slice() {
             [one] => Ok(one.clone()),
-            found => Err(shape::unexpected_answer(
+            found => Err(decode::unexpected_answer(
                 wire::path(account_kind),
                 &format!("nothing, and {} found after it", found.len()),
             )),
@@ -218,15 +218,15 @@ impl Provider for Pegasus {
 
     async fn whoami(&self) -> Result<String, ProviderError> {
         let me = wire::judge(&self.session.send(&self.transport, whoami()).await?)?;
-        let me = shape::object(&me, "/user")?;
-        let name = ["username", "email", "id"].iter().find_map(|field| me.get(*field).and_then(shape::id));
-        name.ok_or_else(|| shape::unexpected_answer("/user", "no username"))
+        let me = decode::object(&me, "/user")?;
+        let name = ["username", "email", "id"].iter().find_map(|field| me.get(*field).and_then(decode::id));
+        name.ok_or_else(|| decode::unexpected_answer("/user", "no username"))
     }
 
     /// Page by page until there are as many as there shall be, or no more.
     async fn list(&self, account_kind: AccountKind) -> Result<Vec<Account>, ProviderError> {
         let path = wire::path(account_kind);
-        let (mut accounts, mut promised) = (Vec::new(), shape::Total::default());
+        let (mut accounts, mut promised) = (Vec::new(), decode::Total::default());
         for number in 1.. {
             let Page { accounts: found, total } = self.page(account_kind, number, None).await?;
             let count = found.len();
@@ -237,12 +237,12 @@ impl Provider for Pegasus {
                 None if count == PAGE => {}
                 Some(total) if accounts.len() != total => {
                     let what = format!("{} entries of {total}: a listing that is not whole", accounts.len());
-                    return Err(shape::unexpected_answer(path, &what));
+                    return Err(decode::unexpected_answer(path, &what));
                 }
                 Some(_) | None => break,
             }
         }
-        shape::distinct(accounts, path)
+        decode::distinct(accounts, path)
     }
 
     /// By `search.<key>`, which is documented for groups and uncertain for users; where it cannot be relied on, the whole

@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 
 use super::{refusal, wire};
 use crate::plan::Rejection;
+use crate::providers::decode;
 use crate::providers::error::{ErrorKind, ProviderError};
 use crate::providers::http::{Answer, Call, Transport};
 use crate::providers::secret::SecretData;
 use crate::providers::session::{Login, Token};
-use crate::providers::shape;
 
 /// Where a token is had (`rest_api/authentication.md`).
 const TOKEN: &str = "/api/Auth/Token";
@@ -45,7 +45,7 @@ impl PlaspyLogin {
         let answer = self.transport.send(Call::new("login", Method::POST, TOKEN).json(body)).await?;
         let json = self.transport.observe_limit(refusal::judge(&answer)).map_err(unauthenticated)?;
         let token = json.get("token").and_then(Value::as_str).filter(|token| !token.is_empty());
-        let token = token.ok_or_else(|| shape::unexpected_answer(answer.said(), "no token"))?;
+        let token = token.ok_or_else(|| decode::unexpected_answer(answer.said(), "no token"))?;
         let ends = wire::instant(json.get("expires")).filter(|end| *end > Timestamp::now() + SHORTEST_LIFE);
         Ok(Token { value: token.into(), expires: ends })
     }

@@ -17,10 +17,10 @@ use secrecy::SecretString;
 use serde_json::Value;
 use tracing::warn;
 
+use super::decode::{self, Verb, operation};
 use super::error::{ErrorKind, ProviderError};
 use super::http::{Call, Transport, segment};
 use super::session::Session;
-use super::shape::{self, Verb, operation};
 use super::{Access, Provider};
 use crate::api::credential::{GroupBy, PlaspyAccess};
 use crate::api::{PlatformGroupSpec, PlatformUserSpec};
@@ -159,7 +159,7 @@ impl Provider for Plaspy {
     async fn list(&self, account_kind: AccountKind) -> Result<Vec<Account>, ProviderError> {
         let (name, path) = (operation(account_kind, Verb::List), wire::path(account_kind));
         let answer = self.call(Call::new(name, Method::GET, path)).await?;
-        let entries = shape::list(&answer, wire::plural(account_kind), path)?;
+        let entries = decode::list(&answer, wire::plural(account_kind), path)?;
         if account_kind == AccountKind::User && entries.iter().any(wire::shows_group) {
             self.learn_all().await?;
         }
@@ -169,7 +169,7 @@ impl Provider for Plaspy {
             let names = accounts.iter().filter_map(|group| Some((group.id.clone(), group.text("name")?.to_owned())));
             *self.groups.lock().unwrap_or_else(PoisonError::into_inner) = names.collect();
         }
-        shape::distinct(accounts, path)
+        decode::distinct(accounts, path)
     }
 
     /// Countries only tell that a code and a name mean the same: without them the rest goes on, by those last listed.
