@@ -91,8 +91,8 @@ impl<K: Cached> Reconciliation<'_, K> {
     ///
     /// Errors: parked until there is room, or the vendor asked to slow down.
     pub(super) fn enter(&self, priority: Priority) -> Result<Permit, Stop> {
-        self.connection.limiter.open()?;
-        self.connection.limiter.try_enter(priority, &self.object.key()).ok_or(Stop::Queued)
+        self.connection.limiter.ensure_open()?;
+        self.connection.limiter.try_acquire(priority, &self.object.key()).ok_or(Stop::Queued)
     }
 
     /// An account that is bound: compared with the index, and only if that differs, with the vendor.

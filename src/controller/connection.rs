@@ -280,13 +280,13 @@ impl Connections {
 
     /// The time to come before which nothing shall be sent to a credential's vendor, if any.
     pub fn rate_limited_until(&self, credential: &ObjectKey) -> Option<Timestamp> {
-        self.gates.read().unwrap_or_else(PoisonError::into_inner).get(credential)?.kept()
+        self.gates.read().unwrap_or_else(PoisonError::into_inner).get(credential)?.closed_until_second()
     }
 
     /// `object` waits no longer at the gate of a credential.
     pub fn leave(&self, credential: &ObjectKey, object: &ObjectKey) {
         if let Some(limiter) = self.gates.read().unwrap_or_else(PoisonError::into_inner).get(credential) {
-            limiter.leave(object);
+            limiter.cancel(object);
         }
     }
 

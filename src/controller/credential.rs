@@ -293,11 +293,11 @@ fn limiter(credential: &ProviderCredential, context: &Context) -> Limiter {
     let key = key(credential);
     let make = || {
         let limiter = Limiter::new(key.clone(), vendor, limits, context.queue.clone(), context.metrics.clone());
-        limiter.resume(credential.status.as_ref().and_then(|status| status.rate_limited_until));
+        limiter.restore(credential.status.as_ref().and_then(|status| status.rate_limited_until));
         limiter
     };
     let limiter = context.connections.limiter(&key, make);
-    limiter.limit(limits);
+    limiter.set_limits(limits);
     limiter
 }
 
@@ -335,7 +335,7 @@ async fn whoami(provider: &dyn Provider, limiter: &Limiter) -> Result<String, Pr
     if !provider.capabilities().checkable {
         return Ok("token".into());
     }
-    let _place = limiter.enter(Priority::Background).await;
+    let _place = limiter.acquire(Priority::Background).await;
     provider.whoami().await
 }
 

@@ -22,7 +22,7 @@ use crate::api::names::{API_VERSION, FINALIZER, MANAGER, MANAGER_REMOVALS};
 use crate::api::user::Mode;
 use crate::api::{Kind, ProviderCredential, ProviderCredentialStatus, Reason};
 use crate::plan::AccountKind;
-use crate::providers::to_come;
+use crate::providers::credible_closing;
 
 /// Says how a credential is, and when to look again; `asked` is the comparison that was asked for and made.
 ///
@@ -85,7 +85,7 @@ pub async fn report(
 /// The time to come that the vendor named, to this process or to one before it.
 fn rate_limited_until(context: &Context, credential: &ProviderCredential) -> Option<Timestamp> {
     let stored = credential.status.as_ref().and_then(|status| status.rate_limited_until);
-    context.connections.rate_limited_until(&key(credential)).max(to_come(stored))
+    context.connections.rate_limited_until(&key(credential)).max(credible_closing(stored))
 }
 
 /// How many objects use a credential; counted anew at most once a sweep.

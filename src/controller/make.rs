@@ -130,7 +130,7 @@ impl<K: Cached> Reconciliation<'_, K> {
             if K::ACCOUNT_KIND == AccountKind::User && fresh && !in_doubt {
                 return Ok(index.matching(K::ACCOUNT_KIND, table, &self.desired));
             }
-            let many = connection.limiter.waiting_for_new() > index.pages(K::ACCOUNT_KIND);
+            let many = connection.limiter.queued_creates() > index.pages(K::ACCOUNT_KIND);
             K::ACCOUNT_KIND == AccountKind::User && !in_doubt && (many || !connection.provider.capabilities().filter)
         };
         if wide {

@@ -127,8 +127,8 @@ async fn at_the_vendor<K: Cached>(
         return Err(blocked(object, &format!("mode Plan removes nothing, and {by} asks for it; set Enforce there")));
     }
     not_awaited(context, object)?;
-    connection.limiter.open()?;
-    let _place = connection.limiter.try_enter(Priority::Edit, &object.key()).ok_or(Stop::Queued)?;
+    connection.limiter.ensure_open()?;
+    let _place = connection.limiter.try_acquire(Priority::Edit, &object.key()).ok_or(Stop::Queued)?;
     if !context.preview {
         resolve::ensure_credential_current(context, &connection).await?;
         removal_budget::admit(context, &credential, &**object).await?;

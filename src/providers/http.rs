@@ -12,9 +12,9 @@ use serde_json::Value;
 
 use super::address::{GuardedDns, check};
 use super::error::{ErrorKind, ProviderError};
-use super::limiter::{LONGEST_CLOSING, Limiter};
+use super::limiter::{Limiter, MAX_CLOSED};
 use super::observer::Observer;
-use super::rate_limit::Turns;
+use super::rate_limit::SharedRateLimit;
 use super::redact::Hidden;
 use super::retry::{named_time, retry_after};
 use crate::api::{Reason, Vendor};
@@ -57,13 +57,13 @@ pub struct Call {
     query: Vec<(Cow<'static, str>, String)>,
     header: Option<(HeaderName, HeaderValue)>,
     body: Option<Value>,
-    turns: Option<Arc<Turns>>,
+    rate_limit: Option<SharedRateLimit>,
 }
 
 impl Call {
     /// A call of `operation` (a bounded word for metrics) to `path` under the base address; ids in it must be encoded.
     pub fn new(operation: &'static str, method: Method, path: impl Into<String>) -> Self {
-        Self { operation, method, path: path.into(), query: Vec::new(), header: None, body: None, turns: None }
+        Self { operation, method, path: path.into(), query: Vec::new(), header: None, body: None, rate_limit: None }
     }
 
     /// With one more query parameter.
@@ -80,10 +80,10 @@ impl Call {
         self
     }
 
-    /// Within a pace of its own: each time it is sent counts there too.
+    /// With a rate limit of its own beside the limiter's; each sending counts there too.
     #[must_use]
-    pub fn within(mut self, turns: Arc<Turns>) -> Self {
-        self.turns = Some(turns);
+    pub fn within(mut self, rate_limit: SharedRateLimit) -> Self {
+        self.rate_limit = Some(rate_limit);
         self
     }
 
@@ -105,7 +105,7 @@ impl Call {
 
 impl fmt::Debug for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { operation, method, path, query, header: _, body: _, turns: _ } = self;
+        let Self { operation, method, path, query, header: _, body: _, rate_limit: _ } = self;
         let query: Vec<_> = query.iter().map(|(name, _)| name).collect();
         let mut shown = f.debug_struct("Call");
         shown.field("operation", operation).field("method", method).field("path", path).field("query", &query);
@@ -240,11 +240,11 @@ impl Transport {
     /// Errors: `RateLimited` on 429 (and the gate closes) or while the gate is closed; `Unavailable` with unknown effect
     /// when there is no complete answer, without effect when the connection never came about.
     pub async fn send(&self, call: Call) -> Result<Answer, ProviderError> {
-        let Call { operation, method, path, query, header, body, turns } = call;
-        if let Some(turns) = turns {
-            turns.call().await;
+        let Call { operation, method, path, query, header, body, rate_limit } = call;
+        if let Some(rate_limit) = rate_limit {
+            rate_limit.until_ready().await;
         }
-        self.settings.limiter.call().await?;
+        self.settings.limiter.until_ready().await?;
         let hidden = Hidden::of(header.as_ref().map(|(_, value)| value), body.as_ref());
         let said = format!("{method} {}", self.shown(&path));
         let mut request = self.client.request(method, self.address(&path, &query));
@@ -269,7 +269,7 @@ impl Transport {
                 Some(until),
             ));
         }
-        let retry_at = retry_after(&headers, now).map(|until| until.min(now + LONGEST_CLOSING));
+        let retry_at = retry_after(&headers, now).map(|until| until.min(now + MAX_CLOSED));
         Ok(Answer { status, body, said, hidden, retry_at })
     }
 

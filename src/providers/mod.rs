@@ -33,7 +33,7 @@ use secrecy::SecretString;
 
 pub use clock::Clock;
 pub use error::{Delivery, ErrorKind, ProviderError};
-pub use limiter::{Limiter, Permit, to_come};
+pub use limiter::{Limiter, Permit, credible_closing};
 pub use observer::{NoMetrics, Observer};
 pub use queue::Priority;
 pub use secret::SecretData;

@@ -1,4 +1,4 @@
-//! Who is inside a gate, who is invited, and who waits in which lane; it wakes nobody.
+//! The queue of a limiter: permits in use, reserved permits and waiters by priority. It wakes no waiter itself.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -9,16 +9,16 @@ use tokio::time::Instant;
 use super::limiter::Permit;
 use crate::api::ObjectKey;
 
-/// How long an invited object may take to come before its place goes to the next.
-pub const INVITATION: Duration = Duration::from_secs(5);
-/// One place in this many goes to a lower lane first, to each of the two in turn, so that no lane starves.
-const FLOOR: u32 = 8;
+/// How long a permit stays reserved for an object that was woken; afterwards the next waiter gets it.
+pub const RESERVATION: Duration = Duration::from_secs(5);
+/// One permit in this many goes to one of the two lower priorities first, in turn, so that neither of them starves.
+const LOWER_FIRST: u32 = 8;
 
-/// Who goes first.
+/// The order in which waiters get permits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, strum::Display, strum::IntoStaticStr)]
 #[strum(serialize_all = "lowercase")]
 pub enum Priority {
-    /// Edits and removals of what is there.
+    /// Changes and removals of existing accounts.
     Edit,
     /// New accounts.
     New,
@@ -26,87 +26,88 @@ pub enum Priority {
     Background,
 }
 
-/// Who is inside, invited and waiting.
+/// Permits in use, reservations and waiters.
 #[derive(Default)]
-pub struct Line {
-    places: usize,
-    inside: usize,
-    invited: HashMap<ObjectKey, Instant>,
-    /// By ticket, the oldest first.
+pub struct Queue {
+    permits: usize,
+    acquired: usize,
+    reserved: HashMap<ObjectKey, Instant>,
+    /// Per priority, by ticket: the oldest waiter first.
     waiting: [BTreeMap<u64, Waiting>; 3],
-    /// Where each parked object waits.
-    parked: HashMap<ObjectKey, (Priority, u64)>,
-    tickets: u64,
+    /// The priority and the ticket of each queued object.
+    tickets: HashMap<ObjectKey, (Priority, u64)>,
+    last_ticket: u64,
     served: u32,
 }
 
-/// Someone without a place.
+/// One entry of the queue.
 pub struct Waiting {
-    /// Since when.
+    /// When the waiter was queued.
     pub since: Instant,
-    /// Who it is.
-    pub who: Who,
+    /// The waiter.
+    pub waiter: Waiter,
 }
 
-/// Who waits.
-pub enum Who {
-    /// Woken through the channel; its reconcile comes back by itself.
+/// What waits for a permit.
+pub enum Waiter {
+    /// An object: it is woken through a channel, and its reconcile asks again.
     Object(ObjectKey),
-    /// Given its place directly.
+    /// A task: it gets its permit through this sender.
     Task(oneshot::Sender<Permit>),
 }
 
-impl Line {
-    /// At most so many inside from now on.
-    pub fn limit(&mut self, places: u32) {
-        self.places = places.max(1) as usize;
+impl Queue {
+    /// Sets the number of permits, at least 1.
+    pub fn set_permits(&mut self, permits: u32) {
+        self.permits = permits.max(1) as usize;
     }
 
-    /// Takes a place for `object` if it is invited, or if there is room and nobody waits before it; parks it otherwise.
-    pub fn enter(&mut self, priority: Priority, object: &ObjectKey, now: Instant) -> bool {
-        self.forget_late_guests(now);
-        let invited = self.invited.remove(object).is_some();
-        if invited || (self.has_room() && self.waiting[..=priority as usize].iter().all(BTreeMap::is_empty)) {
-            self.leave(object);
-            self.inside += 1;
+    /// Takes a permit for `object` if one is reserved for it, or if one is free and no waiter of this or a higher priority
+    /// is queued; queues it otherwise. Returns whether it took one.
+    pub fn try_acquire(&mut self, priority: Priority, object: &ObjectKey, now: Instant) -> bool {
+        self.expire_reservations(now);
+        let reserved = self.reserved.remove(object).is_some();
+        if reserved || (self.has_free() && self.waiting[..=priority as usize].iter().all(BTreeMap::is_empty)) {
+            self.cancel(object);
+            self.acquired += 1;
             return true;
         }
-        self.park(priority, object, now);
+        self.push_object(priority, object, now);
         false
     }
 
-    /// Gives a place to who was found by `next` and is here already.
-    pub fn let_in(&mut self) {
-        self.inside += 1;
+    /// Takes a permit for the task that `pop` returned.
+    pub fn acquire(&mut self) {
+        self.acquired += 1;
     }
 
-    /// Gives back a place.
-    pub fn let_out(&mut self) {
-        self.inside -= 1;
+    /// Gives one permit back.
+    pub fn release(&mut self) {
+        self.acquired -= 1;
     }
 
-    /// A task waits.
-    pub fn queue(&mut self, priority: Priority, task: oneshot::Sender<Permit>, now: Instant) {
-        self.push(priority, Who::Task(task), now);
+    /// Queues a task.
+    pub fn push_task(&mut self, priority: Priority, task: oneshot::Sender<Permit>, now: Instant) {
+        self.push(priority, Waiter::Task(task), now);
     }
 
-    /// Keeps a place for `object`, which is on its way.
-    pub fn invite(&mut self, object: ObjectKey, now: Instant) {
-        self.invited.insert(object, now);
+    /// Reserves a permit for `object`, which is being woken.
+    pub fn reserve(&mut self, object: ObjectKey, now: Instant) {
+        self.reserved.insert(object, now);
     }
 
-    /// `object` wants no place any more.
-    pub fn leave(&mut self, object: &ObjectKey) {
-        self.invited.remove(object);
-        if let Some((priority, ticket)) = self.parked.remove(object) {
+    /// Removes `object` and its reservation.
+    pub fn cancel(&mut self, object: &ObjectKey) {
+        self.reserved.remove(object);
+        if let Some((priority, ticket)) = self.tickets.remove(object) {
             self.waiting[priority as usize].remove(&ticket);
         }
     }
 
-    /// Who comes next, if there is room for anyone.
-    pub fn next(&mut self, now: Instant) -> Option<(Priority, Waiting)> {
-        self.forget_late_guests(now);
-        if !self.has_room() {
+    /// Removes and returns the next waiter, if a permit is free.
+    pub fn pop(&mut self, now: Instant) -> Option<(Priority, Waiting)> {
+        self.expire_reservations(now);
+        if !self.has_free() {
             return None;
         }
         let (priority, (_, waiting)) = self
@@ -114,58 +115,58 @@ impl Line {
             .into_iter()
             .find_map(|priority| Some((priority, self.waiting[priority as usize].pop_first()?)))?;
         self.served = self.served.wrapping_add(1);
-        if let Who::Object(object) = &waiting.who {
-            self.parked.remove(object);
+        if let Waiter::Object(object) = &waiting.waiter {
+            self.tickets.remove(object);
         }
         Some((priority, waiting))
     }
 
-    /// Whether someone is invited and has not come yet.
+    /// Whether a permit is reserved.
     #[must_use]
-    pub fn expects_guests(&self) -> bool {
-        !self.invited.is_empty()
+    pub fn has_reservations(&self) -> bool {
+        !self.reserved.is_empty()
     }
 
-    /// How many wait in a lane.
+    /// The number of waiters with this priority.
     #[must_use]
     pub fn waiting(&self, priority: Priority) -> usize {
         self.waiting[priority as usize].len()
     }
 
-    /// Edits, new ones, background; a lower lane first at its turn.
+    /// The priorities in the order in which the next permit is offered to them.
     fn order(&self) -> [Priority; 3] {
-        let turn = self.served.wrapping_add(1);
-        if !turn.is_multiple_of(FLOOR) {
+        let number = self.served.wrapping_add(1);
+        if !number.is_multiple_of(LOWER_FIRST) {
             [Priority::Edit, Priority::New, Priority::Background]
-        } else if turn.is_multiple_of(2 * FLOOR) {
+        } else if number.is_multiple_of(2 * LOWER_FIRST) {
             [Priority::New, Priority::Background, Priority::Edit]
         } else {
             [Priority::Background, Priority::New, Priority::Edit]
         }
     }
 
-    fn has_room(&self) -> bool {
-        self.inside + self.invited.len() < self.places
+    fn has_free(&self) -> bool {
+        self.acquired + self.reserved.len() < self.permits
     }
 
-    /// Who waits in this lane already keeps his place.
-    fn park(&mut self, priority: Priority, object: &ObjectKey, now: Instant) {
-        if self.parked.get(object).is_some_and(|(parked, _)| *parked == priority) {
+    /// An object that is queued with this priority already keeps its ticket.
+    fn push_object(&mut self, priority: Priority, object: &ObjectKey, now: Instant) {
+        if self.tickets.get(object).is_some_and(|(queued, _)| *queued == priority) {
             return;
         }
-        self.leave(object);
-        let ticket = self.push(priority, Who::Object(object.clone()), now);
-        self.parked.insert(object.clone(), (priority, ticket));
+        self.cancel(object);
+        let ticket = self.push(priority, Waiter::Object(object.clone()), now);
+        self.tickets.insert(object.clone(), (priority, ticket));
     }
 
-    fn push(&mut self, priority: Priority, who: Who, now: Instant) -> u64 {
-        self.tickets += 1;
-        self.waiting[priority as usize].insert(self.tickets, Waiting { since: now, who });
-        self.tickets
+    fn push(&mut self, priority: Priority, waiter: Waiter, now: Instant) -> u64 {
+        self.last_ticket += 1;
+        self.waiting[priority as usize].insert(self.last_ticket, Waiting { since: now, waiter });
+        self.last_ticket
     }
 
-    fn forget_late_guests(&mut self, now: Instant) {
-        self.invited.retain(|_, since| now.duration_since(*since) < INVITATION);
+    fn expire_reservations(&mut self, now: Instant) {
+        self.reserved.retain(|_, since| now.duration_since(*since) < RESERVATION);
     }
 }
 
@@ -175,27 +176,28 @@ mod tests {
     use crate::api::Kind;
 
     #[test]
-    fn no_lane_starves_while_others_never_end() {
-        let (now, mut line) = (Instant::now(), Line::default());
-        line.limit(1);
+    fn no_priority_starves_while_waiters_of_others_keep_coming() {
+        let (now, mut queue) = (Instant::now(), Queue::default());
+        queue.set_permits(1);
         for number in 0..40 {
             for priority in [Priority::Edit, Priority::New, Priority::Background] {
-                line.park(priority, &ObjectKey::new(Kind::User, "identity", format!("{priority}{number}")), now);
+                let user = ObjectKey::new(Kind::User, "identity", format!("{priority}{number}"));
+                queue.push_object(priority, &user, now);
             }
         }
-        let served: Vec<Priority> = (0..32).map(|_| line.next(now).unwrap().0).collect();
+        let served: Vec<Priority> = (0..32).map(|_| queue.pop(now).unwrap().0).collect();
         let count = |priority| served.iter().filter(|served| **served == priority).count();
         assert_eq!((count(Priority::Edit), count(Priority::New), count(Priority::Background)), (28, 2, 2));
     }
 
     #[test]
-    fn who_parks_again_keeps_his_place_and_who_changes_lanes_has_one() {
-        let (now, mut line) = (Instant::now(), Line::default());
+    fn an_object_that_is_queued_twice_has_one_entry_and_changes_its_priority() {
+        let (now, mut queue) = (Instant::now(), Queue::default());
         let user = |name: &str| ObjectKey::new(Kind::User, "identity", name);
         for name in ["first", "second", "first"] {
-            line.park(Priority::New, &user(name), now);
+            queue.push_object(Priority::New, &user(name), now);
         }
-        line.park(Priority::Edit, &user("second"), now);
-        assert_eq!((line.waiting(Priority::New), line.waiting(Priority::Edit)), (1, 1));
+        queue.push_object(Priority::Edit, &user("second"), now);
+        assert_eq!((queue.waiting(Priority::New), queue.waiting(Priority::Edit)), (1, 1));
     }
 }

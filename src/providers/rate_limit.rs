@@ -1,133 +1,95 @@
-//! How fast calls may go: so many in any minute, so many at once; and turns for calls whose pace is tighter than the rest's.
+//! A rate limit: a number of calls in any minute, and a number of calls at once.
+//!
+//! It is our own because governor implements GCRA, which bounds an average: it has no "N in any minute", which is what vendors
+//! count, and no change of bounds that keeps the calls counted so far.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// What counts as a minute: a second more, because a vendor counts when calls arrive and not when they leave.
-const MINUTE: Duration = Duration::from_secs(61);
+/// The window of a limit per minute: one second longer, because a vendor counts calls when they arrive and not when they leave.
+const WINDOW: Duration = Duration::from_secs(61);
 
-/// Upper bounds for calls, and the calls that went out of late. It waits for nobody.
-pub struct Pace {
+/// Upper bounds for calls, and the recent calls. It never waits.
+pub struct RateLimit {
     per_minute: u32,
     burst: u32,
-    /// When calls went out, the latest last; no more than matter.
+    /// The times of the recent calls, oldest first; at most `per_minute` of them.
     sent: VecDeque<Instant>,
-    /// When the whole burst may go out again.
-    rested: Instant,
+    /// When the whole burst is available again.
+    burst_ready: Instant,
 }
 
-impl Pace {
-    /// At most `per_minute` calls in any minute, and `burst` of them at once after a rest.
+impl RateLimit {
+    /// At most `per_minute` calls in any minute, and at most `burst` of them at once after a pause; both at least 1.
     #[must_use]
     pub fn new(per_minute: u32, burst: u32) -> Self {
         let (per_minute, burst) = (per_minute.max(1), burst.max(1));
-        Self { per_minute, burst, sent: VecDeque::new(), rested: Instant::now() }
+        Self { per_minute, burst, sent: VecDeque::new(), burst_ready: Instant::now() }
     }
 
-    /// Other bounds from now on; what went out stays counted.
-    pub fn limit(&mut self, per_minute: u32, burst: u32) {
+    /// Changes the bounds; the recent calls stay counted.
+    pub fn set_bounds(&mut self, per_minute: u32, burst: u32) {
         (self.per_minute, self.burst) = (per_minute.max(1), burst.max(1));
     }
 
-    /// When `calls` at once may go out: `now` or later.
+    /// The earliest time for `calls` calls at once: `now` or later.
     #[must_use]
-    pub fn next(&self, calls: u32, now: Instant) -> Instant {
+    pub fn earliest(&self, calls: u32, now: Instant) -> Instant {
         let calls = calls.min(self.per_minute);
-        let by_burst = self.rested.checked_sub(self.interval() * self.burst.saturating_sub(calls));
+        let by_burst = self.burst_ready.checked_sub(self.interval() * self.burst.saturating_sub(calls));
         let too_many = (self.sent.len() + calls as usize).checked_sub(self.per_minute as usize + 1);
-        let by_minute = too_many.and_then(|last| self.sent.get(last)).map(|sent| *sent + MINUTE);
+        let by_minute = too_many.and_then(|last| self.sent.get(last)).map(|sent| *sent + WINDOW);
         by_burst.max(by_minute).unwrap_or(now).max(now)
     }
 
-    /// Counts a call that goes out now.
+    /// Counts a call at `now`.
     ///
-    /// Errors: when it may go out instead.
-    pub fn take(&mut self, now: Instant) -> Result<(), Instant> {
-        let next = self.next(1, now);
-        if next > now {
-            return Err(next);
+    /// Errors: the earliest time for the call; it is not counted.
+    pub fn try_take(&mut self, now: Instant) -> Result<(), Instant> {
+        let earliest = self.earliest(1, now);
+        if earliest > now {
+            return Err(earliest);
         }
-        self.rested = self.rested.max(now) + self.interval();
+        self.burst_ready = self.burst_ready.max(now) + self.interval();
         self.sent.push_back(now);
         let stale = self.sent.len().saturating_sub(self.per_minute as usize);
         self.sent.drain(..stale);
         Ok(())
     }
 
-    fn interval(&self) -> Duration {
+    /// The average time between two calls at this rate.
+    #[must_use]
+    pub fn interval(&self) -> Duration {
         Duration::from_mins(1) / self.per_minute
     }
 }
 
-/// Waits until `pace` lets one more call go out, and counts it.
-pub async fn keep(pace: &Mutex<Pace>) {
-    loop {
-        let taken = pace.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now());
-        let Err(next) = taken else { return };
-        tokio::time::sleep_until(next).await;
-    }
-}
+/// A rate limit that several callers share; cheap to clone.
+#[derive(Clone)]
+pub struct SharedRateLimit(Arc<Mutex<RateLimit>>);
 
-/// Turns of several calls each, for calls with a pace of their own. Who finds no room is told a time when to come, each
-/// another one, so that not all come at once and in vain.
-pub struct Turns {
-    pace: Mutex<Pace>,
-    calls: u32,
-    given: Mutex<Given>,
-}
-
-/// Turns that are being used, and the times that were told.
-#[derive(Default)]
-struct Given {
-    now: u32,
-    later: HashMap<String, Instant>,
-}
-
-/// The right to make the calls of one turn, given back on drop.
-pub struct Turn(Arc<Turns>);
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        self.0.given().now -= 1;
-    }
-}
-
-impl Turns {
-    /// Turns of `calls` calls at this pace.
+impl SharedRateLimit {
+    /// Shares `rate_limit`.
     #[must_use]
-    pub fn new(pace: Pace, calls: u32) -> Self {
-        Self { pace: Mutex::new(pace), calls, given: Mutex::default() }
+    pub fn new(rate_limit: RateLimit) -> Self {
+        Self(Arc::new(Mutex::new(rate_limit)))
     }
 
-    /// A turn for `who`.
-    ///
-    /// Errors: when to come instead; whoever comes sooner is told the same again.
-    pub fn turn(self: &Arc<Self>, who: &str) -> Result<Turn, Instant> {
-        let (now, mut given) = (Instant::now(), self.given());
-        let (free, between) = {
-            let pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
-            (pace.next(self.calls * (given.now + 1), now), pace.interval() * self.calls)
-        };
-        given.later.retain(|_, at| *at > now);
-        if free <= now {
-            given.later.remove(who);
-            given.now += 1;
-            return Ok(Turn(self.clone()));
+    /// The rate limit, locked.
+    pub fn lock(&self) -> MutexGuard<'_, RateLimit> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until one more call is allowed, and counts it.
+    pub async fn until_ready(&self) {
+        loop {
+            let taken = self.lock().try_take(Instant::now());
+            let Err(earliest) = taken else { return };
+            tokio::time::sleep_until(earliest).await;
         }
-        let last = u32::try_from(given.later.len()).unwrap_or(u32::MAX);
-        Err(*given.later.entry(who.to_owned()).or_insert(free + between * last))
-    }
-
-    /// Waits until one call may go out, and counts it: within a turn it may at once, unless it is a repeated one.
-    pub async fn call(&self) {
-        keep(&self.pace).await;
-    }
-
-    fn given(&self) -> MutexGuard<'_, Given> {
-        self.given.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -137,13 +99,13 @@ mod tests {
 
     use super::*;
 
-    /// Makes a call as soon as it may; how long after `begun`.
-    fn call(pace: &mut Pace, begun: Instant, now: &mut Instant) -> Duration {
-        if let Err(next) = pace.take(*now) {
-            *now = next;
-            pace.take(next).unwrap();
+    /// Makes a call at the earliest time; returns the time since `start`.
+    fn call(rate_limit: &mut RateLimit, start: Instant, now: &mut Instant) -> Duration {
+        if let Err(earliest) = rate_limit.try_take(*now) {
+            *now = earliest;
+            rate_limit.try_take(earliest).unwrap();
         }
-        *now - begun
+        *now - start
     }
 
     proptest! {
@@ -151,12 +113,12 @@ mod tests {
         fn no_minute_sees_more_calls_than_allowed_and_no_second_more_than_the_burst(
             per_minute in 1_u32..60, burst in 1_u32..30, pauses in proptest::collection::vec(0_u64..20_000, 1..150),
         ) {
-            let (begun, mut pace) = (Instant::now(), Pace::new(per_minute, burst));
-            let (mut now, mut sent) = (begun, Vec::new());
+            let (start, mut rate_limit) = (Instant::now(), RateLimit::new(per_minute, burst));
+            let (mut now, mut sent) = (start, Vec::new());
             for pause in pauses {
-                // Often at once, sometimes after a rest.
+                // Three of four calls follow at once, the others after a pause.
                 now += Duration::from_millis(if pause < 15_000 { 0 } else { pause });
-                sent.push(call(&mut pace, begun, &mut now));
+                sent.push(call(&mut rate_limit, start, &mut now));
             }
             for (count, window) in [(per_minute, 60), (burst.max(1) + per_minute.div_ceil(60), 1)] {
                 for calls in sent.windows(count as usize + 1) {
@@ -167,36 +129,20 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_goes_out_at_once_and_the_minute_is_used_up() {
-        let (begun, mut pace) = (Instant::now(), Pace::new(20, 5));
-        let mut now = begun;
-        let sent: Vec<u64> = (0..25).map(|_| call(&mut pace, begun, &mut now).as_secs()).collect();
+    fn a_burst_is_sent_at_once_and_counts_toward_the_minute() {
+        let (start, mut rate_limit) = (Instant::now(), RateLimit::new(20, 5));
+        let mut now = start;
+        let sent: Vec<u64> = (0..25).map(|_| call(&mut rate_limit, start, &mut now).as_secs()).collect();
         assert_eq!(sent[..6], [0, 0, 0, 0, 0, 3]);
         assert_eq!((sent[19], sent[20]), (45, 61));
     }
 
     #[test]
-    fn other_bounds_do_not_forget_what_went_out() {
-        let mut pace = Pace::new(3, 3);
+    fn changed_bounds_keep_the_calls_counted() {
+        let mut rate_limit = RateLimit::new(3, 3);
         let now = Instant::now();
-        (0..3).for_each(|_| pace.take(now).unwrap());
-        pace.limit(2, 2);
-        assert_eq!(pace.take(now), Err(now + MINUTE));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_waits_for_a_turn_is_told_a_time_of_his_own_and_keeps_it() {
-        let turns = Arc::new(Turns::new(Pace::new(20, 5), 2));
-        for _ in 0..4 {
-            turns.call().await;
-        }
-        let told: Vec<Instant> = ["ada", "bob", "eve"].iter().map(|who| turns.turn(who).err().unwrap()).collect();
-        assert_eq!((told[1] - told[0], told[2] - told[1]), (Duration::from_secs(6), Duration::from_secs(6)));
-        assert_eq!(turns.turn("bob").err(), Some(told[1]));
-        tokio::time::sleep_until(told[0]).await;
-        let turn = turns.turn("ada").ok().unwrap();
-        assert!(turns.turn("eve").is_err(), "what one turn will use is not given away");
-        drop(turn);
-        assert!(turns.turn("eve").is_ok());
+        (0..3).for_each(|_| rate_limit.try_take(now).unwrap());
+        rate_limit.set_bounds(2, 2);
+        assert_eq!(rate_limit.try_take(now), Err(now + WINDOW));
     }
 }

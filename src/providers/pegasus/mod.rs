@@ -3,10 +3,10 @@
 //! Sources: pegasus.digitalcomtech.com/docs/user-creation and /docs/api-overview; what they leave open is in `vendors.md`.
 
 mod auth;
+mod slots;
 pub(super) mod wire;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use super::decode::{self, Verb, operation};
 use super::error::{Delivery, ErrorKind, ProviderError};
 use super::http::{Call, Transport, segment};
-use super::rate_limit::{Pace, Turn, Turns};
+use super::rate_limit::RateLimit;
 use super::session::{Session, Token};
 use super::{Access, Provider};
 use crate::api::credential::PegasusAccess;
@@ -28,6 +28,7 @@ use crate::plan::{
     matches_key,
 };
 use auth::PegasusLogin;
+use slots::{RateLimitedSlots, Slot};
 use wire::Page;
 
 /// Where the API is unless the credential says otherwise (docs/user-creation).
@@ -64,7 +65,7 @@ pub struct Pegasus {
     /// The site that the central log-in asks for: it, not the address, tells whose accounts are seen.
     gateway: Option<String>,
     session: Session<PegasusLogin>,
-    apps: Arc<Turns>,
+    apps: RateLimitedSlots,
 }
 
 impl Pegasus {
@@ -77,7 +78,9 @@ impl Pegasus {
             transport: access.transport(url)?,
             gateway: settings.gateway.as_ref().map(|gateway| gateway.to_ascii_lowercase()),
             session: Session::new(login),
-            apps: access.limiter.turns(|| Turns::new(Pace::new(APPS_PER_MINUTE, APPS_BURST), APPS_CALLS)),
+            apps: access
+                .limiter
+                .extension(|| RateLimitedSlots::new(RateLimit::new(APPS_PER_MINUTE, APPS_BURST), APPS_CALLS)),
         })
     }
 
@@ -174,15 +177,15 @@ impl Pegasus {
     /// A call within the limit of `/apps`.
     fn on_apps(&self, operation: &'static str, method: Method, user: &str, application: &str) -> Call {
         let path = format!("/apps/{}", segment(application));
-        Call::new(operation, method, path).query("user", user).within(self.apps.clone())
+        Call::new(operation, method, path).query("user", user).within(self.apps.rate_limit().clone())
     }
 
-    /// Errors: `RateLimited` with the time of this user's turn.
-    fn turn(&self, user: &str) -> Result<Turn, ProviderError> {
-        self.apps.turn(user).map_err(|next| {
+    /// Errors: `RateLimited` with the time of this user's slot.
+    fn slot(&self, user: &str) -> Result<Slot, ProviderError> {
+        self.apps.try_acquire(user).map_err(|next| {
             let wait = next.saturating_duration_since(Instant::now());
             let until = Timestamp::now() + SignedDuration::try_from(wait).unwrap_or_default();
-            let message = "Pegasus takes 20 calls a minute to /apps; it goes on by itself";
+            let message = "Pegasus allows 20 calls per minute to /apps; usher retries automatically";
             ProviderError::rate_limited(message, Some(until))
         })
     }
@@ -315,12 +318,12 @@ impl Provider for Pegasus {
     }
 
     fn may_grant(&self, user: &str) -> Result<(), ProviderError> {
-        self.turn(user).map(drop)
+        self.slot(user).map(drop)
     }
 
     /// Reads the user's record of the application, because what a PUT leaves out is not documented to stay.
     async fn grant(&self, user: &str, application: &str, rights: &BTreeMap<String, bool>) -> Result<(), ProviderError> {
-        let _turn = self.turn(user)?;
+        let _slot = self.slot(user)?;
         let staff = self.staff(user, application).await?;
         let there = staff.get("apps").and_then(Value::as_object).cloned().unwrap_or_default();
         if rights.iter().all(|(right, granted)| there.get(right) == Some(&json!(granted))) {
