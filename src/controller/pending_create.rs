@@ -154,7 +154,7 @@ mod tests {
     fn before_means_by_the_vendors_clock() {
         let clock = Clock::default();
         let date = "Thu, 01 Jan 1970 00:00:10 GMT".parse().unwrap();
-        clock.heard(&[(reqwest::header::DATE, date)].into_iter().collect(), creating(100).at);
+        clock.observe(&[(reqwest::header::DATE, date)].into_iter().collect(), creating(100).at);
         assert!(can_have_made(&creating(100), &made(5, None), "usher", &clock), "90 seconds behind");
         assert!(!can_have_made(&creating(100), &made(4, None), "usher", &clock));
     }

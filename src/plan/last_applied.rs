@@ -1,29 +1,34 @@
-//! Digests of what was sent but cannot be read back; it holds no value itself.
+//! Digests of values that were sent but cannot be read back, because status must hold no such value itself.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use data_encoding::HEXLOWER;
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use super::compare::Compare;
 use super::model::{Desired, Field};
 
-/// Bytes of a digest that are kept: enough to notice a change, too few to carry a value.
+/// The number of bytes kept of a digest: enough to notice a change, too few to recover a value.
 const KEPT: usize = 6;
+/// The characters that are percent-encoded in a name: the separator, and the percent sign itself.
+const ESCAPED: &AsciiSet = &CONTROLS.add(b'%').add(b',');
 
-/// Digest per field or application, as status holds it: `access=1f…,applications/pegasus2.0=9a…`.
+/// A digest per field or application. Status holds it as `access=1f…,applications/pegasus2.0=9a…`, with names percent-encoded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LastApplied(BTreeMap<String, String>);
 
 impl LastApplied {
-    /// What status says was sent.
+    /// Reads the text of status. A name that an earlier build wrote without encoding is read as it is.
     #[must_use]
     pub fn parse(text: &str) -> Self {
-        Self(text.split(',').filter_map(|pair| pair.rsplit_once('=')).map(|(k, v)| (k.into(), v.into())).collect())
+        let decoded = |name| percent_decode_str(name).decode_utf8_lossy().into_owned();
+        let pairs = text.split(',').filter_map(|pair| pair.rsplit_once('='));
+        Self(pairs.map(|(name, digest)| (decoded(name), digest.to_owned())).collect())
     }
 
-    /// What will have been sent once `desired` is reached.
+    /// The digests once `desired` is applied.
     #[must_use]
     pub fn of(table: &[Field], desired: &Desired) -> Self {
         let hidden = table.iter().filter(|field| matches!(field.compare, Compare::Shy | Compare::Hidden));
@@ -32,7 +37,7 @@ impl LastApplied {
         Self(fields.chain(grants).collect())
     }
 
-    /// The same where the vendor may show nothing of `desired`: every field, and the groups.
+    /// The same for a vendor that may show nothing of `desired`: with every field and the groups.
     #[must_use]
     pub fn whole(table: &[Field], desired: &Desired) -> Self {
         let fields = desired.fields.iter().map(|(name, value)| (name.clone(), short(value)));
@@ -40,31 +45,34 @@ impl LastApplied {
         Self(Self::of(table, desired).0.into_iter().chain(fields).chain(groups).collect())
     }
 
-    /// Whether `value` was sent as the field `name`.
+    /// Whether the field `name` was last sent with `value`.
     #[must_use]
     pub fn has(&self, name: &str, value: &Value) -> bool {
         self.0.get(name).is_some_and(|known| *known == short(value))
     }
 
-    /// The same, with these rights granted in this application.
+    /// The same with `rights` in the application `name`.
     #[must_use]
     pub fn with_grant(mut self, name: &str, rights: &BTreeMap<String, bool>) -> Self {
         self.0.insert(application(name), short(&rights_value(rights)));
         self
     }
 
-    /// Whether these rights were granted in this application.
+    /// Whether `rights` were last sent for the application `name`.
     #[must_use]
     pub fn has_grant(&self, name: &str, rights: &BTreeMap<String, bool>) -> bool {
         self.has(&application(name), &rights_value(rights))
     }
 
-    /// The text for status; `None` when nothing hidden was sent.
+    /// The text for status; `None` if there are no digests.
     #[must_use]
     pub fn text(&self) -> Option<String> {
-        (!self.0.is_empty())
-            .then(|| self.0.iter().map(|(name, digest)| format!("{name}={digest}")).collect::<Vec<_>>().join(","))
+        (!self.0.is_empty()).then(|| self.0.iter().map(pair).collect::<Vec<_>>().join(","))
     }
+}
+
+fn pair((name, digest): (&String, &String)) -> String {
+    format!("{}={digest}", utf8_percent_encode(name, ESCAPED))
 }
 
 fn application(name: &str) -> String {
@@ -80,9 +88,31 @@ fn rights_value(rights: &BTreeMap<String, bool>) -> Value {
 }
 
 fn short(value: &Value) -> String {
-    let digest = digest(&SHA256, value.to_string().as_bytes());
-    digest.as_ref()[..KEPT].iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    HEXLOWER.encode(&digest(&SHA256, value.to_string().as_bytes()).as_ref()[..KEPT])
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::plain("pegasus2.0")]
+    #[case::separator("a,b")]
+    #[case::assignment("a=b,c=d")]
+    #[case::encoded("50%2C,%25%")]
+    #[case::letters("Flotte Süd\n")]
+    fn an_application_of_any_name_is_granted_once(#[case] name: &str) {
+        let rights = BTreeMap::from([("view".to_owned(), true)]);
+        let text = LastApplied::default().with_grant(name, &rights).with_grant("other", &rights).text().unwrap();
+        let read = LastApplied::parse(&text);
+        assert!(read.has_grant(name, &rights) && read.has_grant("other", &rights), "{text}");
+    }
+
+    #[test]
+    fn the_text_of_earlier_builds_is_read_and_written_the_same() {
+        let text = "access=1f0000000000,applications/pegasus2.0=9a0000000000";
+        assert_eq!(LastApplied::parse(text).text().as_deref(), Some(text));
+    }
 }

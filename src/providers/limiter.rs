@@ -4,10 +4,11 @@
 //! An object that gets no permit is queued and woken through a channel, so it holds no reconcile slot while it waits.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
 use http::Extensions;
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -43,14 +44,15 @@ struct Inner {
     observer: Arc<dyn Observer>,
 }
 
-/// The right to make calls, one at a time; dropping it gives it back.
-pub struct Permit(Arc<Inner>);
+/// The right to make calls, one at a time; dropping it gives it back. It is empty once it was given back.
+pub struct Permit(Option<Arc<Inner>>);
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let mut queue = lock(&self.0.queue);
+        let Some(limiter) = self.0.take() else { return };
+        let mut queue = limiter.queue.lock();
         queue.release();
-        self.0.serve(&mut queue);
+        limiter.serve(&mut queue);
     }
 }
 
@@ -85,7 +87,7 @@ impl Limiter {
         // A burst of the whole minute would make the next call wait for the rest of that minute.
         let burst = limits.burst.min(limits.per_minute.div_ceil(2));
         self.0.rate_limit.lock().set_bounds(limits.per_minute, burst);
-        let mut queue = lock(&self.0.queue);
+        let mut queue = self.0.queue.lock();
         queue.set_permits(limits.concurrency);
         self.0.serve(&mut queue);
     }
@@ -93,7 +95,7 @@ impl Limiter {
     /// A vendor's own limiter state, one value per type, made by `make` on first use. It outlives every connection, because a
     /// vendor counts on when the Secret is rotated.
     pub fn extension<T: Clone + Send + Sync + 'static>(&self, make: impl FnOnce() -> T) -> T {
-        lock(&self.0.extensions).get_or_insert_with(make).clone()
+        self.0.extensions.lock().get_or_insert_with(make).clone()
     }
 
     /// The vendor's clock, set by every answer.
@@ -105,9 +107,9 @@ impl Limiter {
     /// A permit for `object`; `None` queues it, and it is woken when one is free.
     #[must_use]
     pub fn try_acquire(&self, priority: Priority, object: &ObjectKey) -> Option<Permit> {
-        let mut queue = lock(&self.0.queue);
+        let mut queue = self.0.queue.lock();
         if queue.try_acquire(priority, object, Instant::now()) {
-            return Some(Permit(self.0.clone()));
+            return Some(Permit(Some(self.0.clone())));
         }
         self.0.serve(&mut queue);
         None
@@ -115,7 +117,7 @@ impl Limiter {
 
     /// Removes `object` from the queue and drops its reservation, if it has one.
     pub fn cancel(&self, object: &ObjectKey) {
-        let mut queue = lock(&self.0.queue);
+        let mut queue = self.0.queue.lock();
         queue.cancel(object);
         self.0.serve(&mut queue);
     }
@@ -124,7 +126,7 @@ impl Limiter {
     pub async fn acquire(&self, priority: Priority) -> Option<Permit> {
         let (sender, receiver) = oneshot::channel();
         {
-            let mut queue = lock(&self.0.queue);
+            let mut queue = self.0.queue.lock();
             queue.push_task(priority, sender, Instant::now());
             self.0.serve(&mut queue);
         }
@@ -154,13 +156,13 @@ impl Limiter {
     /// When the limiter opens; `None` if it is open.
     #[must_use]
     pub fn closed_until(&self) -> Option<Timestamp> {
-        lock(&self.0.closing).until.filter(|until| *until > Timestamp::now())
+        self.0.closing.lock().until.filter(|until| *until > Timestamp::now())
     }
 
     /// Closes the limiter until the later of the time that the vendor `named` and the back-off (2 s to 256 s); returns when it
     /// opens. Wakes the credential if that time changed, because the credential's status keeps it past a restart.
     pub fn close(&self, named: Option<Timestamp>) -> Timestamp {
-        let mut closing = lock(&self.0.closing);
+        let mut closing = self.0.closing.lock();
         let before = closing.until.map(full_second);
         let until = closing.close(named, Timestamp::now());
         if closing.until.map(full_second) != before {
@@ -179,14 +181,14 @@ impl Limiter {
     /// Closes the limiter until the time that status kept past a restart.
     pub fn restore(&self, closed_until: Option<Timestamp>) {
         let kept = credible_closing(closed_until);
-        let mut closing = lock(&self.0.closing);
+        let mut closing = self.0.closing.lock();
         closing.until = closing.until.max(kept);
     }
 
     /// The number of objects that wait for a permit to create their account.
     #[must_use]
     pub fn queued_creates(&self) -> usize {
-        lock(&self.0.queue).waiting(Priority::New)
+        self.0.queue.lock().waiting(Priority::New)
     }
 }
 
@@ -229,10 +231,6 @@ fn backoff(refusals: u32) -> SignedDuration {
     FIRST_BACKOFF * (1 << refusals.clamp(1, 8).saturating_sub(1))
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Inner {
     /// Hands free permits to waiters: a task gets one, an object gets a reservation and is woken.
     fn serve(self: &Arc<Self>, queue: &mut Queue) {
@@ -245,10 +243,10 @@ impl Inner {
                 }
                 Waiter::Task(task) => {
                     queue.acquire();
-                    if let Err(permit) = task.send(Permit(self.clone())) {
-                        // The task was cancelled; forgetting the permit avoids locking the queue twice.
+                    if let Err(mut permit) = task.send(Permit(Some(self.clone()))) {
+                        // The task was cancelled. The permit is emptied, because its drop would lock the queue twice.
+                        permit.0 = None;
                         queue.release();
-                        std::mem::forget(permit);
                         continue;
                     }
                 }
@@ -273,7 +271,7 @@ async fn expire_reservations(limiter: Weak<Inner>) {
     loop {
         tokio::time::sleep(RESERVATION).await;
         let Some(limiter) = limiter.upgrade() else { return };
-        let mut queue = lock(&limiter.queue);
+        let mut queue = limiter.queue.lock();
         limiter.serve(&mut queue);
         if !queue.has_reservations() {
             limiter.expiring.store(false, Ordering::Relaxed);
@@ -284,6 +282,8 @@ async fn expire_reservations(limiter: Weak<Inner>) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::api::Kind;
     use crate::providers::NoMetrics;
@@ -352,6 +352,19 @@ mod tests {
         assert_eq!(woken.recv().await, Some(user("reserved")));
         limiter.cancel(&user("reserved"));
         assert_eq!(woken.recv().await, Some(user("next")));
+    }
+
+    #[tokio::test]
+    async fn a_cancelled_task_keeps_neither_a_permit_nor_the_limiter() {
+        let (limiter, _woken) = limiter(1);
+        let permit = limiter.try_acquire(Priority::Edit, &user("first")).unwrap();
+        let cancelled = tokio::time::timeout(Duration::ZERO, limiter.acquire(Priority::Background)).await;
+        assert!(cancelled.is_err());
+        drop(permit);
+        drop(limiter.try_acquire(Priority::Edit, &user("second")).expect("the permit is free again"));
+        let inner = Arc::downgrade(&limiter.0);
+        drop(limiter);
+        assert!(inner.upgrade().is_none(), "the limiter is freed");
     }
 
     #[tokio::test]

@@ -1,6 +1,6 @@
-//! The vendors' quirks end here: one trait, one match over vendors, one transport, one login cache, one limiter.
+//! The vendors' APIs behind one trait, with one transport, one session and one limiter per credential.
 //!
-//! Nothing outside this room looks at an HTTP status, and nothing in it knows Kubernetes.
+//! No other room sees an HTTP status, and this room does not know Kubernetes.
 
 mod address;
 mod amani;
@@ -124,7 +124,7 @@ pub trait Provider: Send + Sync {
 
     /// Whether rights of a user may be set now; asked before anything is read for that.
     ///
-    /// Errors: `RateLimited` with the time of his turn.
+    /// Errors: `RateLimited` with the time of this user's slot.
     fn may_grant(&self, _user: &str) -> Result<(), ProviderError> {
         Ok(())
     }
@@ -142,21 +142,21 @@ pub trait Provider: Send + Sync {
     }
 }
 
-/// What is needed to speak to a vendor.
+/// The parameters of a connection to a vendor.
 pub struct Access<'a> {
     /// The vendor and its settings.
     pub provider: &'a CredentialProvider,
-    /// What the Secret holds.
+    /// The entries of the Secret.
     pub secret: &'a SecretData,
     /// Bounds every call.
     pub limiter: Limiter,
-    /// Is told of every call.
+    /// Observes every call.
     pub observer: Arc<dyn Observer>,
-    /// Longest time for one call.
+    /// The longest time for one call including its answer.
     pub timeout: Duration,
-    /// Whether http:// and loopback are allowed.
+    /// Whether http:// and loopback addresses are allowed.
     pub insecure: bool,
-    /// PEM of further certificate authorities.
+    /// PEM of additional certificate authorities.
     pub ca_bundle: Option<Vec<u8>>,
 }
 

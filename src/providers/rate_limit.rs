@@ -4,9 +4,10 @@
 //! count, and no change of bounds that keeps the calls counted so far.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 /// The window of a limit per minute: one second longer, because a vendor counts calls when they arrive and not when they leave.
@@ -80,7 +81,7 @@ impl SharedRateLimit {
 
     /// The rate limit, locked.
     pub fn lock(&self) -> MutexGuard<'_, RateLimit> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Waits until one more call is allowed, and counts it.

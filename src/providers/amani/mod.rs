@@ -209,7 +209,7 @@ impl Provider for Amani {
         while let Some(query) = asked.last() {
             let wire::Page { accounts: entries, count, next } = self.page(account_kind, query).await?;
             let is_barren = entries.is_empty();
-            count.map_or(Ok(()), |count| promised.heard(count, path))?;
+            count.map_or(Ok(()), |count| promised.observe(count, path))?;
             accounts.extend(entries);
             let (here, whole) = (accounts.len(), count.unwrap_or(accounts.len()));
             if here > whole || (here < whole && next.is_none()) {

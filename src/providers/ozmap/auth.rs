@@ -1,4 +1,4 @@
-//! OZmap's log-in and its raw token; nothing else.
+//! OZmap's log-in and its token header.
 
 use async_trait::async_trait;
 use reqwest::Method;
@@ -14,7 +14,7 @@ use crate::providers::secret::SecretData;
 use crate::providers::session::{Login, Token};
 use crate::providers::{decode, jwt};
 
-/// A token, or username and password, or both: then the token first.
+/// A token, or username and password, or both; with both the token is used first.
 pub struct OzmapLogin {
     transport: Transport,
     token: Option<SecretString>,
@@ -22,7 +22,7 @@ pub struct OzmapLogin {
 }
 
 impl OzmapLogin {
-    /// Errors: a Secret with neither.
+    /// Errors: `Invalid` for a Secret with neither.
     pub fn new(transport: Transport, secret: &SecretData) -> Result<Self, Rejection> {
         let (token, user) = (secret.get("token"), secret.pair("username", "password"));
         if token.is_none() && user.is_none() {
@@ -76,7 +76,7 @@ impl Login for OzmapLogin {
         Some(self.exchange(username, password).await)
     }
 
-    /// The token as it is, without a scheme word (seed 004).
+    /// The header is the token alone, without a scheme (seed 004).
     fn attach(&self, call: Call, token: &SecretString) -> Result<Call, ProviderError> {
         call.header(AUTHORIZATION, token.expose_secret())
     }

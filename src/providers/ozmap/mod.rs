@@ -87,7 +87,7 @@ impl Ozmap {
             }
             let answer = self.call(call).await?;
             let (found, total) = (decode::list(&answer, "rows", path)?, decode::count(&answer, "total", path)?);
-            promised.heard(total, path)?;
+            promised.observe(total, path)?;
             rows.extend(found.iter().cloned());
             if rows.len() == total {
                 break;
@@ -166,7 +166,7 @@ impl Provider for Ozmap {
                 Value::Null
             }
             200..300 if answer.is_page() => {
-                return Err(decode::unexpected_answer(answer.said(), "a web page: is the url right?"));
+                return Err(decode::unexpected_answer(answer.said(), "a web page"));
             }
             200..300 if answer.is_plain() => Value::Null,
             200..300 => answer.json()?,

@@ -233,7 +233,7 @@ impl Provider for Pegasus {
         for number in 1.. {
             let Page { accounts: found, total } = self.page(account_kind, number, None).await?;
             let count = found.len();
-            total.map_or(Ok(()), |total| promised.heard(total, path))?;
+            total.map_or(Ok(()), |total| promised.observe(total, path))?;
             accounts.extend(found);
             match total {
                 Some(total) if accounts.len() < total && count > 0 => {}
