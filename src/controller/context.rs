@@ -12,18 +12,18 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, Resource};
 use tokio::sync::{Notify, OnceCell, mpsc};
 
-use super::cache::{Cache, IndexKey};
-use super::connection::Connections;
-use super::credential;
-use super::make::KeyLocks;
-use super::managed::Managed;
-use super::password::DigestKey;
-use super::pending_create::CreateCalls;
-use super::removal_budget::RemovalBudgets;
-use super::requeue::Backoff;
-use super::secret_reader::SecretReader;
 use crate::api::user::Mode;
 use crate::api::{ObjectKey, PlatformGroup, PlatformUser, ProviderCredential, Reason, Vendor};
+use crate::controller::backoff::Backoff;
+use crate::controller::cluster::cache::{Cache, IndexKey};
+use crate::controller::cluster::managed::Managed;
+use crate::controller::cluster::secrets::SecretReader;
+use crate::controller::connection::in_flight::CreateCalls;
+use crate::controller::connection::link::Connections;
+use crate::controller::credential::reconcile as credential;
+use crate::controller::deletion::budget::RemovalBudgets;
+use crate::controller::resolve::password::DigestKey;
+use crate::controller::sync::create::KeyLocks;
 use crate::providers::Observer;
 
 /// What people may set for the whole operator.

@@ -2,40 +2,18 @@
 //!
 //! This room knows no vendor and no HTTP status.
 
-mod access;
-mod apply;
-mod cache;
-mod checks;
-mod conflict;
+mod backoff;
+mod cluster;
 mod connection;
 mod context;
-mod create_failed;
 mod credential;
-mod credential_report;
-mod group;
-mod handover;
-mod index;
-mod lenient;
-mod make;
-mod managed;
-mod missing;
+mod deletion;
+mod object;
 mod outcome;
-mod password;
-mod pending_create;
+mod ownership;
 pub mod preview;
-mod record;
-mod removal;
-mod removal_budget;
-mod report;
-mod requeue;
 mod resolve;
-mod retry;
-mod rights;
-mod secret;
-mod secret_reader;
-mod sweep;
-mod trial;
-mod user;
+mod sync;
 mod watch;
 
 use std::convert::Infallible;
@@ -60,14 +38,16 @@ use tracing::{Instrument, debug, info_span, warn};
 pub use context::{Metrics, Settings};
 
 use crate::api::{Kind, ObjectKey, PlatformGroup, PlatformUser, ProviderCredential};
-use cache::Cache;
-use connection::Connections;
+use backoff::Backoff;
+use cluster::cache::Cache;
+use connection::in_flight::CreateCalls;
+use connection::link::Connections;
 use context::Context;
-use make::KeyLocks;
-use pending_create::CreateCalls;
-use removal_budget::RemovalBudgets;
-use requeue::Backoff;
-use watch::Watched;
+use credential::secret_finalizer as secret;
+use deletion::budget::RemovalBudgets;
+use object::{group, user};
+use sync::create::KeyLocks;
+use watch::streams::Watched;
 
 /// Runs the three controllers until `stop`, then finishes what is under way. `listed` is called with each kind once its
 /// first listing is there.
@@ -112,7 +92,7 @@ pub async fn run(
         control(&context, for_users, &stop, |user, context| user::reconcile(user, context).boxed()),
         control(&context, for_groups, &stop, |group, context| group::reconcile(group, context).boxed()),
         control(&context, for_credentials, &stop, |credential, context| {
-            credential::reconcile(credential, context).boxed()
+            credential::reconcile::reconcile(credential, context).boxed()
         }),
     );
     tokio::select! {
@@ -135,11 +115,11 @@ type Writers = (
 
 /// Keeps the stores true and wakes whatever changed, for as long as it is polled.
 async fn watch_all(context: &Arc<Context>, client: Client, (users, groups, credentials, secrets, namespaces): Writers) {
-    let users = watch::changes(context.clone(), Api::all(client.clone()), users);
-    let groups = watch::changes(context.clone(), Api::all(client.clone()), groups);
-    let credentials = watch::changes(context.clone(), Api::all(client.clone()), credentials);
-    let secrets = watch::secrets(context.clone(), Api::all(client.clone()), secrets);
-    let namespaces = watch::namespaces(context.clone(), Api::all(client), namespaces);
+    let users = watch::streams::changes(context.clone(), Api::all(client.clone()), users);
+    let groups = watch::streams::changes(context.clone(), Api::all(client.clone()), groups);
+    let credentials = watch::streams::changes(context.clone(), Api::all(client.clone()), credentials);
+    let secrets = watch::streams::secrets(context.clone(), Api::all(client.clone()), secrets);
+    let namespaces = watch::streams::namespaces(context.clone(), Api::all(client), namespaces);
     futures::join!(users, groups, credentials, secrets, namespaces);
 }
 

@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
-use super::super::connection::{Connection, Link};
-use super::super::context::Context;
-use super::super::managed::Managed;
-use super::super::outcome::{Change, Done, Finalized, Stop};
-use super::super::record::Cached;
-use super::super::{credential, credential_report, report, resolve};
 use crate::api::status::{Identity, PendingCall};
 use crate::api::user::{Mode, UserDeletionPolicy};
 use crate::api::{ObjectKey, ProviderCredential, Reason};
+use crate::controller::cluster::managed::Managed;
+use crate::controller::cluster::status::Cached;
+use crate::controller::connection::link::{Connection, Link};
+use crate::controller::context::Context;
+use crate::controller::credential::{reconcile as credential, status as credential_report};
+use crate::controller::object::report;
+use crate::controller::outcome::{Change, Done, Finalized, Stop};
+use crate::controller::resolve::object as resolve;
 use crate::plan::{Account, Removal};
 
 /// What would be done about one object.
@@ -58,12 +60,12 @@ impl Item {
     }
 
     /// Whether its first call gives it an account.
-    pub(super) fn is_binding(&self) -> bool {
+    pub fn is_binding(&self) -> bool {
         self.calls.first().is_some_and(|call| matches!(&*call.operation, "create" | "adopt" | "bind"))
     }
 
     /// It with a word on the groups that come first.
-    pub(super) fn after(mut self, groups: &[String]) -> Self {
+    pub fn after(mut self, groups: &[String]) -> Self {
         if self.outcome == Outcome::Changes && !groups.is_empty() {
             let after = format!("after group {}", groups.join(", "));
             self.message = if self.message.is_empty() { after } else { format!("{after}; {}", self.message) };
@@ -73,7 +75,7 @@ impl Item {
 }
 
 /// What is to be said of a credential, for which no call is ever made.
-pub(super) fn of_credential(context: &Context, credential: &Arc<ProviderCredential>) -> Item {
+pub fn of_credential(context: &Context, credential: &Arc<ProviderCredential>) -> Item {
     let key = credential::key(credential);
     if let Some(by) = credential::paused_by(credential) {
         return Item::quiet(key, "Paused", format!("paused by {by}"));
@@ -98,11 +100,7 @@ pub(super) fn of_credential(context: &Context, credential: &Arc<ProviderCredenti
 /// What is to be said of a user or group.
 ///
 /// Errors: Kubernetes failed us, other than by refusing.
-pub(super) fn of_object<K: Cached>(
-    context: &Context,
-    object: &K,
-    result: Result<Done, Stop>,
-) -> Result<Item, kube::Error> {
+pub fn of_object<K: Cached>(context: &Context, object: &K, result: Result<Done, Stop>) -> Result<Item, kube::Error> {
     let key = object.key();
     Ok(match result {
         Ok(Done { verdict, did: _ }) => Item::quiet(key, verdict.reason.label(), verdict.message),
@@ -162,14 +160,14 @@ fn call(operation: &str, identity: &Identity, fields: Vec<String>) -> PendingCal
 }
 
 /// The account that a create among `calls` would make, as far as others can see it.
-pub(super) fn new_account(calls: &[PendingCall], identity: &Identity) -> Option<Account> {
+pub fn new_account(calls: &[PendingCall], identity: &Identity) -> Option<Account> {
     let create = calls.first().filter(|call| call.operation == "create")?;
     let names = ["username", "email", "name"].map(|field| (field.to_owned(), create.target.clone().into()));
     Some(Account { id: identity.external_id.clone()?, fields: names.into(), ..Account::default() })
 }
 
 /// The mode that a removal is judged by: a preview shows what Enforce would do, unless the manifests say otherwise.
-pub(in crate::controller) fn mode<K: Managed>(context: &Context, connection: &Connection, object: &K) -> Mode {
+pub fn mode<K: Managed>(context: &Context, connection: &Connection, object: &K) -> Mode {
     if context.preview {
         connection.mode().max(object.mode().unwrap_or_default())
     } else {
@@ -178,17 +176,12 @@ pub(in crate::controller) fn mode<K: Managed>(context: &Context, connection: &Co
 }
 
 /// Errors: a preview, with what would be done.
-pub(in crate::controller) fn not_for_real(context: &Context, instead: impl FnOnce() -> Stop) -> Result<(), Stop> {
+pub fn not_for_real(context: &Context, instead: impl FnOnce() -> Stop) -> Result<(), Stop> {
     if context.preview { Err(instead()) } else { Ok(()) }
 }
 
 /// What taking `account` away would do.
-pub(in crate::controller) fn removal<K: Cached>(
-    object: &Arc<K>,
-    connection: &Connection,
-    account: &Account,
-    decided: Removal,
-) -> Stop {
+pub fn removal<K: Cached>(object: &Arc<K>, connection: &Connection, account: &Account, decided: Removal) -> Stop {
     let one = |operation: &str, fields| Stop::Pending(vec![PendingCall::new(operation, &*account.id, fields)]);
     match (decided, connection.provider.capabilities().switch) {
         (Removal::Disable, Some(switch)) if account.fields.get(switch.field) == Some(&switch.blocked.into()) => {
@@ -196,14 +189,14 @@ pub(in crate::controller) fn removal<K: Cached>(
         }
         (Removal::Disable, Some(switch)) => one("disable", vec![switch.field.to_owned()]),
         _ => match &account.in_use {
-            Some(held) => super::super::removal::in_use(object, held),
+            Some(held) => crate::controller::deletion::finalize::in_use(object, held),
             None => one("delete", Vec::new()),
         },
     }
 }
 
 /// What letting an object go would do: nothing at the vendor.
-pub(in crate::controller) fn release<K: Managed>(object: &K, finalized: Option<&Finalized>) -> Stop {
+pub fn release<K: Managed>(object: &K, finalized: Option<&Finalized>) -> Stop {
     match finalized.map(|finalized| finalized.change) {
         Some(Change::Orphaned) => Stop::Pending(vec![call("orphan", &object.identity(), Vec::new())]),
         Some(Change::HandedOver) => Stop::Pending(vec![call("hand over", &object.identity(), Vec::new())]),

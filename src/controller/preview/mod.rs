@@ -1,13 +1,13 @@
 //! What Enforce would do, for objects in the cluster or not applied yet: the reconciles' own path up to the first write, in
 //! mode Plan. It decides nothing itself and writes nothing.
 
+mod dry_run;
 mod error;
-mod given;
 mod item;
-mod laid;
+mod merged;
 mod overlay;
-mod trial;
-mod untouched;
+mod read_only;
+mod secrets;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -22,27 +22,28 @@ use kube::{Client, ResourceExt};
 use tokio::sync::{Notify, OnceCell, mpsc};
 
 pub use error::Error;
-pub use given::SecretDocument;
 pub use item::{Item, Outcome};
-pub(super) use item::{mode, not_for_real, release, removal};
+pub use item::{mode, not_for_real, release, removal};
 pub use overlay::{Documents, Scope};
+pub use secrets::SecretDocument;
 
-use super::cache::Cache;
-use super::connection::{Connections, Down, Link};
-use super::context::{Context, Metrics, Settings};
-use super::make::KeyLocks;
-use super::managed::Managed;
-use super::outcome::{Done, Stop};
-use super::pending_create::CreateCalls;
-use super::record::Cached;
-use super::removal_budget::RemovalBudgets;
-use super::report::ReportContext;
-use super::requeue::Backoff;
-use super::{credential, group, sweep, user};
 use crate::api::conditions::Verdict;
 use crate::api::user::{GroupEntry, Mode};
 use crate::api::{ObjectKey, PlatformGroup, PlatformUser, ProviderCredential, Reason};
-use laid::Finished;
+use crate::controller::backoff::Backoff;
+use crate::controller::cluster::cache::Cache;
+use crate::controller::cluster::managed::Managed;
+use crate::controller::cluster::status::Cached;
+use crate::controller::connection::in_flight::CreateCalls;
+use crate::controller::connection::link::{Connections, Down, Link};
+use crate::controller::context::{Context, Metrics, Settings};
+use crate::controller::credential::{reconcile as credential, resync as sweep};
+use crate::controller::deletion::budget::RemovalBudgets;
+use crate::controller::object::report::ReportContext;
+use crate::controller::object::{group, user};
+use crate::controller::outcome::{Done, Stop};
+use crate::controller::sync::create::KeyLocks;
+use merged::Finished;
 use overlay::Listed;
 
 /// How often an object that waits for a listing is looked at again.
@@ -176,7 +177,7 @@ impl Stage {
         }
         let item = item::of_object(&self.context, &*object, result)?;
         if !object.is_deleting() && item.outcome != Outcome::Blocked {
-            let done = laid::done(&*object, &item.calls);
+            let done = merged::done(&*object, &item.calls);
             if let (Some(connection), Some(account)) = (
                 self.context.connections.up(&object.credential_key()),
                 item::new_account(&item.calls, &done.identity()),
@@ -246,7 +247,7 @@ async fn connect(context: &Context, credential: Arc<ProviderCredential>) -> Resu
         }
         link => link?,
     };
-    let Some(link) = untouched::untouched(link) else { return Ok(()) };
+    let Some(link) = read_only::untouched(link) else { return Ok(()) };
     if let Link::Up(connection) = &link {
         sweep::sweep(context, connection, false).await;
     }

@@ -11,16 +11,16 @@ use kube::core::{DeserializeGuard, ObjectList, PartialObjectMeta};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
-use super::super::credential;
-use super::super::lenient::Lenient;
-use super::super::managed::Managed;
-use super::super::secret_reader::SecretReader;
-use super::given::{self, Given, SecretDocument};
+use super::dry_run::Answer;
 use super::item::Item;
-use super::laid::{Draft, Laid};
-use super::trial::{self, Answer};
-use super::{AT_A_TIME, Error};
+use super::merged::{Draft, Laid};
+use super::secrets::{Given, SecretDocument};
+use super::{AT_A_TIME, Error, dry_run as trial, secrets as given};
 use crate::api::{ObjectKey, PlatformGroup, PlatformUser, ProviderCredential, Reason};
+use crate::controller::cluster::lenient::Lenient;
+use crate::controller::cluster::managed::Managed;
+use crate::controller::cluster::secrets::SecretReader;
+use crate::controller::credential::reconcile as credential;
 
 /// Most objects of one answer.
 const PAGE: u32 = 500;

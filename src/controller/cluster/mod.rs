@@ -1,0 +1,7 @@
+//! TODO-DOC
+
+pub mod cache;
+pub mod lenient;
+pub mod managed;
+pub mod secrets;
+pub mod status;

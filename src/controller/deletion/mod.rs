@@ -1,0 +1,4 @@
+//! TODO-DOC
+
+pub mod budget;
+pub mod finalize;

@@ -1,0 +1,5 @@
+//! TODO-DOC
+
+pub mod group;
+pub mod report;
+pub mod user;

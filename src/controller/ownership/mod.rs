@@ -1,0 +1,4 @@
+//! TODO-DOC
+
+pub mod conflict;
+pub mod handover;

@@ -1,0 +1,6 @@
+//! TODO-DOC
+
+pub mod access;
+pub mod object;
+pub mod password;
+pub mod rights;
