@@ -72,10 +72,15 @@ pub trait Provider: Send + Sync {
         None
     }
 
-    /// Who the vendor says we are (a login name or id), by its cheapest authenticated call.
+    /// Our login as the vendor names it (a stable name or id), by its cheapest authenticated call; `None` if it names none.
     ///
-    /// Errors: `Unauthenticated` when the credential is refused; `Unsupported` where there is no such call.
-    async fn whoami(&self) -> Result<String, ProviderError>;
+    /// Errors: `Unauthenticated` if the vendor refuses the credential; `Unsupported` if it has no such call.
+    async fn whoami(&self) -> Result<Option<String>, ProviderError>;
+
+    /// Our login as the Secret spells it, or as its token claims; `None` if neither does. It is not verified.
+    fn login(&self) -> Option<String> {
+        None
+    }
 
     /// All users or groups: complete and consistent, or an error.
     async fn list(&self, account_kind: AccountKind) -> Result<Vec<Account>, ProviderError>;

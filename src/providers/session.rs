@@ -77,6 +77,14 @@ impl<L: Login> Session<L> {
         again.map_or(Ok(answer), |again| again.map(|(answer, _)| answer))
     }
 
+    /// The token that calls use now, if the vendor has not refused it.
+    pub async fn current(&self) -> Option<Token> {
+        match &*self.state.lock().await {
+            State::Active(token) => Some(token.clone()),
+            State::Fresh | State::Expired | State::Refused(_) => None,
+        }
+    }
+
     /// Sends `call` once with the current token and returns the answer and that token.
     ///
     /// Errors: those of the transport and of the log-in.

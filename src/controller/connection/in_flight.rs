@@ -20,14 +20,14 @@ const SKEW: SignedDuration = SignedDuration::from_secs(5);
 /// Whether a create that was first sent at `creating.since` or `creating.at` can have made `account`, by the vendor's `clock`.
 ///
 /// The vendor's time that was noted with the create tells better than `clock`: another process may have had another idea of time.
-/// `login` is who the vendor says we are; a maker it does not name, or names in another way, is no evidence.
-pub fn can_have_made(creating: &Creating, account: &Account, login: &str, clock: &Clock) -> bool {
+/// `login` is our own login, if it is known; a creator that is not shown, or in another form, is no evidence.
+pub fn can_have_made(creating: &Creating, account: &Account, login: Option<&str>, clock: &Clock) -> bool {
     let first = creating.since.unwrap_or(creating.at);
     let earliest = creating.vendor_time.or(clock.there(first)).unwrap_or(first) - SKEW;
     let young = account.created.is_none_or(|created| created >= earliest);
-    let comparable = |creator: &&String| form(creator) == form(login);
-    let by_us = account.creator.as_ref().filter(comparable).is_none_or(|creator| creator.eq_ignore_ascii_case(login));
-    young && (by_us || login == "token")
+    let is_other = |login: &str, creator: &str| form(creator) == form(login) && !creator.eq_ignore_ascii_case(login);
+    let by_other = login.zip(account.creator.as_deref()).is_some_and(|(login, creator)| is_other(login, creator));
+    young && !by_other
 }
 
 /// Whether the vendor said before that an account with this key is there which is not ours: then only its time tells that
@@ -145,9 +145,9 @@ mod tests {
     #[test]
     fn what_was_there_before_is_not_ours() {
         let clock = Clock::default();
-        assert!(can_have_made(&creating(100), &made(95, None), "usher", &clock), "clocks differ");
-        assert!(!can_have_made(&creating(100), &made(94, None), "usher", &clock));
-        assert!(can_have_made(&creating(100), &Account::default(), "usher", &clock), "nothing is said of when");
+        assert!(can_have_made(&creating(100), &made(95, None), Some("usher"), &clock), "clocks differ");
+        assert!(!can_have_made(&creating(100), &made(94, None), Some("usher"), &clock));
+        assert!(can_have_made(&creating(100), &Account::default(), Some("usher"), &clock), "nothing is said of when");
     }
 
     #[test]
@@ -155,15 +155,15 @@ mod tests {
         let clock = Clock::default();
         let date = "Thu, 01 Jan 1970 00:00:10 GMT".parse().unwrap();
         clock.observe(&[(reqwest::header::DATE, date)].into_iter().collect(), creating(100).at);
-        assert!(can_have_made(&creating(100), &made(5, None), "usher", &clock), "90 seconds behind");
-        assert!(!can_have_made(&creating(100), &made(4, None), "usher", &clock));
+        assert!(can_have_made(&creating(100), &made(5, None), Some("usher"), &clock), "90 seconds behind");
+        assert!(!can_have_made(&creating(100), &made(4, None), Some("usher"), &clock));
     }
 
     #[test]
     fn the_vendors_time_that_was_noted_outlives_the_clock_that_noted_it() {
         let fast = Creating { vendor_time: Timestamp::from_second(40).ok(), ..creating(100) };
-        assert!(can_have_made(&fast, &made(35, None), "usher", &Clock::default()), "ours was a minute ahead");
-        assert!(!can_have_made(&fast, &made(34, None), "usher", &Clock::default()));
+        assert!(can_have_made(&fast, &made(35, None), Some("usher"), &Clock::default()), "ours was a minute ahead");
+        assert!(!can_have_made(&fast, &made(34, None), Some("usher"), &Clock::default()));
     }
 
     #[test]
@@ -177,10 +177,10 @@ mod tests {
     fn what_another_login_made_is_not_ours() {
         let clock = Clock::default();
         let by = |creator, login| can_have_made(&creating(100), &made(100, Some(creator)), login, &clock);
-        assert!(by("Usher@example.com", "usher@example.com"));
-        assert!(!by("eve@example.com", "usher@example.com"));
-        assert!(by("0123456789abcdef01234567", "usher@example.com"), "an id says nothing about a name");
-        assert!(by("eve", "token"), "who we are is not known");
+        assert!(by("Usher@example.com", Some("usher@example.com")));
+        assert!(!by("eve@example.com", Some("usher@example.com")));
+        assert!(by("0123456789abcdef01234567", Some("usher@example.com")), "an id proves nothing about a name");
+        assert!(by("eve", None), "our login is not known");
     }
 
     #[test]

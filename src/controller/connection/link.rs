@@ -13,7 +13,7 @@ use crate::api::status::Identity;
 use crate::api::user::Mode;
 use crate::api::{ObjectKey, ProviderCredential, ProviderCredentialSpec, Vendor};
 use crate::controller::context::Context;
-use crate::plan::{Account, AccountKind, Desired, Field, folds, matches_key};
+use crate::plan::{Account, AccountKind, CredentialAccount, Desired, Field, folds, matches_key};
 use crate::providers::{ErrorKind, Limiter, Provider, ProviderError};
 
 /// A credential that works.
@@ -26,10 +26,10 @@ pub struct Connection {
     pub provider: Arc<dyn Provider>,
     /// Bounds all calls.
     pub limiter: Limiter,
-    /// Vendor, place there and who the vendor says we are.
+    /// Vendor, place there and our login, if the vendor names it.
     pub account: String,
-    /// Our own login's name, which is never changed through itself.
-    pub login: String,
+    /// The same in parts, with the names of our own login, which is never changed through itself.
+    pub credential_account: CredentialAccount,
     /// What the credential says about its objects.
     pub spec: ProviderCredentialSpec,
     /// Versions of the spec and Secret it fits.
@@ -77,7 +77,7 @@ impl Connection {
             provider: self.provider.clone(),
             limiter: self.limiter.clone(),
             account: self.account.clone(),
-            login: self.login.clone(),
+            credential_account: self.credential_account.clone(),
             spec: credential.spec.clone(),
             generation,
             stamp: Mutex::new(self.stamp.lock().unwrap_or_else(PoisonError::into_inner).clone()),
@@ -88,6 +88,11 @@ impl Connection {
             last_failure: Mutex::new(self.last_failure()),
             probe_allowed: AtomicBool::new(self.probe_allowed.load(Ordering::Relaxed)),
         })
+    }
+
+    /// Whether the account in a status is the one that this connection leads to.
+    pub fn leads_to(&self, account: &str) -> bool {
+        self.credential_account.is(account)
     }
 
     /// Whether it was made from, or fits, these versions of spec and Secret.
@@ -193,8 +198,9 @@ impl Connection {
     pub fn can_have_made(&self, identity: &Identity, account: &Account) -> bool {
         let clock = self.limiter.clock();
         let creating = identity.creating.as_ref();
-        creating.is_some_and(|creating| pending_create::can_have_made(creating, account, &self.login, clock))
-            && !pending_create::was_there_before(identity, account)
+        creating.is_some_and(|creating| {
+            pending_create::can_have_made(creating, account, self.credential_account.login(), clock)
+        }) && !pending_create::was_there_before(identity, account)
     }
 
     /// The credential's mode.

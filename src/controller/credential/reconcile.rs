@@ -23,7 +23,7 @@ use crate::controller::connection::link::{Connection, Down, Failure, Link};
 use crate::controller::connection::{breaker as trial, retry};
 use crate::controller::context::Context;
 use crate::controller::resolve::password;
-use crate::plan::Limits;
+use crate::plan::{CredentialAccount, Limits};
 use crate::providers::{self, Access, Limiter, Priority, Provider, ProviderError, SecretData};
 
 /// How often vendor and cluster are compared unless the credential says otherwise.
@@ -244,10 +244,11 @@ async fn connect(
         Err(error) => return Link::Down(refused(credential, context, &error, made)),
     };
     let vendor = credential.spec.provider.vendor();
-    let account = format!("{vendor} {} {login}", provider.place());
+    let credential_account = CredentialAccount::new(format!("{vendor} {}", provider.place()), login, provider.login());
+    let account = credential_account.text();
     info!(credential = %key(credential), account, "connected");
     let Made { stamp, content } = made;
-    let same = previous.filter(|previous| previous.account == account);
+    let same = previous.filter(|previous| credential_account.is(&previous.account));
     let last_failure = same.as_ref().and_then(|previous| inherited(previous, &content));
     if last_failure.is_none() {
         context.backoff.reset(&key(credential));
@@ -259,7 +260,7 @@ async fn connect(
         provider,
         limiter,
         account,
-        login,
+        credential_account,
         spec: credential.spec.clone(),
         generation: credential.metadata.generation.unwrap_or_default(),
         stamp: Mutex::new(stamp),
@@ -334,10 +335,10 @@ fn pem(base64: &str) -> Result<Vec<u8>, Verdict> {
     decoded.map(|ByteString(pem)| pem).map_err(invalid)
 }
 
-/// Who the vendor says we are; the host alone where it cannot be asked.
-async fn whoami(provider: &dyn Provider, limiter: &Limiter) -> Result<String, ProviderError> {
+/// Our login as the vendor names it; `None` if it names none or cannot be asked.
+async fn whoami(provider: &dyn Provider, limiter: &Limiter) -> Result<Option<String>, ProviderError> {
     if !provider.capabilities().checkable {
-        return Ok("token".into());
+        return Ok(None);
     }
     let _place = limiter.acquire(Priority::Background).await;
     provider.whoami().await

@@ -193,7 +193,7 @@ fn reachable<K: Cached>(context: &Context, object: &Arc<K>) -> Result<Arc<Connec
     let credential = object.credential_key();
     let identity = object.identity();
     match context.connections.get(&credential) {
-        Some(Link::Up(connection)) => match identity.tied_to().filter(|account| *account != connection.account) {
+        Some(Link::Up(connection)) => match identity.tied_to().filter(|account| !connection.leads_to(account)) {
             Some(account) => Err(blocked(
                 object,
                 &format!("bound through {account}, but {credential} now leads to {}", connection.account),

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use kube::runtime::controller::Action;
 
-use super::report;
 use super::report::ReportContext;
+use super::{account, report};
 use crate::api::PlatformGroup;
 use crate::controller::cluster::cache::IndexKey;
 use crate::controller::cluster::managed::Managed;
@@ -52,6 +52,7 @@ pub async fn attempt(
     // resolve (client required)
     resolve::not_paused(context, &**group)?;
     let connection = resolve::connection(context, &**group)?;
+    account::renew(context, group, &connection).await?;
     report_context.vendor = Some(connection.vendor);
     report_context.mode = Some(resolve::mode(context, &connection, &**group));
     resolve::listed(context, &**group, &connection, AccountKind::Group)?;

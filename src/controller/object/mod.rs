@@ -1,5 +1,6 @@
 //! TODO-DOC
 
+pub mod account;
 pub mod group;
 pub mod report;
 pub mod user;

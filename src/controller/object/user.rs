@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use kube::runtime::controller::Action;
 
-use super::report;
 use super::report::ReportContext;
+use super::{account, report};
 use crate::api::PlatformUser;
 use crate::api::status::Identity;
 use crate::controller::cluster::managed::Managed;
@@ -43,6 +43,7 @@ pub async fn attempt(
     // resolve (client required)
     resolve::not_paused(context, &**user)?;
     let connection = resolve::connection(context, &**user)?;
+    account::renew(context, user, &connection).await?;
     report_context.vendor = Some(connection.vendor);
     report_context.mode = Some(resolve::mode(context, &connection, &**user));
     resolve::listed(context, &**user, &connection, AccountKind::User)?;

@@ -32,7 +32,8 @@ pub fn ensure_unbound<K: Cached>(context: &Context, object: &K, connection: &Con
         let identity = other.identity();
         identity.known_id().is_some_and(|known| known == id)
             && other.uid() != object.uid()
-            && (other.credential_key() == connection.key || identity.account.as_ref() == Some(&connection.account))
+            && (other.credential_key() == connection.key
+                || identity.account.is_some_and(|account| connection.leads_to(&account)))
     });
     holders.first().map_or(Ok(()), |holder| Err(duplicate(context, object, &**holder)))
 }
@@ -82,7 +83,7 @@ fn enqueue_by_index<K: Cached>(context: &Context, object: &K, index_keys: &[Inde
     let (credential, place) = (object.credential_key(), object.identity().account);
     let leads_there = |credential: &ObjectKey| {
         let connection = context.connections.up(credential);
-        connection.is_some_and(|connection| place.as_ref() == Some(&connection.account))
+        connection.zip(place.as_ref()).is_some_and(|(connection, place)| connection.leads_to(place))
     };
     let others = K::cache(context).by_index(index_keys, |other| {
         let its = other.credential_key();

@@ -26,7 +26,7 @@ pub fn find<K: Cached>(context: &Context, holder: &K) -> Option<Arc<K>> {
     let mut successors = K::cache(context).by_index(&index_keys, |other| {
         !other.is_deleting()
             && other.uid() != holder.uid()
-            && claims(other, &identity, credential.spec.provider.vendor())
+            && claims(context, other, &identity, credential.spec.provider.vendor())
             && may_take_over(context, &credential.spec, holder, other)
     });
     successors.sort_by_key(|successor| seniority(&**successor));
@@ -38,7 +38,7 @@ pub fn seniority<K: Cached>(object: &K) -> (Option<jiff::Timestamp>, Option<Stri
     (object.creation_timestamp().map(|time| time.0), object.uid())
 }
 
-fn claims<K: Cached>(other: &K, identity: &Identity, vendor: Vendor) -> bool {
+fn claims<K: Cached>(context: &Context, other: &K, identity: &Identity, vendor: Vendor) -> bool {
     let own = other.identity();
     if own.creating.is_some() {
         return own.creating == identity.creating;
@@ -46,13 +46,24 @@ fn claims<K: Cached>(other: &K, identity: &Identity, vendor: Vendor) -> bool {
     // Who lost another account than this one is as free as who never had any.
     let bound = own.known_id().filter(|id| own.external_id.is_some() || Some(*id) == identity.known_id());
     match (bound, identity.known_id()) {
-        (Some(bound), id) => Some(bound) == id && own.account == identity.account,
+        (Some(bound), id) => {
+            Some(bound) == id && is_same_account(context, other, own.account.as_ref(), identity.account.as_ref())
+        }
         (None, Some(id)) if other.external_id().is_some() => other.external_id() == Some(id.as_str()),
         (None, _) => {
             let wanted = other.keys_at(vendor);
             identity.known_keys().any(|key| wanted.iter().any(|own| same_key(own, key)))
         }
     }
+}
+
+/// Whether two statuses name the same account: as text, or both by the credential of `other`, because earlier builds wrote it in
+/// another form.
+fn is_same_account<K: Cached>(context: &Context, other: &K, one: Option<&String>, two: Option<&String>) -> bool {
+    let connection = || context.connections.up(&other.credential_key());
+    let leads_to_both =
+        |(one, two): (&String, &String)| connection().is_some_and(|c| c.leads_to(one) && c.leads_to(two));
+    one == two || one.zip(two).is_some_and(leads_to_both)
 }
 
 /// E-mail-shaped keys ignore ASCII case, others are exact.
@@ -68,7 +79,10 @@ fn may_take_over<K: Cached>(context: &Context, spec: &ProviderCredentialSpec, ho
     if is_same && successor.namespace() == holder.namespace() {
         return true;
     }
-    let other = context.connections.up(&key).filter(|other| holder.identity().account.as_ref() == Some(&other.account));
+    let other = context
+        .connections
+        .up(&key)
+        .filter(|other| holder.identity().account.is_some_and(|account| other.leads_to(&account)));
     let spec = match &other {
         _ if is_same => spec,
         Some(other) => &other.spec,

@@ -62,14 +62,16 @@ impl AmaniLogin {
         Ok(Self { transport, token, user, refresh: Mutex::new(None) })
     }
 
-    /// Whom the credential speaks for: no documented call tells, so the Secret does, or the token's own claim.
-    pub fn name(&self) -> String {
-        if let Some((username, _)) = &self.user {
-            return username.expose_secret().to_owned();
-        }
-        let claims = self.token.as_ref().and_then(|token| claims(token.expose_secret()));
-        claims.as_ref().and_then(|claims| claims.get("user_id")).and_then(decode::id).unwrap_or_else(|| "token".into())
+    /// The username in the Secret.
+    pub fn username(&self) -> Option<String> {
+        self.user.as_ref().map(|(username, _)| username.expose_secret().to_owned())
     }
+}
+
+/// The user of `token` by its `user_id` claim, which tokens have whose layout is that of Django's SimpleJWT (vendors.md, 2). The
+/// claim is the vendor's word once the vendor accepts the token.
+pub fn user_of(token: &Token) -> Option<String> {
+    decode::id(claims(token.value.expose_secret())?.get("user_id")?)
 }
 
 #[async_trait]

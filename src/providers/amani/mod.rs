@@ -61,7 +61,7 @@ const UNLISTED_INSISTING: Capabilities = Capabilities { listable: false, ..INSIS
 pub struct Amani {
     transport: Transport,
     session: Session<AmaniLogin>,
-    name: String,
+    username: Option<String>,
     patch_requires_credentials: bool,
     /// Whether the last listing of users was answered with "no such call".
     unlisted: AtomicBool,
@@ -78,7 +78,7 @@ impl Amani {
         let login = AmaniLogin::new(transport.clone(), access.secret)?;
         Ok(Self {
             transport,
-            name: login.name(),
+            username: login.username(),
             session: Session::new(login),
             patch_requires_credentials: settings.patch_requires_credentials.unwrap_or(false),
             unlisted: AtomicBool::new(false),
@@ -196,10 +196,14 @@ impl Provider for Amani {
         Ok(wire::desire_group(name, spec))
     }
 
-    /// The roles are the cheapest documented call; they prove the login but do not say whose it is.
-    async fn whoami(&self) -> Result<String, ProviderError> {
+    /// The roles are the cheapest documented call. They prove the login but do not name it; the accepted token may.
+    async fn whoami(&self) -> Result<Option<String>, ProviderError> {
         self.page(AccountKind::Group, &wire::Query::new()).await?;
-        Ok(self.name.clone())
+        Ok(self.session.current().await.as_ref().and_then(auth::user_of))
+    }
+
+    fn login(&self) -> Option<String> {
+        self.username.clone()
     }
 
     async fn list(&self, account_kind: AccountKind) -> Result<Vec<Account>, ProviderError> {

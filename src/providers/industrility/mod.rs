@@ -102,7 +102,7 @@ impl Provider for Industrility {
         Some(wire::unseen_id(key))
     }
 
-    async fn whoami(&self) -> Result<String, ProviderError> {
+    async fn whoami(&self) -> Result<Option<String>, ProviderError> {
         Err(unsupported("check a token"))
     }
 

@@ -31,7 +31,7 @@ impl OzmapLogin {
         Ok(Self { transport, token, user })
     }
 
-    /// Whom the Secret names, if it does; else whom the token names, whose sample in the SDK has a claim `user`.
+    /// The username in the Secret, else the user that its token claims: the SDK's sample of a token has a claim `user`.
     pub fn username(&self) -> Option<String> {
         if let Some((username, _)) = &self.user {
             return Some(username.expose_secret().to_owned());
@@ -57,7 +57,7 @@ impl OzmapLogin {
     }
 }
 
-/// The user that a token claims to be for, by name or id.
+/// The user in the claims of a token, by name or id.
 fn claimed(token: &str) -> Option<String> {
     let claims = jwt::claims(token)?;
     let user = claims.get("user")?;
@@ -97,7 +97,7 @@ mod tests {
     #[case::id(BY_ID, Some("64b0c0ffee64b0c0ffee0001"))]
     #[case::name(BY_NAME, Some("usher"))]
     #[case::opaque("fake-token", None)]
-    fn a_token_says_whose_it_is_if_it_can(#[case] token: &str, #[case] expected: Option<&str>) {
+    fn the_claims_of_a_token_may_name_its_user(#[case] token: &str, #[case] expected: Option<&str>) {
         assert_eq!(claimed(token).as_deref(), expected);
     }
 }

@@ -156,9 +156,9 @@ impl Provider for Ozmap {
         wire::desire_group(name, spec, catalog)
     }
 
-    /// The answer's shape is not documented: what looks like a name is taken, else what the Secret says. The call itself is
-    /// known from an old SDK only (git history, RESTAPI.ts): where there is none, one user proves the login.
-    async fn whoami(&self) -> Result<String, ProviderError> {
+    /// The shape of the answer is not documented, so any usual name in it is taken. The call itself is known only from an old SDK
+    /// (git history, RESTAPI.ts): on a server without it, reading one user proves the login and does not name it.
+    async fn whoami(&self) -> Result<Option<String>, ProviderError> {
         let answer = self.session.send(&self.transport, Call::new("whoami", Method::GET, "/authenticated")).await?;
         let me = match answer.status {
             404 | 405 => {
@@ -172,8 +172,11 @@ impl Provider for Ozmap {
             200..300 => answer.json()?,
             _ => return Err(wire::refusal(&answer)),
         };
-        let shown = wire::name(&me)?;
-        Ok(shown.or_else(|| self.username.clone()).unwrap_or_else(|| "token".into()))
+        wire::name(&me)
+    }
+
+    fn login(&self) -> Option<String> {
+        self.username.clone()
     }
 
     async fn list(&self, account_kind: AccountKind) -> Result<Vec<Account>, ProviderError> {

@@ -219,11 +219,11 @@ impl Provider for Pegasus {
         Ok(wire::desire_group(name, spec))
     }
 
-    async fn whoami(&self) -> Result<String, ProviderError> {
+    async fn whoami(&self) -> Result<Option<String>, ProviderError> {
         let me = wire::judge(&self.session.send(&self.transport, whoami()).await?)?;
         let me = decode::object(&me, "/user")?;
         let name = ["username", "email", "id"].iter().find_map(|field| me.get(*field).and_then(decode::id));
-        name.ok_or_else(|| decode::unexpected_answer("/user", "no username"))
+        name.map(Some).ok_or_else(|| decode::unexpected_answer("/user", "no username"))
     }
 
     /// Page by page until there are as many as there shall be, or no more.

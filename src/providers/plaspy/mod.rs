@@ -145,14 +145,14 @@ impl Provider for Plaspy {
 
     /// No call says who we are: the countries, the smallest answer there is, prove the login; where they are not to be had,
     /// the users do.
-    async fn whoami(&self) -> Result<String, ProviderError> {
+    async fn whoami(&self) -> Result<Option<String>, ProviderError> {
         match self.call(Call::new("whoami", Method::GET, COUNTRIES)).await {
             Err(error) if !matches!(error.kind, ErrorKind::Unauthenticated | ErrorKind::RateLimited) => {
                 self.list(AccountKind::User).await?;
             }
             answer => drop(answer?),
         }
-        Ok(self.name.clone())
+        Ok(Some(self.name.clone()))
     }
 
     /// There are no pages (`rest_api`): one answer holds all.
