@@ -42,32 +42,33 @@ impl CredentialAccount {
     pub fn is(&self, stored: &str) -> bool {
         match (self.stored_login(stored), &self.login) {
             (None, _) => false,
-            (Some(None), None) | (Some(Some(_)), None) => true,
-            // A place with a blank names a site, and a vendor with sites names every login (Pegasus).
-            (Some(None), Some(_)) => !self.site(),
-            (Some(Some(before)), Some(login)) => before == login || self.is_spelling(before),
+            (Some(_), None) => true,
+            // A vendor with sites names every login, so a text that ends with the site is that of a login with the same name.
+            (Some(""), Some(_)) => !self.has_site(),
+            (Some(before), Some(login)) => before == login || self.is_spelling(before),
         }
     }
 
-    /// `stored` as this build writes it, if it names this account and says no more than this one knows.
+    /// `stored` as this build writes it, if it names this account and the vendor did not name a login then that it hides now.
     #[must_use]
     pub fn renewed(&self, stored: &str) -> Option<String> {
         let before = self.stored_login(stored)?;
-        let is_kept = self.login.is_none() && before.is_some_and(|before| !self.is_spelling(before));
+        let is_kept = self.login.is_none() && !self.is_spelling(before);
         Some(self.text()).filter(|text| text != stored && !is_kept && self.is(stored))
     }
 
-    /// The login in `stored`, if that is of this place.
-    fn stored_login<'s>(&self, stored: &'s str) -> Option<Option<&'s str>> {
+    /// The login in `stored`, empty if it has none; `None` if `stored` is of another place.
+    fn stored_login<'s>(&self, stored: &'s str) -> Option<&'s str> {
         let rest = stored.strip_prefix(&self.place)?;
-        if rest.is_empty() { Some(None) } else { rest.strip_prefix(' ').map(Some) }
+        if rest.is_empty() { Some(rest) } else { rest.strip_prefix(' ') }
     }
 
     fn is_spelling(&self, login: &str) -> bool {
         login == UNKNOWN || self.spelled.as_deref() == Some(login)
     }
 
-    fn site(&self) -> bool {
+    /// Whether the place names a site after vendor and host, as Pegasus' does.
+    fn has_site(&self) -> bool {
         self.place.split(' ').count() > 2
     }
 }

@@ -43,31 +43,31 @@ use crate::api::{PlatformGroupSpec, PlatformUserSpec, Vendor};
 use crate::plan::{Account, AccountKind, Capabilities, Catalog, Changes, Desired, GroupHandle, Rejection};
 use http::{Settings, Transport};
 
-/// One credential's way to its vendor.
+/// A vendor's API, reached through one credential.
 #[async_trait]
 pub trait Provider: Send + Sync {
-    /// What the vendor can do.
+    /// The capabilities of the vendor.
     fn capabilities(&self) -> &'static Capabilities;
 
-    /// Where the accounts are: host, port if it is not the usual one, base path, and the tenant that the log-in asks for.
+    /// The place of the accounts: host, port unless it is the default one, base path, and the tenant that the log-in names.
     fn place(&self) -> String;
 
     /// The account that `spec` describes; groups are added by the caller.
     ///
-    /// Errors: what cannot be done as written, with the field and the way out.
+    /// Errors: a manifest that the vendor cannot fulfil, with the field and the fix.
     fn desire_user(&self, spec: &PlatformUserSpec, catalog: &Catalog) -> Result<Desired, Rejection>;
 
     /// The group named `name` that `spec` describes.
     ///
-    /// Errors: what cannot be done as written, with the field and the way out.
+    /// Errors: a manifest that the vendor cannot fulfil, with the field and the fix.
     fn desire_group(&self, name: &str, spec: &PlatformGroupSpec, catalog: &Catalog) -> Result<Desired, Rejection>;
 
-    /// A group as this vendor takes it in a user: its id, or its name.
+    /// The value that stands for `group` in a user of this vendor: its id or its name.
     fn group_value(&self, group: &GroupHandle) -> String {
         group.id.clone()
     }
 
-    /// The id of a user with this natural key where no call shows users; `None` where one does.
+    /// The id of the user with this natural key at a vendor that shows no users; `None` at any other vendor.
     fn unseen_id(&self, _key: &str) -> Option<String> {
         None
     }
@@ -82,10 +82,12 @@ pub trait Provider: Send + Sync {
         None
     }
 
-    /// All users or groups: complete and consistent, or an error.
+    /// All users or groups.
+    ///
+    /// Errors: any listing that is not complete and consistent.
     async fn list(&self, account_kind: AccountKind) -> Result<Vec<Account>, ProviderError>;
 
-    /// What else a manifest may name: roles, projects, countries. Empty where there is nothing.
+    /// The other things that a manifest may name: roles, projects, countries.
     async fn catalog(&self) -> Result<Catalog, ProviderError> {
         Ok(Catalog::default())
     }
@@ -93,12 +95,12 @@ pub trait Provider: Send + Sync {
     /// The accounts that carry one of the natural keys of `desired`, freshly asked; each account once.
     async fn find(&self, account_kind: AccountKind, desired: &Desired) -> Result<Vec<Account>, ProviderError>;
 
-    /// The account with this id; `None` when the vendor answers that there is none, which is a doubt and not a proof.
+    /// The account with this id; `None` if the vendor answers that there is none, which does not prove that it is gone.
     async fn read(&self, account_kind: AccountKind, id: &str) -> Result<Option<Account>, ProviderError>;
 
-    /// Makes an account and returns what the vendor showed of it.
+    /// Creates an account and returns it as the vendor shows it.
     ///
-    /// Errors: `Conflict` when one with such a key is there; unknown delivery when it may have been made all the same.
+    /// Errors: `Conflict` if an account with such a key exists; unknown delivery if the account may have been created.
     async fn create(
         &self,
         account_kind: AccountKind,
@@ -106,7 +108,7 @@ pub trait Provider: Send + Sync {
         password: Option<&SecretString>,
     ) -> Result<Account, ProviderError>;
 
-    /// Changes the account `current`, just read, by `changes` alone.
+    /// Applies `changes` to the account `current`, which was just read; all other fields stay.
     async fn update(
         &self,
         account_kind: AccountKind,
@@ -115,10 +117,12 @@ pub trait Provider: Send + Sync {
         password: Option<&SecretString>,
     ) -> Result<(), ProviderError>;
 
-    /// Removes an account. Already gone (`NotFound`) is for the caller to judge.
+    /// Removes an account.
+    ///
+    /// Errors: `NotFound` if the vendor has none with this id; the caller decides what that means.
     async fn delete(&self, account_kind: AccountKind, id: &str) -> Result<(), ProviderError>;
 
-    /// The rights of a user in one application; `None` where the vendor has no such thing.
+    /// The rights of a user in one application; `None` at a vendor without applications.
     async fn granted(
         &self,
         _user: &str,
@@ -127,16 +131,16 @@ pub trait Provider: Send + Sync {
         Ok(None)
     }
 
-    /// Whether rights of a user may be set now; asked before anything is read for that.
+    /// Whether rights of a user can be set now. The caller asks before it reads anything for that.
     ///
     /// Errors: `RateLimited` with the time of this user's slot.
     fn may_grant(&self, _user: &str) -> Result<(), ProviderError> {
         Ok(())
     }
 
-    /// Sets rights of a user in one application; rights not named stay.
+    /// Sets `rights` of a user in one application; all other rights stay.
     ///
-    /// Errors: `Unsupported` where the vendor has no such thing.
+    /// Errors: `Unsupported` at a vendor without applications.
     async fn grant(
         &self,
         _user: &str,
@@ -181,7 +185,7 @@ impl Access<'_> {
     }
 }
 
-/// What a vendor can do, before anything is connected.
+/// The capabilities of a vendor, before a connection.
 #[must_use]
 pub fn capabilities(vendor: Vendor) -> &'static Capabilities {
     match vendor {
@@ -193,9 +197,9 @@ pub fn capabilities(vendor: Vendor) -> &'static Capabilities {
     }
 }
 
-/// The provider of a credential; nothing is called yet.
+/// The provider of a credential. It makes no call.
 ///
-/// Errors: a Secret without the keys the vendor needs or an address that may not be used is `Invalid`.
+/// Errors: `Invalid` for a Secret without the needed keys and for a forbidden address.
 pub fn connect(access: &Access<'_>) -> Result<Arc<dyn Provider>, Rejection> {
     match access.provider {
         CredentialProvider::Pegasus(settings) => Ok(Arc::new(pegasus::Pegasus::connect(settings, access)?)),

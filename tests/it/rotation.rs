@@ -128,7 +128,7 @@ async fn another_login_that_the_vendor_names_is_a_mismatch(#[case] login: &str) 
     let other = json!({"status": {"account": format!("{place} {login}")}});
     let params = PatchParams { field_manager: Some("usher-identity".into()), ..PatchParams::default() };
     scene.api::<PlatformUser>().patch_status("ada", &params, &Patch::Merge(other)).await.unwrap();
-    scene.compare_user("ada").await;
+    scene.annotate::<PlatformUser>("ada", "usher.dev/reconcile-at", "1").await;
     let ada = scene.user_says("ada", "ProviderMismatch").await;
     assert!(message(&ada).contains(login), "{}", message(&ada));
 }
