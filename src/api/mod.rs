@@ -5,6 +5,7 @@
 pub mod conditions;
 pub mod crds;
 pub mod credential;
+mod defaults;
 pub mod group;
 pub mod names;
 pub mod rules;

@@ -106,10 +106,16 @@ pub struct Creating {
 }
 
 impl Creating {
+    /// When it was first sent with this key.
+    #[must_use]
+    pub fn first_sent(&self) -> Timestamp {
+        self.since.unwrap_or(self.at)
+    }
+
     /// The same create, sent once more `now`; `password_version` if all its tries carried the same.
     #[must_use]
     pub fn again(&self, now: Timestamp, password_version: Option<String>) -> Self {
-        Self { at: now, since: Some(self.since.unwrap_or(self.at)), password_version, ..self.clone() }
+        Self { at: now, since: Some(self.first_sent()), password_version, ..self.clone() }
     }
 }
 

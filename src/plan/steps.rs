@@ -1,6 +1,6 @@
 //! From desired and observed to at most a few steps; the same function serves reconciles, drift checks and plans.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
@@ -8,12 +8,11 @@ use super::compare::{Compare, same};
 use super::last_applied::LastApplied;
 use super::model::{Account, Changes, Desired, Field, Fields, Membership, Rejection};
 use crate::api::Reason;
+use crate::api::status::PendingCall;
 
 /// One thing to do at the vendor.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
-    /// Make the account.
-    Create(Changes),
     /// Change it.
     Update(Changes),
     /// Set rights in one application.
@@ -21,7 +20,7 @@ pub enum Step {
         /// The application's name.
         application: String,
         /// The rights named in the manifest; others stay.
-        rights: std::collections::BTreeMap<String, bool>,
+        rights: BTreeMap<String, bool>,
     },
 }
 
@@ -36,31 +35,65 @@ pub struct PriorState<'a> {
     pub password_due: bool,
 }
 
-/// The steps from `observed` (`None`: not there) to `desired`; empty when they agree.
+/// The steps that make an account.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Creation {
+    /// The fields that the create carries.
+    pub create: Changes,
+    /// The steps that follow, because a create does not take them.
+    pub then: Vec<Step>,
+}
+
+/// The steps from the account `observed` to `desired`; empty when they agree.
 ///
 /// Errors: a difference in a field that the vendor never changes is `Unsupported`.
 pub fn plan(
     table: &[Field],
     desired: &Desired,
-    observed: Option<&Account>,
+    observed: &Account,
     known: PriorState<'_>,
 ) -> Result<Vec<Step>, Rejection> {
-    let (create, changes) = match observed {
-        None => {
-            let (create, after) = creation(table, desired, known.password_due);
-            (Some(Step::Create(create)), after)
+    let changes = difference(table, desired, observed, known)?;
+    Ok(follow_up(desired, changes, |name, rights| !known.sent.has_grant(name, rights)))
+}
+
+/// The steps that make the account `desired`, with its password or without.
+#[must_use]
+pub fn creation(table: &[Field], desired: &Desired, password: bool) -> Creation {
+    let (create, after) = split_creation(table, desired, password);
+    Creation { create, then: follow_up(desired, after, |_, _| true) }
+}
+
+/// The calls that the creation of `target` makes.
+#[must_use]
+pub fn creation_calls(target: &str, creation: &Creation) -> Vec<PendingCall> {
+    let create = PendingCall::new("create", target, creation.create.names());
+    [create].into_iter().chain(step_calls(target, &creation.then)).collect()
+}
+
+/// The calls that `steps` make on `target`.
+#[must_use]
+pub fn step_calls(target: &str, steps: &[Step]) -> Vec<PendingCall> {
+    let call = |operation: &str, fields: Vec<String>| PendingCall::new(operation, target, fields);
+    let calls = steps.iter().map(|step| match step {
+        Step::Update(changes) => call("update", changes.names()),
+        Step::Grant { application, rights } => {
+            call("grant", rights.keys().map(|right| format!("{application}.{right}")).collect())
         }
-        Some(account) => (None, difference(table, desired, account, known)?),
-    };
+    });
+    calls.collect()
+}
+
+/// The update with `changes`, if there are any, and the grants that are due.
+fn follow_up(desired: &Desired, changes: Changes, is_due: impl Fn(&str, &BTreeMap<String, bool>) -> bool) -> Vec<Step> {
     let update = (!changes.is_empty()).then_some(Step::Update(changes));
-    let fresh = observed.is_none();
-    let grants = desired.grants.iter().filter(|(name, rights)| fresh || !known.sent.has_grant(name, rights));
+    let grants = desired.grants.iter().filter(|(name, rights)| is_due(name, rights));
     let grants = grants.map(|(name, rights)| Step::Grant { application: name.clone(), rights: rights.clone() });
-    Ok(create.into_iter().chain(update).chain(grants).collect())
+    update.into_iter().chain(grants).collect()
 }
 
 /// What a create carries, and what has to follow it because a create does not take it.
-fn creation(table: &[Field], desired: &Desired, password: bool) -> (Changes, Changes) {
+fn split_creation(table: &[Field], desired: &Desired, password: bool) -> (Changes, Changes) {
     let mut fields = desired.at_create.clone();
     fields.extend(desired.fields.clone());
     let mut after = Changes::default();

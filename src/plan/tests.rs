@@ -128,23 +128,22 @@ fn a_new_right_of_someone_who_is_there_is_granted() {
     let grants = BTreeMap::from([("pegasus2.0".to_owned(), rights.clone())]);
     let wanted = Desired { grants, ..Desired::default() };
     let grant = Step::Grant { application: "pegasus2.0".into(), rights };
-    assert_eq!(steps(&wanted, Some(&account(json!({}))), &LastApplied::default(), &[]), [grant]);
+    assert_eq!(steps(&wanted, &account(json!({})), &LastApplied::default(), &[]), [grant]);
 }
 
 #[test]
 fn a_create_carries_the_groups() {
     let mut wanted = desired(json!({"phone": "1"}));
     wanted.groups = Some(Membership { wanted: ["g".to_owned()].into(), ..Membership::default() });
-    let made = steps(&wanted, None, &LastApplied::default(), &[]);
-    let [Step::Create(changes)] = &made[..] else { panic!("one create, not {made:?}") };
-    assert_eq!(changes.groups, Some(["g".to_owned()].into()));
+    let made = creation(TABLE, &wanted, false);
+    assert_eq!((made.create.groups, made.then), (Some(["g".to_owned()].into()), vec![]));
 }
 
 #[test]
 fn a_map_is_sent_with_the_keys_of_others_at_every_depth() {
     let wanted = desired(json!({"prefs": {"a": {"b": 1}, "e": 5}}));
     let there = account(json!({"prefs": {"a": {"c": 2}, "d": 3, "e": {"f": 4}}}));
-    let planned = steps(&wanted, Some(&there), &LastApplied::default(), &[]);
+    let planned = steps(&wanted, &there, &LastApplied::default(), &[]);
     let [Step::Update(changes)] = &planned[..] else { panic!("one update, not {planned:?}") };
     assert_eq!(changes.fields["prefs"], json!({"a": {"b": 1, "c": 2}, "d": 3, "e": 5}));
 }
@@ -154,7 +153,7 @@ fn groups_of_others_that_are_not_shown_are_not_risked() {
     let mut wanted = desired(json!({}));
     wanted.groups = Some(Membership { wanted: ["g".to_owned()].into(), additive: true, ..Membership::default() });
     let known = PriorState { sent: &LastApplied::default(), added: &BTreeSet::new(), password_due: false };
-    let refused = plan(TABLE, &wanted, Some(&Account { groups: None, ..account(json!({})) }), known).unwrap_err();
+    let refused = plan(TABLE, &wanted, &Account { groups: None, ..account(json!({})) }, known).unwrap_err();
     assert!(refused.message.starts_with("spec.membership"), "{}", refused.message);
 }
 
@@ -178,7 +177,7 @@ fn account(fields: Value) -> Account {
     Account { id: "1".into(), fields: serde_json::from_value(fields).unwrap(), ..Account::default() }
 }
 
-fn steps(desired: &Desired, account: Option<&Account>, sent: &LastApplied, added: &[&str]) -> Vec<Step> {
+fn steps(desired: &Desired, account: &Account, sent: &LastApplied, added: &[&str]) -> Vec<Step> {
     let added = added.iter().map(ToString::to_string).collect();
     plan(TABLE, desired, account, PriorState { sent, added: &added, password_due: false }).unwrap()
 }
@@ -187,15 +186,15 @@ fn steps(desired: &Desired, account: Option<&Account>, sent: &LastApplied, added
 fn a_hidden_field_is_sent_again_only_when_it_changes() {
     let (before, after) = (desired(json!({"access": "basic"})), desired(json!({"access": "full"})));
     let sent = LastApplied::parse(&LastApplied::of(TABLE, &before).text().unwrap());
-    assert_eq!(steps(&before, Some(&account(json!({}))), &sent, &[]), []);
+    assert_eq!(steps(&before, &account(json!({})), &sent, &[]), []);
     let changes = Changes { fields: [("access".into(), json!("full"))].into(), ..Changes::default() };
-    assert_eq!(steps(&after, Some(&account(json!({}))), &sent, &[]), [Step::Update(changes)]);
+    assert_eq!(steps(&after, &account(json!({})), &sent, &[]), [Step::Update(changes)]);
 }
 
 #[test]
 fn a_fixed_field_is_not_changed_but_explained() {
     let known = PriorState { sent: &LastApplied::default(), added: &BTreeSet::new(), password_due: false };
-    let refused = plan(TABLE, &desired(json!({"username": "b"})), Some(&account(json!({"username": "a"}))), known);
+    let refused = plan(TABLE, &desired(json!({"username": "b"})), &account(json!({"username": "a"})), known);
     let refused = refused.unwrap_err();
     assert_eq!(refused.reason, Reason::Unsupported);
     assert!(refused.message.contains("username"), "{}", refused.message);
@@ -215,7 +214,7 @@ fn with_any_change_go_scopes_as_listed_and_what_is_hidden(
     wanted.groups = group.map(|group| Membership { wanted: [group.to_owned()].into(), ..Membership::default() });
     let there = account(json!({"phone": "1", "scopes": {"vehicles": "w", "vehicles:device": "w"}}));
     let known = PriorState { sent: &LastApplied::of(TABLE, &wanted), added: &BTreeSet::new(), password_due };
-    let planned = plan(TABLE, &wanted, Some(&there), known).unwrap();
+    let planned = plan(TABLE, &wanted, &there, known).unwrap();
     let [Step::Update(changes)] = &planned[..] else { panic!("one update, not {planned:?}") };
     assert_eq!(json!(changes.fields), edit);
     assert_eq!(json!(changes.alongside), json!({"scopes": {"vehicles": "w"}, "access": "full"}));
@@ -233,7 +232,7 @@ fn what_is_shown_at_times_is_compared_then_and_known_by_its_digest_else(
 ) {
     let wanted = desired(json!({"logo": "a"}));
     let sent = if was_sent { LastApplied::of(TABLE, &wanted) } else { LastApplied::default() };
-    assert_eq!(!steps(&wanted, Some(&account(there)), &sent, &[]).is_empty(), is_sent);
+    assert_eq!(!steps(&wanted, &account(there), &sent, &[]).is_empty(), is_sent);
 }
 
 #[rstest]
@@ -257,17 +256,17 @@ fn groups_are_the_whole_truth_unless_additive(
     };
     let there = Account { groups: Some(set(there)), ..account(json!({})) };
     let expected = target.map(|names| Step::Update(Changes { groups: Some(set(names)), ..Changes::default() }));
-    assert_eq!(steps(&desired, Some(&there), &LastApplied::default(), added), expected.into_iter().collect::<Vec<_>>());
+    assert_eq!(steps(&desired, &there, &LastApplied::default(), added), expected.into_iter().collect::<Vec<_>>());
 }
 
 #[test]
 fn rights_in_an_application_are_granted_after_the_user_and_once() {
     let grants = BTreeMap::from([("pegasus2.0".to_owned(), BTreeMap::from([("tracking".to_owned(), true)]))]);
     let wanted = Desired { grants, ..desired(json!({"phone": "1"})) };
-    let made = steps(&wanted, None, &LastApplied::default(), &[]);
-    assert!(matches!(&made[..], [Step::Create(_), Step::Grant { .. }]), "{made:?}");
+    let made = creation(TABLE, &wanted, false);
+    assert!(matches!(&made.then[..], [Step::Grant { .. }]), "{made:?}");
     let sent = LastApplied::of(TABLE, &wanted);
-    assert_eq!(steps(&wanted, Some(&account(json!({"phone": "1"}))), &sent, &[]), []);
+    assert_eq!(steps(&wanted, &account(json!({"phone": "1"})), &sent, &[]), []);
 }
 
 #[rstest]
@@ -278,12 +277,11 @@ fn what_a_create_does_not_take_follows_it(#[case] wanted: Option<bool>, #[case] 
     let table = [Field::new("phone", Compare::Exact), Field::after_create("is_active", Compare::Exact, true)];
     let mut wanted = desired(wanted.map_or(json!({}), |active| json!({"is_active": active})));
     wanted.fields.insert("phone".into(), json!("1"));
-    let known = PriorState { sent: &LastApplied::default(), added: &BTreeSet::new(), password_due: true };
     let create = Changes { fields: [("phone".into(), json!("1"))].into(), password: true, ..Changes::default() };
     let after =
         sent.map(|active| Changes { fields: [("is_active".into(), json!(active))].into(), ..Changes::default() });
-    let expected: Vec<Step> = [Step::Create(create)].into_iter().chain(after.map(Step::Update)).collect();
-    assert_eq!(plan(&table, &wanted, None, known).unwrap(), expected);
+    let expected = Creation { create, then: after.map(Step::Update).into_iter().collect() };
+    assert_eq!(creation(&table, &wanted, true), expected);
 }
 
 const CAPABLE: Capabilities = Capabilities {

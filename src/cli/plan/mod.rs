@@ -17,7 +17,7 @@ use crate::api::Kind;
 use crate::api::names::API_GROUP;
 use crate::api::user::Mode;
 use crate::controller::Settings;
-use crate::controller::preview::{self, Documents, Item, Outcome, Outlook, Scope};
+use crate::controller::preview::{self, Documents, Effect, Item, Outlook, Scope};
 use crate::runtime::metrics::MetricsRegistry;
 use crate::runtime::readonly::{self, Trials};
 
@@ -147,10 +147,10 @@ async fn look(args: &Args, config: Config, documents: Documents) -> Result<Outlo
 }
 
 fn exit_code(items: &[Item]) -> ExitCode {
-    let any = |outcome| items.iter().any(|item| item.outcome == outcome);
-    if any(Outcome::Blocked) {
+    let any = |effect| items.iter().any(|item| item.effect == effect);
+    if any(Effect::Blocked) {
         ExitCode::FAILURE
-    } else if any(Outcome::Changes) {
+    } else if any(Effect::Changes) {
         ExitCode::from(2)
     } else {
         ExitCode::SUCCESS

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::controller::preview::{Item, Outcome};
+use crate::controller::preview::{Effect, Item};
 
 /// Columns of a row without its object.
 type Row = [String; 4];
@@ -17,9 +17,9 @@ pub fn table(items: &[Item]) -> String {
             rows.push([object.clone(), call.operation.clone(), call.target.clone(), call.fields.join(",")]);
             lines.push(None);
         }
-        let is_said = item.outcome == Outcome::Blocked || item.reason == "Paused" || !item.calls.is_empty();
+        let is_said = item.effect == Effect::Blocked || item.reason == "Paused" || !item.calls.is_empty();
         if is_said && !item.message.is_empty() {
-            let mark = if item.outcome == Outcome::Blocked { "BLOCKED " } else { "" };
+            let mark = if item.effect == Effect::Blocked { "BLOCKED " } else { "" };
             rows.push([object, String::new(), String::new(), String::new()]);
             lines.push(Some(format!("{mark}{}: {}", item.reason, item.message)));
         }
@@ -51,8 +51,8 @@ fn line(
 
 fn summary(items: &[Item]) -> String {
     let calls: usize = items.iter().map(|item| item.calls.len()).sum();
-    let count = |outcome| items.iter().filter(|item| item.outcome == outcome).count();
-    let (changed, blocked) = (count(Outcome::Changes), count(Outcome::Blocked));
+    let count = |effect| items.iter().filter(|item| item.effect == effect).count();
+    let (changed, blocked) = (count(Effect::Changes), count(Effect::Blocked));
     let tail = if blocked > 0 { format!("; {blocked} blocked") } else { String::new() };
     let plural = |count: usize| if count == 1 { "" } else { "s" };
     if calls + blocked == 0 {
