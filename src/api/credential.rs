@@ -156,8 +156,7 @@ pub struct AmaniAccess {
     #[x_kube(validation = rules::url())]
     #[schemars(length(min = 1, max = 2048))]
     pub url: String,
-    /// Whether the server demands e-mail and password in every PATCH, so that each change sets the password again. Defaults to
-    /// false.
+    /// Whether every PATCH needs e-mail and password, so that each change sets the password again. Defaults to false.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub patch_requires_credentials: Option<bool>,
 }
@@ -343,15 +342,13 @@ pub struct ProviderCredentialStatus {
     /// When usher last compared all accounts of the vendor with the cluster (sweep).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_sweep_time: Option<Timestamp>,
-    /// Time before which usher makes no call, because the vendor asked it to slow down. The vendor named the time, or usher's
-    /// back-off set it.
+    /// usher makes no call before this time: the vendor asked it to slow down and named the time, or usher's back-off set it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_limited_until: Option<Timestamp>,
     /// Removals that exceed the removal budget and wait.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held_removals: Option<HeldRemovals>,
-    /// Removals that the budget admitted within `spec.removals.per`, counted before they are carried out. Only the field manager
-    /// `usher-removals` writes them.
+    /// Removals that the budget admitted within `spec.removals.per`. Only the field manager `usher-removals` writes them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recent_removals: Option<Vec<RecentRemovals>>,
     /// The last value of usher.dev/reconcile-at that usher acted on.

@@ -136,7 +136,12 @@ async fn made(credential: Value) -> Scene {
 async fn duplicate() -> Row {
     let scene = made(json!({})).await;
     scene.user("ada-2", ada(json!({}))).await;
-    ("PlatformUser", "Duplicate", "another object is bound to the account", user_says(&scene, "ada-2", "Duplicate").await)
+    (
+        "PlatformUser",
+        "Duplicate",
+        "another object is bound to the account",
+        user_says(&scene, "ada-2", "Duplicate").await,
+    )
 }
 
 async fn renamed_by_someone() -> Row {
@@ -207,12 +212,7 @@ async fn deleting() -> Row {
 async fn held() -> Row {
     let scene = made(json!({"removals": {"after": "0s", "atMost": 0}})).await;
     scene.delete::<PlatformUser>("ada").await;
-    (
-        "PlatformUser",
-        "RemovalHeld",
-        "the removal budget is exceeded",
-        user_says(&scene, "ada", "RemovalHeld").await,
-    )
+    ("PlatformUser", "RemovalHeld", "the removal budget is exceeded", user_says(&scene, "ada", "RemovalHeld").await)
 }
 
 async fn deletion_while(when: &'static str, credential: Value, spoil: impl AsyncFnOnce(&Scene)) -> Row {
@@ -290,7 +290,7 @@ async fn credential_of_a_vendor_that_is_away() -> Row {
     (
         "ProviderCredential",
         "ProviderUnavailable",
-        "the vendor cannot be used",
+        "the vendor is unavailable",
         credential_says(&scene, "ProviderUnavailable").await,
     )
 }
@@ -313,7 +313,12 @@ fn users() -> Vec<BoxFuture<'static, Row>> {
         from_answer("ProviderUnavailable", "the vendor fails", FaultKind::Status(503, None)).boxed(),
         from_answer("ProviderUnavailable", "the vendor's answer cannot be read", FaultKind::Html).boxed(),
         from_answer("PermissionDenied", "the login may not do this", FaultKind::Status(403, None)).boxed(),
-        from_answer("AlreadyExists", "the account exists, and the vendor does not show it", FaultKind::Status(409, None)).boxed(),
+        from_answer(
+            "AlreadyExists",
+            "the account exists, and the vendor does not show it",
+            FaultKind::Status(409, None),
+        )
+        .boxed(),
         from_answer("Invalid", "the vendor rejects a value", FaultKind::Status(422, None)).boxed(),
         duplicate().boxed(),
         renamed_by_someone().boxed(),

@@ -21,7 +21,7 @@ const NAME: &str = "usher-sandbox";
 /// How long a `ServiceAccount`'s token lasts, in seconds.
 const TOKEN_SECONDS: i64 = 24 * 3600;
 
-/// Where the API server is, and the certificate that it made for itself.
+/// Address of the API server, and its self-signed certificate.
 pub(super) struct Access {
     pub url: String,
     pub certificate: PathBuf,

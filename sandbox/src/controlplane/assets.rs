@@ -1,4 +1,5 @@
-//! Where etcd and kube-apiserver are: in `KUBEBUILDER_ASSETS`, or under target/ after a build. It starts nothing.
+//! Finds the programs of the control plane in `KUBEBUILDER_ASSETS`, or under target/, where it has missing ones built. It starts
+//! none of them.
 
 use std::env;
 use std::path::{Path, PathBuf};

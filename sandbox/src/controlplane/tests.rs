@@ -103,7 +103,7 @@ async fn nothing_outlives_a_killed_process() {
         assert!(begun.elapsed() < Duration::from_secs(10), "{:?} stay", processes_of(&dir));
         std::thread::sleep(Duration::from_millis(20));
     }
-    neighbour.client().unwrap().apiserver_version().await.expect("a neighbour goes on");
+    neighbour.client().unwrap().apiserver_version().await.expect("the other control plane still answers");
 }
 
 /// Not a test, but the process that the test above kills. It ends by itself when that test has ended.

@@ -21,7 +21,7 @@ use stage::Stage;
 
 /// Why the demo ended early.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
-/// Where the demo prints.
+/// The output of the demo.
 pub type Out<'a> = &'a mut (dyn Write + Send);
 
 /// Shows usher's main job in a minute.
@@ -71,7 +71,7 @@ pub async fn run(args: Args, out: Out<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What `--keep` leaves on an existing cluster beside kinds and permissions.
+/// The rest that `--keep` leaves on an existing cluster, beside kinds and permissions.
 const LEFT: &str = " and namespace identity, whose objects can be deleted only while usher runs";
 
 async fn tell(stage: &Stage, out: Out<'_>) -> Result<(), Failure> {

@@ -79,12 +79,12 @@ impl CutListener {
         })
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What opens and shuts it.
+    /// The door that opens and shuts it.
     pub fn door(&self) -> Door {
         self.door.clone()
     }

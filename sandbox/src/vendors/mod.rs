@@ -90,7 +90,7 @@ pub mod operation {
     pub const LOGIN: &str = "login";
     /// Renewing a session.
     pub const REFRESH: &str = "refresh";
-    /// Asking who the token belongs to.
+    /// Asking for the user of the token.
     pub const WHOAMI: &str = "whoami";
     /// Listing users without a filter.
     pub const USERS_LIST: &str = "users.list";

@@ -3,12 +3,12 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-/// How a simulator is started.
+/// The options of a simulator.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Time every call takes, beside the work itself.
     pub latency: Duration,
-    /// Where to listen; port 0 takes a free one.
+    /// Address to listen on; port 0 takes a free port.
     pub address: SocketAddr,
     /// Life of a session: from its last use at Pegasus, from its login elsewhere.
     pub token_life: Duration,

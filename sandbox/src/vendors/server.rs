@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::body::to_bytes;
-use axum::extract::{ConnectInfo, Query, Request as HttpRequest, State as Shelf};
+use axum::extract::{ConnectInfo, Query, Request as HttpRequest, State as SharedState};
 use axum::http::header::DATE;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response as HttpResponse};
@@ -145,7 +145,7 @@ impl Desk {
 pub struct Shared {
     /// Which vendor it is.
     pub vendor: Vendor,
-    /// Where it listens.
+    /// The address that it listens on.
     pub address: SocketAddr,
     /// Cancelled to stop it.
     pub stop: CancellationToken,
@@ -211,7 +211,7 @@ pub async fn run(listener: CutListener, shared: Arc<Shared>) {
 }
 
 async fn handle(
-    Shelf(shared): Shelf<Arc<Shared>>,
+    SharedState(shared): SharedState<Arc<Shared>>,
     ConnectInfo(switch): ConnectInfo<Switch>,
     request: HttpRequest,
 ) -> HttpResponse {

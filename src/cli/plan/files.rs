@@ -33,7 +33,7 @@ pub enum Error {
     Yaml {
         /// The file.
         path: PathBuf,
-        /// What is wrong and where.
+        /// The problem and its place.
         reason: String,
     },
     /// A document does not match its kind.
@@ -45,7 +45,7 @@ pub enum Error {
         object: String,
         /// The field.
         field: String,
-        /// What is wrong with it.
+        /// The problem with it.
         reason: String,
     },
     /// Two documents describe the same object.

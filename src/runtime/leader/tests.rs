@@ -96,7 +96,7 @@ async fn a_holder_that_stopped_renewing_is_replaced_and_learns_it() {
 }
 
 #[tokio::test]
-async fn a_renewal_makes_others_wait_anew() {
+async fn a_renewal_makes_others_wait_again() {
     let store = store();
     let mut held = taken(&store, "a").await;
     let (next, mut seen) = (lease(&store, "b"), nothing_seen());

@@ -40,7 +40,7 @@ pub fn page<'a>(
     Ok(Response::new(200, body))
 }
 
-/// A list, or one row of it when the path goes on behind `collection`.
+/// A list, or one row of it when the path continues after `collection`.
 pub fn of_names(
     options: &OzmapOptions,
     request: &Request,
