@@ -202,7 +202,7 @@ async fn work(args: &Args, client: Client, metrics: MetricsRegistry, readiness: 
     };
     let controllers =
         controller::run(client, settings, Arc::new(PrometheusMetrics(metrics)), stop.clone(), move |kind| {
-            readiness.done(kind)
+            readiness.done(kind);
         });
     let too_long = async {
         stop.cancelled().await;
