@@ -343,10 +343,10 @@ mod tests {
         NextBinding::CreatePending(at(50))
     )]
     #[case::two_objects_one_account(&[COMPETITOR], refused(BindingRefusal::Duplicate("eve asked first".into())))]
-    #[case::lock(&[|facts| facts.is_alone = None], NextBinding::Ask(BindingQuestion::Lock))]
-    #[case::locked(&[|facts| facts.is_alone = Some(false)], NextBinding::KeyLocked)]
-    #[case::permit(&[|facts| facts.has_permit = None], NextBinding::Ask(BindingQuestion::Permit))]
-    #[case::no_permit(&[|facts| facts.has_permit = Some(false)], NextBinding::AwaitsPermit)]
+    #[case::lock(&[(|facts| facts.is_alone = None) as Change], NextBinding::Ask(BindingQuestion::Lock))]
+    #[case::locked(&[(|facts| facts.is_alone = Some(false)) as Change], NextBinding::KeyLocked)]
+    #[case::permit(&[(|facts| facts.has_permit = None) as Change], NextBinding::Ask(BindingQuestion::Permit))]
+    #[case::no_permit(&[(|facts| facts.has_permit = Some(false)) as Change], NextBinding::AwaitsPermit)]
     #[case::find_before_create(&[], NextBinding::Ask(BindingQuestion::Search))]
     #[case::absent(&[ABSENT], NextBinding::Create)]
     #[case::nothing_is_taken_over_silently(
@@ -384,8 +384,8 @@ mod tests {
         &[BY_ID, |facts| facts.by_id = Some(Some(candidate("5")))],
         NextBinding::Bind(account("5"))
     )]
-    #[case::no_search(&[|facts| facts.search = Search::None], NextBinding::Create)]
-    #[case::no_listing(&[|facts| facts.search = Search::ById], NextBinding::Create)]
+    #[case::no_search(&[(|facts| facts.search = Search::None) as Change], NextBinding::Create)]
+    #[case::no_listing(&[(|facts| facts.search = Search::ById) as Change], NextBinding::Create)]
     #[case::no_listing_but_an_id(
         &[BY_ID, |facts| facts.search = Search::ById],
         NextBinding::Ask(BindingQuestion::ById)
@@ -407,17 +407,17 @@ mod tests {
     #[case::under_another_key("old@example.com", &[], NextBinding::Ask(BindingQuestion::UnderPendingKey))]
     #[case::made_under_another_key(
         "old@example.com",
-        &[|facts| facts.under_pending_key = Some(vec![candidate("4"), ours("5")])],
+        &[(|facts| facts.under_pending_key = Some(vec![candidate("4"), ours("5")])) as Change],
         NextBinding::Claim(account("5"))
     )]
     #[case::one_of_several_under_another_key(
         "old@example.com",
-        &[|facts| facts.under_pending_key = Some(vec![ours("4"), ours("5")])],
+        &[(|facts| facts.under_pending_key = Some(vec![ours("4"), ours("5")])) as Change],
         refused(BindingRefusal::AmbiguousCreate(2))
     )]
     #[case::nothing_under_another_key(
         "old@example.com",
-        &[|facts| facts.under_pending_key = Some(vec![])],
+        &[(|facts| facts.under_pending_key = Some(vec![])) as Change],
         NextBinding::Ask(BindingQuestion::Search)
     )]
     #[case::an_account_under_the_new_key_is_foreign(
@@ -425,10 +425,10 @@ mod tests {
         &[OURS, |facts| facts.under_pending_key = Some(vec![])],
         refused(BindingRefusal::AlreadyExists { settles_create: true })
     )]
-    #[case::no_search_repeats_it("ada@example.com", &[|facts| facts.search = Search::None], NextBinding::Create)]
+    #[case::no_search_repeats_it("ada@example.com", &[(|facts| facts.search = Search::None) as Change], NextBinding::Create)]
     #[case::no_search_and_another_key(
         "old@example.com",
-        &[|facts| facts.search = Search::ById],
+        &[(|facts| facts.search = Search::ById) as Change],
         refused(BindingRefusal::PendingUnderOtherKey("old@example.com".into()))
     )]
     fn an_object_with_a_pending_create(#[case] key: &str, #[case] changes: &[Change], #[case] expected: NextBinding) {
@@ -438,7 +438,7 @@ mod tests {
     // behaviour.md, "Gone": a missing account may come back, and is the object's then.
     #[rstest]
     #[case::still_missing("ada@example.com", &[ABSENT], NextBinding::Create)]
-    #[case::back("ada@example.com", &[|facts| facts.found = Some(vec![candidate("17")])], NextBinding::Rebind)]
+    #[case::back("ada@example.com", &[(|facts| facts.found = Some(vec![candidate("17")])) as Change], NextBinding::Rebind)]
     #[case::another_account(
         "ada@example.com",
         &[FOREIGN],
@@ -447,12 +447,12 @@ mod tests {
     #[case::renamed_meanwhile("old@example.com", &[], NextBinding::Ask(BindingQuestion::Reappeared))]
     #[case::back_under_its_old_name(
         "old@example.com",
-        &[|facts| facts.has_reappeared = Some(true)],
+        &[(|facts| facts.has_reappeared = Some(true)) as Change],
         NextBinding::Rebind
     )]
     #[case::gone_under_its_old_name(
         "old@example.com",
-        &[|facts| facts.has_reappeared = Some(false)],
+        &[(|facts| facts.has_reappeared = Some(false)) as Change],
         NextBinding::Ask(BindingQuestion::Search)
     )]
     fn an_object_whose_account_is_missing(

@@ -321,20 +321,20 @@ mod tests {
         &[(|facts| facts.successor_until = Some(at(101))) as Change, DOWN],
         NextDeletion::Wait(Wait::Successor(at(101)))
     )]
-    #[case::has_waited(&[|facts| facts.successor_until = Some(at(100))], NextDeletion::Delete)]
+    #[case::has_waited(&[(|facts| facts.successor_until = Some(at(100))) as Change], NextDeletion::Delete)]
     #[case::vendor_refuses(&[DOWN, PLAN], NextDeletion::Blocked("refused".into()))]
     #[case::another_account(&[ELSEWHERE], NextDeletion::Blocked("other".into()))]
-    #[case::not_checked_yet(&[|facts| facts.link = LinkState::Unchecked], NextDeletion::Wait(Wait::Credential))]
+    #[case::not_checked_yet(&[(|facts| facts.link = LinkState::Unchecked) as Change], NextDeletion::Wait(Wait::Credential))]
     #[case::plan(
         &[PLAN],
         NextDeletion::Blocked("mode Plan removes nothing, and spec.mode asks for it; set Enforce there".into())
     )]
     #[case::users_of_a_group_first(
-        &[|facts| facts.users_first = Some((2, "ada".into()))],
+        &[(|facts| facts.users_first = Some((2, "ada".into()))) as Change],
         NextDeletion::Wait(Wait::Users(2, "ada".into()))
     )]
-    #[case::permit_is_asked(&[|facts| facts.has_permit = None], NextDeletion::Ask(Question::Permit))]
-    #[case::no_permit(&[|facts| facts.has_permit = Some(false)], NextDeletion::Wait(Wait::Permit))]
+    #[case::permit_is_asked(&[(|facts| facts.has_permit = None) as Change], NextDeletion::Ask(Question::Permit))]
+    #[case::no_permit(&[(|facts| facts.has_permit = Some(false)) as Change], NextDeletion::Wait(Wait::Permit))]
     #[case::budget_before_the_vendor(&[NOT_ADMITTED, NOT_LOOKED], NextDeletion::Ask(Question::Budget))]
     #[case::budget_exceeded(&[HELD, NOT_LOOKED], NextDeletion::Held("full".into(), at(200)))]
     #[case::an_unlisted_account_is_looked_for_first(
@@ -352,22 +352,22 @@ mod tests {
     #[case::look(&[NOT_LOOKED], NextDeletion::Ask(Question::Account))]
     #[case::gone(&[GONE], NextDeletion::Release(Release::AlreadyGone))]
     #[case::given_to_another_person(
-        &[|facts| facts.account = Some(AccountState::Untouchable("5 is eve".into()))],
+        &[(|facts| facts.account = Some(AccountState::Untouchable("5 is eve".into()))) as Change],
         NextDeletion::Blocked("5 is eve".into())
     )]
     #[case::a_group_that_is_not_empty(
-        &[|facts| facts.account = Some(AccountState::InUse("3 users".into()))],
+        &[(|facts| facts.account = Some(AccountState::InUse("3 users".into()))) as Change],
         NextDeletion::Blocked("the group still holds 3 users; move them to another group".into())
     )]
-    #[case::confirmation(&[|facts| facts.is_confirmed = None], NextDeletion::Ask(Question::Confirmation))]
-    #[case::edited_meanwhile(&[|facts| facts.is_confirmed = Some(false)], NextDeletion::Wait(Wait::Edit))]
+    #[case::confirmation(&[(|facts| facts.is_confirmed = None) as Change], NextDeletion::Ask(Question::Confirmation))]
+    #[case::edited_meanwhile(&[(|facts| facts.is_confirmed = Some(false)) as Change], NextDeletion::Wait(Wait::Edit))]
     #[case::delete(&[], NextDeletion::Delete)]
     #[case::disable(&[DISABLE], NextDeletion::Disable)]
     #[case::disabled_already(
         &[DISABLE, |facts| facts.account = Some(AccountState::Disabled)],
         NextDeletion::Release(Release::AlreadyDisabled)
     )]
-    #[case::a_disabled_account_is_deleted(&[|facts| facts.account = Some(AccountState::Disabled)], NextDeletion::Delete)]
+    #[case::a_disabled_account_is_deleted(&[(|facts| facts.account = Some(AccountState::Disabled)) as Change], NextDeletion::Delete)]
     fn what_happens_next(#[case] changes: &[Change], #[case] expected: NextDeletion) {
         assert_eq!(next(changes), expected);
     }

@@ -1,4 +1,6 @@
-//! Decides what has to be done: desired × observed → steps; pure, so no async, no clock, no network.
+//! Decides which steps lead from the observed to the desired state of an account.
+//!
+//! It is pure: no async, no clock, no network. It imports only `api`.
 
 mod binding;
 mod compare;

@@ -1,4 +1,4 @@
-//! From desired and observed to at most a few steps; the same function serves reconciles, drift checks and plans.
+//! Decides the steps from the observed to the desired state; reconciles, drift checks and `usher plan` use the same function.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use super::model::{Account, Changes, Desired, Field, Fields, Membership, Rejecti
 use crate::api::Reason;
 use crate::api::status::PendingCall;
 
-/// One thing to do at the vendor.
+/// One change at the vendor.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
     /// Change it.
@@ -19,19 +19,19 @@ pub enum Step {
     Grant {
         /// The application's name.
         application: String,
-        /// The rights named in the manifest; others stay.
+        /// The rights that the manifest names; others stay as they are.
         rights: BTreeMap<String, bool>,
     },
 }
 
-/// What we know beside what the vendor shows.
+/// What usher remembers of an account beside what the vendor shows.
 #[derive(Clone, Copy, Debug)]
 pub struct PriorState<'a> {
-    /// Digests of hidden fields that were sent.
+    /// Digests of hidden fields that usher sent.
     pub sent: &'a LastApplied,
-    /// Groups that we added.
+    /// Groups to which usher added the user.
     pub added: &'a BTreeSet<String>,
-    /// Whether the password's value is one that was not sent yet.
+    /// Whether the password has a value that usher has not sent yet.
     pub password_due: bool,
 }
 
@@ -46,7 +46,7 @@ pub struct Creation {
 
 /// The steps from the account `observed` to `desired`; empty when they agree.
 ///
-/// Errors: a difference in a field that the vendor never changes is `Unsupported`.
+/// Errors: `Unsupported` for a difference in a field that the vendor never changes.
 pub fn plan(
     table: &[Field],
     desired: &Desired,
@@ -140,8 +140,8 @@ fn difference(
     Ok(changes)
 }
 
-/// What goes along with `changed` where all that is read is written back: hidden fields, which would be lost, and scopes as
-/// listed, because the vendor shows them with what it derives from them, and derived rights must never become given ones.
+/// The fields that accompany `changed` at a vendor that takes whole accounts only: hidden fields, because they would be lost,
+/// and scopes as the manifest lists them, because the vendor also shows derived scopes and a write must not grant those.
 #[must_use]
 pub fn alongside(table: &[Field], desired: &Desired, changed: &Fields) -> Fields {
     let partly = |field: &&Field| matches!(field.compare, Compare::Scopes | Compare::Shy | Compare::Hidden);
@@ -149,7 +149,8 @@ pub fn alongside(table: &[Field], desired: &Desired, changed: &Fields) -> Fields
     named.filter_map(|field| Some((field.name.to_owned(), desired.fields.get(field.name)?.clone()))).collect()
 }
 
-/// The groups of others, which are to stay, are not known.
+/// The rejection of Additive membership where the vendor hides a user's groups, because groups that usher did not add could be
+/// lost.
 fn unseen() -> Rejection {
     let message = "spec.membership: the vendor does not show which groups this user is in; set Exclusive";
     Rejection::new(Reason::Unsupported, message)
@@ -164,7 +165,7 @@ fn fixed(field: &str, there: &Value) -> Rejection {
     )
 }
 
-/// The value to send: per-key maps keep the keys that the manifest does not name.
+/// The value to send: a map that is compared per key keeps the keys that the manifest does not name.
 fn merged(compare: Compare, wanted: &Value, there: &Value) -> Value {
     match (compare, wanted, there) {
         (Compare::PerKey, Value::Object(wanted), Value::Object(there)) => merge(wanted, there).into(),
@@ -184,7 +185,7 @@ fn merge(wanted: &Map<String, Value>, there: &Map<String, Value>) -> Map<String,
     merged
 }
 
-/// The new set of groups, if it differs from what is there.
+/// The new set of groups, if it differs from the observed one.
 fn regroup(membership: &Membership, account: &Account, added: &BTreeSet<String>) -> Option<BTreeSet<String>> {
     let none = BTreeSet::new();
     let there = account.groups.as_ref().unwrap_or(&none);

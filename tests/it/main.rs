@@ -37,4 +37,5 @@ mod sharing;
 mod states;
 mod transport;
 mod uninstall;
+mod words;
 mod world;

@@ -1,13 +1,13 @@
-//! The answer as a table or as JSON; it decides nothing.
+//! Renders a plan as a table or as JSON; it decides nothing.
 
 use serde_json::json;
 
 use crate::controller::preview::{Effect, Item};
 
-/// Columns of a row without its object.
+/// The columns of a row.
 type Row = [String; 4];
 
-/// One line per call; an object that cannot be done, or only after another, has a line that says why.
+/// One line per call, and one with the reason for an object that is blocked, is paused or waits for another.
 pub fn table(items: &[Item]) -> String {
     let mut rows: Vec<Row> = vec![["OBJECT", "OPERATION", "TARGET", "FIELDS"].map(str::to_owned)];
     let mut lines = Vec::new();
@@ -63,7 +63,7 @@ fn summary(items: &[Item]) -> String {
 
 /// An array of `{kind, namespace, name, reason, message, calls}`.
 ///
-/// Errors: none that is known; rendering may fail in principle.
+/// Errors: rendering failed; no cause is known.
 pub fn json(items: &[Item]) -> Result<String, serde_json::Error> {
     let entry = |item: &Item| {
         json!({
