@@ -4,23 +4,26 @@
 
 mod binding;
 mod compare;
+mod credential_account;
 mod deletion;
 mod key;
+mod last_applied;
 mod model;
 mod pending_create;
 mod removal;
 mod removal_budget;
-mod sent;
 mod steps;
 #[cfg(test)]
 mod tests;
 
 pub use binding::{BindingFacts, BindingQuestion, BindingRefusal, Candidate, NextBinding, Search, next_binding};
 pub use compare::{Compare, folds, matches_key, same};
+pub use credential_account::CredentialAccount;
 pub use deletion::{
     AccountState, Admission, DeletionFacts, LinkState, NextDeletion, Question, Release, Wait, next_deletion,
 };
 pub use key::{KEYS, as_created, assumed_account, first_key_field, same_key};
+pub use last_applied::LastApplied;
 pub use model::{
     Account, AccountKind, Capabilities, Catalog, CatalogEntry, Changes, Desired, Field, Fields, GroupHandle,
     GroupSupport, Key, Limits, Membership, ROLE, Rejection, Switch,
@@ -28,5 +31,4 @@ pub use model::{
 pub use pending_create::{can_have_made, pending_until, was_there_before};
 pub use removal::{DeletionPolicy, Removal, removal};
 pub use removal_budget::{Batch, RemovalBudget, is_counted, is_released};
-pub use sent::LastApplied;
 pub use steps::{Creation, PriorState, Step, alongside, creation, creation_calls, plan, step_calls};

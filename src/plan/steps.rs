@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 
 use super::compare::{Compare, same};
+use super::last_applied::LastApplied;
 use super::model::{Account, Changes, Desired, Field, Fields, Membership, Rejection};
-use super::sent::LastApplied;
 use crate::api::Reason;
 use crate::api::status::PendingCall;
 

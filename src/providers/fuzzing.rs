@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::error::ProviderError;
 use super::http::{Answer, quote};
 use super::retry::named_time;
-use super::{amani, industrility, ozmap, pegasus, plaspy, shape};
+use super::{amani, decode, industrility, ozmap, pegasus, plaspy};
 use crate::api::Vendor;
 use crate::plan::{Account, AccountKind};
 
@@ -46,7 +46,7 @@ fn accounts(vendor: Vendor, answer: &Answer) {
     let rows = rows(&value);
     for account_kind in [AccountKind::User, AccountKind::Group] {
         let decoded = rows.iter().filter_map(|row| account(vendor, account_kind, row)).collect::<Vec<_>>();
-        if let Ok(accounts) = shape::distinct(decoded, SAID) {
+        if let Ok(accounts) = decode::distinct(decoded, SAID) {
             let ids: std::collections::BTreeSet<&str> = accounts.iter().map(|account| account.id.as_str()).collect();
             assert_eq!(ids.len(), accounts.len(), "one account twice");
         }
@@ -59,7 +59,7 @@ fn accounts(vendor: Vendor, answer: &Answer) {
         Vendor::Industrility => assert!(!industrility::wire::id(&value, "ada@example.com").is_empty()),
         Vendor::Pegasus | Vendor::Amani | Vendor::Ozmap => {}
     }
-    let _ = shape::instant(Some(&value));
+    let _ = decode::instant(Some(&value));
 }
 
 /// A page of a listing: as many accounts as rows, or an error; and it asks for something further, if for anything.

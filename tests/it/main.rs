@@ -31,6 +31,7 @@ mod process;
 mod removal;
 mod rights;
 mod rivals;
+mod rotation;
 mod scene;
 mod sharing;
 mod states;

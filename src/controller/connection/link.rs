@@ -126,13 +126,13 @@ impl Connections {
 
     /// The time to come before which nothing may be sent to a credential's vendor, if any.
     pub fn rate_limited_until(&self, credential: &ObjectKey) -> Option<Timestamp> {
-        self.limiters.read().get(credential)?.kept()
+        self.limiters.read().get(credential)?.closed_until_second()
     }
 
     /// Takes `object` out of the queue of a credential's limiter.
     pub fn leave(&self, credential: &ObjectKey, object: &ObjectKey) {
         if let Some(limiter) = self.limiters.read().get(credential) {
-            limiter.leave(object);
+            limiter.cancel(object);
         }
     }
 

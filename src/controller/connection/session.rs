@@ -14,7 +14,9 @@ use crate::api::status::Identity;
 use crate::api::{ObjectKey, Vendor};
 use crate::controller::backoff::Backoff;
 use crate::controller::queue::Queue;
-use crate::plan::{Account, AccountKind, Desired, Field, can_have_made, folds, matches_key, was_there_before};
+use crate::plan::{
+    Account, AccountKind, CredentialAccount, Desired, Field, can_have_made, folds, matches_key, was_there_before,
+};
 use crate::providers::{ErrorKind, Limiter, Provider, ProviderError};
 
 /// A session with a vendor.
@@ -27,10 +29,10 @@ pub struct Session {
     pub provider: Arc<dyn Provider>,
     /// Bounds all calls.
     pub limiter: Limiter,
-    /// Vendor, place there, and the login as the vendor states it.
+    /// Vendor, place there, and the login, if the vendor names it.
     pub account: String,
-    /// The name of the login, which is never changed through itself.
-    pub login: String,
+    /// The same in parts, with the names of usher's own login, which is never changed through itself.
+    pub credential_account: CredentialAccount,
     /// Versions of the spec and Secret that the session fits.
     pub stamp: Mutex<String>,
     /// Digest of the spec and the Secret's data that the session was made from.
@@ -190,12 +192,17 @@ impl Session {
         takes_too_long(&format!("the next sweep finds out whether {id} is gone, because that"))
     }
 
+    /// Whether the account in a status is the one that this session leads to.
+    pub fn leads_to(&self, account: &str) -> bool {
+        self.credential_account.is(account)
+    }
+
     /// Whether the pending create of the object with this identity can have made `account`.
     pub fn can_have_made(&self, identity: &Identity, account: &Account) -> bool {
         let creating = identity.creating.as_ref();
         let made = creating.is_some_and(|creating| {
             let vendor_time = self.limiter.clock().there(creating.first_sent());
-            can_have_made(creating, account, &self.login, vendor_time)
+            can_have_made(creating, account, self.credential_account.login(), vendor_time)
         });
         made && !was_there_before(identity, account)
     }

@@ -22,7 +22,7 @@ use crate::controller::connection::retry;
 use crate::controller::connection::session::{Failure, Health, Session};
 use crate::controller::context::Context;
 use crate::controller::resolve::password;
-use crate::plan::Limits;
+use crate::plan::{CredentialAccount, Limits};
 use crate::providers;
 use crate::providers::{Access, Limiter, Priority, Provider, ProviderError, SecretData};
 use data_encoding::HEXLOWER;
@@ -143,10 +143,11 @@ async fn connect(
         Err(error) => return Link::Down(refused(credential, context, &error, made)),
     };
     let vendor = credential.spec.provider.vendor();
-    let account = format!("{vendor} {} {login}", provider.place());
+    let credential_account = CredentialAccount::new(format!("{vendor} {}", provider.place()), login, provider.login());
+    let account = credential_account.text();
     info!(credential = %credential.key(), account, "connected");
     let Made { stamp, content } = made;
-    let same = previous.filter(|previous| previous.account == account);
+    let same = previous.filter(|previous| credential_account.is(&previous.account));
     let last_failure = same.as_ref().and_then(|previous| inherited(previous, &content));
     if last_failure.is_none() {
         context.backoff.reset(&credential.key());
@@ -157,7 +158,7 @@ async fn connect(
         provider,
         limiter,
         account,
-        login,
+        credential_account,
         stamp: Mutex::new(stamp),
         content,
         needs_check: AtomicBool::new(false),
@@ -197,11 +198,11 @@ fn limiter(credential: &ProviderCredential, context: &Context) -> Limiter {
     let make = || {
         let limiter =
             Limiter::new(key.clone(), vendor, limits, context.cluster.queue.sender(), context.metrics.clone());
-        limiter.resume(credential.status.as_ref().and_then(|status| status.rate_limited_until));
+        limiter.restore(credential.status.as_ref().and_then(|status| status.rate_limited_until));
         limiter
     };
     let limiter = context.connections.limiter(&key, make);
-    limiter.limit(limits);
+    limiter.set_limits(limits);
     limiter
 }
 
@@ -234,12 +235,12 @@ fn pem(base64: &str) -> Result<Vec<u8>, Verdict> {
     decoded.map(|ByteString(pem)| pem).map_err(invalid)
 }
 
-/// The login as the vendor states it, where it can be asked.
-async fn whoami(provider: &dyn Provider, limiter: &Limiter) -> Result<String, ProviderError> {
+/// The login as the vendor names it; `None` if it names none or cannot be asked.
+async fn whoami(provider: &dyn Provider, limiter: &Limiter) -> Result<Option<String>, ProviderError> {
     if !provider.capabilities().checkable {
-        return Ok("token".into());
+        return Ok(None);
     }
-    let _place = limiter.enter(Priority::Background).await;
+    let _permit = limiter.acquire(Priority::Background).await;
     provider.whoami().await
 }
 

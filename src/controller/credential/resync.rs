@@ -58,7 +58,7 @@ async fn within(
 ///
 /// Errors: the first of the provider.
 async fn list(connection: &Connection, due: &[AccountKind], is_news: &mut bool) -> Result<(), ProviderError> {
-    let Some(_place) = connection.limiter.enter(Priority::Background).await else { return Ok(()) };
+    let Some(_place) = connection.limiter.acquire(Priority::Background).await else { return Ok(()) };
     let catalog = connection.provider.catalog().await?;
     connection.inventory().catalog = catalog;
     let mut failed = None;

@@ -20,7 +20,7 @@ use crate::controller::connection::retry;
 use crate::controller::context::Context;
 use crate::controller::deletion::budget;
 use crate::plan::AccountKind;
-use crate::providers::to_come;
+use crate::providers::credible_closing;
 
 /// Writes the status of a credential, and returns when its next reconcile is due. `asked` is the comparison that was asked for and made.
 ///
@@ -83,7 +83,7 @@ pub async fn report(
 /// The time to come that the vendor named, to this process or an earlier one.
 fn rate_limited_until(context: &Context, credential: &ProviderCredential) -> Option<Timestamp> {
     let stored = credential.status.as_ref().and_then(|status| status.rate_limited_until);
-    context.connections.rate_limited_until(&credential.key()).max(to_come(stored))
+    context.connections.rate_limited_until(&credential.key()).max(credible_closing(stored))
 }
 
 /// How many users and groups use a credential; counted again at most once a sweep.

@@ -37,7 +37,8 @@ pub fn ensure_unbound<K: Managed>(
         let identity = other.identity();
         identity.known_id().is_some_and(|known| known == id)
             && other.uid() != object.uid()
-            && (other.credential_key() == connection.key || identity.account.as_ref() == Some(&connection.account))
+            && (other.credential_key() == connection.key
+                || identity.account.is_some_and(|account| connection.leads_to(&account)))
     });
     holders.first().map_or(Ok(()), |holder| Err(duplicate(context, object, &**holder)))
 }

@@ -59,8 +59,12 @@ impl Provider for ReadOnly {
         self.0.unseen_id(key)
     }
 
-    async fn whoami(&self) -> Result<String, ProviderError> {
+    async fn whoami(&self) -> Result<Option<String>, ProviderError> {
         self.0.whoami().await
+    }
+
+    fn login(&self) -> Option<String> {
+        self.0.login()
     }
 
     async fn list(&self, account_kind: AccountKind) -> Result<Vec<Account>, ProviderError> {

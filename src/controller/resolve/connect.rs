@@ -45,7 +45,7 @@ fn fits<K: Managed>(object: &K, connection: Arc<Connection>) -> Result<Arc<Conne
         return Err(Stop::because(Reason::ProviderMismatch, message));
     }
     let identity = object.identity();
-    if let Some(account) = identity.tied_to().filter(|account| *account != connection.account) {
+    if let Some(account) = identity.tied_to().filter(|account| !connection.leads_to(account)) {
         let message = format!(
             "bound through {account}, but the credential {} now leads to {}: set its url, gateway and Secret back, or give that account up: delete this object with deletionPolicy: Orphan, and apply it anew",
             connection.key.name, connection.account

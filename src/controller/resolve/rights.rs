@@ -42,7 +42,7 @@ pub fn check_protected<'n>(
     names: impl Iterator<Item = &'n str>,
 ) -> Result<(), Stop> {
     let listed = connection.spec.protected.iter().flatten().map(String::as_str);
-    let own = Some(connection.login.as_str()).filter(|_| account_kind == AccountKind::User);
+    let own = connection.credential_account.names().filter(|_| account_kind == AccountKind::User);
     let protected: Vec<&str> = listed.chain(own).collect();
     let hit = { names }.find(|name| protected.iter().any(|entry| entry.eq_ignore_ascii_case(name)));
     match hit {

@@ -114,8 +114,8 @@ impl<'a, K: Managed> Reconciliation<'a, K> {
     ///
     /// Errors: the vendor asked to slow down, or the limiter has no room and enqueues the object when it has.
     pub fn permit(&self, priority: Priority) -> Result<Permit, Stop> {
-        self.connection.limiter.open()?;
-        self.connection.limiter.try_enter(priority, &self.object.key()).ok_or(Stop::AwaitsPermit)
+        self.connection.limiter.ensure_open()?;
+        self.connection.limiter.try_acquire(priority, &self.object.key()).ok_or(Stop::AwaitsPermit)
     }
 
     /// A bound account: compared with the inventory, and only if that differs, with the vendor.

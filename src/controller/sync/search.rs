@@ -49,7 +49,7 @@ impl<K: Managed> Reconciliation<'_, K> {
     /// Whether one listing costs less than a search for each object that waits.
     fn is_listing_cheaper(&self) -> bool {
         let pages = self.connection.inventory().pages(K::ACCOUNT_KIND);
-        self.connection.limiter.waiting_for_new() > pages || !self.connection.provider.capabilities().filter
+        self.connection.limiter.queued_creates() > pages || !self.connection.provider.capabilities().filter
     }
 
     fn ask_for_listing(&self) -> Stop {

@@ -13,10 +13,10 @@ use reqwest::Method;
 use secrecy::SecretString;
 use serde_json::Value;
 
+use super::decode;
 use super::error::{ErrorKind, ProviderError};
 use super::http::{Call, Transport, segment};
 use super::session::Session;
-use super::shape;
 use super::{Access, Provider};
 use crate::api::credential::AmaniAccess;
 use crate::api::{PlatformGroupSpec, PlatformUserSpec};
@@ -61,7 +61,7 @@ const UNLISTED_INSISTING: Capabilities = Capabilities { listable: false, ..INSIS
 pub struct Amani {
     transport: Transport,
     session: Session<AmaniLogin>,
-    name: String,
+    username: Option<String>,
     patch_requires_credentials: bool,
     /// Whether the last listing of users was answered with "no such call".
     unlisted: AtomicBool,
@@ -78,7 +78,7 @@ impl Amani {
         let login = AmaniLogin::new(transport.clone(), access.secret)?;
         Ok(Self {
             transport,
-            name: login.name(),
+            username: login.username(),
             session: Session::new(login),
             patch_requires_credentials: settings.patch_requires_credentials.unwrap_or(false),
             unlisted: AtomicBool::new(false),
@@ -196,35 +196,39 @@ impl Provider for Amani {
         Ok(wire::desire_group(name, spec))
     }
 
-    /// The roles are the cheapest documented call; they prove the login but do not say whose it is.
-    async fn whoami(&self) -> Result<String, ProviderError> {
+    /// The roles are the cheapest documented call. They prove the login but do not name it; the accepted token may.
+    async fn whoami(&self) -> Result<Option<String>, ProviderError> {
         self.page(AccountKind::Group, &wire::Query::new()).await?;
-        Ok(self.name.clone())
+        Ok(self.session.current().await.as_ref().and_then(auth::user_of))
+    }
+
+    fn login(&self) -> Option<String> {
+        self.username.clone()
     }
 
     async fn list(&self, account_kind: AccountKind) -> Result<Vec<Account>, ProviderError> {
         let (_, path) = wire::listing(account_kind);
-        let (mut accounts, mut promised) = (Vec::new(), shape::Total::default());
+        let (mut accounts, mut promised) = (Vec::new(), decode::Total::default());
         let mut asked = vec![wire::Query::new()];
         while let Some(query) = asked.last() {
             let wire::Page { accounts: entries, count, next } = self.page(account_kind, query).await?;
             let is_barren = entries.is_empty();
-            count.map_or(Ok(()), |count| promised.heard(count, path))?;
+            count.map_or(Ok(()), |count| promised.observe(count, path))?;
             accounts.extend(entries);
             let (here, whole) = (accounts.len(), count.unwrap_or(accounts.len()));
             if here > whole || (here < whole && next.is_none()) {
-                return Err(shape::unexpected_answer(
+                return Err(decode::unexpected_answer(
                     path,
                     &format!("{here} entries of {whole}: a listing that is not whole"),
                 ));
             }
             let Some(next) = next else { break };
             if is_barren || asked.contains(&next) {
-                return Err(shape::unexpected_answer(path, "a next page that does not follow this one"));
+                return Err(decode::unexpected_answer(path, "a next page that does not follow this one"));
             }
             asked.push(next);
         }
-        shape::distinct(accounts, path)
+        decode::distinct(accounts, path)
     }
 
     /// No filter is documented: the whole listing answers.

@@ -7,9 +7,9 @@ use serde_json::{Map, Value, json};
 
 use crate::api::{PlatformGroupSpec, PlatformUserSpec};
 use crate::plan::{Account, AccountKind, Compare, Desired, Field, Fields, Key};
+use crate::providers::decode::{self, put};
 use crate::providers::error::{ErrorKind, ProviderError};
 use crate::providers::http::{Answer, parameters};
-use crate::providers::shape::{self, put};
 
 /// Writable fields of a user (seed 001). That `is_active` can be written is assumed, as Studio's Block does it; the table of
 /// a create lacks it, and users are made active.
@@ -81,12 +81,12 @@ pub fn desire_group(name: &str, _: &PlatformGroupSpec) -> Desired {
 /// Errors: an entry that is no object or has no id.
 pub fn account(account_kind: AccountKind, entry: &Value) -> Result<Account, ProviderError> {
     let (_, said) = listing(account_kind);
-    let object = shape::object(entry, said)?;
-    let id = shape::id_of(object, &["id"], said)?;
+    let object = decode::object(entry, said)?;
+    let id = decode::id_of(object, &["id"], said)?;
     Ok(match account_kind {
         AccountKind::User => Account {
             id,
-            fields: shape::fields(USER, object),
+            fields: decode::fields(USER, object),
             groups: object
                 .get("groups")
                 .and_then(Value::as_array)
@@ -96,7 +96,7 @@ pub fn account(account_kind: AccountKind, entry: &Value) -> Result<Account, Prov
         },
         AccountKind::Group => Account {
             id,
-            fields: shape::fields(GROUP, object),
+            fields: decode::fields(GROUP, object),
             privileged: role_privilege(object),
             ..Account::default()
         },
@@ -109,7 +109,7 @@ fn elements(list: Option<&Value>) -> impl Iterator<Item = &Value> {
 
 /// A user's role is written as its id and shown as an object (seed 001).
 fn role_id(role: &Value) -> Option<String> {
-    shape::id(role.get("id").unwrap_or(role))
+    decode::id(role.get("id").unwrap_or(role))
 }
 
 /// Through one of the roles shown, or through the flat list of what the user may do.
@@ -155,14 +155,14 @@ pub fn page(account_kind: AccountKind, answer: &Value) -> Result<Page, ProviderE
     let (entries, count, next) = match answer.as_array() {
         Some(entries) => (entries.as_slice(), None, None),
         None => (
-            shape::list(answer, "results", said)?,
-            Some(shape::count(answer, "count", said)?),
+            decode::list(answer, "results", said)?,
+            Some(decode::count(answer, "count", said)?),
             answer.get("next").filter(|next| !next.is_null()),
         ),
     };
     let next = next.map(|next| {
         let query = next.as_str().map(parameters).filter(|query| !query.is_empty());
-        query.ok_or_else(|| shape::unexpected_answer(said, "a next page that cannot be asked for"))
+        query.ok_or_else(|| decode::unexpected_answer(said, "a next page that cannot be asked for"))
     });
     let accounts = entries.iter().map(|entry| account(account_kind, entry)).collect::<Result<_, _>>()?;
     Ok(Page { accounts, count, next: next.transpose()? })
@@ -185,7 +185,7 @@ pub fn body(fields: Fields, groups: Option<&BTreeSet<String>>, password: Option<
 /// 400 there.
 pub fn refusal(answer: &Answer) -> ProviderError {
     let json = answer.json_or_null();
-    let mut error = shape::refusal(answer, &words(&json));
+    let mut error = decode::refusal(answer, &words(&json));
     if error.kind == ErrorKind::Invalid && is_taken(&json) {
         error.kind = ErrorKind::Conflict;
     }
@@ -214,8 +214,8 @@ fn messages(value: &Value) -> String {
 
 fn is_taken(json: &Value) -> bool {
     let keys = ["email", "username", "non_field_errors", "detail", "message", "error"];
-    shape::says_taken(&messages(json))
-        || keys.iter().filter_map(|key| json.get(*key)).any(|value| shape::says_taken(&messages(value)))
+    decode::says_taken(&messages(json))
+        || keys.iter().filter_map(|key| json.get(*key)).any(|value| decode::says_taken(&messages(value)))
 }
 
 #[cfg(test)]

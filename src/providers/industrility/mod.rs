@@ -11,9 +11,9 @@ use reqwest::header::HeaderName;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
+use super::decode;
 use super::error::{ErrorKind, ProviderError};
 use super::http::{Call, Transport, parameters};
-use super::shape;
 use super::{Access, Provider};
 use crate::api::credential::IndustrilityAccess;
 use crate::api::{PlatformGroupSpec, PlatformUserSpec, Reason};
@@ -102,7 +102,7 @@ impl Provider for Industrility {
         Some(wire::unseen_id(key))
     }
 
-    async fn whoami(&self) -> Result<String, ProviderError> {
+    async fn whoami(&self) -> Result<Option<String>, ProviderError> {
         Err(unsupported("check a token"))
     }
 
@@ -134,7 +134,7 @@ impl Provider for Industrility {
         if !answer.is_success() {
             return Err(wire::refusal(&answer));
         }
-        shape::done(&answer)?;
+        decode::done(&answer)?;
         let email = changes.fields.get("email").and_then(Value::as_str).unwrap_or_default();
         Ok(Account { id: wire::id(&answer.json_or_null(), email), ..Account::default() })
     }

@@ -5,9 +5,9 @@ use serde_json::{Map, Value, json};
 use crate::api::user::{IndustrilityPermission, IndustrilityRole, IndustrilityUser, UserProvider};
 use crate::api::{PlatformUserSpec, Reason};
 use crate::plan::{Changes, Compare, Desired, Field, Key, Rejection};
+use crate::providers::decode::{self, put};
 use crate::providers::error::{ErrorKind, ProviderError};
 use crate::providers::http::Answer;
-use crate::providers::shape::{self, put};
 
 /// Fields of a user. None is ever shown, so all are known by what was sent.
 pub const USER: &[Field] = &[
@@ -123,7 +123,7 @@ pub fn unseen_id(email: &str) -> String {
 }
 
 fn shown_id(answer: &Value) -> Option<String> {
-    ["userId", "id"].iter().find_map(|name| answer.get(*name).and_then(shape::id))
+    ["userId", "id"].iter().find_map(|name| answer.get(*name).and_then(decode::id))
 }
 
 /// `answer` as it means to be understood: the body's own status, or its refusal, wins over a 2xx around it (the habit of
@@ -142,7 +142,7 @@ pub fn unwrapped(answer: &Answer) -> Answer {
 
 /// `success: false`, or words under `error` and no id of a user.
 fn is_refusal(json: &Value) -> bool {
-    let is_faulted = !shape::words(&json!({"error": json.get("error")})).is_empty();
+    let is_faulted = !decode::words(&json!({"error": json.get("error")})).is_empty();
     json.get("success") == Some(&Value::Bool(false)) || (is_faulted && shown_id(json).is_none())
 }
 
@@ -157,10 +157,10 @@ fn inner(json: &Value) -> Value {
 pub fn refusal(answer: &Answer) -> ProviderError {
     let json = answer.json_or_null();
     let words = words(&json);
-    let mut error = shape::refusal(answer, &words);
+    let mut error = decode::refusal(answer, &words);
     match error.kind {
         ErrorKind::Conflict if is_about_role(&words) => error.kind = ErrorKind::Invalid,
-        ErrorKind::Invalid if shape::says_taken(&words) && !is_about_role(&words) => error.kind = ErrorKind::Conflict,
+        ErrorKind::Invalid if decode::says_taken(&words) && !is_about_role(&words) => error.kind = ErrorKind::Conflict,
         _ => {}
     }
     error
@@ -169,10 +169,10 @@ pub fn refusal(answer: &Answer) -> ProviderError {
 /// The words in the usual fields, or in those of the text under `body` of a wrapped answer.
 fn words(json: &Value) -> String {
     let broken = json.get("errorMessage").and_then(Value::as_str).unwrap_or_default();
-    match shape::words(json) {
+    match decode::words(json) {
         words if !words.is_empty() => words,
         _ if !broken.is_empty() => broken.to_owned(),
-        _ => shape::words(&inner(json)),
+        _ => decode::words(&inner(json)),
     }
 }
 
@@ -180,7 +180,7 @@ fn words(json: &Value) -> String {
 fn is_about_role(words: &str) -> bool {
     let words = words.to_ascii_lowercase();
     let mut parts = words.split(['\n', ';']).flat_map(|part| part.split(": ")).flat_map(|part| part.split(", "));
-    let part = parts.find(|part| shape::says_taken(part)).unwrap_or(&words);
+    let part = parts.find(|part| decode::says_taken(part)).unwrap_or(&words);
     let user = ["user", "email", "e-mail", "account"].iter().filter_map(|noun| part.find(noun)).min();
     part.find("role").is_some_and(|role| user.is_none_or(|user| role < user))
 }

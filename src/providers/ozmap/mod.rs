@@ -10,10 +10,10 @@ use reqwest::Method;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
+use super::decode::{self, Verb, operation};
 use super::error::{ErrorKind, ProviderError};
 use super::http::{Call, Transport, segment};
 use super::session::Session;
-use super::shape::{self, Verb, operation};
 use super::{Access, Provider};
 use crate::api::credential::{OzmapAccess, PasswordEncoding};
 use crate::api::{PlatformGroupSpec, PlatformUserSpec};
@@ -78,7 +78,7 @@ impl Ozmap {
 
     /// All rows of a collection, or those that `filter` lets through; rows marked as deleted are not there.
     async fn rows(&self, name: &'static str, path: &str, filter: Option<&Value>) -> Result<Vec<Value>, ProviderError> {
-        let (mut rows, mut limit, mut promised) = (Vec::new(), PAGE, shape::Total::default());
+        let (mut rows, mut limit, mut promised) = (Vec::new(), PAGE, decode::Total::default());
         for page in 1_usize.. {
             let mut call = Call::new(name, Method::GET, path).query("page", page.to_string());
             call = call.query("limit", limit.to_string());
@@ -86,15 +86,15 @@ impl Ozmap {
                 call = call.query("filter", filter.to_string());
             }
             let answer = self.call(call).await?;
-            let (found, total) = (shape::list(&answer, "rows", path)?, shape::count(&answer, "total", path)?);
-            promised.heard(total, path)?;
+            let (found, total) = (decode::list(&answer, "rows", path)?, decode::count(&answer, "total", path)?);
+            promised.observe(total, path)?;
             rows.extend(found.iter().cloned());
             if rows.len() == total {
                 break;
             }
             if found.is_empty() || rows.len() > total {
                 let what = format!("{} rows of {total}: a listing that is not whole", rows.len());
-                return Err(shape::unexpected_answer(path, &what));
+                return Err(decode::unexpected_answer(path, &what));
             }
             if page == 1 {
                 // Pages may be capped: asked for in the size that came, the next begins where this one ended.
@@ -110,19 +110,19 @@ impl Ozmap {
         let path = wire::path(account_kind);
         let rows = self.rows(operation(account_kind, verb), path, filter).await?;
         let accounts: Result<Vec<_>, _> = rows.iter().map(|row| wire::account(account_kind, row)).collect();
-        shape::distinct(accounts?, path)
+        decode::distinct(accounts?, path)
     }
 
     /// The accounts that carry `key`. A filter that is refused, or ignored, which rows that do not match show, tells nothing:
     /// then the listing answers.
     async fn with_key(&self, account_kind: AccountKind, key: &Key) -> Result<Vec<Account>, ProviderError> {
         let table = CAPABILITIES.fields(account_kind);
-        for spelling in shape::search_terms(table, key) {
+        for spelling in decode::search_terms(table, key) {
             let filter = json!([{"property": key.field, "operator": "=", "value": spelling}]);
             match self.accounts(account_kind, Some(&filter)).await {
                 Ok(found) if found.is_empty() => {}
                 Ok(found) if found.iter().all(|account| matches_key(table, account, key)) => return Ok(found),
-                Err(error) if !shape::is_no_search(&error) => return Err(error),
+                Err(error) if !decode::is_no_search(&error) => return Err(error),
                 Ok(_) | Err(_) => {
                     let all = self.accounts(account_kind, None).await?;
                     return Ok(all.into_iter().filter(|account| matches_key(table, account, key)).collect());
@@ -156,9 +156,9 @@ impl Provider for Ozmap {
         wire::desire_group(name, spec, catalog)
     }
 
-    /// The answer's shape is not documented: what looks like a name is taken, else what the Secret says. The call itself is
-    /// known from an old SDK only (git history, RESTAPI.ts): where there is none, one user proves the login.
-    async fn whoami(&self) -> Result<String, ProviderError> {
+    /// The shape of the answer is not documented, so any usual name in it is taken. The call itself is known only from an old SDK
+    /// (git history, RESTAPI.ts): on a server without it, reading one user proves the login and does not name it.
+    async fn whoami(&self) -> Result<Option<String>, ProviderError> {
         let answer = self.session.send(&self.transport, Call::new("whoami", Method::GET, "/authenticated")).await?;
         let me = match answer.status {
             404 | 405 => {
@@ -166,14 +166,17 @@ impl Provider for Ozmap {
                 Value::Null
             }
             200..300 if answer.is_page() => {
-                return Err(shape::unexpected_answer(answer.said(), "a web page: is the url right?"));
+                return Err(decode::unexpected_answer(answer.said(), "a web page"));
             }
             200..300 if answer.is_plain() => Value::Null,
             200..300 => answer.json()?,
             _ => return Err(wire::refusal(&answer)),
         };
-        let shown = wire::name(&me)?;
-        Ok(shown.or_else(|| self.username.clone()).unwrap_or_else(|| "token".into()))
+        wire::name(&me)
+    }
+
+    fn login(&self) -> Option<String> {
+        self.username.clone()
     }
 
     async fn list(&self, account_kind: AccountKind) -> Result<Vec<Account>, ProviderError> {
@@ -185,8 +188,8 @@ impl Provider for Ozmap {
         let mut entries = Vec::new();
         for (catalog, name, path) in [(ROLE, "roles.list", "/roles"), (wire::PROJECT, "projects.list", "/projects")] {
             for row in self.rows(name, path, None).await? {
-                let object = shape::object(&row, path)?;
-                let id = shape::id_of(object, wire::ID, path)?;
+                let object = decode::object(&row, path)?;
+                let id = decode::id_of(object, wire::ID, path)?;
                 let name = object.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
                 let privileged = catalog == ROLE && name == wire::ADMINISTRATOR;
                 entries.push(CatalogEntry { catalog, id, name, privileged });
@@ -194,7 +197,7 @@ impl Provider for Ozmap {
         }
         if !entries.iter().any(|entry| entry.catalog == ROLE) {
             // Every tenant has seven roles from the beginning (help centre, article 44001786995).
-            return Err(shape::unexpected_answer("/roles", "no role at all"));
+            return Err(decode::unexpected_answer("/roles", "no role at all"));
         }
         Ok(Catalog { entries })
     }
@@ -245,12 +248,12 @@ impl Provider for Ozmap {
                 .json(body);
         let answer = self.session.send(&self.transport, call).await?;
         // The SDK ignores the body of this answer; so do we.
-        if answer.is_success() { shape::done(&answer) } else { Err(wire::refusal(&answer)) }
+        if answer.is_success() { decode::done(&answer) } else { Err(wire::refusal(&answer)) }
     }
 
     async fn delete(&self, account_kind: AccountKind, id: &str) -> Result<(), ProviderError> {
         let call = Call::new(operation(account_kind, Verb::Delete), Method::DELETE, Self::one(account_kind, id));
         let answer = self.session.send(&self.transport, call).await?;
-        if answer.is_success() { shape::done(&answer) } else { Err(wire::refusal(&answer)) }
+        if answer.is_success() { decode::done(&answer) } else { Err(wire::refusal(&answer)) }
     }
 }

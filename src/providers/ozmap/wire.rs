@@ -12,9 +12,9 @@ use crate::api::group::GroupProvider;
 use crate::api::user::{OzmapProjectRole, OzmapResource, OzmapUser, Reference, UserProvider};
 use crate::api::{PlatformGroupSpec, PlatformUserSpec, Reason};
 use crate::plan::{Account, AccountKind, Catalog, Changes, Compare, Desired, Field, Key, ROLE, Rejection};
+use crate::providers::decode::{self, put};
 use crate::providers::error::{ErrorKind, ProviderError};
 use crate::providers::http::Answer;
-use crate::providers::shape::{self, put};
 
 /// Writable fields of a user (seed 004). That `username` never changes is assumed; nothing says that it may. It may be an e-mail
 /// address, and shown in lower case then.
@@ -71,7 +71,7 @@ pub fn desire_user(spec: &PlatformUserSpec, catalog: &Catalog) -> Result<Desired
     };
     put(&mut desired.fields, "username", Some(username));
     put(&mut desired.fields, "email", Some(&spec.email));
-    put(&mut desired.fields, "name", Some(shape::display_name(spec)));
+    put(&mut desired.fields, "name", Some(decode::display_name(spec)));
     put(&mut desired.fields, "phone", spec.phone.as_ref());
     put_block(&mut desired, block, catalog)?;
     Ok(desired)
@@ -149,12 +149,12 @@ pub fn account(account_kind: AccountKind, row: &Value) -> Result<Account, Provid
         AccountKind::User => USER,
         AccountKind::Group => GROUP,
     };
-    let object = shape::object(row, path(account_kind))?;
+    let object = decode::object(row, path(account_kind))?;
     let mut account = Account {
-        id: shape::id_of(object, ID, path(account_kind))?,
-        fields: shape::fields(table, object),
-        created: shape::instant(object.get("createdAt")),
-        creator: object.get("creatorData").and_then(|creator| creator.get("username")).and_then(shape::id),
+        id: decode::id_of(object, ID, path(account_kind))?,
+        fields: decode::fields(table, object),
+        created: decode::instant(object.get("createdAt")),
+        creator: object.get("creatorData").and_then(|creator| creator.get("username")).and_then(decode::id),
         ..Account::default()
     };
     let projects = projects(object.get("projects"));
@@ -183,16 +183,16 @@ pub fn is_there(row: &Value) -> bool {
 pub fn name(me: &Value) -> Result<Option<String>, ProviderError> {
     let user = me.get("user").filter(|user| user.is_object()).unwrap_or(me);
     let names = || ["username", "email"].iter().filter_map(|name| user.get(*name).filter(|value| !value.is_null()));
-    let shown = names().find_map(shape::id);
+    let shown = names().find_map(decode::id);
     if shown.is_none() && names().next().is_some() {
-        return Err(shape::unexpected_answer("/authenticated", "no name that can be read"));
+        return Err(decode::unexpected_answer("/authenticated", "no name that can be read"));
     }
     Ok(shown)
 }
 
 /// An id, or the id of an object that was filled in.
 fn reference(value: &Value) -> Option<String> {
-    shape::id(value).or_else(|| ID.iter().find_map(|name| value.get(*name).and_then(shape::id)))
+    decode::id(value).or_else(|| ID.iter().find_map(|name| value.get(*name).and_then(decode::id)))
 }
 
 /// Projects that were given directly; those that come with a group (`fromGroup`) are not ours to send.
@@ -269,11 +269,11 @@ fn encoded(password: &SecretString, encoding: PasswordEncoding) -> String {
 
 /// A refusal; error bodies are not documented, so the usual fields are read.
 pub fn refusal(answer: &Answer) -> ProviderError {
-    let words = shape::words(&answer.json_or_null());
-    let error = shape::refusal(answer, &words);
+    let words = decode::words(&answer.json_or_null());
+    let error = decode::refusal(answer, &words);
     // The database's own words (E11000) may come with a 500.
     let open = matches!(error.kind, ErrorKind::Invalid | ErrorKind::Unavailable) && answer.status >= 400;
-    if open && shape::means_taken(answer.status, &words) {
+    if open && decode::means_taken(answer.status, &words) {
         return ProviderError::refused(ErrorKind::Conflict, error.message);
     }
     error

@@ -3,10 +3,10 @@
 //! Sources: pegasus.digitalcomtech.com/docs/user-creation and /docs/api-overview; what they leave open is in `vendors.md`.
 
 mod auth;
+mod slots;
 pub(super) mod wire;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
@@ -15,11 +15,11 @@ use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
+use super::decode::{self, Verb, operation};
 use super::error::{Delivery, ErrorKind, ProviderError};
 use super::http::{Call, Transport, segment};
-use super::pace::{Pace, Turn, Turns};
+use super::rate_limit::RateLimit;
 use super::session::{Session, Token};
-use super::shape::{self, Verb, operation};
 use super::{Access, Provider};
 use crate::api::credential::PegasusAccess;
 use crate::api::{PlatformGroupSpec, PlatformUserSpec};
@@ -28,6 +28,7 @@ use crate::plan::{
     matches_key,
 };
 use auth::PegasusLogin;
+use slots::{RateLimitedSlots, Slot};
 use wire::Page;
 
 /// Where the API is unless the credential says otherwise (docs/user-creation).
@@ -64,7 +65,7 @@ pub struct Pegasus {
     /// The site that the central log-in asks for: it, not the address, tells whose accounts are seen.
     gateway: Option<String>,
     session: Session<PegasusLogin>,
-    apps: Arc<Turns>,
+    apps: RateLimitedSlots,
 }
 
 impl Pegasus {
@@ -77,7 +78,9 @@ impl Pegasus {
             transport: access.transport(url)?,
             gateway: settings.gateway.as_ref().map(|gateway| gateway.to_ascii_lowercase()),
             session: Session::new(login),
-            apps: access.limiter.turns(|| Turns::new(Pace::new(APPS_PER_MINUTE, APPS_BURST), APPS_CALLS)),
+            apps: access
+                .limiter
+                .extension(|| RateLimitedSlots::new(RateLimit::new(APPS_PER_MINUTE, APPS_BURST), APPS_CALLS)),
         })
     }
 
@@ -135,13 +138,13 @@ impl Pegasus {
             AccountKind::Group => "search.name",
         };
         let Page { accounts, total } = match self.page(account_kind, 1, Some((search, value))).await {
-            Err(error) if shape::is_no_search(&error) => return Ok(None),
+            Err(error) if decode::is_no_search(&error) => return Ok(None),
             page => page?,
         };
         let is_whole = total.is_none_or(|total| total == accounts.len());
         let table = CAPABILITIES.fields(account_kind);
         let all_match = accounts.iter().all(|account| matches_key(table, account, key));
-        if is_whole && all_match { shape::distinct(accounts, wire::path(account_kind)).map(Some) } else { Ok(None) }
+        if is_whole && all_match { decode::distinct(accounts, wire::path(account_kind)).map(Some) } else { Ok(None) }
     }
 
     /// The account that a create made without showing it.
@@ -154,7 +157,7 @@ impl Pegasus {
         let in_doubt = |error| ProviderError { delivery: Delivery::Unknown, ..error };
         match self.find(account_kind, &desired).await.map_err(in_doubt)?.as_slice() {
             [one] => Ok(one.clone()),
-            found => Err(shape::unexpected_answer(
+            found => Err(decode::unexpected_answer(
                 wire::path(account_kind),
                 &format!("nothing, and {} found after it", found.len()),
             )),
@@ -174,15 +177,15 @@ impl Pegasus {
     /// A call within the limit of `/apps`.
     fn on_apps(&self, operation: &'static str, method: Method, user: &str, application: &str) -> Call {
         let path = format!("/apps/{}", segment(application));
-        Call::new(operation, method, path).query("user", user).within(self.apps.clone())
+        Call::new(operation, method, path).query("user", user).within(self.apps.rate_limit().clone())
     }
 
-    /// Errors: `RateLimited` with the time of this user's turn.
-    fn turn(&self, user: &str) -> Result<Turn, ProviderError> {
-        self.apps.turn(user).map_err(|next| {
+    /// Errors: `RateLimited` with the time of this user's slot.
+    fn slot(&self, user: &str) -> Result<Slot, ProviderError> {
+        self.apps.try_acquire(user).map_err(|next| {
             let wait = next.saturating_duration_since(Instant::now());
             let until = Timestamp::now() + SignedDuration::try_from(wait).unwrap_or_default();
-            let message = "Pegasus takes 20 calls a minute to /apps; it goes on by itself";
+            let message = "Pegasus allows 20 calls per minute to /apps; usher retries automatically";
             ProviderError::rate_limited(message, Some(until))
         })
     }
@@ -216,33 +219,33 @@ impl Provider for Pegasus {
         Ok(wire::desire_group(name, spec))
     }
 
-    async fn whoami(&self) -> Result<String, ProviderError> {
+    async fn whoami(&self) -> Result<Option<String>, ProviderError> {
         let me = wire::judge(&self.session.send(&self.transport, whoami()).await?)?;
-        let me = shape::object(&me, "/user")?;
-        let name = ["username", "email", "id"].iter().find_map(|field| me.get(*field).and_then(shape::id));
-        name.ok_or_else(|| shape::unexpected_answer("/user", "no username"))
+        let me = decode::object(&me, "/user")?;
+        let name = ["username", "email", "id"].iter().find_map(|field| me.get(*field).and_then(decode::id));
+        name.map(Some).ok_or_else(|| decode::unexpected_answer("/user", "no username"))
     }
 
     /// Page by page until there are as many as there shall be, or no more.
     async fn list(&self, account_kind: AccountKind) -> Result<Vec<Account>, ProviderError> {
         let path = wire::path(account_kind);
-        let (mut accounts, mut promised) = (Vec::new(), shape::Total::default());
+        let (mut accounts, mut promised) = (Vec::new(), decode::Total::default());
         for number in 1.. {
             let Page { accounts: found, total } = self.page(account_kind, number, None).await?;
             let count = found.len();
-            total.map_or(Ok(()), |total| promised.heard(total, path))?;
+            total.map_or(Ok(()), |total| promised.observe(total, path))?;
             accounts.extend(found);
             match total {
                 Some(total) if accounts.len() < total && count > 0 => {}
                 None if count == PAGE => {}
                 Some(total) if accounts.len() != total => {
                     let what = format!("{} entries of {total}: a listing that is not whole", accounts.len());
-                    return Err(shape::unexpected_answer(path, &what));
+                    return Err(decode::unexpected_answer(path, &what));
                 }
                 Some(_) | None => break,
             }
         }
-        shape::distinct(accounts, path)
+        decode::distinct(accounts, path)
     }
 
     /// By `search.<key>`, which is documented for groups and uncertain for users; where it cannot be relied on, the whole
@@ -315,12 +318,12 @@ impl Provider for Pegasus {
     }
 
     fn may_grant(&self, user: &str) -> Result<(), ProviderError> {
-        self.turn(user).map(drop)
+        self.slot(user).map(drop)
     }
 
     /// Reads the user's record of the application, because what a PUT leaves out is not documented to stay.
     async fn grant(&self, user: &str, application: &str, rights: &BTreeMap<String, bool>) -> Result<(), ProviderError> {
-        let _turn = self.turn(user)?;
+        let _slot = self.slot(user)?;
         let staff = self.staff(user, application).await?;
         let there = staff.get("apps").and_then(Value::as_object).cloned().unwrap_or_default();
         if rights.iter().all(|(right, granted)| there.get(right) == Some(&json!(granted))) {

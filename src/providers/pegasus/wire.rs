@@ -9,9 +9,9 @@ use crate::api::group::GroupProvider;
 use crate::api::user::{PegasusUser, Scope, UserProvider};
 use crate::api::{PlatformGroupSpec, PlatformUserSpec};
 use crate::plan::{Account, AccountKind, Compare, Desired, Field, Fields, Key};
+use crate::providers::decode::{self, put};
 use crate::providers::error::{ErrorKind, ProviderError};
 use crate::providers::http::Answer;
-use crate::providers::shape::{self, put};
 
 /// Writable fields of a user (docs/user-creation); `access`, `app_url` and `logo_url` are sent but never shown.
 pub const USER: &[Field] = &[
@@ -64,7 +64,7 @@ pub fn key(account_kind: AccountKind) -> &'static str {
 /// (qconnect_pass_wizard); the documents do not say whether it must be.
 pub fn search_terms(table: &[Field], key: &Key) -> Vec<String> {
     let quoted = key.value.contains(char::is_whitespace).then(|| format!("\"{}\"", key.value));
-    shape::search_terms(table, key).into_iter().chain(quoted).collect()
+    decode::search_terms(table, key).into_iter().chain(quoted).collect()
 }
 
 /// The user that a manifest describes.
@@ -160,11 +160,11 @@ pub fn account(account_kind: AccountKind, entry: &Value) -> Result<Account, Prov
         AccountKind::User => USER,
         AccountKind::Group => GROUP,
     };
-    let object = shape::object(entry, said)?;
+    let object = decode::object(entry, said)?;
     let mut account = Account {
-        id: shape::id_of(object, &["id"], said)?,
-        fields: shape::fields(table, object),
-        created: shape::instant(object.get("__created")),
+        id: decode::id_of(object, &["id"], said)?,
+        fields: decode::fields(table, object),
+        created: decode::instant(object.get("__created")),
         ..Account::default()
     };
     match account_kind {
@@ -188,7 +188,7 @@ pub fn account(account_kind: AccountKind, entry: &Value) -> Result<Account, Prov
 fn groups(list: Option<&Value>) -> Result<Option<BTreeSet<String>>, ProviderError> {
     let Some(list) = list.filter(|list| !list.is_null()) else { return Ok(None) };
     let all: Option<BTreeSet<String>> = list.as_array().and_then(|list| list.iter().map(element_id).collect());
-    all.map(Some).ok_or_else(|| shape::unexpected_answer(path(AccountKind::User), "groups that are no list of ids"))
+    all.map(Some).ok_or_else(|| decode::unexpected_answer(path(AccountKind::User), "groups that are no list of ids"))
 }
 
 fn elements(list: Option<&Value>) -> impl Iterator<Item = &Value> {
@@ -196,7 +196,7 @@ fn elements(list: Option<&Value>) -> impl Iterator<Item = &Value> {
 }
 
 fn element_id(element: &Value) -> Option<String> {
-    shape::id(element.get("id").unwrap_or(element))
+    decode::id(element.get("id").unwrap_or(element))
 }
 
 /// Accounts of one page of a listing, and how many there are on all pages where the server says so.
@@ -216,7 +216,7 @@ pub fn page(account_kind: AccountKind, answer: &Value) -> Result<Page, ProviderE
     let said = path(account_kind);
     let (entries, total) = match answer.as_array() {
         Some(entries) => (entries.as_slice(), None),
-        None => (shape::list(answer, "data", said)?, Some(shape::count(answer, "total", said)?)),
+        None => (decode::list(answer, "data", said)?, Some(decode::count(answer, "total", said)?)),
     };
     let accounts = entries.iter().map(|entry| account(account_kind, entry)).collect::<Result<_, _>>()?;
     Ok(Page { accounts, total })
@@ -277,10 +277,10 @@ pub fn denied(answer: &Answer) -> ProviderError {
 pub fn refusal(answer: &Answer) -> ProviderError {
     let json = answer.json_or_null();
     let own = json.get("message").and_then(Value::as_str).unwrap_or_default();
-    let mut error = shape::refusal(answer, own);
+    let mut error = decode::refusal(answer, own);
     // 409 is what the reference has for it; a 400 may say so too. Of a telephone that is taken it says nothing.
-    let says_so = |words: &str| shape::says_taken(words) && is_about_key(words);
-    if error.kind == ErrorKind::Invalid && (says_so(own) || says_so(&shape::words(&json))) {
+    let says_so = |words: &str| decode::says_taken(words) && is_about_key(words);
+    if error.kind == ErrorKind::Invalid && (says_so(own) || says_so(&decode::words(&json))) {
         error.kind = ErrorKind::Conflict;
     }
     error

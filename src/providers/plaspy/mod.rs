@@ -9,18 +9,18 @@ pub(super) mod refusal;
 pub(super) mod wire;
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use reqwest::Method;
 use secrecy::SecretString;
 use serde_json::Value;
 use tracing::warn;
 
+use super::decode::{self, Verb, operation};
 use super::error::{ErrorKind, ProviderError};
 use super::http::{Call, Transport, segment};
 use super::session::Session;
-use super::shape::{self, Verb, operation};
 use super::{Access, Provider};
 use crate::api::credential::{GroupBy, PlaspyAccess};
 use crate::api::{PlatformGroupSpec, PlatformUserSpec};
@@ -90,7 +90,7 @@ impl Plaspy {
         match account_kind {
             AccountKind::Group => self.learn(&account.id, account.text("name")),
             AccountKind::User => {
-                let known = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+                let known = self.groups.lock();
                 account.groups = account
                     .groups
                     .map(|shown| shown.iter().map(|it| wire::as_written(it, self.group_by, &known)).collect());
@@ -102,7 +102,7 @@ impl Plaspy {
     /// Learns the groups if none is known yet: without them a user's may be taken for another one. Where they may not be
     /// listed, users are as shown.
     async fn learn_all(&self) -> Result<(), ProviderError> {
-        if !self.groups.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
+        if !self.groups.lock().is_empty() {
             return Ok(());
         }
         match self.list(AccountKind::Group).await {
@@ -113,7 +113,7 @@ impl Plaspy {
 
     fn learn(&self, id: &str, name: Option<&str>) {
         let Some(name) = name else { return };
-        self.groups.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned(), name.to_owned());
+        self.groups.lock().insert(id.to_owned(), name.to_owned());
     }
 }
 
@@ -145,21 +145,21 @@ impl Provider for Plaspy {
 
     /// No call says who we are: the countries, the smallest answer there is, prove the login; where they are not to be had,
     /// the users do.
-    async fn whoami(&self) -> Result<String, ProviderError> {
+    async fn whoami(&self) -> Result<Option<String>, ProviderError> {
         match self.call(Call::new("whoami", Method::GET, COUNTRIES)).await {
             Err(error) if !matches!(error.kind, ErrorKind::Unauthenticated | ErrorKind::RateLimited) => {
                 self.list(AccountKind::User).await?;
             }
             answer => drop(answer?),
         }
-        Ok(self.name.clone())
+        Ok(Some(self.name.clone()))
     }
 
     /// There are no pages (`rest_api`): one answer holds all.
     async fn list(&self, account_kind: AccountKind) -> Result<Vec<Account>, ProviderError> {
         let (name, path) = (operation(account_kind, Verb::List), wire::path(account_kind));
         let answer = self.call(Call::new(name, Method::GET, path)).await?;
-        let entries = shape::list(&answer, wire::plural(account_kind), path)?;
+        let entries = decode::list(&answer, wire::plural(account_kind), path)?;
         if account_kind == AccountKind::User && entries.iter().any(wire::shows_group) {
             self.learn_all().await?;
         }
@@ -167,16 +167,16 @@ impl Provider for Plaspy {
             entries.iter().map(|entry| self.account(account_kind, entry)).collect::<Result<_, _>>()?;
         if account_kind == AccountKind::Group {
             let names = accounts.iter().filter_map(|group| Some((group.id.clone(), group.text("name")?.to_owned())));
-            *self.groups.lock().unwrap_or_else(PoisonError::into_inner) = names.collect();
+            *self.groups.lock() = names.collect();
         }
-        shape::distinct(accounts, path)
+        decode::distinct(accounts, path)
     }
 
     /// Countries only tell that a code and a name mean the same: without them the rest goes on, by those last listed.
     async fn catalog(&self) -> Result<Catalog, ProviderError> {
         let answer = self.call(Call::new("countries.list", Method::GET, COUNTRIES)).await;
         let listed = answer.and_then(|answer| wire::countries(&answer, COUNTRIES));
-        let mut known = self.countries.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.countries.lock();
         match listed {
             Ok(countries) => *known = countries,
             Err(error) => warn!("the countries are not to be had, and are taken as last listed: {error}"),

@@ -3,9 +3,9 @@
 use serde_json::Value;
 
 use crate::plan::AccountKind;
+use crate::providers::decode;
 use crate::providers::error::{ErrorKind, ProviderError};
 use crate::providers::http::Answer;
-use crate::providers::shape;
 
 /// The JSON of `answer` if its status and its body both say success: which status goes with `success: false` is not
 /// documented, so the body wins.
@@ -57,7 +57,7 @@ fn words(json: &Value) -> &str {
 }
 
 fn refusal(answer: &Answer, meaning: Option<ErrorKind>, words: &str) -> ProviderError {
-    let error = shape::refusal(answer, words);
+    let error = decode::refusal(answer, words);
     match meaning {
         Some(kind) => ProviderError::refused(kind, error.message),
         None => error,
@@ -78,7 +78,7 @@ fn meaning(status: u16, denied: bool, words: &str) -> Option<ErrorKind> {
         ErrorKind::PermissionDenied
     } else if has(&["not found", "not exist", "n't exist"]) {
         ErrorKind::NotFound
-    } else if shape::means_taken(status, &words) {
+    } else if decode::means_taken(status, &words) {
         ErrorKind::Conflict
     } else if has(&["too many"]) || (has(&["limit"]) && has(&["request", "rate", "usage", "api", "daily"])) {
         ErrorKind::RateLimited

@@ -15,8 +15,8 @@ use crate::api::{PlatformGroupSpec, PlatformUserSpec, Reason};
 use crate::plan::{
     Account, AccountKind, Catalog, CatalogEntry, Changes, Compare, Desired, Field, Fields, Key, Rejection,
 };
+use crate::providers::decode::{self, put};
 use crate::providers::error::{ErrorKind, ProviderError};
-use crate::providers::shape::{self, put};
 
 /// Writable fields of a user (seed 002). `creation`, `modification` and `lastLogin` are the system's and never sent.
 pub const USER: &[Field] = &[
@@ -79,7 +79,7 @@ pub fn desire_user(spec: &PlatformUserSpec, catalog: &Catalog) -> Result<Desired
     }
     let mut desired = Desired { keys: vec![Key { field: "email", value: spec.email.clone() }], ..Desired::default() };
     desired.fields.insert("email".into(), json!(spec.email));
-    desired.fields.insert("name".into(), json!(shape::display_name(spec)));
+    desired.fields.insert("name".into(), json!(decode::display_name(spec)));
     put(&mut desired.fields, "disabled", spec.active.map(|active| !active));
     if spec.active.is_none() {
         desired.at_create.insert("disabled".into(), json!(false));
@@ -145,20 +145,20 @@ pub fn desire_group(name: &str, spec: &PlatformGroupSpec) -> Desired {
 /// Errors: an entry that is no object or has no id.
 pub fn account(account_kind: AccountKind, entry: &Value) -> Result<Account, ProviderError> {
     let said = path(account_kind);
-    let object = shape::object(entry, said)?;
+    let object = decode::object(entry, said)?;
     let table = match account_kind {
         AccountKind::User => USER,
         AccountKind::Group => GROUP,
     };
     let mut account = Account {
-        id: shape::id_of(object, &["id"], said)?,
-        fields: shape::fields(table, object),
+        id: decode::id_of(object, &["id"], said)?,
+        fields: decode::fields(table, object),
         // Without an offset it may be any place's time, and says nothing about who made the account.
-        created: shape::instant(object.get("creation")),
+        created: decode::instant(object.get("creation")),
         ..Account::default()
     };
     if account_kind == AccountKind::User {
-        account.groups = Some(object.get("group").and_then(shape::id).into_iter().collect());
+        account.groups = Some(object.get("group").and_then(decode::id).into_iter().collect());
         tidy(&mut account.fields);
     }
     Ok(account)
@@ -166,7 +166,7 @@ pub fn account(account_kind: AccountKind, entry: &Value) -> Result<Account, Prov
 
 /// Whether a user is shown to be in a group.
 pub fn shows_group(user: &Value) -> bool {
-    user.get("group").and_then(shape::id).is_some()
+    user.get("group").and_then(decode::id).is_some()
 }
 
 /// A user's group, which may be shown by id or by name, as we write it; `known` are the names of groups by id.
@@ -195,7 +195,7 @@ fn tidy(fields: &mut Fields) {
 
 /// A point in time; without an offset it is taken for UTC (assumed).
 pub fn instant(value: Option<&Value>) -> Option<Timestamp> {
-    shape::instant(value).or_else(|| {
+    decode::instant(value).or_else(|| {
         let local: DateTime = value?.as_str()?.parse().ok()?;
         local.to_zoned(TimeZone::UTC).ok().map(|time| time.timestamp())
     })
@@ -206,9 +206,9 @@ pub fn instant(value: Option<&Value>) -> Option<Timestamp> {
 /// Errors: an answer without that map.
 pub fn countries(answer: &Value, said: &str) -> Result<Catalog, ProviderError> {
     let countries = answer.get("countries").and_then(Value::as_object);
-    let countries = countries.ok_or_else(|| shape::unexpected_answer(said, "no map under countries"))?;
+    let countries = countries.ok_or_else(|| decode::unexpected_answer(said, "no map under countries"))?;
     let entry = |(id, name): (&String, &Value)| {
-        let name = name.as_str().ok_or_else(|| shape::unexpected_answer(said, "a country without a name"))?;
+        let name = name.as_str().ok_or_else(|| decode::unexpected_answer(said, "a country without a name"))?;
         Ok(CatalogEntry { catalog: COUNTRY, id: id.clone(), name: name.into(), privileged: false })
     };
     Ok(Catalog { entries: countries.iter().map(entry).collect::<Result<_, ProviderError>>()? })
@@ -311,7 +311,7 @@ mod tests {
             last_name: owned(last),
             ..spec()
         };
-        assert_eq!(shape::display_name(&spec), expected);
+        assert_eq!(decode::display_name(&spec), expected);
     }
 
     #[test]
