@@ -55,7 +55,7 @@ async fn an_account_that_is_only_hidden_is_not_given_up() {
     scene.user_says("ada", "PermissionDenied").await;
     scene.delete::<PlatformUser>("ada").await;
     let blocked = scene.user_says("ada", "DeletionBlocked").await;
-    assert!(message(&blocked).contains("sight of it"), "{}", message(&blocked));
+    assert!(message(&blocked).contains("access to it"), "{}", message(&blocked));
     scene.vendor.heal();
     scene.sweep("healed again").await;
     scene.until_gone::<PlatformUser>("ada").await;
