@@ -7,7 +7,7 @@ use crate::controller::context::Context;
 use crate::controller::outcome::Stop;
 use crate::plan::{AccountKind, GroupSupport};
 
-/// Errors: no listing of `subject` yet; one is asked for.
+/// Errors: there is no listing of `account_kind` yet; one is asked for.
 pub fn listed<K: Managed>(
     context: &Context,
     object: &K,
@@ -25,8 +25,7 @@ pub fn listed<K: Managed>(
     Err(ask_for_listing(context, object, connection, account_kind))
 }
 
-/// Asks for a listing of `subject`, whose end wakes the object. If listing fails, that is the credential's news, and the object
-/// waits for it.
+/// Asks for a listing of `account_kind`, whose end enqueues the object. While listings fail, the object waits for its credential.
 pub fn ask_for_listing<K: Managed>(
     context: &Context,
     object: &K,
