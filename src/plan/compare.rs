@@ -5,8 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::model::{Account, Field, Key};
-
 /// How desired and observed values of a field are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compare {
@@ -42,7 +40,9 @@ pub fn same(compare: Compare, desired: &Value, observed: &Value, synonyms: Optio
     match compare {
         Compare::Exact | Compare::Shy | Compare::Hidden => desired == observed,
         Compare::FoldCase => fold(desired) == fold(observed),
-        Compare::Login => desired == observed || (is_address(desired) && fold(desired) == fold(observed)),
+        Compare::Login => {
+            desired == observed || (desired.as_str().is_some_and(is_address) && fold(desired) == fold(observed))
+        }
         Compare::Set => as_set(desired) == as_set(observed),
         Compare::PerKey => per_key(desired, observed),
         Compare::Scopes => scopes(desired, observed),
@@ -56,24 +56,6 @@ pub fn same(compare: Compare, desired: &Value, observed: &Value, synonyms: Optio
             _ => desired == observed,
         },
     }
-}
-
-/// Whether `account` carries the natural key `key`, compared as `table` says.
-#[must_use]
-pub fn matches_key(table: &[Field], account: &Account, key: &Key) -> bool {
-    let Some(text) = account.text(key.field) else { return false };
-    if folds(table, key) { text.eq_ignore_ascii_case(&key.value) } else { text == key.value }
-}
-
-/// Whether `table` says that the case of `key` does not matter.
-#[must_use]
-pub fn folds(table: &[Field], key: &Key) -> bool {
-    let folds = |compare: Compare| match compare {
-        Compare::FoldCase => true,
-        Compare::Login => is_address(&Value::from(key.value.as_str())),
-        _ => false,
-    };
-    table.iter().any(|field| field.name == key.field && folds(field.compare))
 }
 
 /// Nothing to speak of: null, "", an empty list or map.
@@ -91,8 +73,9 @@ fn fold(value: &Value) -> Option<String> {
     value.as_str().map(str::to_ascii_lowercase)
 }
 
-fn is_address(value: &Value) -> bool {
-    value.as_str().is_some_and(|text| text.contains('@'))
+/// Whether a login name is an e-mail address.
+pub(super) fn is_address(text: &str) -> bool {
+    text.contains('@')
 }
 
 fn instant(value: &Value) -> Option<Timestamp> {

@@ -1,6 +1,9 @@
 //! Decides what has to be done: desired × observed → steps; pure, so no async, no clock, no network.
 
+mod capabilities;
 mod compare;
+mod field;
+mod key;
 mod model;
 mod removal;
 mod sent;
@@ -8,10 +11,12 @@ mod steps;
 #[cfg(test)]
 mod tests;
 
-pub use compare::{Compare, folds, matches_key, same};
+pub use capabilities::{Capabilities, GroupSupport, Limits, Switch};
+pub use compare::{Compare, same};
+pub use field::{Field, Key};
+pub use key::{folds, matches_key};
 pub use model::{
-    Account, AccountKind, Capabilities, Catalog, CatalogEntry, Changes, Desired, Field, Fields, GroupHandle,
-    GroupSupport, Key, Limits, Membership, ROLE, Rejection, Switch,
+    Account, AccountKind, Catalog, CatalogEntry, Changes, Desired, Fields, GroupHandle, Membership, ROLE, Rejection,
 };
 pub use removal::{DeletionPolicy, Removal, removal};
 pub use sent::LastApplied;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::compare::Compare;
+use super::field::Key;
 use crate::api::Reason;
 
 /// Fields of an account by the vendor's own names, in the form we write them.
@@ -19,48 +19,6 @@ pub enum AccountKind {
     User,
     /// A group of users, devices, projects or rights, as the vendor has it.
     Group,
-}
-
-/// One field of a vendor's account and how it is compared.
-#[derive(Clone, Copy, Debug)]
-pub struct Field {
-    /// The vendor's name of it.
-    pub name: &'static str,
-    /// How desired and observed values are compared.
-    pub compare: Compare,
-    /// Whether the vendor refuses to change it after creation.
-    pub fixed: bool,
-    /// What every fresh account has in it, where a create does not take it.
-    pub initial: Option<bool>,
-}
-
-impl Field {
-    /// A field that may change.
-    #[must_use]
-    pub const fn new(name: &'static str, compare: Compare) -> Self {
-        Self { name, compare, fixed: false, initial: None }
-    }
-
-    /// A field that stays as it was created.
-    #[must_use]
-    pub const fn fixed(name: &'static str, compare: Compare) -> Self {
-        Self { name, compare, fixed: true, initial: None }
-    }
-
-    /// A field that a create does not take, and that is `initial` in a fresh account.
-    #[must_use]
-    pub const fn after_create(name: &'static str, compare: Compare, initial: bool) -> Self {
-        Self { name, compare, fixed: false, initial: Some(initial) }
-    }
-}
-
-/// A natural key: a field whose value no two accounts should share.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Key {
-    /// The vendor's name of the field.
-    pub field: &'static str,
-    /// The value wanted.
-    pub value: String,
 }
 
 /// An account or group as the vendor shows it, brought into the form in which we write.
@@ -223,79 +181,6 @@ impl Catalog {
     #[must_use]
     pub fn get(&self, catalog: &str, id: &str) -> Option<&CatalogEntry> {
         self.entries.iter().find(|entry| entry.catalog == catalog && entry.id == id)
-    }
-}
-
-/// The field that blocks log-in.
-#[derive(Clone, Copy, Debug)]
-pub struct Switch {
-    /// The vendor's name of the field.
-    pub field: &'static str,
-    /// Its value when log-in is blocked.
-    pub blocked: bool,
-}
-
-/// What a vendor does with groups.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GroupSupport {
-    /// Made, changed and removed.
-    Managed,
-    /// Found, never written.
-    ReadOnly,
-    /// No API: an id is taken as given.
-    Given,
-}
-
-/// Bounds on calls where a credential sets none.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Calls a minute.
-    pub per_minute: u32,
-    /// Calls at once after a rest.
-    pub burst: u32,
-    /// Objects worked on at a time.
-    pub concurrency: u32,
-}
-
-/// What a vendor can do, as data that is asked instead of tried.
-#[derive(Clone, Copy, Debug)]
-pub struct Capabilities {
-    /// Writable fields of a user.
-    pub user_fields: &'static [Field],
-    /// Writable fields of a group.
-    pub group_fields: &'static [Field],
-    /// Whether accounts can be read at all.
-    pub readable: bool,
-    /// Whether users can be listed, and so looked up.
-    pub listable: bool,
-    /// Whether `find` costs one filtered call rather than a listing.
-    pub filter: bool,
-    /// Whether a user can be changed after creation.
-    pub updates: bool,
-    /// Whether no change of a user is taken without the user's password, so that each sets it again.
-    pub change_needs_password: bool,
-    /// Whether a user can be removed.
-    pub deletes: bool,
-    /// How log-in is blocked, if it can be.
-    pub switch: Option<Switch>,
-    /// What can be done with groups.
-    pub groups: GroupSupport,
-    /// Whether users show their roles by id only, and the catalogue tells what those are.
-    pub named_roles: bool,
-    /// Whether there is a cheap authenticated call to check a credential with.
-    pub checkable: bool,
-    /// Bounds on calls where a credential sets none.
-    pub default_limits: Limits,
-}
-
-impl Capabilities {
-    /// The writable fields of users or groups.
-    #[must_use]
-    pub fn fields(&self, account_kind: AccountKind) -> &'static [Field] {
-        match account_kind {
-            AccountKind::User => self.user_fields,
-            AccountKind::Group => self.group_fields,
-        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What is done to an account when its object goes; decided before any vendor is spoken to.
 
-use super::model::{AccountKind, Capabilities, GroupSupport, Rejection};
+use super::capabilities::{Capabilities, GroupSupport};
+use super::model::{AccountKind, Rejection};
 use crate::api::Reason;
 
 /// What is done to the account.

@@ -7,7 +7,8 @@ use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
 use super::compare::Compare;
-use super::model::{Desired, Field};
+use super::field::Field;
+use super::model::Desired;
 
 /// Bytes of a digest that are kept: enough to notice a change, too few to carry a value.
 const KEPT: usize = 6;

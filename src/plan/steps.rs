@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::compare::{Compare, same};
-use super::model::{Account, Changes, Desired, Field, Fields, Membership, Rejection};
+use super::field::Field;
+use super::model::{Account, Changes, Desired, Fields, Membership, Rejection};
 use super::sent::LastApplied;
 use crate::api::Reason;
 

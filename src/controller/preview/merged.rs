@@ -173,8 +173,8 @@ impl Finished for PlatformGroup {
 mod tests {
     use serde_json::{Value, json};
 
-    use crate::controller::cluster::lenient::Lenient;
     use super::*;
+    use crate::controller::cluster::lenient::Lenient;
 
     fn user(further: &Value) -> PlatformUser {
         let mut user = json!({
