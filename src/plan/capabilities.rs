@@ -12,6 +12,17 @@ pub struct Switch {
     pub blocked: bool,
 }
 
+/// How much of its accounts a vendor shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Visibility {
+    /// Users are listed, and each account is read by its id.
+    Full,
+    /// Users are read by their ids and not listed, so that none can be looked up; groups are listed.
+    NoListing,
+    /// Nothing is shown: all that is known of an account is the answer to its create.
+    WriteOnly,
+}
+
 /// What a vendor does with groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GroupSupport {
@@ -34,22 +45,20 @@ pub struct Limits {
     pub concurrency: u32,
 }
 
-/// What a vendor can do, as data that is asked instead of tried.
+/// What a vendor can do, so that the caller need not try it.
 #[derive(Clone, Copy, Debug)]
 pub struct Capabilities {
     /// Writable fields of a user.
     pub user_fields: &'static [Field],
     /// Writable fields of a group.
     pub group_fields: &'static [Field],
-    /// Whether accounts can be read at all.
-    pub readable: bool,
-    /// Whether users can be listed, and so looked up.
-    pub listable: bool,
+    /// How much of its accounts it shows.
+    pub visibility: Visibility,
     /// Whether `find` costs one filtered call rather than a listing.
     pub filter: bool,
     /// Whether a user can be changed after creation.
     pub updates: bool,
-    /// Whether no change of a user is taken without the user's password, so that each sets it again.
+    /// Whether each change of a user must carry the user's password, which it sets again.
     pub change_needs_password: bool,
     /// Whether a user can be removed.
     pub deletes: bool,
@@ -57,12 +66,14 @@ pub struct Capabilities {
     pub switch: Option<Switch>,
     /// What can be done with groups.
     pub groups: GroupSupport,
-    /// Whether users show their roles by id only, and the catalogue tells what those are.
+    /// Whether users show only the ids of their roles, whose names and rights are in the catalogue.
     pub named_roles: bool,
-    /// Whether there is a cheap authenticated call to check a credential with.
+    /// Whether a cheap authenticated call checks a credential.
     pub checkable: bool,
     /// Bounds on calls where a credential sets none.
     pub default_limits: Limits,
+    /// Names, in lower case, of the fields of its requests whose values are secrets: no message repeats those values.
+    pub secret_fields: &'static [&'static str],
 }
 
 impl Capabilities {
@@ -73,5 +84,62 @@ impl Capabilities {
             AccountKind::User => self.user_fields,
             AccountKind::Group => self.group_fields,
         }
+    }
+
+    /// Whether an account is shown to a caller that knows its id.
+    #[must_use]
+    pub fn shows_accounts(&self) -> bool {
+        match self.visibility {
+            Visibility::Full | Visibility::NoListing => true,
+            Visibility::WriteOnly => false,
+        }
+    }
+
+    /// Whether accounts of this kind are listed, and so can be looked up by their natural keys.
+    #[must_use]
+    pub fn lists(&self, account_kind: AccountKind) -> bool {
+        match (account_kind, self.visibility) {
+            (AccountKind::User, Visibility::Full) => true,
+            (AccountKind::Group, Visibility::Full | Visibility::NoListing) => self.groups != GroupSupport::Given,
+            (AccountKind::User, Visibility::NoListing) | (_, Visibility::WriteOnly) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    const VENDOR: Capabilities = Capabilities {
+        user_fields: &[],
+        group_fields: &[],
+        visibility: Visibility::Full,
+        filter: true,
+        updates: true,
+        change_needs_password: false,
+        deletes: true,
+        switch: None,
+        groups: GroupSupport::Managed,
+        named_roles: false,
+        checkable: true,
+        default_limits: Limits { per_minute: 1, burst: 1, concurrency: 1 },
+        secret_fields: &[],
+    };
+
+    #[rstest]
+    #[case::full(Visibility::Full, GroupSupport::Managed, (true, true, true))]
+    #[case::no_group_api(Visibility::Full, GroupSupport::Given, (true, true, false))]
+    #[case::no_listing(Visibility::NoListing, GroupSupport::ReadOnly, (true, false, true))]
+    #[case::write_only(Visibility::WriteOnly, GroupSupport::Given, (false, false, false))]
+    fn visibility_tells_what_can_be_read_and_listed(
+        #[case] visibility: Visibility,
+        #[case] groups: GroupSupport,
+        #[case] (read, users, listed_groups): (bool, bool, bool),
+    ) {
+        let vendor = Capabilities { visibility, groups, ..VENDOR };
+        assert_eq!(vendor.shows_accounts(), read);
+        assert_eq!((vendor.lists(AccountKind::User), vendor.lists(AccountKind::Group)), (users, listed_groups));
     }
 }

@@ -11,10 +11,10 @@ mod steps;
 #[cfg(test)]
 mod tests;
 
-pub use capabilities::{Capabilities, GroupSupport, Limits, Switch};
+pub use capabilities::{Capabilities, GroupSupport, Limits, Switch, Visibility};
 pub use compare::{Compare, same};
-pub use field::{Field, Key};
-pub use key::{folds, matches_key};
+pub use field::{Field, Key, KeySource, Naming};
+pub use key::{carrying, first_key, folds, group_keys, keys, matches_key, names, naming_fields, shown_key, user_keys};
 pub use model::{
     Account, AccountKind, Catalog, CatalogEntry, Changes, Desired, Fields, GroupHandle, Membership, ROLE, Rejection,
 };

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use super::{
     Account, AccountKind, Capabilities, Changes, Compare, DeletionPolicy, Desired, Field, GroupSupport, Key,
-    LastApplied, Limits, Membership, PriorState, Removal, Step, Switch, folds, matches_key, plan, removal, same,
+    LastApplied, Limits, Membership, PriorState, Removal, Step, Switch, Visibility, folds, matches_key, plan, removal,
+    same,
 };
 use crate::api::Reason;
 
@@ -289,8 +290,7 @@ fn what_a_create_does_not_take_follows_it(#[case] wanted: Option<bool>, #[case] 
 const CAPABLE: Capabilities = Capabilities {
     user_fields: TABLE,
     group_fields: &[],
-    readable: true,
-    listable: true,
+    visibility: Visibility::Full,
     filter: true,
     updates: true,
     change_needs_password: false,
@@ -300,6 +300,7 @@ const CAPABLE: Capabilities = Capabilities {
     named_roles: false,
     checkable: true,
     default_limits: Limits { per_minute: 1, burst: 1, concurrency: 1 },
+    secret_fields: &[],
 };
 
 #[rstest]

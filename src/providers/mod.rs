@@ -20,6 +20,7 @@ mod pace;
 mod pegasus;
 mod plaspy;
 mod redact;
+mod resource;
 mod retry;
 mod secret;
 mod session;
@@ -40,7 +41,7 @@ pub use secret::SecretData;
 
 use crate::api::credential::CredentialProvider;
 use crate::api::{PlatformGroupSpec, PlatformUserSpec, Vendor};
-use crate::plan::{Account, AccountKind, Capabilities, Catalog, Changes, Desired, GroupHandle, Rejection};
+use crate::plan::{Account, AccountKind, Capabilities, Catalog, Changes, Desired, GroupHandle, Rejection, carrying};
 use http::{Settings, Transport};
 
 /// One credential's way to its vendor.
@@ -85,8 +86,12 @@ pub trait Provider: Send + Sync {
         Ok(Catalog::default())
     }
 
-    /// The accounts that carry one of the natural keys of `desired`, freshly asked; each account once.
-    async fn find(&self, account_kind: AccountKind, desired: &Desired) -> Result<Vec<Account>, ProviderError>;
+    /// The accounts that carry one of the natural keys of `desired`, freshly asked; each account once. Without a search of the
+    /// vendor's own the whole listing answers.
+    async fn find(&self, account_kind: AccountKind, desired: &Desired) -> Result<Vec<Account>, ProviderError> {
+        let accounts = self.list(account_kind).await?;
+        Ok(carrying(self.capabilities().fields(account_kind), accounts, &desired.keys))
+    }
 
     /// The account with this id; `None` when the vendor answers that there is none, which is a doubt and not a proof.
     async fn read(&self, account_kind: AccountKind, id: &str) -> Result<Option<Account>, ProviderError>;

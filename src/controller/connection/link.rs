@@ -13,7 +13,7 @@ use crate::api::status::Identity;
 use crate::api::user::Mode;
 use crate::api::{ObjectKey, ProviderCredential, ProviderCredentialSpec, Vendor};
 use crate::controller::context::Context;
-use crate::plan::{Account, AccountKind, Desired, Field, folds, matches_key};
+use crate::plan::{Account, AccountKind, Desired, Field, carrying, folds};
 use crate::providers::{ErrorKind, Limiter, Provider, ProviderError};
 
 /// A credential that works.
@@ -151,9 +151,7 @@ impl Connection {
         if !found.is_empty() || !minds_case {
             return Ok(found);
         }
-        let mut all = self.provider.list(account_kind).await?;
-        all.retain(|account| desired.keys.iter().any(|key| matches_key(table, account, key)));
-        Ok(all)
+        Ok(carrying(table, self.provider.list(account_kind).await?, &desired.keys))
     }
 
     /// Whether a complete listing shows the account with this id: one that tells already, or one asked for now, which for a while

@@ -23,7 +23,7 @@ use crate::controller::connection::link::{Connection, Down, Failure, Link};
 use crate::controller::connection::{breaker as trial, retry};
 use crate::controller::context::Context;
 use crate::controller::resolve::password;
-use crate::plan::Limits;
+use crate::plan::{AccountKind, Limits};
 use crate::providers::{self, Access, Limiter, Priority, Provider, ProviderError, SecretData};
 
 /// How often vendor and cluster are compared unless the credential says otherwise.
@@ -82,7 +82,7 @@ fn is_well(credential: &ProviderCredential) -> bool {
 async fn look(context: &Context, connection: &Connection, forced: bool) -> bool {
     let reopened = trial::reopen(context, connection, forced);
     let swept = sweep::sweep(context, connection, forced).await;
-    let is_blind = !connection.provider.capabilities().listable;
+    let is_blind = !connection.provider.capabilities().lists(AccountKind::User);
     let is_time = is_blind && connection.index().is_look_due(resync(&connection.spec), Timestamp::now());
     reopened || swept || is_time || (is_blind && forced)
 }

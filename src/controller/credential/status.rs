@@ -136,7 +136,7 @@ pub fn verdict(context: &Context, credential: &ProviderCredential, link: &Link) 
     }
     let capabilities = connection.provider.capabilities();
     if capabilities.checkable {
-        let unlisted = if capabilities.listable {
+        let unlisted = if capabilities.lists(AccountKind::User) {
             ""
         } else {
             "; this server lists no users, so usher cannot see which are there: one that exists is refused when it is made, and not adopted"

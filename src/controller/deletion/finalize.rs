@@ -27,7 +27,7 @@ use crate::controller::sync::create as make;
 use crate::controller::sync::reconciliation::believed;
 use crate::plan::{
     Account, AccountKind, Changes, DeletionPolicy, Fields, GroupSupport, Key, Rejection, Removal, alongside,
-    matches_key, removal,
+    matches_key, names, naming_fields, removal,
 };
 use crate::providers::{self, ErrorKind, Priority};
 
@@ -247,7 +247,9 @@ async fn look<K: Cached>(
         }
         Ok(None) => {}
         // What cannot be seen can be blocked all the same.
-        Err(error) if error.kind == ErrorKind::Unsupported && !connection.provider.capabilities().listable => {
+        Err(error)
+            if error.kind == ErrorKind::Unsupported && !connection.provider.capabilities().lists(K::ACCOUNT_KIND) =>
+        {
             return Ok(Some(believed(id.clone(), identity, connection.table(K::ACCOUNT_KIND), Fields::new())));
         }
         Err(error) => return Err(error.into()),
@@ -296,10 +298,10 @@ fn check<K: Cached>(
     account: &Account,
     identity: &Identity,
 ) -> Result<(), Stop> {
-    let names: Vec<&str> = make::KEYS.iter().filter_map(|field| account.text(field)).collect();
     let table = connection.table(K::ACCOUNT_KIND);
+    let names: Vec<&str> = names(table, account).collect();
     let carries = |key: &String| {
-        let mut keys = make::KEYS.iter().map(|field| Key { field, value: key.clone() });
+        let mut keys = naming_fields(table).map(|field| Key { field, value: key.clone() });
         keys.any(|key| matches_key(table, account, &key)) || names.iter().any(|name| handover::same_key(name, key))
     };
     // A rename that was not recorded any more has given it the manifest's key. A create in doubt knows its own key alone.

@@ -54,7 +54,7 @@ pub async fn attempt(
     // validate (no client required)
     let catalog = connection.index().catalog.clone();
     let mut desired = user.desire(&*connection.provider, &catalog)?;
-    let blind = !connection.provider.capabilities().readable;
+    let blind = !connection.provider.capabilities().shows_accounts();
     let late = match missing {
         Some(stop) if !is_bound || blind || matches!(stop, Stop::Queued) => return Err(stop),
         missing => missing.or(unread).or_else(|| never_sent(&password, &identity)),

@@ -13,7 +13,7 @@ use crate::controller::credential::{reconcile as credential, status as credentia
 use crate::controller::object::report;
 use crate::controller::outcome::{Change, Done, Finalized, Stop};
 use crate::controller::resolve::object as resolve;
-use crate::plan::{Account, Removal};
+use crate::plan::{Account, Field, Removal, naming_fields};
 
 /// What would be done about one object.
 #[derive(Clone, Debug)]
@@ -160,10 +160,10 @@ fn call(operation: &str, identity: &Identity, fields: Vec<String>) -> PendingCal
 }
 
 /// The account that a create among `calls` would make, as far as others can see it.
-pub fn new_account(calls: &[PendingCall], identity: &Identity) -> Option<Account> {
+pub fn new_account(table: &[Field], calls: &[PendingCall], identity: &Identity) -> Option<Account> {
     let create = calls.first().filter(|call| call.operation == "create")?;
-    let names = ["username", "email", "name"].map(|field| (field.to_owned(), create.target.clone().into()));
-    Some(Account { id: identity.external_id.clone()?, fields: names.into(), ..Account::default() })
+    let names = naming_fields(table).map(|field| (field.to_owned(), create.target.clone().into()));
+    Some(Account { id: identity.external_id.clone()?, fields: names.collect(), ..Account::default() })
 }
 
 /// The mode that a removal is judged by: a preview shows what Enforce would do, unless the manifests say otherwise.

@@ -16,7 +16,7 @@ use crate::controller::cluster::status::Cached;
 use crate::controller::connection::link::{Connection, Link};
 use crate::controller::context::Context;
 use crate::controller::outcome::Stop;
-use crate::plan::{Account, AccountKind, GroupHandle, GroupSupport, Membership};
+use crate::plan::{Account, AccountKind, GroupHandle, GroupSupport, Membership, shown_key};
 
 /// Errors: what pauses the object itself, if something does.
 pub fn not_paused<K: Managed>(context: &Context, object: &K) -> Result<(), Stop> {
@@ -165,12 +165,7 @@ pub fn listed<K: Managed>(
     connection: &Connection,
     account_kind: AccountKind,
 ) -> Result<(), Stop> {
-    let capabilities = connection.provider.capabilities();
-    let none_to_have = match account_kind {
-        AccountKind::User => !capabilities.listable,
-        AccountKind::Group => !capabilities.readable || capabilities.groups == GroupSupport::Given,
-    };
-    if none_to_have || connection.index().has(account_kind) {
+    if !connection.provider.capabilities().lists(account_kind) || connection.index().has(account_kind) {
         return Ok(());
     }
     Err(ask_for_listing(context, object, connection, account_kind))
@@ -268,10 +263,14 @@ fn candidates(context: &Context, user: &PlatformUser, connection: &Connection, e
         }
         GroupEntry::ExternalId(id) => {
             let index = connection.index();
-            let known = index.get(AccountKind::Group, id).map(handle);
+            let known = index.get(AccountKind::Group, id).map(|group| handle(connection, group));
             vec![known.unwrap_or_else(|| GroupHandle { id: id.clone(), name: None })]
         }
-        GroupEntry::ExternalName(name) => connection.index().groups_named(name).into_iter().map(handle).collect(),
+        GroupEntry::ExternalName(name) => {
+            let index = connection.index();
+            let named = index.groups_named(connection.table(AccountKind::Group), name);
+            named.into_iter().map(|group| handle(connection, group)).collect()
+        }
     }
 }
 
@@ -321,7 +320,7 @@ fn by_id(
         );
         Stop::because(Reason::NotFound, message)
     })?;
-    Ok(handle(group))
+    Ok(handle(connection, group))
 }
 
 fn by_name(
@@ -338,8 +337,8 @@ fn by_name(
     }
     listed(context, user, connection, AccountKind::Group)?;
     let index = connection.index();
-    match index.groups_named(name).as_slice() {
-        [group] => Ok(handle(group)),
+    match index.groups_named(connection.table(AccountKind::Group), name).as_slice() {
+        [group] => Ok(handle(connection, group)),
         [] => Err(Stop::because(
             Reason::NotFound,
             format!("spec.groups[{position}].externalName: {vendor} lists no group named {name}; correct the name"),
@@ -354,6 +353,7 @@ fn by_name(
     }
 }
 
-fn handle(group: &Account) -> GroupHandle {
-    GroupHandle { id: group.id.clone(), name: group.text("name").map(str::to_owned) }
+fn handle(connection: &Connection, group: &Account) -> GroupHandle {
+    let name = shown_key(connection.table(AccountKind::Group), group);
+    GroupHandle { id: group.id.clone(), name: name.map(str::to_owned) }
 }

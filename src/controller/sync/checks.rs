@@ -131,10 +131,10 @@ impl<K: Cached> Reconciliation<'_, K> {
         let known = self.identity.external_id.clone().filter(|_| same_name);
         let wanted = self.object.external_id().map(str::to_owned).or(known);
         let found: Vec<String> = {
-            let index = self.connection.index();
+            let (index, table) = (self.connection.index(), self.connection.table(AccountKind::Group));
             match &wanted {
                 Some(id) => index.get(AccountKind::Group, id).map(|group| group.id.clone()).into_iter().collect(),
-                None => index.groups_named(self.desired.key()).iter().map(|group| group.id.clone()).collect(),
+                None => index.groups_named(table, self.desired.key()).iter().map(|group| group.id.clone()).collect(),
             }
         };
         match found.as_slice() {
@@ -175,8 +175,7 @@ impl<K: Cached> Reconciliation<'_, K> {
 
     /// Whether accounts cannot be looked for: what a create says is all there is to know.
     pub fn is_unsearchable(&self) -> bool {
-        let capabilities = self.connection.provider.capabilities();
-        !capabilities.readable || (K::ACCOUNT_KIND == AccountKind::User && !capabilities.listable)
+        !self.connection.provider.capabilities().lists(K::ACCOUNT_KIND)
     }
 
     /// Whether the account was made, but the answer that told its id was lost and nobody can look for it.

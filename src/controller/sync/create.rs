@@ -19,19 +19,15 @@ use crate::controller::outcome::{Change, Stop};
 use crate::controller::ownership::conflict;
 use crate::controller::resolve::password::Password;
 use crate::controller::resolve::{access, object as resolve, password};
-use crate::plan::{Account, AccountKind, Changes, Desired, Field, Key, Step, matches_key};
+use crate::plan::{Account, AccountKind, Changes, Desired, Field, Key, Step, first_key, matches_key, names};
 use crate::providers::{Delivery, Priority, ProviderError};
-
-/// Fields that name an account, at all vendors; the first that a vendor has is its first natural key.
-pub const KEYS: [&str; 3] = ["username", "email", "name"];
 
 /// When to look again while another object makes an account with the same key.
 const RIVAL: SignedDuration = SignedDuration::from_secs(1);
 
 /// What a create with unknown end is looked for by: the key it was made with, whatever the manifest says now.
 pub fn made_as(table: &[Field], creating: &Creating) -> Desired {
-    let field = KEYS.into_iter().find(|key| table.iter().any(|field| field.name == *key));
-    let keys = field.map(|field| Key { field, value: creating.key.clone() }).into_iter().collect();
+    let keys = first_key(table).map(|field| Key { field, value: creating.key.clone() }).into_iter().collect();
     Desired { keys, ..Desired::default() }
 }
 
@@ -73,8 +69,7 @@ impl<K: Cached> Reconciliation<'_, K> {
             return Err(Stop::CreatePending(Timestamp::now() + RIVAL));
         };
         let _place = self.enter(Priority::New)?;
-        let capabilities = self.connection.provider.capabilities();
-        if !capabilities.readable {
+        if !self.connection.provider.capabilities().shows_accounts() {
             return self.create_unseen().await;
         }
         if let Some(id) = self.object.external_id().map(str::to_owned) {
@@ -221,7 +216,7 @@ impl<K: Cached> Reconciliation<'_, K> {
         if K::ACCOUNT_KIND == AccountKind::User
             && !self.desired.keys.iter().any(|key| matches_key(table, &account, key))
         {
-            let found = account.text("username").or(account.text("email")).unwrap_or("another account");
+            let found = names(table, &account).next().unwrap_or("another account");
             let found = access::masked(&self.connection, &*self.object, found);
             let message = format!(
                 "spec.externalId: {id} is {found} at {vendor}, not {}; correct the id or the e-mail",

@@ -9,7 +9,6 @@ use serde_json::json;
 use tracing::info;
 
 use super::checks::WITH_ID;
-use super::create::KEYS;
 use crate::api::Reason;
 use crate::api::conditions::Verdict;
 use crate::api::status::Identity;
@@ -24,7 +23,7 @@ use crate::controller::ownership::handover::same_key;
 use crate::controller::resolve::password;
 use crate::controller::resolve::password::Password;
 use crate::plan::{
-    Account, AccountKind, Changes, Desired, Field, Fields, GroupSupport, LastApplied, PriorState, Step, plan,
+    Account, AccountKind, Changes, Desired, Field, Fields, GroupSupport, LastApplied, PriorState, Step, first_key, plan,
 };
 use crate::providers::{ErrorKind, Permit, Priority};
 
@@ -163,7 +162,7 @@ impl<K: Cached> Reconciliation<'_, K> {
 
     /// Whether accounts can be listed, and so seen.
     fn is_listable(&self) -> bool {
-        K::ACCOUNT_KIND == AccountKind::Group || self.connection.provider.capabilities().listable
+        self.connection.provider.capabilities().lists(K::ACCOUNT_KIND)
     }
 
     /// Digests of what was sent and may not be shown.
@@ -381,7 +380,6 @@ impl<K: Cached> Reconciliation<'_, K> {
 
 /// An account that the vendor does not show: known by its id, its natural key, the groups that we added, and `fields`.
 pub fn believed(id: String, identity: &Identity, table: &[Field], mut fields: Fields) -> Account {
-    let field = KEYS.into_iter().find(|key| table.iter().any(|field| field.name == *key));
-    fields.extend(field.and_then(|field| Some((field.to_owned(), json!(identity.key.as_ref()?)))));
+    fields.extend(first_key(table).and_then(|field| Some((field.to_owned(), json!(identity.key.as_ref()?)))));
     Account { id, fields, groups: Some(identity.groups.iter().flatten().cloned().collect()), ..Account::default() }
 }

@@ -14,14 +14,15 @@ use secrecy::SecretString;
 use serde_json::Value;
 
 use super::error::{ErrorKind, ProviderError};
-use super::http::{Call, Transport, segment};
+use super::http::{Call, Transport};
+use super::resource::entry;
 use super::session::Session;
 use super::shape;
 use super::{Access, Provider};
 use crate::api::credential::AmaniAccess;
 use crate::api::{PlatformGroupSpec, PlatformUserSpec};
 use crate::plan::{
-    Account, AccountKind, Capabilities, Catalog, Changes, Desired, GroupSupport, Limits, Rejection, Switch, matches_key,
+    Account, AccountKind, Capabilities, Catalog, Changes, Desired, GroupSupport, Limits, Rejection, Switch, Visibility,
 };
 use auth::AmaniLogin;
 
@@ -37,8 +38,7 @@ const READ_ONLY: &str = "Amani's roles are read only: make or change the role in
 pub const CAPABILITIES: Capabilities = Capabilities {
     user_fields: wire::USER,
     group_fields: wire::GROUP,
-    readable: true,
-    listable: true,
+    visibility: Visibility::Full,
     filter: false,
     updates: true,
     change_needs_password: false,
@@ -48,14 +48,15 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     named_roles: false,
     checkable: true,
     default_limits: Limits { per_minute: 120, burst: 20, concurrency: 4 },
+    secret_fields: &["password", "refresh", "token"],
 };
 
 /// What an Amani can do that has no listing of users, which no document promises.
-const UNLISTED: Capabilities = Capabilities { listable: false, ..CAPABILITIES };
+const UNLISTED: Capabilities = Capabilities { visibility: Visibility::NoListing, ..CAPABILITIES };
 /// What an Amani can do that insists on e-mail and password in every PATCH, as the table of seed 001 has it.
 const INSISTING: Capabilities = Capabilities { change_needs_password: true, ..CAPABILITIES };
 /// What an Amani can do that is both.
-const UNLISTED_INSISTING: Capabilities = Capabilities { listable: false, ..INSISTING };
+const UNLISTED_INSISTING: Capabilities = Capabilities { visibility: Visibility::NoListing, ..INSISTING };
 
 /// One credential's way to Amani.
 pub struct Amani {
@@ -134,7 +135,7 @@ impl Amani {
 
     /// The JSON of one user.
     async fn show(&self, id: &str) -> Result<Value, ProviderError> {
-        self.call(Call::new("users.read", Method::GET, format!("{USERS}/{}", segment(id)))).await
+        self.call(Call::new("users.read", Method::GET, entry(USERS, id))).await
     }
 
     /// The e-mail address and password that this server insists on in every PATCH (seed 001).
@@ -227,14 +228,6 @@ impl Provider for Amani {
         shape::distinct(accounts, path)
     }
 
-    /// No filter is documented: the whole listing answers.
-    async fn find(&self, account_kind: AccountKind, desired: &Desired) -> Result<Vec<Account>, ProviderError> {
-        let table = CAPABILITIES.fields(account_kind);
-        let mut accounts = self.list(account_kind).await?;
-        accounts.retain(|account| desired.keys.iter().any(|key| matches_key(table, account, key)));
-        Ok(accounts)
-    }
-
     /// One role has no address of its own; nor has a user, where the server knows that address for PATCH only.
     ///
     /// Errors: `Unsupported` where users are neither listed nor shown.
@@ -280,7 +273,7 @@ impl Provider for Amani {
         }
         let changes = self.with_credentials(current, changes, password)?;
         let body = wire::body(changes.fields, changes.groups.as_ref(), password);
-        let path = format!("{USERS}/{}", segment(&current.id));
+        let path = entry(USERS, &current.id);
         self.call(Call::new("users.update", Method::PATCH, path).json(body)).await?;
         Ok(())
     }

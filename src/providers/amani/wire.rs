@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
 use crate::api::{PlatformGroupSpec, PlatformUserSpec};
-use crate::plan::{Account, AccountKind, Compare, Desired, Field, Fields, Key};
+use crate::plan::{Account, AccountKind, Compare, Desired, Field, Fields, KeySource, group_keys, user_keys};
 use crate::providers::error::{ErrorKind, ProviderError};
 use crate::providers::http::{Answer, parameters};
 use crate::providers::shape::{self, put};
@@ -14,7 +14,7 @@ use crate::providers::shape::{self, put};
 /// Writable fields of a user (seed 001). That `is_active` can be written is assumed, as Studio's Block does it; the table of
 /// a create lacks it, and users are made active.
 pub const USER: &[Field] = &[
-    Field::new("email", Compare::FoldCase),
+    Field::new("email", Compare::FoldCase).key(KeySource::Email),
     Field::new("first_name", Compare::Exact),
     Field::new("last_name", Compare::Exact),
     Field::new("phone", Compare::Exact),
@@ -22,7 +22,7 @@ pub const USER: &[Field] = &[
 ];
 
 /// What is looked at in a role; roles are never written.
-pub const GROUP: &[Field] = &[Field::new("name", Compare::Exact)];
+pub const GROUP: &[Field] = &[Field::new("name", Compare::Exact).key(KeySource::GroupName)];
 
 /// The permission that makes an administrator: its holder may make users (documents/studio).
 const ADD_USER: &str = "add_user";
@@ -54,11 +54,7 @@ pub fn listing(account_kind: AccountKind) -> (&'static str, &'static str) {
 
 /// The user that a manifest describes. Amani makes the username from the e-mail address and has no display name.
 pub fn desire_user(spec: &PlatformUserSpec) -> Desired {
-    let mut desired = Desired {
-        keys: vec![Key { field: "email", value: spec.email.clone() }],
-        needs_password: true,
-        ..Desired::default()
-    };
+    let mut desired = Desired { keys: user_keys(USER, spec), needs_password: true, ..Desired::default() };
     desired.fields.insert("email".into(), json!(spec.email));
     put(&mut desired.fields, "first_name", spec.first_name.as_ref());
     put(&mut desired.fields, "last_name", spec.last_name.as_ref());
@@ -70,7 +66,7 @@ pub fn desire_user(spec: &PlatformUserSpec) -> Desired {
 /// The role that a manifest names.
 pub fn desire_group(name: &str, _: &PlatformGroupSpec) -> Desired {
     Desired {
-        keys: vec![Key { field: "name", value: name.to_owned() }],
+        keys: group_keys(GROUP, name),
         fields: Fields::from([("name".to_owned(), json!(name))]),
         ..Desired::default()
     }

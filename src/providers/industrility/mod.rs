@@ -17,14 +17,15 @@ use super::shape;
 use super::{Access, Provider};
 use crate::api::credential::IndustrilityAccess;
 use crate::api::{PlatformGroupSpec, PlatformUserSpec, Reason};
-use crate::plan::{Account, AccountKind, Capabilities, Catalog, Changes, Desired, GroupSupport, Limits, Rejection};
+use crate::plan::{
+    Account, AccountKind, Capabilities, Catalog, Changes, Desired, GroupSupport, Limits, Rejection, Visibility,
+};
 
 /// What Industrility can do.
 pub const CAPABILITIES: Capabilities = Capabilities {
     user_fields: wire::USER,
-    group_fields: &[],
-    readable: false,
-    listable: false,
+    group_fields: wire::GROUP,
+    visibility: Visibility::WriteOnly,
     filter: false,
     updates: false,
     change_needs_password: false,
@@ -34,6 +35,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     named_roles: false,
     checkable: false,
     default_limits: Limits { per_minute: 60, burst: 5, concurrency: 2 },
+    secret_fields: &["token"],
 };
 
 /// One credential's way to Industrility.
@@ -108,10 +110,6 @@ impl Provider for Industrility {
 
     async fn list(&self, _: AccountKind) -> Result<Vec<Account>, ProviderError> {
         Err(unsupported("list"))
-    }
-
-    async fn find(&self, _: AccountKind, _: &Desired) -> Result<Vec<Account>, ProviderError> {
-        Err(unsupported("search"))
     }
 
     async fn read(&self, _: AccountKind, _: &str) -> Result<Option<Account>, ProviderError> {

@@ -4,14 +4,14 @@ use serde_json::{Map, Value, json};
 
 use crate::api::user::{IndustrilityPermission, IndustrilityRole, IndustrilityUser, UserProvider};
 use crate::api::{PlatformUserSpec, Reason};
-use crate::plan::{Changes, Compare, Desired, Field, Key, Rejection};
+use crate::plan::{Changes, Compare, Desired, Field, KeySource, Rejection, group_keys, user_keys};
 use crate::providers::error::{ErrorKind, ProviderError};
 use crate::providers::http::Answer;
 use crate::providers::shape::{self, put};
 
 /// Fields of a user. None is ever shown, so all are known by what was sent.
 pub const USER: &[Field] = &[
-    Field::fixed("email", Compare::Hidden),
+    Field::fixed("email", Compare::Hidden).key(KeySource::Email),
     Field::fixed("firstName", Compare::Hidden),
     Field::fixed("lastName", Compare::Hidden),
     Field::fixed("orgName", Compare::Hidden),
@@ -27,6 +27,9 @@ pub const USER: &[Field] = &[
     Field::fixed("discountClasses", Compare::Hidden),
     Field::fixed("fileInfo", Compare::Hidden),
 ];
+
+/// Fields of a security group: its name is never shown nor sent, but manifests go by it.
+pub const GROUP: &[Field] = &[Field::fixed("name", Compare::Hidden).key(KeySource::GroupName)];
 
 /// The user that a manifest describes.
 ///
@@ -49,7 +52,7 @@ pub fn desire_user(spec: &PlatformUserSpec) -> Result<Desired, Rejection> {
             return Err(Rejection::new(Reason::Unsupported, message));
         }
     }
-    let mut desired = Desired { keys: vec![Key { field: "email", value: spec.email.clone() }], ..Desired::default() };
+    let mut desired = Desired { keys: user_keys(USER, spec), ..Desired::default() };
     desired.privileged = block.new_role.as_ref().map(|role| format!("the new role {}", role.name));
     put(&mut desired.fields, "email", Some(&spec.email));
     put(&mut desired.fields, "firstName", Some(first));
@@ -102,7 +105,7 @@ fn permission(rights: IndustrilityPermission) -> Value {
 
 /// A security group: there is nothing to write.
 pub fn desire_group(name: &str) -> Desired {
-    Desired { keys: vec![Key { field: "name", value: name.to_owned() }], ..Desired::default() }
+    Desired { keys: group_keys(GROUP, name), ..Desired::default() }
 }
 
 /// The body of the create call; security groups are required there, if only as an empty list.

@@ -10,8 +10,9 @@ use reqwest::Method;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
-use super::error::{ErrorKind, ProviderError};
-use super::http::{Call, Transport, segment};
+use super::error::ProviderError;
+use super::http::{Call, Transport};
+use super::resource::{entry, found};
 use super::session::Session;
 use super::shape::{self, Verb, operation};
 use super::{Access, Provider};
@@ -19,7 +20,7 @@ use crate::api::credential::{OzmapAccess, PasswordEncoding};
 use crate::api::{PlatformGroupSpec, PlatformUserSpec};
 use crate::plan::{
     Account, AccountKind, Capabilities, Catalog, CatalogEntry, Changes, Desired, GroupSupport, Key, Limits, ROLE,
-    Rejection, matches_key,
+    Rejection, Visibility, carrying, matches_key,
 };
 use auth::OzmapLogin;
 
@@ -32,8 +33,7 @@ const BASE_PATH: &str = "/api/v2";
 pub const CAPABILITIES: Capabilities = Capabilities {
     user_fields: wire::USER,
     group_fields: wire::GROUP,
-    readable: true,
-    listable: true,
+    visibility: Visibility::Full,
     filter: true,
     updates: true,
     change_needs_password: false,
@@ -43,6 +43,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     named_roles: true,
     checkable: true,
     default_limits: Limits { per_minute: 120, burst: 20, concurrency: 4 },
+    secret_fields: &["password", "apikey", "token"],
 };
 
 /// One credential's way to OZmap.
@@ -124,17 +125,17 @@ impl Ozmap {
                 Ok(found) if found.iter().all(|account| matches_key(table, account, key)) => return Ok(found),
                 Err(error) if !shape::is_no_search(&error) => return Err(error),
                 Ok(_) | Err(_) => {
-                    let all = self.accounts(account_kind, None).await?;
-                    return Ok(all.into_iter().filter(|account| matches_key(table, account, key)).collect());
+                    return Ok(carrying(table, self.list(account_kind).await?, std::slice::from_ref(key)));
                 }
             }
         }
         Ok(Vec::new())
     }
+}
 
-    fn one(account_kind: AccountKind, id: &str) -> String {
-        format!("{}/{}", wire::path(account_kind), segment(id))
-    }
+/// The path of one user or group.
+fn one(account_kind: AccountKind, id: &str) -> String {
+    entry(wire::path(account_kind), id)
 }
 
 #[async_trait]
@@ -212,13 +213,9 @@ impl Provider for Ozmap {
     }
 
     async fn read(&self, account_kind: AccountKind, id: &str) -> Result<Option<Account>, ProviderError> {
-        match self.call(Call::new(operation(account_kind, Verb::Read), Method::GET, Self::one(account_kind, id))).await
-        {
-            Ok(row) if !wire::is_there(&row) => Ok(None),
-            Ok(row) => wire::account(account_kind, &row).map(Some),
-            Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        let call = Call::new(operation(account_kind, Verb::Read), Method::GET, one(account_kind, id));
+        let row = found(self.call(call).await)?.filter(wire::is_there);
+        row.map(|row| wire::account(account_kind, &row)).transpose()
     }
 
     async fn create(
@@ -241,15 +238,14 @@ impl Provider for Ozmap {
     ) -> Result<(), ProviderError> {
         let body = wire::body(changes, password, self.encoding);
         let call =
-            Call::new(operation(account_kind, Verb::Update), Method::PATCH, Self::one(account_kind, &current.id))
-                .json(body);
+            Call::new(operation(account_kind, Verb::Update), Method::PATCH, one(account_kind, &current.id)).json(body);
         let answer = self.session.send(&self.transport, call).await?;
         // The SDK ignores the body of this answer; so do we.
         if answer.is_success() { shape::done(&answer) } else { Err(wire::refusal(&answer)) }
     }
 
     async fn delete(&self, account_kind: AccountKind, id: &str) -> Result<(), ProviderError> {
-        let call = Call::new(operation(account_kind, Verb::Delete), Method::DELETE, Self::one(account_kind, id));
+        let call = Call::new(operation(account_kind, Verb::Delete), Method::DELETE, one(account_kind, id));
         let answer = self.session.send(&self.transport, call).await?;
         if answer.is_success() { shape::done(&answer) } else { Err(wire::refusal(&answer)) }
     }

@@ -11,7 +11,9 @@ use crate::api::credential::PasswordEncoding;
 use crate::api::group::GroupProvider;
 use crate::api::user::{OzmapProjectRole, OzmapResource, OzmapUser, Reference, UserProvider};
 use crate::api::{PlatformGroupSpec, PlatformUserSpec, Reason};
-use crate::plan::{Account, AccountKind, Catalog, Changes, Compare, Desired, Field, Key, ROLE, Rejection};
+use crate::plan::{
+    Account, AccountKind, Catalog, Changes, Compare, Desired, Field, KeySource, ROLE, Rejection, group_keys, user_keys,
+};
 use crate::providers::error::{ErrorKind, ProviderError};
 use crate::providers::http::Answer;
 use crate::providers::shape::{self, put};
@@ -19,9 +21,9 @@ use crate::providers::shape::{self, put};
 /// Writable fields of a user (seed 004). That `username` never changes is assumed; nothing says that it may. It may be an e-mail
 /// address, and shown in lower case then.
 pub const USER: &[Field] = &[
-    Field::fixed("username", Compare::Login),
-    Field::new("email", Compare::FoldCase),
-    Field::new("name", Compare::Exact),
+    Field::fixed("username", Compare::Login).key(KeySource::Username),
+    Field::new("email", Compare::FoldCase).key(KeySource::Email),
+    Field::new("name", Compare::Exact).alias(),
     Field::new("phone", Compare::Exact),
     Field::new("resources", Compare::Set),
     Field::new("role", Compare::Exact),
@@ -31,7 +33,8 @@ pub const USER: &[Field] = &[
 ];
 
 /// Writable fields of a project group (SDK, docs/PROJECTGROUP.md).
-pub const GROUP: &[Field] = &[Field::new("name", Compare::Exact), Field::new("projects", Compare::Set)];
+pub const GROUP: &[Field] =
+    &[Field::new("name", Compare::Exact).key(KeySource::GroupName), Field::new("projects", Compare::Set)];
 
 /// The catalogue of projects.
 pub const PROJECT: &str = "project";
@@ -61,14 +64,7 @@ pub fn desire_user(spec: &PlatformUserSpec, catalog: &Catalog) -> Result<Desired
         return Err(Rejection::new(Reason::Unsupported, message));
     }
     let username = spec.username.clone().unwrap_or_else(|| spec.email.clone());
-    let mut desired = Desired {
-        keys: vec![
-            Key { field: "username", value: username.clone() },
-            Key { field: "email", value: spec.email.clone() },
-        ],
-        needs_password: true,
-        ..Desired::default()
-    };
+    let mut desired = Desired { keys: user_keys(USER, spec), needs_password: true, ..Desired::default() };
     put(&mut desired.fields, "username", Some(username));
     put(&mut desired.fields, "email", Some(&spec.email));
     put(&mut desired.fields, "name", Some(shape::display_name(spec)));
@@ -126,7 +122,7 @@ fn resolve(catalog: &Catalog, of: &str, reference: &Reference, field: &str) -> R
 ///
 /// Errors: a project that matches nothing or several.
 pub fn desire_group(name: &str, spec: &PlatformGroupSpec, catalog: &Catalog) -> Result<Desired, Rejection> {
-    let mut desired = Desired { keys: vec![Key { field: "name", value: name.to_owned() }], ..Desired::default() };
+    let mut desired = Desired { keys: group_keys(GROUP, name), ..Desired::default() };
     put(&mut desired.fields, "name", Some(name));
     if let Some(GroupProvider::Ozmap(block)) = &spec.provider
         && let Some(projects) = &block.projects

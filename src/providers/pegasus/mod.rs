@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use super::error::{Delivery, ErrorKind, ProviderError};
 use super::http::{Call, Transport, segment};
 use super::pace::{Pace, Turn, Turns};
+use super::resource::{entry, found};
 use super::session::{Session, Token};
 use super::shape::{self, Verb, operation};
 use super::{Access, Provider};
@@ -25,7 +26,7 @@ use crate::api::credential::PegasusAccess;
 use crate::api::{PlatformGroupSpec, PlatformUserSpec};
 use crate::plan::{
     Account, AccountKind, Capabilities, Catalog, Changes, Desired, GroupSupport, Key, Limits, Rejection, Switch,
-    matches_key,
+    Visibility, carrying, first_key, matches_key,
 };
 use auth::PegasusLogin;
 use wire::Page;
@@ -45,8 +46,7 @@ const APPS_CALLS: u32 = 2;
 pub const CAPABILITIES: Capabilities = Capabilities {
     user_fields: wire::USER,
     group_fields: wire::GROUP,
-    readable: true,
-    listable: true,
+    visibility: Visibility::Full,
     filter: true,
     updates: true,
     change_needs_password: false,
@@ -56,6 +56,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     named_roles: false,
     checkable: true,
     default_limits: Limits { per_minute: 300, burst: 20, concurrency: 4 },
+    secret_fields: &["password", "auth", "token"],
 };
 
 /// One credential's way to Pegasus.
@@ -111,13 +112,13 @@ impl Pegasus {
         &self,
         account_kind: AccountKind,
         number: usize,
-        search: Option<(&'static str, &str)>,
+        search: Option<(&str, &str)>,
     ) -> Result<Page, ProviderError> {
         let name = operation(account_kind, if search.is_some() { Verb::Find } else { Verb::List });
         let mut call = Call::new(name, Method::GET, wire::path(account_kind)).query("page", number.to_string());
         call = call.query("set", PAGE.to_string());
         if let Some((key, value)) = search {
-            call = call.query(key, value);
+            call = call.query(format!("search.{key}"), value);
         }
         wire::page(account_kind, &self.call(call).await?)
     }
@@ -130,11 +131,7 @@ impl Pegasus {
         key: &Key,
         value: &str,
     ) -> Result<Option<Vec<Account>>, ProviderError> {
-        let search = match account_kind {
-            AccountKind::User => "search.username",
-            AccountKind::Group => "search.name",
-        };
-        let Page { accounts, total } = match self.page(account_kind, 1, Some((search, value))).await {
+        let Page { accounts, total } = match self.page(account_kind, 1, Some((key.field, value))).await {
             Err(error) if shape::is_no_search(&error) => return Ok(None),
             page => page?,
         };
@@ -148,9 +145,11 @@ impl Pegasus {
     ///
     /// Errors: it cannot be found, or not now: it is there all the same.
     async fn just_made(&self, account_kind: AccountKind, changes: &Changes) -> Result<Account, ProviderError> {
-        let field = wire::key(account_kind);
-        let value = changes.fields.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let desired = Desired { keys: vec![Key { field, value }], ..Desired::default() };
+        let key = first_key(CAPABILITIES.fields(account_kind)).and_then(|field| {
+            let value = changes.fields.get(field)?.as_str()?.to_owned();
+            Some(Key { field, value })
+        });
+        let desired = Desired { keys: key.into_iter().collect(), ..Desired::default() };
         let in_doubt = |error| ProviderError { delivery: Delivery::Unknown, ..error };
         match self.find(account_kind, &desired).await.map_err(in_doubt)?.as_slice() {
             [one] => Ok(one.clone()),
@@ -194,7 +193,7 @@ fn whoami() -> Call {
 
 /// The path of one user or group.
 fn one(account_kind: AccountKind, id: &str) -> String {
-    format!("{}/{}", wire::path(account_kind), segment(id))
+    entry(wire::path(account_kind), id)
 }
 
 #[async_trait]
@@ -255,8 +254,7 @@ impl Provider for Pegasus {
                 Some(found) if found.is_empty() => {}
                 Some(found) => return Ok(found),
                 None => {
-                    let all = self.list(account_kind).await?;
-                    return Ok(all.into_iter().filter(|account| matches_key(table, account, key)).collect());
+                    return Ok(carrying(table, self.list(account_kind).await?, &desired.keys));
                 }
             }
         }
@@ -264,11 +262,8 @@ impl Provider for Pegasus {
     }
 
     async fn read(&self, account_kind: AccountKind, id: &str) -> Result<Option<Account>, ProviderError> {
-        match self.call(Call::new(operation(account_kind, Verb::Read), Method::GET, one(account_kind, id))).await {
-            Ok(entry) => wire::account(account_kind, &entry).map(Some),
-            Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        let call = Call::new(operation(account_kind, Verb::Read), Method::GET, one(account_kind, id));
+        found(self.call(call).await)?.map(|shown| wire::account(account_kind, &shown)).transpose()
     }
 
     async fn create(

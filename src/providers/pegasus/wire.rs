@@ -8,15 +8,15 @@ use serde_json::{Map, Value, json};
 use crate::api::group::GroupProvider;
 use crate::api::user::{PegasusUser, Scope, UserProvider};
 use crate::api::{PlatformGroupSpec, PlatformUserSpec};
-use crate::plan::{Account, AccountKind, Compare, Desired, Field, Fields, Key};
+use crate::plan::{Account, AccountKind, Compare, Desired, Field, Fields, Key, KeySource, group_keys, user_keys};
 use crate::providers::error::{ErrorKind, ProviderError};
 use crate::providers::http::Answer;
 use crate::providers::shape::{self, put};
 
 /// Writable fields of a user (docs/user-creation); `access`, `app_url` and `logo_url` are sent but never shown.
 pub const USER: &[Field] = &[
-    Field::new("email", Compare::FoldCase),
-    Field::new("username", Compare::FoldCase),
+    Field::new("email", Compare::FoldCase).alias(),
+    Field::new("username", Compare::FoldCase).key(KeySource::Username),
     Field::new("first_name", Compare::Exact),
     Field::new("last_name", Compare::Exact),
     Field::new("phone", Compare::Exact),
@@ -33,7 +33,7 @@ pub const USER: &[Field] = &[
 
 /// Writable fields of a group (docs/user-creation).
 pub const GROUP: &[Field] = &[
-    Field::new("name", Compare::Exact),
+    Field::new("name", Compare::Exact).key(KeySource::GroupName),
     Field::new("company_name", Compare::Exact),
     Field::new("contact_name", Compare::Exact),
     Field::new("contact_email", Compare::FoldCase),
@@ -49,14 +49,6 @@ pub fn path(account_kind: AccountKind) -> &'static str {
     match account_kind {
         AccountKind::User => "/users",
         AccountKind::Group => "/groups",
-    }
-}
-
-/// The natural key's field.
-pub fn key(account_kind: AccountKind) -> &'static str {
-    match account_kind {
-        AccountKind::User => "username",
-        AccountKind::Group => "name",
     }
 }
 
@@ -76,7 +68,7 @@ pub fn desire_user(spec: &PlatformUserSpec) -> Desired {
     let username = spec.username.clone().unwrap_or_else(|| spec.email.clone());
     let send_email = block.send_email;
     let mut desired = Desired {
-        keys: vec![Key { field: "username", value: username.clone() }],
+        keys: user_keys(USER, spec),
         needs_password: send_email != Some(true),
         privileged: privilege(&block),
         roles: block.roles.iter().flatten().map(i64::to_string).collect(),
@@ -136,7 +128,7 @@ fn privilege(block: &PegasusUser) -> Option<String> {
 
 /// The group that a manifest describes.
 pub fn desire_group(name: &str, spec: &PlatformGroupSpec) -> Desired {
-    let mut desired = Desired { keys: vec![Key { field: "name", value: name.to_owned() }], ..Desired::default() };
+    let mut desired = Desired { keys: group_keys(GROUP, name), ..Desired::default() };
     desired.fields.insert("name".into(), json!(name));
     if let Some(GroupProvider::Pegasus(block)) = &spec.provider {
         put(&mut desired.fields, "company_name", block.company_name.as_ref());

@@ -18,7 +18,8 @@ use serde_json::Value;
 use tracing::warn;
 
 use super::error::{ErrorKind, ProviderError};
-use super::http::{Call, Transport, segment};
+use super::http::{Call, Transport};
+use super::resource::{entry, found};
 use super::session::Session;
 use super::shape::{self, Verb, operation};
 use super::{Access, Provider};
@@ -26,7 +27,7 @@ use crate::api::credential::{GroupBy, PlaspyAccess};
 use crate::api::{PlatformGroupSpec, PlatformUserSpec};
 use crate::plan::{
     Account, AccountKind, Capabilities, Catalog, Changes, Desired, GroupHandle, GroupSupport, Limits, Rejection,
-    Switch, matches_key,
+    Switch, Visibility,
 };
 use auth::PlaspyLogin;
 
@@ -39,8 +40,7 @@ const COUNTRIES: &str = "/api/users/countries";
 pub const CAPABILITIES: Capabilities = Capabilities {
     user_fields: wire::USER,
     group_fields: wire::GROUP,
-    readable: true,
-    listable: true,
+    visibility: Visibility::Full,
     filter: false,
     updates: true,
     change_needs_password: false,
@@ -50,6 +50,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     named_roles: false,
     checkable: true,
     default_limits: Limits { per_minute: 120, burst: 20, concurrency: 4 },
+    secret_fields: &["password", "apikey"],
 };
 
 /// One credential's way to Plaspy.
@@ -184,26 +185,15 @@ impl Provider for Plaspy {
         Ok(known.clone())
     }
 
-    /// No filter is documented: the whole listing answers.
-    async fn find(&self, account_kind: AccountKind, desired: &Desired) -> Result<Vec<Account>, ProviderError> {
-        let table = CAPABILITIES.fields(account_kind);
-        let mut accounts = self.list(account_kind).await?;
-        accounts.retain(|account| desired.keys.iter().any(|key| matches_key(table, account, key)));
-        Ok(accounts)
-    }
-
     async fn read(&self, account_kind: AccountKind, id: &str) -> Result<Option<Account>, ProviderError> {
         let (name, path) = (operation(account_kind, Verb::Read), wire::path(account_kind));
-        match self.call(Call::new(name, Method::GET, format!("{path}/{}", segment(id)))).await {
-            Ok(entry) => {
-                if account_kind == AccountKind::User && wire::shows_group(&entry) {
-                    self.learn_all().await?;
-                }
-                self.account(account_kind, &entry).map(Some)
-            }
-            Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
+        let Some(shown) = found(self.call(Call::new(name, Method::GET, entry(path, id))).await)? else {
+            return Ok(None);
+        };
+        if account_kind == AccountKind::User && wire::shows_group(&shown) {
+            self.learn_all().await?;
         }
+        self.account(account_kind, &shown).map(Some)
     }
 
     async fn create(
@@ -231,8 +221,7 @@ impl Provider for Plaspy {
             return Ok(());
         }
         let (name, path) = (operation(account_kind, Verb::Update), wire::path(account_kind));
-        let path = format!("{path}/{}", segment(&current.id));
-        let call = Call::new(name, Method::PATCH, path).json(operations.into());
+        let call = Call::new(name, Method::PATCH, entry(path, &current.id)).json(operations.into());
         let answer = self.session.send(&self.transport, call).await?;
         self.transport.observe_limit(refusal::judge_change(account_kind, &answer))?;
         if account_kind == AccountKind::Group {
@@ -243,7 +232,7 @@ impl Provider for Plaspy {
 
     async fn delete(&self, account_kind: AccountKind, id: &str) -> Result<(), ProviderError> {
         let (name, path) = (operation(account_kind, Verb::Delete), wire::path(account_kind));
-        self.call(Call::new(name, Method::DELETE, format!("{path}/{}", segment(id)))).await?;
+        self.call(Call::new(name, Method::DELETE, entry(path, id))).await?;
         Ok(())
     }
 }

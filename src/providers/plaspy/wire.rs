@@ -13,15 +13,16 @@ use crate::api::group::{GroupProvider, PlaspyGroup};
 use crate::api::user::{PlaspyUser, UserProvider};
 use crate::api::{PlatformGroupSpec, PlatformUserSpec, Reason};
 use crate::plan::{
-    Account, AccountKind, Catalog, CatalogEntry, Changes, Compare, Desired, Field, Fields, Key, Rejection,
+    Account, AccountKind, Catalog, CatalogEntry, Changes, Compare, Desired, Field, Fields, KeySource, Rejection,
+    group_keys, user_keys,
 };
 use crate::providers::error::{ErrorKind, ProviderError};
 use crate::providers::shape::{self, put};
 
 /// Writable fields of a user (seed 002). `creation`, `modification` and `lastLogin` are the system's and never sent.
 pub const USER: &[Field] = &[
-    Field::new("email", Compare::FoldCase),
-    Field::new("name", Compare::Exact),
+    Field::new("email", Compare::FoldCase).key(KeySource::Email),
+    Field::new("name", Compare::Exact).alias(),
     Field::new("country", Compare::Synonym),
     Field::new("timeZone", Compare::Exact),
     Field::new("description", Compare::Exact),
@@ -38,7 +39,7 @@ pub const USER: &[Field] = &[
 
 /// Writable fields of a group of devices (`rest_api/groups_api`).
 pub const GROUP: &[Field] = &[
-    Field::new("name", Compare::Exact),
+    Field::new("name", Compare::Exact).key(KeySource::GroupName),
     Field::new("description", Compare::Exact),
     Field::new("devices", Compare::Set),
 ];
@@ -77,7 +78,7 @@ pub fn desire_user(spec: &PlatformUserSpec, catalog: &Catalog) -> Result<Desired
             "a Plaspy user is in at most one group: keep one entry of spec.groups",
         ));
     }
-    let mut desired = Desired { keys: vec![Key { field: "email", value: spec.email.clone() }], ..Desired::default() };
+    let mut desired = Desired { keys: user_keys(USER, spec), ..Desired::default() };
     desired.fields.insert("email".into(), json!(spec.email));
     desired.fields.insert("name".into(), json!(shape::display_name(spec)));
     put(&mut desired.fields, "disabled", spec.active.map(|active| !active));
@@ -131,7 +132,7 @@ fn search_terms(country: &str, catalog: &Catalog) -> BTreeSet<String> {
 
 /// The group that a manifest describes.
 pub fn desire_group(name: &str, spec: &PlatformGroupSpec) -> Desired {
-    let mut desired = Desired { keys: vec![Key { field: "name", value: name.to_owned() }], ..Desired::default() };
+    let mut desired = Desired { keys: group_keys(GROUP, name), ..Desired::default() };
     desired.fields.insert("name".into(), json!(name));
     if let Some(GroupProvider::Plaspy(PlaspyGroup { description, devices })) = &spec.provider {
         put(&mut desired.fields, "description", description.as_ref());
