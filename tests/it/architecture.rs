@@ -36,7 +36,8 @@ fn the_workshop_vendors_share_no_code_with_the_client() {
     }
 }
 
-fn rust_files(dir: &Path) -> Vec<PathBuf> {
+/// Every Rust file under `dir`.
+pub fn rust_files(dir: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
     entries
         .flat_map(|path| if path.is_dir() { rust_files(&path) } else { vec![path] })

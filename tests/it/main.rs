@@ -4,6 +4,7 @@
 
 mod admission;
 mod amani;
+mod adding_a_vendor;
 mod architecture;
 mod binding;
 mod broken;
@@ -36,4 +37,5 @@ mod sharing;
 mod states;
 mod transport;
 mod uninstall;
+mod vendors;
 mod world;

@@ -58,7 +58,7 @@ impl Stage {
         controlplane::apply(&client, &controlplane::crds()?).await?;
         controlplane::apply(&client, &controlplane::operator_manifests()?).await?;
         let mut vendors = Vec::new();
-        for vendor in Vendor::ALL {
+        for vendor in Vendor::ALL.iter().copied() {
             let simulator = Simulator::start(vendor).await?;
             writeln!(out, "{:<13} at {}", vendor.name(), simulator.url())?;
             vendors.push(simulator);
