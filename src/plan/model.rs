@@ -1,4 +1,4 @@
-//! The words that desired and observed state are spoken in; data only, no decisions.
+//! Desired and observed accounts as data; it decides nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,10 +8,10 @@ use serde_json::Value;
 use super::field::Key;
 use crate::api::Reason;
 
-/// Fields of an account by the vendor's own names, in the form we write them.
+/// Fields of an account by the vendor's own names, in the form in which usher writes them.
 pub type Fields = BTreeMap<String, Value>;
 
-/// What a call is about.
+/// Users or groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, strum::Display, strum::IntoStaticStr)]
 #[strum(serialize_all = "lowercase")]
 pub enum AccountKind {
@@ -21,35 +21,35 @@ pub enum AccountKind {
     Group,
 }
 
-/// An account or group as the vendor shows it, brought into the form in which we write.
+/// A user or group as the vendor shows it, translated to the form in which usher writes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Account {
     /// The vendor's id.
     pub id: String,
-    /// The writable fields that the vendor shows. A field that is missing here is empty at the vendor.
+    /// The writable fields that the vendor shows. A field that is absent here is empty at the vendor.
     pub fields: Fields,
     /// Groups of a user, as written; `None` for a group, and where the vendor does not show them.
     pub groups: Option<BTreeSet<String>>,
-    /// Roles that it holds beside its groups, by id.
+    /// The roles that it has beside its groups, by id.
     pub roles: BTreeSet<String>,
-    /// Why it counts as an administrator, if what is shown of it says so; a role may do so too.
+    /// Why it counts as an administrator, if its own fields say so; a role may too.
     pub privileged: Option<String>,
-    /// When the vendor says it was made.
+    /// The time of its create, by the vendor.
     pub created: Option<Timestamp>,
-    /// Who the vendor says made it.
+    /// The login that created it, by the vendor.
     pub creator: Option<String>,
-    /// Why it cannot be removed now, if the vendor shows that (a group that is not empty).
+    /// Why it cannot be removed now, if the vendor shows it (a group with members).
     pub in_use: Option<String>,
 }
 
 impl Account {
-    /// The value of a text field, if it is there and a text.
+    /// The value of a field that is a text.
     #[must_use]
     pub fn text(&self, field: &str) -> Option<&str> {
         self.fields.get(field).and_then(Value::as_str)
     }
 
-    /// What it will look like once `changes` are made; what the vendor showed wins over nothing, what was sent over that.
+    /// The account after `changes`.
     #[must_use]
     pub fn with(mut self, changes: &Changes) -> Self {
         for (name, value) in &changes.fields {
@@ -62,7 +62,7 @@ impl Account {
     }
 }
 
-/// A group that a user names, as far as it is known.
+/// A group that a user is to be in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupHandle {
     /// The vendor's id.
@@ -71,37 +71,37 @@ pub struct GroupHandle {
     pub name: Option<String>,
 }
 
-/// The groups a user shall be in.
+/// The groups that a user is to be in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Membership {
-    /// The groups, as the vendor takes them in a user.
+    /// The groups in the form that the vendor takes in a user.
     pub wanted: BTreeSet<String>,
-    /// Groups that are neither given nor taken, because what the manifest says of them cannot be told yet.
+    /// Groups that are neither added nor removed, because the entries for them cannot be resolved yet.
     pub spared: BTreeSet<String>,
-    /// Whether groups that we did not add are left alone.
+    /// Whether groups stay that usher did not add.
     pub additive: bool,
 }
 
-/// What an account shall be. A field that is missing here is not managed.
+/// The desired account. A field that is absent here is not managed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Desired {
-    /// Natural keys in the order of look-up.
+    /// Natural keys in the order of search.
     pub keys: Vec<Key>,
-    /// Fields that are managed.
+    /// The managed fields.
     pub fields: Fields,
-    /// Fields that are sent when the account is made and not looked at afterwards.
+    /// Fields that are sent with the create and not compared afterwards.
     pub at_create: Fields,
-    /// Groups, if they are managed.
+    /// The groups, if they are managed.
     pub groups: Option<Membership>,
-    /// Rights per application that are granted by calls of their own (Pegasus).
+    /// Rights per application, which calls of their own grant (Pegasus).
     pub grants: BTreeMap<String, BTreeMap<String, bool>>,
-    /// Per field, values that mean the same as the desired one; a field is missing where that is not known.
+    /// Per field, values that mean the same as the desired one; absent where they are not known.
     pub synonyms: BTreeMap<&'static str, BTreeSet<String>>,
-    /// Roles that it holds beside its groups, by id.
+    /// The roles that it has beside its groups, by id.
     pub roles: BTreeSet<String>,
-    /// Why it counts as an administrator, if the manifest alone says so; a role may do so too.
+    /// Why it counts as an administrator, if the manifest alone says so; a role may too.
     pub privileged: Option<String>,
-    /// Whether the vendor makes no account without a password for this one.
+    /// Whether the vendor creates this account only with a password.
     pub needs_password: bool,
 }
 
@@ -113,17 +113,17 @@ impl Desired {
     }
 }
 
-/// What is to be sent in one call.
+/// The content of one call.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Changes {
     /// Fields and their new values.
     pub fields: Fields,
-    /// The whole new set of groups, if it changes.
+    /// The complete new set of groups, if it changes.
     pub groups: Option<BTreeSet<String>>,
-    /// Whether the password goes along.
+    /// Whether the password is sent too.
     pub password: bool,
-    /// Managed fields that do not change but that the vendor does not show as they were given: for whoever must write the
-    /// account as a whole.
+    /// Managed fields that do not change and that the vendor does not show as they were sent: a vendor whose accounts
+    /// are written as a whole needs them.
     pub alongside: Fields,
 }
 
@@ -134,7 +134,7 @@ impl Changes {
         self.fields.is_empty() && self.groups.is_none() && !self.password
     }
 
-    /// Names of what is sent, for logs and people.
+    /// The names of the fields sent, for logs and status.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
         let groups = self.groups.is_some().then(|| "groups".to_owned());
@@ -143,23 +143,23 @@ impl Changes {
     }
 }
 
-/// Something a vendor lists beside users and groups: roles, projects, countries.
+/// An entry that a vendor lists beside users and groups: a role, project or country.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CatalogEntry {
-    /// Which catalogue, e.g. `role`.
+    /// The catalogue it is in, e.g. `role`.
     pub catalog: &'static str,
     /// The vendor's id.
     pub id: String,
     /// The vendor's name.
     pub name: String,
-    /// Whether it makes its holders administrators.
+    /// Whether it makes its users administrators.
     pub privileged: bool,
 }
 
 /// The catalogue of roles.
 pub const ROLE: &str = "role";
 
-/// What a vendor lists beside users and groups.
+/// The roles, projects or countries that a vendor lists.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Catalog {
     /// All entries.
@@ -184,13 +184,13 @@ impl Catalog {
     }
 }
 
-/// A manifest that cannot be done as written.
+/// A manifest that the vendor cannot follow.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Rejection {
     /// Why.
     pub reason: Reason,
-    /// Which field, and what to do.
+    /// The field, and what to do.
     pub message: String,
 }
 
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sent_is_told_by_name() {
+    fn changes_are_listed_by_the_names_of_their_fields() {
         let groups = Some(BTreeSet::from(["g".to_owned()]));
         let changes = Changes { fields: fields(json!({"phone": "1"})), groups, password: true, ..Changes::default() };
         assert_eq!(changes.names(), ["phone", "groups", "password"]);

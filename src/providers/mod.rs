@@ -55,12 +55,12 @@ pub trait Provider: Send + Sync {
 
     /// The account that `spec` describes; groups are added by the caller.
     ///
-    /// Errors: what cannot be done as written, with the field and the way out.
+    /// Errors: a manifest that the vendor cannot follow, with the field and what to change.
     fn desire_user(&self, spec: &PlatformUserSpec, catalog: &Catalog) -> Result<Desired, Rejection>;
 
     /// The group named `name` that `spec` describes.
     ///
-    /// Errors: what cannot be done as written, with the field and the way out.
+    /// Errors: a manifest that the vendor cannot follow, with the field and what to change.
     fn desire_group(&self, name: &str, spec: &PlatformGroupSpec, catalog: &Catalog) -> Result<Desired, Rejection>;
 
     /// A group as this vendor takes it in a user: its id, or its name.
@@ -73,7 +73,7 @@ pub trait Provider: Send + Sync {
         None
     }
 
-    /// Who the vendor says we are (a login name or id), by its cheapest authenticated call.
+    /// The login as the vendor names it (a name or an id), by its cheapest authenticated call.
     ///
     /// Errors: `Unauthenticated` when the credential is refused; `Unsupported` where there is no such call.
     async fn whoami(&self) -> Result<String, ProviderError>;
@@ -81,7 +81,7 @@ pub trait Provider: Send + Sync {
     /// All users or groups: complete and consistent, or an error.
     async fn list(&self, account_kind: AccountKind) -> Result<Vec<Account>, ProviderError>;
 
-    /// What else a manifest may name: roles, projects, countries. Empty where there is nothing.
+    /// The other things that a manifest may name: roles, projects, countries. Empty for a vendor without any.
     async fn catalog(&self) -> Result<Catalog, ProviderError> {
         Ok(Catalog::default())
     }
@@ -93,12 +93,13 @@ pub trait Provider: Send + Sync {
         Ok(carrying(self.capabilities().fields(account_kind), accounts, &desired.keys))
     }
 
-    /// The account with this id; `None` when the vendor answers that there is none, which is a doubt and not a proof.
+    /// The account with this id; `None` when the vendor answers "not found", which alone proves nothing.
     async fn read(&self, account_kind: AccountKind, id: &str) -> Result<Option<Account>, ProviderError>;
 
-    /// Makes an account and returns what the vendor showed of it.
+    /// Creates an account and returns what the vendor shows of it.
     ///
-    /// Errors: `Conflict` when one with such a key is there; unknown delivery when it may have been made all the same.
+    /// Errors: `Conflict` when an account with such a key exists; unknown delivery when the account may have been
+    /// created all the same.
     async fn create(
         &self,
         account_kind: AccountKind,
@@ -106,7 +107,7 @@ pub trait Provider: Send + Sync {
         password: Option<&SecretString>,
     ) -> Result<Account, ProviderError>;
 
-    /// Changes the account `current`, just read, by `changes` alone.
+    /// Applies `changes`, and nothing else, to the account `current` as just read.
     async fn update(
         &self,
         account_kind: AccountKind,
@@ -115,7 +116,9 @@ pub trait Provider: Send + Sync {
         password: Option<&SecretString>,
     ) -> Result<(), ProviderError>;
 
-    /// Removes an account. Already gone (`NotFound`) is for the caller to judge.
+    /// Removes an account.
+    ///
+    /// Errors: `NotFound` when the vendor shows no such account.
     async fn delete(&self, account_kind: AccountKind, id: &str) -> Result<(), ProviderError>;
 
     /// The rights of a user in one application; `None` where the vendor has no such thing.
@@ -127,9 +130,9 @@ pub trait Provider: Send + Sync {
         Ok(None)
     }
 
-    /// Whether rights of a user may be set now; asked before anything is read for that.
+    /// Checks whether rights of a user may be set now, before anything is read for that.
     ///
-    /// Errors: `RateLimited` with the time of his turn.
+    /// Errors: `RateLimited` with the time from which they may.
     fn may_grant(&self, _user: &str) -> Result<(), ProviderError> {
         Ok(())
     }
@@ -147,15 +150,15 @@ pub trait Provider: Send + Sync {
     }
 }
 
-/// What is needed to speak to a vendor.
+/// A credential and the bounds on its calls, from which a provider is made.
 pub struct Access<'a> {
     /// The vendor and its settings.
     pub provider: &'a CredentialProvider,
-    /// What the Secret holds.
+    /// The keys and values of the Secret.
     pub secret: &'a SecretData,
     /// Bounds every call.
     pub limiter: Limiter,
-    /// Is told of every call.
+    /// Receives every call, for metrics.
     pub observer: Arc<dyn Observer>,
     /// Longest time for one call.
     pub timeout: Duration,
@@ -181,7 +184,7 @@ impl Access<'_> {
     }
 }
 
-/// What a vendor can do, before anything is connected.
+/// The capabilities of a vendor, without a connection.
 #[must_use]
 pub fn capabilities(vendor: Vendor) -> &'static Capabilities {
     match vendor {

@@ -1,7 +1,7 @@
-//! Industrility: one call that creates a user, and nothing else; whatever cannot be checked is not pretended to be.
+//! Industrility: one call, which creates a user. Everything else is unsupported, and what was created stays unverified.
 //!
-//! Source: docs.industrility.com, `CreateNewUserRequest` (seed 003). Base address and authentication are not documented and
-//! so configurable.
+//! Source: docs.industrility.com, `CreateNewUserRequest` (seed 003). Base address and authentication are not
+//! documented, so both are configurable.
 
 pub(super) mod wire;
 
@@ -21,7 +21,7 @@ use crate::plan::{
     Account, AccountKind, Capabilities, Catalog, Changes, Desired, GroupSupport, Limits, Rejection, Visibility,
 };
 
-/// What Industrility can do.
+/// The capabilities of Industrility.
 pub const CAPABILITIES: Capabilities = Capabilities {
     user_fields: wire::USER,
     group_fields: wire::GROUP,
@@ -66,7 +66,7 @@ impl Industrility {
         })
     }
 
-    /// The create call, with the parameters that its path may end with.
+    /// The create call, with the query that its path may have.
     fn address(&self) -> Call {
         let (path, query) = self.path.split_once('?').unwrap_or((&self.path, ""));
         let pairs = parameters(&format!("?{query}")).into_iter();
@@ -116,7 +116,7 @@ impl Provider for Industrility {
         Err(unsupported("read"))
     }
 
-    /// The answer's shape is not documented: a 2xx is a success even if its body cannot be read.
+    /// A 2xx is a success even if its body cannot be read, because the shape of the answer is not documented.
     async fn create(
         &self,
         account_kind: AccountKind,

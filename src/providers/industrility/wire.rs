@@ -1,4 +1,4 @@
-//! Industrility's request (seed 003) and what can be told from its answers; no call is made here.
+//! Industrility's request (seed 003) and the meaning of its answers; it makes no call.
 
 use serde_json::{Map, Value, json};
 
@@ -9,7 +9,7 @@ use crate::providers::error::{ErrorKind, ProviderError};
 use crate::providers::http::Answer;
 use crate::providers::shape::{self, put};
 
-/// Fields of a user. None is ever shown, so all are known by what was sent.
+/// Fields of a user. The vendor shows none, so they are compared with the values that were sent.
 pub const USER: &[Field] = &[
     Field::fixed("email", Compare::Hidden).key(KeySource::Email),
     Field::fixed("firstName", Compare::Hidden),
@@ -28,7 +28,7 @@ pub const USER: &[Field] = &[
     Field::fixed("fileInfo", Compare::Hidden),
 ];
 
-/// Fields of a security group: its name is never shown nor sent, but manifests go by it.
+/// The natural key of a security group, which is neither sent nor shown.
 pub const GROUP: &[Field] = &[Field::fixed("name", Compare::Hidden).key(KeySource::GroupName)];
 
 /// The user that a manifest describes.
@@ -103,24 +103,24 @@ fn permission(rights: IndustrilityPermission) -> Value {
     json!({"read": read, "create": create, "update": update, "delete": delete})
 }
 
-/// A security group: there is nothing to write.
+/// A security group, which has no fields to write.
 pub fn desire_group(name: &str) -> Desired {
     Desired { keys: group_keys(GROUP, name), ..Desired::default() }
 }
 
-/// The body of the create call; security groups are required there, if only as an empty list.
+/// The body of the create call, which requires a list of security groups, if only an empty one.
 pub fn body(changes: &Changes) -> Value {
     let mut body: Map<String, Value> = changes.fields.clone().into_iter().collect();
     body.insert("selectedSecurityGroup".into(), json!(changes.groups.clone().unwrap_or_default()));
     body.into()
 }
 
-/// The id of the user that was made: the answer's, if it shows one.
+/// The id of a new user: the one in the answer, or the usual one.
 pub fn id(answer: &Value, email: &str) -> String {
     shown_id(answer).unwrap_or_else(|| unseen_id(email))
 }
 
-/// The id of a user that no answer shows: `US-<e-mail>`, as in the sample of `parentUser`.
+/// The usual id of a user: `US-<e-mail>`, as in the sample of `parentUser`.
 pub fn unseen_id(email: &str) -> String {
     format!("US-{email}")
 }
@@ -129,8 +129,9 @@ fn shown_id(answer: &Value) -> Option<String> {
     ["userId", "id"].iter().find_map(|name| answer.get(*name).and_then(shape::id))
 }
 
-/// `answer` as it means to be understood: the body's own status, or its refusal, wins over a 2xx around it (the habit of
-/// functions behind a gateway; nothing is documented). A function that broke may have made the user before.
+/// `answer` with the status that its body states: a status or a refusal in the body wins over a 2xx around it, as is
+/// usual for functions behind a gateway (assumed). A function that failed is a 500, because it may have made the user
+/// before.
 pub fn unwrapped(answer: &Answer) -> Answer {
     let json = answer.json_or_null();
     let status = json.get("statusCode").and_then(Value::as_u64).and_then(|status| u16::try_from(status).ok());
@@ -155,8 +156,8 @@ fn inner(json: &Value) -> Value {
     body.and_then(|body| serde_json::from_str(body).ok()).unwrap_or_default()
 }
 
-/// A refusal. The words are not documented: a user that is there already, in any dress, is a conflict, a role that is there is
-/// a bad request.
+/// A refusal. The words are not documented: any that say that the user exists mean a conflict, and any that say that
+/// the role exists mean a bad request.
 pub fn refusal(answer: &Answer) -> ProviderError {
     let json = answer.json_or_null();
     let words = words(&json);
@@ -179,7 +180,7 @@ fn words(json: &Value) -> String {
     }
 }
 
-/// Whether it is a role that is there already: the part of the sentence that says so names one, and no user before it.
+/// Whether `words` say that a role exists: the part of the sentence that says so names a role, and no user before it.
 fn is_about_role(words: &str) -> bool {
     let words = words.to_ascii_lowercase();
     let mut parts = words.split(['\n', ';']).flat_map(|part| part.split(": ")).flat_map(|part| part.split(", "));

@@ -24,12 +24,12 @@ use crate::plan::{
 };
 use auth::OzmapLogin;
 
-/// Entries asked for per page; the default of 25 would cost a call per 25 users (wiki, "User creation").
+/// Entries per page; the default of 25 would cost a call per 25 users (wiki, "User creation").
 const PAGE: usize = 500;
-/// What the path of every address ends in (vendors.md §1): it tells nobody apart.
+/// The end of the path of every address (SDK); a place leaves it out, because all tenants have it.
 const BASE_PATH: &str = "/api/v2";
 
-/// What OZmap can do.
+/// The capabilities of OZmap.
 pub const CAPABILITIES: Capabilities = Capabilities {
     user_fields: wire::USER,
     group_fields: wire::GROUP,
@@ -77,7 +77,7 @@ impl Ozmap {
         }
     }
 
-    /// All rows of a collection, or those that `filter` lets through; rows marked as deleted are not there.
+    /// All rows of a collection, or those that match `filter`, without the rows marked as deleted.
     async fn rows(&self, name: &'static str, path: &str, filter: Option<&Value>) -> Result<Vec<Value>, ProviderError> {
         let (mut rows, mut limit, mut promised) = (Vec::new(), PAGE, shape::Total::default());
         for page in 1_usize.. {
@@ -98,7 +98,8 @@ impl Ozmap {
                 return Err(shape::unexpected_answer(path, &what));
             }
             if page == 1 {
-                // Pages may be capped: asked for in the size that came, the next begins where this one ended.
+                // The server may cap pages: the next one is asked for in the size of this one, so that it begins where
+                // this one ended.
                 limit = found.len();
             }
         }
@@ -114,8 +115,8 @@ impl Ozmap {
         shape::distinct(accounts?, path)
     }
 
-    /// The accounts that carry `key`. A filter that is refused, or ignored, which rows that do not match show, tells nothing:
-    /// then the listing answers.
+    /// The accounts that carry `key`. The listing answers where the vendor refuses the filter or ignores it, which rows
+    /// that do not match show.
     async fn with_key(&self, account_kind: AccountKind, key: &Key) -> Result<Vec<Account>, ProviderError> {
         let table = CAPABILITIES.fields(account_kind);
         for spelling in shape::search_terms(table, key) {
@@ -157,8 +158,8 @@ impl Provider for Ozmap {
         wire::desire_group(name, spec, catalog)
     }
 
-    /// The answer's shape is not documented: what looks like a name is taken, else what the Secret says. The call itself is
-    /// known from an old SDK only (git history, RESTAPI.ts): where there is none, one user proves the login.
+    /// The name in the answer, whose shape is not documented, or else the one in the Secret. Only an old SDK has this
+    /// call (git history, RESTAPI.ts): on a server without it, listing one user proves the login.
     async fn whoami(&self) -> Result<String, ProviderError> {
         let answer = self.session.send(&self.transport, Call::new("whoami", Method::GET, "/authenticated")).await?;
         let me = match answer.status {
@@ -194,7 +195,7 @@ impl Provider for Ozmap {
             }
         }
         if !entries.iter().any(|entry| entry.catalog == ROLE) {
-            // Every tenant has seven roles from the beginning (help centre, article 44001786995).
+            // Every tenant begins with seven roles (help centre, article 44001786995).
             return Err(shape::unexpected_answer("/roles", "no role at all"));
         }
         Ok(Catalog { entries })
@@ -240,7 +241,7 @@ impl Provider for Ozmap {
         let call =
             Call::new(operation(account_kind, Verb::Update), Method::PATCH, one(account_kind, &current.id)).json(body);
         let answer = self.session.send(&self.transport, call).await?;
-        // The SDK ignores the body of this answer; so do we.
+        // The SDK ignores the body of this answer, and so does usher.
         if answer.is_success() { shape::done(&answer) } else { Err(wire::refusal(&answer)) }
     }
 

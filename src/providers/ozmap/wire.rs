@@ -1,4 +1,4 @@
-//! OZmap's fields and shapes, both ways; no call is made here.
+//! OZmap's fields and shapes, translated both ways; it makes no call.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -18,8 +18,8 @@ use crate::providers::error::{ErrorKind, ProviderError};
 use crate::providers::http::Answer;
 use crate::providers::shape::{self, put};
 
-/// Writable fields of a user (seed 004). That `username` never changes is assumed; nothing says that it may. It may be an e-mail
-/// address, and shown in lower case then.
+/// Writable fields of a user (seed 004). That `username` never changes is assumed. A username that is an e-mail address
+/// may be shown in lower case.
 pub const USER: &[Field] = &[
     Field::fixed("username", Compare::Login).key(KeySource::Username),
     Field::new("email", Compare::FoldCase).key(KeySource::Email),
@@ -40,7 +40,7 @@ pub const GROUP: &[Field] =
 pub const PROJECT: &str = "project";
 /// The role that may do everything (help centre, 44001786995).
 pub const ADMINISTRATOR: &str = "Administrator";
-/// Both are there, with the same value (seed 004).
+/// The names of the id, which both show the same value (seed 004).
 pub const ID: &[&str] = &["id", "_id"];
 
 /// The collection's path.
@@ -172,10 +172,10 @@ pub fn is_there(row: &Value) -> bool {
     row.get("deletedAt").is_none_or(Value::is_null)
 }
 
-/// What looks like a name in the answer of the call that says who we are.
+/// The name in the answer to `GET /authenticated`; `None` where it shows none.
 ///
-/// Errors: a name that cannot be read. Taking this for "shows no name" would make it another account, and strangers of all that
-/// is bound.
+/// Errors: a name that cannot be read. Without an error the login would seem to be another one, and no object would be
+/// bound to it.
 pub fn name(me: &Value) -> Result<Option<String>, ProviderError> {
     let user = me.get("user").filter(|user| user.is_object()).unwrap_or(me);
     let names = || ["username", "email"].iter().filter_map(|name| user.get(*name).filter(|value| !value.is_null()));
@@ -186,12 +186,12 @@ pub fn name(me: &Value) -> Result<Option<String>, ProviderError> {
     Ok(shown)
 }
 
-/// An id, or the id of an object that was filled in.
+/// An id, or the id of the object in its place (`populate`).
 fn reference(value: &Value) -> Option<String> {
     shape::id(value).or_else(|| ID.iter().find_map(|name| value.get(*name).and_then(shape::id)))
 }
 
-/// Projects that were given directly; those that come with a group (`fromGroup`) are not ours to send.
+/// Projects that the user has directly; those of a group (`fromGroup`) are never sent.
 fn projects(list: Option<&Value>) -> Vec<Value> {
     let entries = list.and_then(Value::as_array).into_iter().flatten();
     entries
@@ -218,7 +218,7 @@ fn privilege(account: &Account) -> Option<String> {
     resources.is_some_and(|resources| resources.contains(&json!("API"))).then(|| "resource API".into())
 }
 
-/// The body of a POST: what the SDK's type requires is there, if only empty.
+/// The body of a POST, with every list that the SDK's type requires, if only an empty one.
 pub fn creation(
     account_kind: AccountKind,
     changes: &Changes,

@@ -1,6 +1,7 @@
 //! Pegasus Gateway (Digital Communications Technologies): URLs and calls; shapes are in `wire`, the login in `auth`.
 //!
-//! Sources: pegasus.digitalcomtech.com/docs/user-creation and /docs/api-overview; what they leave open is in `vendors.md`.
+//! Sources: pegasus.digitalcomtech.com/docs/user-creation and /docs/api-overview; what they leave open is marked as
+//! assumed.
 
 mod auth;
 pub(super) mod wire;
@@ -33,16 +34,16 @@ use wire::Page;
 
 /// Where the API is unless the credential says otherwise (docs/user-creation).
 const DEFAULT_URL: &str = "https://api.pegasusgateway.com";
-/// Entries asked for per page: the documented most (docs/api-overview).
+/// Entries per page: the documented maximum (docs/api-overview).
 const PAGE: usize = 1000;
 /// Documented limits of /apps for one user: 5 calls a second and 20 a minute (release notes 7.2.1).
 const APPS_PER_MINUTE: u32 = 20;
 /// See `APPS_PER_MINUTE`.
 const APPS_BURST: u32 = 5;
-/// Calls to /apps for one user: what is there is read and written back.
+/// Calls to /apps for one change of rights: a read and a write.
 const APPS_CALLS: u32 = 2;
 
-/// What Pegasus can do.
+/// The capabilities of Pegasus.
 pub const CAPABILITIES: Capabilities = Capabilities {
     user_fields: wire::USER,
     group_fields: wire::GROUP,
@@ -62,7 +63,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
 /// One credential's way to Pegasus.
 pub struct Pegasus {
     transport: Transport,
-    /// The site that the central log-in asks for: it, not the address, tells whose accounts are seen.
+    /// The site that the central log-in asks for; it, and not the address, selects the accounts.
     gateway: Option<String>,
     session: Session<PegasusLogin>,
     apps: Arc<Turns>,
@@ -82,28 +83,28 @@ impl Pegasus {
         })
     }
 
-    /// The JSON of a successful answer. A 401 is a missing scope if `GET /user` takes the token; else it may have ended, and
-    /// a log-in follows.
+    /// The JSON of a successful answer. A 401 means a missing scope if `GET /user` accepts the token; otherwise the
+    /// token may have expired, so a log-in and a second attempt follow.
     async fn call(&self, call: Call) -> Result<Value, ProviderError> {
         let (answer, token) = self.session.attempt(&self.transport, call.clone()).await?;
         if answer.status != 401 {
             return wire::judge(&answer);
         }
-        if self.takes(&token).await {
+        if self.accepts(&token).await {
             return Err(wire::denied(&answer));
         }
         let Some(again) = self.session.repeat(&self.transport, call, &token).await else {
             return wire::judge(&answer);
         };
         let (answer, token) = again?;
-        if answer.status == 401 && self.takes(&token).await {
+        if answer.status == 401 && self.accepts(&token).await {
             return Err(wire::denied(&answer));
         }
         wire::judge(&answer)
     }
 
-    /// Whether the vendor takes `token`.
-    async fn takes(&self, token: &Token) -> bool {
+    /// Whether the vendor accepts `token`.
+    async fn accepts(&self, token: &Token) -> bool {
         let me = self.session.send_with(&self.transport, whoami(), token).await;
         me.is_ok_and(|me| me.is_success())
     }
@@ -123,8 +124,8 @@ impl Pegasus {
         wire::page(account_kind, &self.call(call).await?)
     }
 
-    /// One search; `None` where its answer cannot be relied on: refused, not on one page, or with rows that do not match,
-    /// which show that it was ignored.
+    /// The accounts that one search finds; `None` where its answer proves nothing: the vendor refused the search,
+    /// ignored it (some rows do not match), or answered with more than one page.
     async fn search(
         &self,
         account_kind: AccountKind,
@@ -141,9 +142,9 @@ impl Pegasus {
         if is_whole && all_match { shape::distinct(accounts, wire::path(account_kind)).map(Some) } else { Ok(None) }
     }
 
-    /// The account that a create made without showing it.
+    /// The account of a create whose answer shows nothing.
     ///
-    /// Errors: it cannot be found, or not now: it is there all the same.
+    /// Errors: the account cannot be found now, although it may exist.
     async fn just_made(&self, account_kind: AccountKind, changes: &Changes) -> Result<Account, ProviderError> {
         let key = first_key(CAPABILITIES.fields(account_kind)).and_then(|field| {
             let value = changes.fields.get(field)?.as_str()?.to_owned();
@@ -160,8 +161,8 @@ impl Pegasus {
         }
     }
 
-    /// What the record of a user in an application holds for staff; empty when there is no record, or none that can be read:
-    /// only the PUT is documented (docs/user-creation).
+    /// The `staff` object in the record of a user in an application; empty without a record, and where the record
+    /// cannot be read, because only the PUT is documented (docs/user-creation).
     async fn staff(&self, user: &str, application: &str) -> Result<Map<String, Value>, ProviderError> {
         match self.call(self.on_apps("apps.read", Method::GET, user, application)).await {
             Ok(record) => Ok(record.get("staff").and_then(Value::as_object).cloned().unwrap_or_default()),
@@ -170,18 +171,18 @@ impl Pegasus {
         }
     }
 
-    /// A call within the limit of `/apps`.
+    /// A call that counts against the limit of `/apps`.
     fn on_apps(&self, operation: &'static str, method: Method, user: &str, application: &str) -> Call {
         let path = format!("/apps/{}", segment(application));
         Call::new(operation, method, path).query("user", user).within(self.apps.clone())
     }
 
-    /// Errors: `RateLimited` with the time of this user's turn.
+    /// Errors: `RateLimited` with the time from which calls for this user are allowed.
     fn turn(&self, user: &str) -> Result<Turn, ProviderError> {
         self.apps.turn(user).map_err(|next| {
             let wait = next.saturating_duration_since(Instant::now());
             let until = Timestamp::now() + SignedDuration::try_from(wait).unwrap_or_default();
-            let message = "Pegasus takes 20 calls a minute to /apps; it goes on by itself";
+            let message = "Pegasus allows 20 calls a minute to /apps; the rest follow by themselves";
             ProviderError::rate_limited(message, Some(until))
         })
     }
@@ -222,7 +223,7 @@ impl Provider for Pegasus {
         name.ok_or_else(|| shape::unexpected_answer("/user", "no username"))
     }
 
-    /// Page by page until there are as many as there shall be, or no more.
+    /// Reads pages until it has as many entries as promised, or a page is not full.
     async fn list(&self, account_kind: AccountKind) -> Result<Vec<Account>, ProviderError> {
         let path = wire::path(account_kind);
         let (mut accounts, mut promised) = (Vec::new(), shape::Total::default());
@@ -244,8 +245,8 @@ impl Provider for Pegasus {
         shape::distinct(accounts, path)
     }
 
-    /// By `search.<key>`, which is documented for groups and uncertain for users; where it cannot be relied on, the whole
-    /// listing answers.
+    /// Uses `search.<key>`, which is documented for groups and uncertain for users. The whole listing answers where a
+    /// search proves nothing.
     async fn find(&self, account_kind: AccountKind, desired: &Desired) -> Result<Vec<Account>, ProviderError> {
         let table = CAPABILITIES.fields(account_kind);
         let Some(key) = desired.keys.first() else { return Ok(Vec::new()) };
@@ -279,8 +280,8 @@ impl Provider for Pegasus {
         if made.is_null() { self.just_made(account_kind, changes).await } else { wire::account(account_kind, &made) }
     }
 
-    /// Read-modify-write: the reference does not say that fields left out of a PUT stay, so what was read goes along, and
-    /// what cannot be read.
+    /// Read-modify-write: the PUT carries the fields that were read and those that are never shown, because the
+    /// reference does not say that omitted fields stay.
     async fn update(
         &self,
         account_kind: AccountKind,
@@ -313,7 +314,7 @@ impl Provider for Pegasus {
         self.turn(user).map(drop)
     }
 
-    /// Reads the user's record of the application, because what a PUT leaves out is not documented to stay.
+    /// Reads the record first, because the documents do not say that rights omitted from a PUT stay.
     async fn grant(&self, user: &str, application: &str, rights: &BTreeMap<String, bool>) -> Result<(), ProviderError> {
         let _turn = self.turn(user)?;
         let staff = self.staff(user, application).await?;

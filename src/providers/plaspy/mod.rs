@@ -1,7 +1,7 @@
 //! Plaspy GPS tracking: URLs and calls; shapes are in `wire`, refusals in `refusal`, JSON Patches in `patch`, the login in `auth`.
 //!
-//! Sources: repository plaspy-dev/docs, `docs/developers/rest_api`; what it leaves open is in `vendors.md`.
-//! A group here is a set of devices that its users see, and a user is in one at most.
+//! Sources: repository plaspy-dev/docs, `docs/developers/rest_api`; what it leaves open is marked as assumed. A group
+//! is a set of devices that its users see; a user is in at most one.
 
 mod auth;
 mod patch;
@@ -36,7 +36,7 @@ const DEFAULT_URL: &str = "https://api.plaspy.com";
 /// Code and name of every country (`rest_api/index.md`).
 const COUNTRIES: &str = "/api/users/countries";
 
-/// What Plaspy can do.
+/// The capabilities of Plaspy.
 pub const CAPABILITIES: Capabilities = Capabilities {
     user_fields: wire::USER,
     group_fields: wire::GROUP,
@@ -59,7 +59,7 @@ pub struct Plaspy {
     session: Session<PlaspyLogin>,
     name: String,
     group_by: GroupBy,
-    /// Ids and names of groups, learned with their listing: a user may show either.
+    /// The names of the listed groups by id, because a user may show either.
     groups: Mutex<BTreeMap<String, String>>,
     /// The countries as last listed.
     countries: Mutex<Catalog>,
@@ -85,7 +85,8 @@ impl Plaspy {
         self.transport.observe_limit(refusal::judge(&self.session.send(&self.transport, call).await?))
     }
 
-    /// An account as shown: a user's group in the form in which we write it, a group to know it by.
+    /// An account as shown, but for a user's group, which is translated to the form in which usher writes it. The name
+    /// of a group is remembered for that.
     fn account(&self, account_kind: AccountKind, entry: &Value) -> Result<Account, ProviderError> {
         let mut account = wire::account(account_kind, entry)?;
         match account_kind {
@@ -100,8 +101,8 @@ impl Plaspy {
         Ok(account)
     }
 
-    /// Learns the groups if none is known yet: without them a user's may be taken for another one. Where they may not be
-    /// listed, users are as shown.
+    /// Lists the groups if none is known yet, because an id could be mistaken for a name. Where that is not permitted,
+    /// users stay as shown.
     async fn learn_all(&self) -> Result<(), ProviderError> {
         if !self.groups.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
             return Ok(());
@@ -136,7 +137,8 @@ impl Provider for Plaspy {
         Ok(wire::desire_group(name, spec))
     }
 
-    /// Examples of a user's `group` hold a name; whether an id is taken is not documented, so the credential says.
+    /// By name, as in the vendor's examples, or by id where the credential says so: the documents do not say whether an
+    /// id is accepted.
     fn group_value(&self, group: &GroupHandle) -> String {
         match (self.group_by, &group.name) {
             (GroupBy::Name, Some(name)) => name.clone(),
@@ -144,8 +146,8 @@ impl Provider for Plaspy {
         }
     }
 
-    /// No call says who we are: the countries, the smallest answer there is, prove the login; where they are not to be had,
-    /// the users do.
+    /// No call names the login. Listing the countries, the smallest answer, proves it; where that fails, listing the
+    /// users does.
     async fn whoami(&self) -> Result<String, ProviderError> {
         match self.call(Call::new("whoami", Method::GET, COUNTRIES)).await {
             Err(error) if !matches!(error.kind, ErrorKind::Unauthenticated | ErrorKind::RateLimited) => {
@@ -173,14 +175,15 @@ impl Provider for Plaspy {
         shape::distinct(accounts, path)
     }
 
-    /// Countries only tell that a code and a name mean the same: without them the rest goes on, by those last listed.
+    /// The countries, which pair codes and names. If listing them fails, the last listed ones serve, because nothing
+    /// else depends on them.
     async fn catalog(&self) -> Result<Catalog, ProviderError> {
         let answer = self.call(Call::new("countries.list", Method::GET, COUNTRIES)).await;
         let listed = answer.and_then(|answer| wire::countries(&answer, COUNTRIES));
         let mut known = self.countries.lock().unwrap_or_else(PoisonError::into_inner);
         match listed {
             Ok(countries) => *known = countries,
-            Err(error) => warn!("the countries are not to be had, and are taken as last listed: {error}"),
+            Err(error) => warn!("the countries cannot be listed, so the last listed ones serve: {error}"),
         }
         Ok(known.clone())
     }
@@ -208,7 +211,7 @@ impl Provider for Plaspy {
         self.account(account_kind, &self.transport.observe_limit(refusal::judge_change(account_kind, &answer))?)
     }
 
-    /// By PATCH: a PUT replaces the whole account and may clear what it leaves out (`rest_api`, put).
+    /// Sends a PATCH, because a PUT replaces the whole account and may clear omitted fields (`rest_api`, put).
     async fn update(
         &self,
         account_kind: AccountKind,

@@ -1,4 +1,4 @@
-//! Plaspy's fields and shapes, both ways; no call is made here.
+//! Plaspy's fields and shapes, translated both ways; it makes no call.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -46,7 +46,7 @@ pub const GROUP: &[Field] = &[
 
 /// The catalogue of countries.
 const COUNTRY: &str = "country";
-/// What a user cannot be made without (seed 002).
+/// Fields that a create of a user needs (seed 002).
 const REQUIRED: &[&str] = &["country", "timeZone"];
 
 /// The collection's path.
@@ -117,12 +117,12 @@ fn put_block(fields: &mut Fields, block: PlaspyUser) {
     put(fields, "privileges", privileges);
     put(fields, "deviceId", device_id);
     put(fields, "adminDevices", admin_devices);
-    // A time is cleared with null: "" is none.
+    // null clears a time, because "" is not one.
     put(fields, "from", from.map(|time| Some(time).filter(|time| !time.is_empty())));
     put(fields, "expires", expires.map(|time| Some(time).filter(|time| !time.is_empty())));
 }
 
-/// Code and name, in lower case, of the country that `country` is the code or the name of (`rest_api`: users show either).
+/// Code and name, in lower case, of the country with the code or name `country` (`rest_api`: users show either).
 fn search_terms(country: &str, catalog: &Catalog) -> BTreeSet<String> {
     let countries = catalog.entries.iter().filter(|entry| entry.catalog == COUNTRY);
     let same = countries
@@ -154,7 +154,7 @@ pub fn account(account_kind: AccountKind, entry: &Value) -> Result<Account, Prov
     let mut account = Account {
         id: shape::id_of(object, &["id"], said)?,
         fields: shape::fields(table, object),
-        // Without an offset it may be any place's time, and says nothing about who made the account.
+        // A time without an offset may be local anywhere, so it does not show which create made the account.
         created: shape::instant(object.get("creation")),
         ..Account::default()
     };
@@ -170,7 +170,8 @@ pub fn shows_group(user: &Value) -> bool {
     user.get("group").and_then(shape::id).is_some()
 }
 
-/// A user's group, which may be shown by id or by name, as we write it; `known` are the names of groups by id.
+/// A user's group in the form in which usher writes it; `shown` is its id or name, and `known` holds the names of
+/// groups by id.
 pub fn as_written(shown: &str, group_by: GroupBy, known: &BTreeMap<String, String>) -> String {
     let ids: Vec<&String> = known.iter().filter(|(_, name)| *name == shown).map(|(id, _)| id).collect();
     let other = match (group_by, ids.as_slice()) {
@@ -181,7 +182,7 @@ pub fn as_written(shown: &str, group_by: GroupBy, known: &BTreeMap<String, Strin
     other.map_or(shown, String::as_str).to_owned()
 }
 
-/// `disabled` may be left out where it is false (seed 002, reply), and times may lack their offset.
+/// Completes what the vendor may leave out: `disabled` where it is false (seed 002, reply), and the offset of a time.
 fn tidy(fields: &mut Fields) {
     let disabled = fields.entry("disabled".into()).or_default();
     if disabled.is_null() {
@@ -194,7 +195,7 @@ fn tidy(fields: &mut Fields) {
     }
 }
 
-/// A point in time; without an offset it is taken for UTC (assumed).
+/// A point in time, in UTC if it has no offset (assumed).
 pub fn instant(value: Option<&Value>) -> Option<Timestamp> {
     shape::instant(value).or_else(|| {
         let local: DateTime = value?.as_str()?.parse().ok()?;
@@ -215,7 +216,7 @@ pub fn countries(answer: &Value, said: &str) -> Result<Catalog, ProviderError> {
     Ok(Catalog { entries: countries.iter().map(entry).collect::<Result<_, ProviderError>>()? })
 }
 
-/// The body of a POST; empty times and no group are left out.
+/// The body of a POST, without empty times and without an empty group.
 ///
 /// Errors: a user without country and time zone, or with more than one group, is `Invalid`.
 pub fn body(
