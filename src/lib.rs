@@ -1,4 +1,4 @@
-//! usher keeps users and groups at five vendors as Kubernetes manifests say.
+//! usher keeps users and groups at their vendors as Kubernetes manifests say.
 //!
 //! The rooms of the house, and the one way through it:
 //!

@@ -11,7 +11,7 @@ use clap::{Parser, Subcommand};
 
 pub use prometheus::PrometheusMetrics;
 
-/// Keeps users and groups at five vendors as Kubernetes manifests say.
+/// Keeps users and groups at their vendors as Kubernetes manifests say.
 ///
 /// PlatformUser, PlatformGroup and ProviderCredential manifests become accounts at Pegasus Gateway, Amani, Plaspy,
 /// Industrility and OZmap; their ids and conditions are written back.

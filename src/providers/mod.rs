@@ -68,8 +68,8 @@ pub trait Provider: Send + Sync {
         group.id.clone()
     }
 
-    /// The id of a user with this natural key where no call shows users; `None` where one does.
-    fn unseen_id(&self, _key: &str) -> Option<String> {
+    /// The usual id of a user with this natural key, at a vendor that shows no users; `None` at any other.
+    fn id_from_key(&self, _key: &str) -> Option<String> {
         None
     }
 

@@ -2,9 +2,9 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+mod adding_a_vendor;
 mod admission;
 mod amani;
-mod adding_a_vendor;
 mod architecture;
 mod binding;
 mod broken;

@@ -1,4 +1,4 @@
-//! Partial ownership over the real tables of all five vendors: what a manifest names comes about once, what it does not name stays.
+//! Partial ownership over the real tables of every vendor: a field that the manifest names is sent once, any other field stays.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -109,7 +109,7 @@ impl Stage {
 
     /// One vendor.
     ///
-    /// Errors: none; all five are there.
+    /// Errors: no such vendor on this stage, which does not happen: every vendor is there.
     pub fn vendor(&self, vendor: Vendor) -> Result<&Simulator, Failure> {
         let found = self.vendors.iter().find(|simulator| simulator.vendor() == vendor);
         found.ok_or_else(|| format!("no {} on the stage", vendor.name()).into())

@@ -54,8 +54,8 @@ impl Provider for ReadOnly {
         self.0.group_value(group)
     }
 
-    fn unseen_id(&self, key: &str) -> Option<String> {
-        self.0.unseen_id(key)
+    fn id_from_key(&self, key: &str) -> Option<String> {
+        self.0.id_from_key(key)
     }
 
     async fn whoami(&self) -> Result<String, ProviderError> {

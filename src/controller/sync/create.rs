@@ -253,7 +253,7 @@ impl<K: Cached> Reconciliation<'_, K> {
     /// Makes an account that nobody can look for. One that an earlier create with unknown end may have made is settled first, by
     /// repeating that very create: under another key it would be left behind, and nobody would know.
     async fn create_unseen(&mut self) -> Result<Change, Stop> {
-        if let Some(id) = self.connection.provider.unseen_id(self.desired.key()) {
+        if let Some(id) = self.connection.provider.id_from_key(self.desired.key()) {
             conflict::ensure_unbound(self.context, &*self.object, &self.connection, &id)?;
         }
         match &self.identity.creating {

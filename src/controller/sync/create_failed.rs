@@ -91,7 +91,7 @@ impl<K: Cached> Reconciliation<'_, K> {
             self.clear_doubt().await?;
             return Err(self.there_unseen(&error.message));
         }
-        if let Some(id) = self.connection.provider.unseen_id(self.desired.key()) {
+        if let Some(id) = self.connection.provider.id_from_key(self.desired.key()) {
             let groups = self.desired.groups.as_ref().map(|groups| groups.wanted.clone());
             self.bind(&Account { id, groups, ..Account::default() }, false).await?;
             self.compare_blindly()?;

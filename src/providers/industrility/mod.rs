@@ -100,8 +100,8 @@ impl Provider for Industrility {
         Ok(wire::desire_group(name))
     }
 
-    fn unseen_id(&self, key: &str) -> Option<String> {
-        Some(wire::unseen_id(key))
+    fn id_from_key(&self, key: &str) -> Option<String> {
+        Some(wire::usual_id(key))
     }
 
     async fn whoami(&self) -> Result<String, ProviderError> {

@@ -117,11 +117,11 @@ pub fn body(changes: &Changes) -> Value {
 
 /// The id of a new user: the one in the answer, or the usual one.
 pub fn id(answer: &Value, email: &str) -> String {
-    shown_id(answer).unwrap_or_else(|| unseen_id(email))
+    shown_id(answer).unwrap_or_else(|| usual_id(email))
 }
 
 /// The usual id of a user: `US-<e-mail>`, as in the sample of `parentUser`.
-pub fn unseen_id(email: &str) -> String {
+pub fn usual_id(email: &str) -> String {
     format!("US-{email}")
 }
 
