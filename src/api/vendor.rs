@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A vendor whose users and groups usher keeps. docs/adding-a-vendor.md lists what goes with a new variant.
+/// A vendor whose users and groups usher keeps.
+// docs/adding-a-vendor.md lists what goes with a new variant.
 #[derive(
     Clone,
     Copy,

@@ -238,7 +238,7 @@ mod tests {
     #[case::warned(json!({"userId": "US-1", "error": "no welcome mail was sent"}))]
     #[case::wrapped(json!({"statusCode": 200, "body": "{}"}))]
     #[case::nothing_said(json!({"message": "User created"}))]
-    fn a_success_stays_one(#[case] body: Value) {
+    fn a_body_without_a_refusal_leaves_a_success_as_it_is(#[case] body: Value) {
         assert!(unwrapped(&Answer::new(200, body.to_string().as_bytes(), "")).is_success());
     }
 

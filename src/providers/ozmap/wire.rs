@@ -281,7 +281,7 @@ mod tests {
     use rstest::rstest;
 
     #[test]
-    fn a_taken_name_is_recognised_however_deep_the_words_are() {
+    fn a_taken_name_is_recognised_in_nested_words() {
         let body = json!({"message": "Bad request", "error": {"message": "User already exists"}});
         let answer = Answer::new(400, body.to_string().as_bytes(), "POST /users answered");
         assert_eq!(refusal(&answer).kind, ErrorKind::Conflict);

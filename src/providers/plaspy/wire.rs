@@ -261,7 +261,7 @@ mod tests {
     #[case::utc("2026-01-01T10:00:00Z", true)]
     #[case::offset("2026-01-01T10:00:00-05:00", true)]
     #[case::local("2026-01-01T10:00:00", false)]
-    fn when_an_account_was_made_is_known_only_with_an_offset(#[case] creation: &str, #[case] known: bool) {
+    fn the_time_of_a_create_is_known_only_with_an_offset(#[case] creation: &str, #[case] known: bool) {
         let account = account(AccountKind::User, &json!({"id": "usr-1", "creation": creation})).unwrap();
         assert_eq!(account.created.is_some(), known);
     }
@@ -300,7 +300,7 @@ mod tests {
     #[case(None, Some("Ada"), Some("Lovelace"), "Ada Lovelace")]
     #[case(None, Some("Ada"), None, "Ada")]
     #[case(None, None, None, "ada@example.com")]
-    fn the_name_is_what_comes_first(
+    fn a_display_name_wins_over_names_and_these_over_the_address(
         #[case] display: Option<&str>,
         #[case] first: Option<&str>,
         #[case] last: Option<&str>,
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_manifest_leaves_out_is_not_sent() {
+    fn fields_absent_from_a_manifest_are_not_sent() {
         let desired = desire_user(&spec(), &Catalog::default()).unwrap();
         let names: Vec<&str> = desired.fields.keys().map(String::as_str).collect();
         assert_eq!(names, ["country", "email", "name", "timeZone"]);
