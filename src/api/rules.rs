@@ -10,7 +10,7 @@ fn of_every_vendor(between: &str, each: impl Fn(Vendor) -> String) -> String {
     Vendor::iter().map(each).collect::<Vec<_>>().join(between)
 }
 
-/// Exactly one vendor in a block of vendors.
+/// Exactly one vendor in a provider block.
 pub fn one_vendor() -> Rule {
     let set = of_every_vendor(", ", |vendor| format!("has(self.{vendor})"));
     let names = of_every_vendor(", ", |vendor| vendor.to_string());
@@ -44,7 +44,7 @@ pub fn https() -> Rule {
     .message(format!("{names} must begin with https://; for a test server set spec.allowInsecureHttp: true").as_str())
 }
 
-/// `credentialRef` and `externalId` stay once an object is bound or being created.
+/// `credentialRef` cannot change once an object is bound or has a pending create.
 pub fn bound_reference() -> Rule {
     Rule::new(
         "!has(oldSelf.status) || !(has(oldSelf.status.externalId) || has(oldSelf.status.creating)) || self.spec.credentialRef == oldSelf.spec.credentialRef",
@@ -52,7 +52,7 @@ pub fn bound_reference() -> Rule {
     .message("spec.credentialRef cannot change once the object is bound to an account: make a new object, or delete this one with deletionPolicy: Orphan and create it again")
 }
 
-/// `externalId` stays once an object is bound or being created, also against being added or removed.
+/// `externalId` cannot be set, changed or removed once an object is bound or has a pending create.
 pub fn bound_external_id() -> Rule {
     Rule::new(
         "!has(oldSelf.status) || !(has(oldSelf.status.externalId) || has(oldSelf.status.creating)) || (has(self.spec.externalId) == has(oldSelf.spec.externalId) && (!has(self.spec.externalId) || self.spec.externalId == oldSelf.spec.externalId))",
@@ -60,19 +60,19 @@ pub fn bound_external_id() -> Rule {
     .message("spec.externalId cannot change once the object is bound to an account: make a new object, or delete this one with deletionPolicy: Orphan and create it again")
 }
 
-/// No entry twice in a list.
+/// A list without duplicates.
 pub fn no_duplicates() -> Rule {
     Rule::new("self.all(entry, self.exists_one(other, other == entry))")
         .message("the list has the same entry twice: remove one of them")
 }
 
-/// The shape of an e-mail address, at most 254 characters.
+/// The form of an e-mail address, at most 254 characters.
 pub fn email() -> Rule {
     Rule::new(r#"size(self) <= 254 && self.matches('^[^@\\s<>",;]+@[^@\\s<>",;]+\\.[^@\\s<>",;]+$')"#)
         .message("not an e-mail address of at most 254 characters: write it as name@example.com")
 }
 
-/// A duration such as 10m within bounds, both inclusive and themselves durations.
+/// A duration such as 10m from `least` to `most`, both inclusive and written in the same form.
 pub fn duration(least: &str, most: &str) -> Rule {
     Rule::new(format!(
         "self.matches('^([0-9]+(h|m|s))+$') && duration(self) >= duration('{least}') && duration(self) <= duration('{most}')"
@@ -80,7 +80,7 @@ pub fn duration(least: &str, most: &str) -> Rule {
     .message(format!("not a duration from {least} to {most}: write it as 90s, 10m or 1h30m").as_str())
 }
 
-/// An http or https address without a user in it.
+/// An http or https address without user, query or fragment.
 pub fn url() -> Rule {
     Rule::new("self.matches('^https?://[^/?#@\\\\s]+(/[^?#\\\\s]*)?$')")
         .message("not a base address: write it as https://host[:port][/path], without user, query or fragment")

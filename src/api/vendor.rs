@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A vendor whose users and groups usher keeps.
+/// A vendor whose users and groups usher manages.
 // docs/adding-a-vendor.md lists what goes with a new variant.
 #[derive(
     Clone,

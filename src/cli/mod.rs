@@ -1,4 +1,4 @@
-//! The commands people type; each file is one command, and none decides anything about accounts.
+//! The command line: one file per command. It decides nothing about accounts; it may import every room.
 
 mod crds;
 mod plan;
@@ -11,10 +11,10 @@ use clap::{Parser, Subcommand};
 
 pub use prometheus::PrometheusMetrics;
 
-/// Keeps users and groups at their vendors as Kubernetes manifests say.
+/// Manages users and groups at their vendors from Kubernetes manifests.
 ///
-/// PlatformUser, PlatformGroup and ProviderCredential manifests become accounts at Pegasus Gateway, Amani, Plaspy,
-/// Industrility and OZmap; their ids and conditions are written back.
+/// usher turns PlatformUser and PlatformGroup manifests into users and groups at Pegasus Gateway, Amani, Plaspy,
+/// Industrility and OZmap, and writes ids and conditions back to the objects.
 #[derive(Debug, Parser)]
 #[command(name = "usher", version, propagate_version = true)]
 pub struct Cli {
@@ -24,18 +24,19 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the operator: the controllers and an admin server with /livez, /readyz and /metrics.
+    /// Run the operator: controllers, and an admin server with /livez, /readyz and /metrics.
     Run(Box<run::Args>),
-    /// Write the CustomResourceDefinitions, or check that a folder holds them as they are.
+    /// Write the CustomResourceDefinitions, or check that those in a folder are up to date.
     Crds(crds::Args),
-    /// Show the calls that `usher run` would make, for the cluster or for files not applied yet. Never writes.
+    /// Show the calls that `usher run` would make, for the cluster or for files before they are applied. Changes
+    /// nothing.
     Plan(plan::Args),
 }
 
 impl Cli {
     /// Runs the command and returns its exit code.
     ///
-    /// Errors: what went wrong and what to do, for a person at a terminal.
+    /// Errors: why the command failed, with the remedy where there is one.
     pub async fn execute(self) -> Result<ExitCode, Box<dyn std::error::Error + Send + Sync>> {
         match self.command {
             Command::Run(args) => Box::pin(run::run(*args)).await?,
@@ -46,10 +47,10 @@ impl Cli {
     }
 }
 
-/// Prints help, or what is wrong with the arguments. That is exit code 1: clap's own, 2, says "changes" of `usher plan`.
+/// Prints help or a usage error. The exit code of a usage error is 1, because 2 (clap's own) means "changes" in `usher plan`.
 #[must_use]
 pub fn explain(usage: &clap::Error) -> ExitCode {
-    // Nobody reads a closed terminal.
+    // Ignored because it fails only if the output is closed.
     let _ = usage.print();
     if usage.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
@@ -64,7 +65,7 @@ pub fn complain(error: &(dyn std::error::Error + 'static)) -> ExitCode {
         text.push_str(&inner.to_string());
         cause = inner.source();
     }
-    // Nobody reads a closed standard error.
+    // Ignored because it fails only if standard error is closed.
     let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{text}\n").as_bytes());
     ExitCode::FAILURE
 }

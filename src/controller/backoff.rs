@@ -1,11 +1,12 @@
 //! When a failing object is looked at again; no clock of its own.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::runtime::controller::Action;
+use parking_lot::Mutex;
 
 use crate::api::ObjectKey;
 
@@ -13,17 +14,17 @@ use crate::api::ObjectKey;
 const FIRST: Duration = Duration::from_secs(1);
 /// Longest wait after failures.
 const LONGEST: Duration = Duration::from_mins(5);
-/// Parked objects are looked at after this even if nobody woke them.
-pub const PARKED: Duration = Duration::from_mins(1);
+/// An object that waits to be enqueued is reconciled after this in any case, so that a lost wake-up costs no more than that.
+pub const LOST_WAKE_UP: Duration = Duration::from_mins(1);
 
 /// Failures in a row, per object.
-#[derive(Default)]
-pub struct Backoff(Mutex<HashMap<ObjectKey, u32>>);
+#[derive(Clone, Default)]
+pub struct Backoff(Arc<Mutex<HashMap<ObjectKey, u32>>>);
 
 impl Backoff {
     /// The wait after one more failure: doubling from 1 s to 5 min, with jitter of a quarter.
     pub fn next(&self, object: &ObjectKey) -> Duration {
-        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failures = self.0.lock();
         let count = failures.entry(object.clone()).or_default();
         let wait = FIRST.saturating_mul(1_u32 << (*count).min(9)).min(LONGEST);
         *count += 1;
@@ -32,7 +33,7 @@ impl Backoff {
 
     /// Forgets failures of an object that did well or is gone.
     pub fn reset(&self, object: &ObjectKey) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(object);
+        self.0.lock().remove(object);
     }
 }
 

@@ -1,13 +1,17 @@
-//! Natural keys: which fields name an account, and which accounts carry a key; it compares no other field.
+//! Natural keys, the texts by which a vendor names an account (username, e-mail, group name): which fields hold them, which accounts
+//! carry one, and when two are the same.
+
+use serde_json::json;
 
 use super::compare::{Compare, is_address};
 use super::field::{Field, Key, KeySource, Naming};
-use super::model::Account;
+use super::model::{Account, Desired, Fields};
 use crate::api::PlatformUserSpec;
+use crate::api::status::{Creating, Identity};
 
 /// The vendor's name of the first natural key in `table`; `None` for a table without one.
 #[must_use]
-pub fn first_key(table: &[Field]) -> Option<&'static str> {
+pub fn first_key_field(table: &[Field]) -> Option<&'static str> {
     keyed(table).map(|(name, _)| name).next()
 }
 
@@ -25,7 +29,7 @@ pub fn keys<'a>(table: &'a [Field], account: &'a Account) -> impl Iterator<Item 
 /// What `account` shows under the first natural key: the name of a group.
 #[must_use]
 pub fn shown_key<'a>(table: &[Field], account: &'a Account) -> Option<&'a str> {
-    account.text(first_key(table)?)
+    account.text(first_key_field(table)?)
 }
 
 /// The names that `account` shows: its natural keys, then its aliases.
@@ -75,6 +79,28 @@ pub fn folds(table: &[Field], key: &Key) -> bool {
     table.iter().any(|field| field.name == key.field && folds(field.compare))
 }
 
+/// Whether two natural keys are the same: e-mail addresses ignore ASCII case, other keys are exact.
+#[must_use]
+pub fn same_key(one: &str, other: &str) -> bool {
+    one == other || (is_address(one) && one.eq_ignore_ascii_case(other))
+}
+
+/// The account that the create `creating` may have made, for a search: its natural key alone, whatever the manifest says now.
+#[must_use]
+pub fn as_created(table: &[Field], creating: &Creating) -> Desired {
+    let key = first_key_field(table).map(|field| Key { field, value: creating.key.clone() });
+    Desired { keys: key.into_iter().collect(), ..Desired::default() }
+}
+
+/// An account that the vendor does not show, as far as usher knows it: its id, its natural key, the groups that usher added,
+/// and `fields`.
+#[must_use]
+pub fn assumed_account(id: String, identity: &Identity, table: &[Field], mut fields: Fields) -> Account {
+    let key = first_key_field(table).zip(identity.key.as_ref());
+    fields.extend(key.map(|(field, key)| (field.to_owned(), json!(key))));
+    Account { id, fields, groups: Some(identity.groups.iter().flatten().cloned().collect()), ..Account::default() }
+}
+
 fn keyed(table: &[Field]) -> impl Iterator<Item = (&'static str, KeySource)> {
     table.iter().filter_map(|field| match field.naming {
         Naming::Key(source) => Some((field.name, source)),
@@ -84,6 +110,8 @@ fn keyed(table: &[Field]) -> impl Iterator<Item = (&'static str, KeySource)> {
 
 #[cfg(test)]
 mod tests {
+    use rstest::rstest;
+
     use super::*;
 
     /// A vendor that is unlike the others: the first natural key is called `login`.
@@ -101,8 +129,8 @@ mod tests {
 
     #[test]
     fn the_table_tells_which_fields_name_an_account() {
-        assert_eq!(first_key(TABLE), Some("login"));
-        assert_eq!(first_key(&[Field::new("nick", Compare::Exact).alias()]), None);
+        assert_eq!(first_key_field(TABLE), Some("login"));
+        assert_eq!(first_key_field(&[Field::new("nick", Compare::Exact).alias()]), None);
         let ada = account("1", &[("phone", "5"), ("nick", "Countess"), ("mail", "ada@example.com"), ("login", "ada")]);
         assert_eq!(names(TABLE, &ada).collect::<Vec<_>>(), ["ada", "ada@example.com", "Countess"]);
     }
@@ -132,5 +160,14 @@ mod tests {
         };
         let found = carrying(TABLE, listing(), &user_keys(TABLE, &spec));
         assert_eq!(found.iter().map(|account| &*account.id).collect::<Vec<_>>(), ["1", "2"]);
+    }
+
+    #[rstest]
+    #[case::same("ada", "ada", true)]
+    #[case::other_case_of_a_name("ada", "Ada", false)]
+    #[case::other_case_of_an_address("ada@example.com", "Ada@Example.com", true)]
+    #[case::another_address("ada@example.com", "eve@example.com", false)]
+    fn only_addresses_ignore_case(#[case] one: &str, #[case] other: &str, #[case] same: bool) {
+        assert_eq!(same_key(one, other), same);
     }
 }

@@ -1,23 +1,38 @@
-//! Decides what has to be done: desired × observed → steps; pure, so no async, no clock, no network.
+//! Decides which steps lead from the observed to the desired state of an account.
+//!
+//! It is pure: no async, no clock, no network. It imports only `api`.
 
+mod binding;
 mod capabilities;
 mod compare;
+mod deletion;
 mod field;
 mod key;
 mod model;
+mod pending_create;
 mod removal;
+mod removal_budget;
 mod sent;
 mod steps;
 #[cfg(test)]
 mod tests;
 
+pub use binding::{BindingFacts, BindingQuestion, BindingRefusal, Candidate, NextBinding, Search, next_binding};
 pub use capabilities::{Capabilities, GroupSupport, Limits, Switch, Visibility};
 pub use compare::{Compare, same};
+pub use deletion::{
+    AccountState, Admission, DeletionFacts, LinkState, NextDeletion, Question, Release, Wait, next_deletion,
+};
 pub use field::{Field, Key, KeySource, Naming};
-pub use key::{carrying, first_key, folds, group_keys, keys, matches_key, names, naming_fields, shown_key, user_keys};
+pub use key::{
+    as_created, assumed_account, carrying, first_key_field, folds, group_keys, keys, matches_key, names, naming_fields,
+    same_key, shown_key, user_keys,
+};
 pub use model::{
     Account, AccountKind, Catalog, CatalogEntry, Changes, Desired, Fields, GroupHandle, Membership, ROLE, Rejection,
 };
+pub use pending_create::{can_have_made, pending_until, was_there_before};
 pub use removal::{DeletionPolicy, Removal, removal};
+pub use removal_budget::{Batch, RemovalBudget, is_counted, is_released};
 pub use sent::LastApplied;
-pub use steps::{PriorState, Step, alongside, plan};
+pub use steps::{Creation, PriorState, Step, alongside, creation, creation_calls, plan, step_calls};

@@ -38,4 +38,5 @@ mod states;
 mod transport;
 mod uninstall;
 mod vendors;
+mod words;
 mod world;

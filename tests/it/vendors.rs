@@ -6,7 +6,7 @@
 use rstest::rstest;
 use rstest_reuse::template;
 use strum::IntoEnumIterator;
-use usher::plan::{Capabilities, first_key};
+use usher::plan::{Capabilities, first_key_field};
 use usher::providers::capabilities;
 use usher_sandbox::vendors::Vendor;
 
@@ -38,7 +38,7 @@ pub fn known(vendor: Vendor) -> usher::api::Vendor {
 }
 
 fn renames(can: &Capabilities) -> bool {
-    let key = first_key(can.user_fields);
+    let key = first_key_field(can.user_fields);
     let is_fixed = can.user_fields.iter().any(|field| Some(field.name) == key && field.fixed);
     can.shows_accounts() && can.updates && !is_fixed
 }

@@ -1,32 +1,20 @@
-//! What users and groups have in common, so that one way leads through the house; no decisions.
+//! What PlatformUsers and PlatformGroups have in common, so that one way leads through the controller for both. No decisions.
 
-use std::fmt::Debug;
+use kube::ResourceExt;
 
-use k8s_openapi::NamespaceResourceScope;
-use kube::{Resource, ResourceExt};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
+use super::index_key::IndexKey;
+use super::object::Object;
+use crate::api::conditions::{self, ConditionType};
 use crate::api::group::GroupDeletionPolicy;
+use crate::api::names::RECONCILE_AT;
 use crate::api::status::{Identity, ObjectStatus};
 use crate::api::user::{AdoptionPolicy, CredentialRef, Mode, PasswordSecretRef, UserDeletionPolicy};
-use crate::api::{Kind, ObjectKey, PlatformGroup, PlatformUser, Vendor, names};
-use crate::plan::{AccountKind, Catalog, DeletionPolicy, Desired, Rejection, first_key, group_keys, user_keys};
+use crate::api::{Kind, ObjectKey, PlatformGroup, PlatformUser, Vendor};
+use crate::plan::{AccountKind, Catalog, DeletionPolicy, Desired, Rejection, first_key_field, group_keys, user_keys};
 use crate::providers::{Provider, capabilities};
 
 /// A PlatformUser or PlatformGroup.
-pub trait Managed:
-    Resource<DynamicType = (), Scope = NamespaceResourceScope>
-    + Clone
-    + Debug
-    + DeserializeOwned
-    + Serialize
-    + Send
-    + Sync
-    + 'static
-{
-    /// Which kind.
-    const KIND: Kind;
+pub trait Managed: Object {
     /// What its calls are about.
     const ACCOUNT_KIND: AccountKind;
 
@@ -37,7 +25,7 @@ pub trait Managed:
     /// Whether an existing account may be taken.
     fn adoption(&self) -> Option<AdoptionPolicy>;
     /// Its own deletion policy.
-    fn wish(&self) -> Option<DeletionPolicy>;
+    fn deletion_policy(&self) -> Option<DeletionPolicy>;
     /// Its own mode.
     fn mode(&self) -> Option<Mode>;
     /// The vendor of its provider block.
@@ -57,11 +45,6 @@ pub trait Managed:
     /// Errors: what cannot be done as written.
     fn desire(&self, provider: &dyn Provider, catalog: &Catalog) -> Result<Desired, Rejection>;
 
-    /// Its kind, namespace and name.
-    fn key(&self) -> ObjectKey {
-        ObjectKey::new(Self::KIND, self.namespace().unwrap_or_default(), self.name_any())
-    }
-
     /// The credential's kind, namespace and name.
     fn credential_key(&self) -> ObjectKey {
         let CredentialRef { name, namespace } = self.credential_ref();
@@ -74,24 +57,34 @@ pub trait Managed:
         self.status().map(|status| status.identity.clone()).unwrap_or_default()
     }
 
-    /// Whether it is being deleted.
-    fn is_deleting(&self) -> bool {
-        self.meta().deletion_timestamp.is_some()
+    /// Whether an account is, or may be, the object's.
+    fn has_account(&self) -> bool {
+        let identity = self.identity();
+        identity.known_id().is_some() || identity.creating.is_some()
     }
 
-    /// Whether our finalizer holds it.
-    fn has_finalizer(&self) -> bool {
-        self.finalizers().iter().any(|finalizer| finalizer == names::FINALIZER)
+    /// Whether status does not hold any condition yet.
+    fn is_new(&self) -> bool {
+        self.status().is_none_or(|status| status.report.conditions.is_empty())
     }
 
-    /// The generation of its spec.
-    fn generation(&self) -> i64 {
-        self.meta().generation.unwrap_or_default()
+    /// Whether the object was in sync with its present spec at the last comparison.
+    fn is_in_sync(&self) -> bool {
+        let Some(status) = self.status() else { return false };
+        let ready = conditions::find(&status.report.conditions, ConditionType::Ready);
+        status.report.observed_generation == self.generation()
+            && !self.is_deleting()
+            && ready.is_some_and(|ready| ready.status == "True")
+    }
+
+    /// Whether the annotation `usher.dev/reconcile-at` asks for a comparison that was not made yet.
+    fn is_forced(&self) -> bool {
+        let handled = self.status().and_then(|status| status.report.last_handled_reconcile_at.as_ref());
+        self.annotations().get(RECONCILE_AT).is_some_and(|asked| Some(asked) != handled)
     }
 }
 
 impl Managed for PlatformUser {
-    const KIND: Kind = Kind::User;
     const ACCOUNT_KIND: AccountKind = AccountKind::User;
 
     fn credential_ref(&self) -> &CredentialRef {
@@ -106,7 +99,7 @@ impl Managed for PlatformUser {
         self.spec.adoption_policy
     }
 
-    fn wish(&self) -> Option<DeletionPolicy> {
+    fn deletion_policy(&self) -> Option<DeletionPolicy> {
         self.spec.deletion_policy.map(deletion_policy_of)
     }
 
@@ -141,7 +134,6 @@ impl Managed for PlatformUser {
 }
 
 impl Managed for PlatformGroup {
-    const KIND: Kind = Kind::Group;
     const ACCOUNT_KIND: AccountKind = AccountKind::Group;
 
     fn credential_ref(&self) -> &CredentialRef {
@@ -156,7 +148,7 @@ impl Managed for PlatformGroup {
         self.spec.adoption_policy
     }
 
-    fn wish(&self) -> Option<DeletionPolicy> {
+    fn deletion_policy(&self) -> Option<DeletionPolicy> {
         self.spec.deletion_policy.map(|policy| match policy {
             GroupDeletionPolicy::Delete => DeletionPolicy::Delete,
             GroupDeletionPolicy::Orphan => DeletionPolicy::Orphan,
@@ -188,7 +180,7 @@ impl Managed for PlatformGroup {
         let mut desired = provider.desire_group(&remote_name(self), &self.spec, catalog)?;
         // A group that is bound by its id and given no name keeps the one it has.
         if self.spec.external_id.is_some() && self.spec.display_name.is_none() {
-            first_key(provider.capabilities().group_fields).map(|name| desired.fields.remove(name));
+            first_key_field(provider.capabilities().group_fields).map(|name| desired.fields.remove(name));
         }
         Ok(desired)
     }
@@ -206,4 +198,16 @@ pub fn deletion_policy_of(policy: UserDeletionPolicy) -> DeletionPolicy {
         UserDeletionPolicy::Disable => DeletionPolicy::Disable,
         UserDeletionPolicy::Orphan => DeletionPolicy::Orphan,
     }
+}
+
+/// The keys by which a cache finds a user or a group.
+pub fn index_keys<K: Managed>(object: &K) -> Vec<IndexKey> {
+    let credential = object.credential_key();
+    let identity = object.status().map(|status| &status.identity);
+    let known = identity.into_iter().flat_map(Identity::known_keys).map(String::as_str);
+    let bound = identity.and_then(Identity::known_id).map(String::as_str);
+    let keys = object.natural_keys().chain(known).map(IndexKey::key);
+    let accounts = object.external_id().into_iter().chain(bound).map(|id| IndexKey::Account(id.to_owned()));
+    let going = object.is_deleting().then(|| IndexKey::Deleting(credential.clone()));
+    keys.chain(accounts).chain(going).chain([IndexKey::Credential(credential)]).collect()
 }

@@ -1,89 +1,123 @@
-//! The two writers of a status and the finalizer; each write is answered with the object as it is now.
+//! The writers of status, one for each field manager. Each write returns the object in its state after it.
 
 use std::sync::Arc;
 
 use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
-use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::cache::{Cache, Indexed};
+use super::Cluster;
+use super::lenient::Lenient;
 use super::managed::Managed;
-use crate::api::names::{API_VERSION, FINALIZER, MANAGER, MANAGER_IDENTITY, VELERO_RESTORE_STATUS};
-use crate::api::status::{Identity, ObjectStatus, Report};
-use crate::controller::context::Context;
-use crate::controller::credential::reconcile as credential;
-use crate::controller::resolve::access;
-use crate::plan::{AccountKind, GroupSupport};
-use crate::providers;
+use super::object::Object;
+use crate::api::credential::RecentRemovals;
+use crate::api::names::{API_VERSION, MANAGER, MANAGER_IDENTITY, MANAGER_REMOVALS};
+use crate::api::status::{Identity, Report};
+use crate::api::{ProviderCredential, ProviderCredentialStatus};
 
-/// Access to the shelf of a kind, so that generic code can note what it wrote.
-pub trait Cached: Managed + Indexed {
-    /// The shelf of this kind.
-    fn cache(context: &Context) -> &Cache<Self>;
-}
-
-impl Cached for crate::api::PlatformUser {
-    fn cache(context: &Context) -> &Cache<Self> {
-        &context.users
-    }
-}
-
-impl Cached for crate::api::PlatformGroup {
-    fn cache(context: &Context) -> &Cache<Self> {
-        &context.groups
-    }
-}
-
-/// Writes the identity as a whole. With `guarded`, only if nobody wrote the object since we read it.
+/// Writes the identity as a whole. With `guarded`, only if the object was not written since it was read.
 ///
-/// Errors: a conflict when guarded: look again.
-pub async fn identity<K: Cached>(
-    context: &Context,
+/// Errors: a conflict when guarded: the object has to be read again; Kubernetes did not answer.
+pub async fn write_identity<K: Managed>(
+    cluster: &Cluster,
     object: &K,
     identity: &Identity,
     guarded: bool,
 ) -> Result<Arc<K>, kube::Error> {
-    apply_status(context, object, MANAGER_IDENTITY, identity, |status| json!(status.identity), guarded).await
+    let status = json!(identity);
+    let written = apply(cluster, object, MANAGER_IDENTITY, &status, guarded).await?;
+    let there = json!(written.status().map(|status| &status.identity));
+    clear_left_over(cluster, written, MANAGER_IDENTITY, &status, &there).await
 }
 
-/// Writes everything in status but the identity.
-pub async fn report<K: Cached>(context: &Context, object: &K, report: &Report) -> Result<Arc<K>, kube::Error> {
-    apply_status(context, object, MANAGER, report, |status| json!(status.report), false).await
+/// Writes everything in the status of a user or group but the identity.
+///
+/// Errors: Kubernetes did not answer.
+pub async fn write_report<K: Managed>(cluster: &Cluster, object: &K, report: &Report) -> Result<Arc<K>, kube::Error> {
+    let status = json!(report);
+    let written = apply(cluster, object, MANAGER, &status, false).await?;
+    let there = json!(written.status().map(|status| &status.report));
+    clear_left_over(cluster, written, MANAGER, &status, &there).await
 }
 
-async fn apply_status<K: Cached>(
-    context: &Context,
+/// Writes the status of a credential but the count of its removals, which has a field manager of its own.
+///
+/// Errors: Kubernetes did not answer.
+pub async fn write_credential(
+    cluster: &Cluster,
+    credential: &ProviderCredential,
+    status: &ProviderCredentialStatus,
+) -> Result<Arc<ProviderCredential>, kube::Error> {
+    let status = ProviderCredentialStatus { recent_removals: None, ..status.clone() };
+    let written = apply(cluster, credential, MANAGER, &json!(status), false).await?;
+    Ok(cluster.credentials.assume(written))
+}
+
+/// Writes the count of a credential's removals, only if the credential was not written since it was read.
+///
+/// Errors: a conflict, or Kubernetes did not answer; then the removal must not be made.
+pub async fn write_removals(
+    cluster: &Cluster,
+    credential: &ProviderCredential,
+    recent: &[RecentRemovals],
+) -> Result<(), kube::Error> {
+    let status = json!({"recentRemovals": recent});
+    let written = apply(cluster, credential, MANAGER_REMOVALS, &status, true).await?;
+    cluster.credentials.assume(written);
+    Ok(())
+}
+
+/// Applies `status` by server-side apply.
+async fn apply<K: Object>(
+    cluster: &Cluster,
     object: &K,
     manager: &str,
-    status: &(impl Serialize + Sync),
-    half: fn(&ObjectStatus) -> Value,
+    status: &Value,
     guarded: bool,
-) -> Result<Arc<K>, kube::Error> {
+) -> Result<K, kube::Error> {
     let mut metadata = json!({"name": object.name_any(), "uid": object.uid()});
     if guarded {
         metadata["resourceVersion"] = json!(object.resource_version());
     }
     let patch = json!({"apiVersion": API_VERSION, "kind": K::KIND.to_string(), "metadata": metadata, "status": status});
-    let api = context.api::<K>(&object.namespace().unwrap_or_default());
-    let written =
-        api.patch_status(&object.name_any(), &PatchParams::apply(manager).force(), &Patch::Apply(patch)).await?;
-    let left = left_over(&json!(status), &json!(written.status().map(half)));
-    if left.as_object().is_some_and(serde_json::Map::is_empty) {
-        return Ok(K::cache(context).assume(written));
-    }
-    let params = PatchParams { field_manager: Some(manager.into()), ..PatchParams::default() };
-    let cleared = api.patch_status(&object.name_any(), &params, &Patch::Merge(json!({"status": left}))).await?;
-    Ok(K::cache(context).assume(cleared))
+    patch_status(cluster, object, &PatchParams::apply(manager).force(), &Patch::Apply(patch)).await
 }
 
-/// What is still there although `wanted` lacks it, as a merge patch that removes it: an apply leaves alone what someone else
-/// wrote too, as a restore from a backup does.
-fn left_over(wanted: &Value, there: &Value) -> Value {
+/// Removes fields that are still `there` although `wanted` lacks them: an apply keeps fields that another manager wrote too, for
+/// example a restore from a backup.
+async fn clear_left_over<K: Managed>(
+    cluster: &Cluster,
+    written: K,
+    manager: &str,
+    wanted: &Value,
+    there: &Value,
+) -> Result<Arc<K>, kube::Error> {
+    let left = left_over(wanted, there);
+    if left.is_empty() {
+        return Ok(K::cache(cluster).assume(written));
+    }
+    let params = PatchParams { field_manager: Some(manager.into()), ..PatchParams::default() };
+    let cleared = patch_status(cluster, &written, &params, &Patch::Merge(json!({"status": left}))).await?;
+    Ok(K::cache(cluster).assume(cleared))
+}
+
+/// The object after a patch of its status, as far as it can be decoded.
+async fn patch_status<K: Object>(
+    cluster: &Cluster,
+    object: &K,
+    params: &PatchParams,
+    patch: &Patch<Value>,
+) -> Result<K, kube::Error> {
+    let api = cluster.api::<Lenient<K>>(&object.namespace().unwrap_or_default());
+    api.patch_status(&object.name_any(), params, patch).await.map(|Lenient(written)| written)
+}
+
+/// The fields of `there` that `wanted` lacks, as a merge patch that removes them.
+fn left_over(wanted: &Value, there: &Value) -> Map<String, Value> {
     let is_type = |condition: &Value, other: &Value| condition["type"] == other["type"];
     let known =
         |condition: &Value| wanted["conditions"].as_array().into_iter().flatten().any(|own| is_type(own, condition));
-    let mut left = serde_json::Map::new();
+    let mut left = Map::new();
     for (field, value) in there.as_object().into_iter().flatten() {
         match wanted.get(field) {
             None => drop(left.insert(field.clone(), Value::Null)),
@@ -93,75 +127,5 @@ fn left_over(wanted: &Value, there: &Value) -> Value {
             Some(_) => {}
         }
     }
-    left.into()
-}
-
-/// Adds our finalizer, and what makes a backup keep the binding, unless it is there.
-pub async fn add_finalizer<K: Cached>(context: &Context, object: Arc<K>) -> Result<Arc<K>, kube::Error> {
-    if object.has_finalizer() {
-        return Ok(object);
-    }
-    let mut finalizers = object.finalizers().to_vec();
-    finalizers.push(FINALIZER.into());
-    patch_metadata(context, &*object, json!({"finalizers": finalizers, "annotations": {VELERO_RESTORE_STATUS: "true"}}))
-        .await
-}
-
-/// Puts our finalizer back on an object that has an account and lost it, e.g. by `kubectl replace`: its deletion would leave the
-/// account without a word. What is only found, never written, is not held; and what a credential releases as it goes is let go.
-pub async fn ensure_finalizer<K: Cached>(context: &Context, object: &mut Arc<K>) -> Result<(), kube::Error> {
-    // Without the credential nobody knows whether it released the object as it went.
-    let Some(credential) = access::credential(context, &**object) else { return Ok(()) };
-    if credential::releases_all(&credential) {
-        if object.has_finalizer() && !context.preview {
-            remove_finalizer(context, &**object).await?;
-            *object = K::cache(context).latest(object.clone());
-            context.enqueue(object.credential_key());
-        }
-        return Ok(());
-    }
-    let vendor = object.status().and_then(|status| status.report.provider);
-    let managed = vendor.is_some_and(|vendor| providers::capabilities(vendor).groups == GroupSupport::Managed);
-    let keeps = K::ACCOUNT_KIND == AccountKind::User || managed;
-    if keeps && object.identity().tied_to().is_some() && !context.preview {
-        *object = add_finalizer(context, object.clone()).await?;
-    }
-    Ok(())
-}
-
-/// Takes our finalizer away; the object may vanish with it.
-pub async fn remove_finalizer<K: Cached>(context: &Context, object: &K) -> Result<(), kube::Error> {
-    let finalizers: Vec<&String> = object.finalizers().iter().filter(|finalizer| *finalizer != FINALIZER).collect();
-    match patch_metadata(context, object, json!({"finalizers": finalizers})).await {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.code == 404 => {
-            // Kubernetes knows the kind, and nothing by this name: what the watch still shows is gone.
-            if status.details.is_some_and(|details| details.name == object.name_any()) {
-                let mut gone = object.clone();
-                gone.finalizers_mut().clear();
-                K::cache(context).assume(gone);
-            }
-            Ok(())
-        }
-        Err(error) => Err(error),
-    }
-}
-
-async fn patch_metadata<K: Cached>(
-    context: &Context,
-    object: &K,
-    mut metadata: serde_json::Value,
-) -> Result<Arc<K>, kube::Error> {
-    metadata["resourceVersion"] = json!(object.resource_version());
-    metadata["uid"] = json!(object.uid());
-    let api = context.api::<K>(&object.namespace().unwrap_or_default());
-    let patch = Patch::Merge(json!({"metadata": metadata}));
-    let written = api
-        .patch(
-            &object.name_any(),
-            &PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() },
-            &patch,
-        )
-        .await?;
-    Ok(K::cache(context).assume(written))
+    left
 }

@@ -1,21 +1,19 @@
-//! Where a vendor offers no way to check a credential, creates tell whether it is accepted: after a refusal one of them in each
-//! slow interval. Elsewhere this decides nothing.
+//! A circuit breaker for vendors that offer no way to check a credential: after a create was not accepted, one create in each slow
+//! interval probes whether the credential is accepted again. For other vendors it decides nothing.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
 use tracing::warn;
 
-use super::link::{Connection, Failure};
 use super::retry;
-use crate::api::Reason;
-use crate::controller::context::Context;
+use super::session::{Failure, Session};
+use crate::api::{ProviderCredentialSpec, Reason};
 use crate::controller::outcome::Stop;
 use crate::providers::{ErrorKind, ProviderError};
 
 /// The right to one create, given back on drop unless it was used.
-pub struct Probe(Option<Arc<Connection>>);
+pub struct Probe(Option<Arc<Session>>);
 
 impl Probe {
     /// The call is made now.
@@ -26,69 +24,69 @@ impl Probe {
 
 impl Drop for Probe {
     fn drop(&mut self) {
-        if let Some(connection) = &self.0 {
-            connection.probe_allowed.store(true, Ordering::Relaxed);
+        if let Some(session) = &self.0 {
+            session.health.lock().probe_allowed = true;
         }
     }
 }
 
-/// Leave to create.
+/// The right to one create.
 ///
-/// Errors: the credential was refused, and it is not this object's turn.
-pub fn probe(connection: &Arc<Connection>) -> Result<Probe, Stop> {
-    match refused(connection) {
-        None => Ok(Probe(None)),
-        Some(_) if connection.probe_allowed.swap(false, Ordering::Relaxed) => Ok(Probe(Some(connection.clone()))),
-        Some(last_failure) => Err(waiting(connection, &last_failure.error)),
+/// Errors: the credential is not accepted, and another object probes it.
+pub fn probe(session: &Arc<Session>) -> Result<Probe, Stop> {
+    let Some(failure) = not_accepted(session) else { return Ok(Probe(None)) };
+    if std::mem::take(&mut session.health.lock().probe_allowed) {
+        return Ok(Probe(Some(session.clone())));
     }
+    Err(waiting(session, &failure.error))
 }
 
-/// Gives the turn once its time has come, or when a person asks; whether it did.
-pub fn reopen(context: &Context, connection: &Connection, forced: bool) -> bool {
-    let is_due = |last_failure: &Failure| forced || last_failure.until <= Timestamp::now();
-    let Some(last_failure) = refused(connection).filter(is_due) else { return false };
-    let until = retry::retry_at(context, &connection.key, &connection.spec, &last_failure.error);
-    connection.set_failure(Some(Failure { until, ..last_failure }));
-    connection.probe_allowed.store(true, Ordering::Relaxed);
+/// Allows the next probe once its time has come, or when it is `forced`; returns whether it does.
+pub fn allow_probe(session: &Session, spec: &ProviderCredentialSpec, forced: bool) -> bool {
+    let is_due = |failure: &Failure| forced || failure.until <= Timestamp::now();
+    let Some(failure) = not_accepted(session).filter(is_due) else { return false };
+    let until = retry::retry_at(&session.backoff, &session.key, spec, &failure.error);
+    session.set_failure(Some(Failure { until, ..failure }));
+    session.health.lock().probe_allowed = true;
     true
 }
 
-/// A create came about: whoever waited for the credential goes on.
-pub fn accepted(context: &Context, connection: &Connection) {
-    if refused(connection).is_some() {
-        connection.set_failure(None);
-        context.backoff.reset(&connection.key);
-        context.enqueue(connection.key.clone());
+/// Notes that a create was accepted: objects that wait for the credential go on.
+pub fn accepted(session: &Session) {
+    if not_accepted(session).is_some() {
+        session.set_failure(None);
+        session.backoff.reset(&session.key);
+        session.queue.add(session.key.clone());
     }
 }
 
-/// Notes what a refused create tells of the credential.
+/// Notes the answer to a create that failed.
 ///
-/// Errors: it is not accepted; the object waits for it, and does not come back by itself.
-pub fn heard(context: &Context, connection: &Connection, error: &ProviderError) -> Result<(), Stop> {
+/// Errors: the credential is not accepted; the object waits for it and does not come back by itself.
+pub fn failed(session: &Session, spec: &ProviderCredentialSpec, error: &ProviderError) -> Result<(), Stop> {
     match error.kind {
-        _ if connection.provider.capabilities().checkable => {}
+        _ if session.provider.capabilities().checkable => {}
         ErrorKind::Unauthenticated => {
-            warn!(credential = %connection.key, "not accepted: {error}");
-            connection.set_failure_once(|| Failure {
+            warn!(credential = %session.key, "not accepted: {error}");
+            session.set_failure_once(|| Failure {
                 error: error.clone(),
-                until: retry::retry_at(context, &connection.key, &connection.spec, error),
+                until: retry::retry_at(&session.backoff, &session.key, spec, error),
             });
-            context.enqueue(connection.key.clone());
-            return Err(waiting(connection, error));
+            session.queue.add(session.key.clone());
+            return Err(waiting(session, error));
         }
-        // Found fault with what was asked, not with who asked.
-        ErrorKind::PermissionDenied | ErrorKind::Conflict | ErrorKind::Invalid => accepted(context, connection),
+        // The vendor objects to the request and not to the credential.
+        ErrorKind::PermissionDenied | ErrorKind::Conflict | ErrorKind::Invalid => accepted(session),
         ErrorKind::NotFound | ErrorKind::RateLimited | ErrorKind::Unavailable | ErrorKind::Unsupported => {}
     }
     Ok(())
 }
 
-/// Why the credential was refused, if it was and only a create can tell whether it still is.
-fn refused(connection: &Connection) -> Option<Failure> {
-    connection.last_failure().filter(|_| !connection.provider.capabilities().checkable)
+/// The failure of a credential that only a create can check.
+fn not_accepted(session: &Session) -> Option<Failure> {
+    session.last_failure().filter(|_| !session.provider.capabilities().checkable)
 }
 
-fn waiting(connection: &Connection, error: &ProviderError) -> Stop {
-    Stop::waiting(Reason::WaitingForCredential, &connection.key, &error.message)
+fn waiting(session: &Session, error: &ProviderError) -> Stop {
+    Stop::waiting(Reason::WaitingForCredential, &session.key, &error.message)
 }

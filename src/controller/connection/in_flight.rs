@@ -1,83 +1,81 @@
-//! A create whose end is not known: until when it may still be under way. It looks at nothing and makes nothing.
+//! Creates that this process has under way: at most one for each natural key, and until when one whose answer was lost may still take
+//! effect. It calls no vendor.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
 
-use crate::api::status::{Creating, Identity};
-use crate::controller::context::Context;
-use crate::controller::ownership::handover::same_key;
-use crate::plan::Account;
-use crate::providers::Clock;
+use crate::api::status::Creating;
+use crate::plan::{AccountKind, pending_until};
 
-/// What ended this long ago is no matter of doubt any more.
+/// A create that ended this long ago cannot take effect any more.
 const OLD: SignedDuration = SignedDuration::from_hours(1);
 
-/// How much a vendor's clock may lag behind what we know of it: who answers and who keeps the accounts may be two.
-const SKEW: SignedDuration = SignedDuration::from_secs(5);
-
-/// Whether a create that was first sent at `creating.since` or `creating.at` can have made `account`, by the vendor's `clock`.
-///
-/// The vendor's time that was noted with the create tells better than `clock`: another process may have had another idea of time.
-/// `login` is who the vendor says we are; a maker it does not name, or names in another way, is no evidence.
-pub fn can_have_made(creating: &Creating, account: &Account, login: &str, clock: &Clock) -> bool {
-    let first = creating.since.unwrap_or(creating.at);
-    let earliest = creating.vendor_time.or(clock.there(first)).unwrap_or(first) - SKEW;
-    let young = account.created.is_none_or(|created| created >= earliest);
-    let comparable = |creator: &&String| form(creator) == form(login);
-    let by_us = account.creator.as_ref().filter(comparable).is_none_or(|creator| creator.eq_ignore_ascii_case(login));
-    young && (by_us || login == "token")
+/// The creates of this process.
+pub struct Creates {
+    locks: Locks,
+    ended: Ended,
+    /// Since when this process makes accounts. An earlier process may have sent its last create just before.
+    started: Timestamp,
+    /// How long after it was sent a create may take effect.
+    longest: SignedDuration,
 }
 
-/// Whether the vendor said before that an account with this key is there which is not ours: then only its time tells that
-/// `account` is another one.
-pub fn was_there_before(identity: &Identity, account: &Account) -> bool {
-    let key = identity.creating.as_ref().map(|creating| &creating.key);
-    account.created.is_none() && identity.refused.as_ref().zip(key).is_some_and(|(refused, key)| same_key(refused, key))
-}
-
-/// Whether a name is an e-mail address, and whether it is an id (OZmap's are 24 hexadecimal digits).
-fn form(name: &str) -> (bool, bool) {
-    (name.contains('@'), name.len() == 24 && name.bytes().all(|letter| letter.is_ascii_hexdigit()))
-}
-
-/// Until when the call of `creating` may still have an effect, if it may now: for its time and some grace after it left.
-///
-/// It may leave long after it was announced (a slow gate, a log-in, a repetition), but not after this process gave it up, nor,
-/// where another process made it, after this one took over.
-pub fn until(context: &Context, creating: &Creating) -> Option<Timestamp> {
-    let left = context.calls.left(creating, context.begun);
-    let longest = SignedDuration::try_from(context.settings.call_timeout + context.settings.grace).unwrap_or(OLD);
-    Some(left + longest).filter(|until| *until > Timestamp::now())
-}
-
+/// The credential's account, users or groups, the natural key in lower case.
+type LockedKey = (String, AccountKind, String);
+type Locks = Arc<Mutex<HashSet<LockedKey>>>;
 /// The credential's account and the natural key of a create.
 type Place = (String, String);
+type Ended = Arc<Mutex<HashMap<Place, Timestamp>>>;
 
-/// When the last create of each account that this process sent ended without an answer.
-#[derive(Default)]
-pub struct CreateCalls(Arc<Mutex<HashMap<Place, Timestamp>>>);
+/// The right to search for and make an account with one natural key; released on drop.
+pub struct KeyGuard(Locks, LockedKey);
 
-/// A create under way; unless its answer is known, it ends in doubt on drop, however that comes about.
-pub struct CreateCall(Arc<Mutex<HashMap<Place, Timestamp>>>, Option<Place>);
+/// A create call under way. Unless its answer is known, its outcome is unknown from the moment of the drop.
+pub struct CreateCall(Ended, Option<Place>);
 
-impl CreateCalls {
-    /// Begins the call of `creating`.
-    pub fn begin(&self, creating: &Creating) -> CreateCall {
-        CreateCall(self.0.clone(), Some(place(creating)))
+impl Creates {
+    /// No create yet. A create may take effect for `longest` after it was sent. `is_live`: this process makes accounts itself, so an
+    /// earlier one may have sent a create until now.
+    pub fn new(longest: Duration, is_live: bool) -> Self {
+        let started = if is_live { Timestamp::now() } else { Timestamp::UNIX_EPOCH };
+        let longest = SignedDuration::try_from(longest).unwrap_or(OLD);
+        Self { locks: Locks::default(), ended: Ended::default(), started, longest }
     }
 
-    /// The latest time at which the call of `creating` can have left, if this process began at `begun`. A time to come is none:
-    /// whoever wrote it had a wrong clock.
-    fn left(&self, creating: &Creating, begun: Timestamp) -> Timestamp {
-        let known = lock(&self.0).get(&place(creating)).copied().unwrap_or(begun);
-        if creating.at > Timestamp::now() { known } else { known.max(creating.at) }
+    /// `None` while another object searches for and makes an account with this key: so two objects that ask for the same account
+    /// never both find it absent.
+    pub fn try_lock(&self, account: &str, kind: AccountKind, key: &str) -> Option<KeyGuard> {
+        let key = (account.to_owned(), kind, key.to_ascii_lowercase());
+        self.locks.lock().insert(key.clone()).then(|| KeyGuard(self.locks.clone(), key))
+    }
+
+    /// Begins the call of `creating`.
+    pub fn begin(&self, creating: &Creating) -> CreateCall {
+        CreateCall(self.ended.clone(), Some(place(creating)))
+    }
+
+    /// Until when `creating` may still take effect, if it may now.
+    ///
+    /// A call may be sent long after it was announced (a slow limiter, a log-in, a repetition), but not after this process gave it
+    /// up, nor after this process took over from the one that announced it.
+    pub fn pending_until(&self, creating: &Creating) -> Option<Timestamp> {
+        pending_until(self.last_sent(creating, Timestamp::now()), self.longest, Timestamp::now())
+    }
+
+    /// The latest time at which the call of `creating` can have been sent. A time to come is ignored, because the clock that wrote it
+    /// was wrong.
+    fn last_sent(&self, creating: &Creating, now: Timestamp) -> Timestamp {
+        let known = self.ended.lock().get(&place(creating)).copied().unwrap_or(self.started);
+        if creating.at > now { known } else { known.max(creating.at) }
     }
 }
 
 impl CreateCall {
-    /// The vendor made it, or said no.
+    /// The vendor made the account, or refused to.
     pub fn answered(mut self) {
         self.1 = None;
     }
@@ -86,9 +84,15 @@ impl CreateCall {
 impl Drop for CreateCall {
     fn drop(&mut self) {
         let Some(place) = self.1.take() else { return };
-        let (mut calls, now) = (lock(&self.0), Timestamp::now());
-        calls.retain(|_, ended| *ended + OLD > now);
-        calls.insert(place, now);
+        let (mut ended, now) = (self.0.lock(), Timestamp::now());
+        ended.retain(|_, at| now.duration_since(*at) < OLD);
+        ended.insert(place, now);
+    }
+}
+
+impl Drop for KeyGuard {
+    fn drop(&mut self) {
+        self.0.lock().remove(&self.1);
     }
 }
 
@@ -96,108 +100,63 @@ fn place(creating: &Creating) -> Place {
     (creating.account.clone(), creating.key.clone())
 }
 
-fn lock(calls: &Mutex<HashMap<Place, Timestamp>>) -> MutexGuard<'_, HashMap<Place, Timestamp>> {
-    calls.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn creating(at: i64) -> Creating {
-        let at = Timestamp::from_second(at).unwrap();
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(seconds).unwrap()
+    }
+
+    fn creating(second: i64) -> Creating {
         Creating {
-            at,
+            at: at(second),
             since: None,
             vendor_time: None,
             key: "ada".into(),
             account: "here".into(),
-            password_version: Some("1".into()),
+            password_version: None,
         }
     }
 
+    fn creates(started: i64) -> Creates {
+        Creates { started: at(started), ..Creates::new(Duration::from_secs(30), true) }
+    }
+
     #[test]
-    fn a_call_is_in_doubt_from_its_end_and_not_from_its_announcement() {
-        let (calls, begun) = (CreateCalls::default(), creating(0).at);
-        let call = calls.begin(&creating(60));
+    fn a_lost_create_is_pending_from_its_end_and_not_from_its_announcement() {
+        let creates = creates(0);
+        let call = creates.begin(&creating(60));
         let before = Timestamp::now();
         drop(call);
-        assert!(calls.left(&creating(60), begun) >= before);
+        assert!(creates.last_sent(&creating(60), Timestamp::now()) >= before);
     }
 
     #[test]
-    fn a_call_that_was_answered_leaves_no_doubt() {
-        let calls = CreateCalls::default();
-        calls.begin(&creating(60)).answered();
-        assert_eq!(calls.left(&creating(60), creating(0).at), creating(60).at);
+    fn an_answered_create_is_not_pending() {
+        let creates = creates(0);
+        creates.begin(&creating(60)).answered();
+        assert_eq!(creates.last_sent(&creating(60), at(90)), at(60));
     }
 
     #[test]
-    fn a_create_of_another_process_may_have_left_until_this_one_took_over() {
-        assert_eq!(CreateCalls::default().left(&creating(60), creating(90).at), creating(90).at);
-        assert_eq!(CreateCalls::default().left(&creating(60), creating(30).at), creating(60).at);
-    }
-
-    fn made(at: i64, creator: Option<&str>) -> Account {
-        Account { created: Timestamp::from_second(at).ok(), creator: creator.map(str::to_owned), ..Account::default() }
+    fn a_create_of_an_earlier_process_may_have_been_sent_until_this_one_took_over() {
+        assert_eq!(creates(90).last_sent(&creating(60), at(100)), at(90));
+        assert_eq!(creates(30).last_sent(&creating(60), at(100)), at(60));
     }
 
     #[test]
-    fn what_was_there_before_is_not_ours() {
-        let clock = Clock::default();
-        assert!(can_have_made(&creating(100), &made(95, None), "usher", &clock), "clocks differ");
-        assert!(!can_have_made(&creating(100), &made(94, None), "usher", &clock));
-        assert!(can_have_made(&creating(100), &Account::default(), "usher", &clock), "nothing is said of when");
+    fn an_announcement_of_a_time_to_come_is_pending_no_longer_than_the_process_lives() {
+        assert_eq!(creates(90).last_sent(&creating(3600), at(100)), at(90));
     }
 
     #[test]
-    fn before_means_by_the_vendors_clock() {
-        let clock = Clock::default();
-        let date = "Thu, 01 Jan 1970 00:00:10 GMT".parse().unwrap();
-        clock.heard(&[(reqwest::header::DATE, date)].into_iter().collect(), creating(100).at);
-        assert!(can_have_made(&creating(100), &made(5, None), "usher", &clock), "90 seconds behind");
-        assert!(!can_have_made(&creating(100), &made(4, None), "usher", &clock));
-    }
-
-    #[test]
-    fn the_vendors_time_that_was_noted_outlives_the_clock_that_noted_it() {
-        let fast = Creating { vendor_time: Timestamp::from_second(40).ok(), ..creating(100) };
-        assert!(can_have_made(&fast, &made(35, None), "usher", &Clock::default()), "ours was a minute ahead");
-        assert!(!can_have_made(&fast, &made(34, None), "usher", &Clock::default()));
-    }
-
-    #[test]
-    fn a_time_to_come_leaves_no_doubt_longer_than_the_process_lives() {
-        let (now, hour) = (Timestamp::now(), SignedDuration::from_hours(1));
-        let ahead = Creating { at: now + hour, ..creating(0) };
-        assert_eq!(CreateCalls::default().left(&ahead, now), now);
-    }
-
-    #[test]
-    fn what_another_login_made_is_not_ours() {
-        let clock = Clock::default();
-        let by = |creator, login| can_have_made(&creating(100), &made(100, Some(creator)), login, &clock);
-        assert!(by("Usher@example.com", "usher@example.com"));
-        assert!(!by("eve@example.com", "usher@example.com"));
-        assert!(by("0123456789abcdef01234567", "usher@example.com"), "an id says nothing about a name");
-        assert!(by("eve", "token"), "who we are is not known");
-    }
-
-    #[test]
-    fn what_was_said_to_be_there_is_ours_only_by_its_time() {
-        let refused = |key: &str| Identity {
-            refused: Some(key.into()),
-            creating: Some(Creating { key: "ada@example.com".into(), ..creating(100) }),
-            ..Identity::default()
-        };
-        assert!(was_there_before(&refused("ADA@example.com"), &Account::default()));
-        assert!(!was_there_before(&refused("ada@example.com"), &made(100, None)));
-        assert!(!was_there_before(&refused("eve@example.com"), &Account::default()));
-    }
-
-    #[test]
-    fn a_repeated_create_still_owns_what_the_first_one_made() {
-        let again = creating(10).again(creating(60).at, None).again(creating(90).at, None);
-        assert_eq!((again.at, again.since), (creating(90).at, Some(creating(10).at)));
+    fn one_object_at_a_time_makes_an_account_with_a_key() {
+        let creates = creates(0);
+        let guard = creates.try_lock("here", AccountKind::User, "Ada@example.com");
+        assert!(guard.is_some() && creates.try_lock("here", AccountKind::User, "ada@example.com").is_none());
+        assert!(creates.try_lock("here", AccountKind::Group, "ada@example.com").is_some());
+        drop(guard);
+        assert!(creates.try_lock("here", AccountKind::User, "ada@example.com").is_some());
     }
 }

@@ -14,7 +14,7 @@ const FORGOTTEN: SignedDuration = SignedDuration::from_hours(24);
 
 /// Users, groups and catalogue of one credential.
 #[derive(Default)]
-pub struct Index {
+pub struct Inventory {
     users: Option<Listing>,
     groups: Option<Listing>,
     /// Roles, projects, countries.
@@ -47,7 +47,7 @@ struct Listing {
     refuted: HashSet<String>,
 }
 
-impl Index {
+impl Inventory {
     fn listing(&self, account_kind: AccountKind) -> Option<&Listing> {
         match account_kind {
             AccountKind::User => self.users.as_ref(),
@@ -298,20 +298,20 @@ mod tests {
         Timestamp::from_second(seconds).unwrap()
     }
 
-    fn listed(begun: i64) -> Index {
-        let mut index = Index::default();
-        index.replace(AccountKind::User, at(begun), &[], Vec::new());
-        index
+    fn listed(begun: i64) -> Inventory {
+        let mut inventory = Inventory::default();
+        inventory.replace(AccountKind::User, at(begun), &[], Vec::new());
+        inventory
     }
 
     #[test]
     fn a_listing_answers_whoever_asked_before_it_began() {
-        let mut index = listed(0);
-        assert!(!index.is_fresh(AccountKind::User, "ada@example.com", "ada", at(60)));
-        index.replace(AccountKind::User, at(61), &[], Vec::new());
-        assert!(index.is_fresh(AccountKind::User, "ada@example.com", "ada", at(300)));
+        let mut inventory = listed(0);
+        assert!(!inventory.is_fresh(AccountKind::User, "ada@example.com", "ada", at(60)));
+        inventory.replace(AccountKind::User, at(61), &[], Vec::new());
+        assert!(inventory.is_fresh(AccountKind::User, "ada@example.com", "ada", at(300)));
         assert!(
-            !index.is_fresh(AccountKind::User, "ada@example.com", "ada", at(301)),
+            !inventory.is_fresh(AccountKind::User, "ada@example.com", "ada", at(301)),
             "that was the answer to the first question only"
         );
     }
@@ -322,106 +322,106 @@ mod tests {
 
     #[test]
     fn a_read_says_nothing_against_a_listing_that_began_after_it() {
-        let mut index = Index::default();
-        index.replace(AccountKind::User, at(10), &[], vec![ada("listed")]);
-        index.saw(AccountKind::User, &[], at(9), &ada("read before"));
-        assert_eq!(index.get(AccountKind::User, "ada"), Some(&ada("listed")));
-        index.saw(AccountKind::User, &[], at(11), &ada("read after"));
-        assert_eq!(index.get(AccountKind::User, "ada"), Some(&ada("read after")));
-        index.replace(AccountKind::User, at(12), &[], vec![ada("listed again")]);
-        assert_eq!(index.get(AccountKind::User, "ada"), Some(&ada("listed again")));
+        let mut inventory = Inventory::default();
+        inventory.replace(AccountKind::User, at(10), &[], vec![ada("listed")]);
+        inventory.saw(AccountKind::User, &[], at(9), &ada("read before"));
+        assert_eq!(inventory.get(AccountKind::User, "ada"), Some(&ada("listed")));
+        inventory.saw(AccountKind::User, &[], at(11), &ada("read after"));
+        assert_eq!(inventory.get(AccountKind::User, "ada"), Some(&ada("read after")));
+        inventory.replace(AccountKind::User, at(12), &[], vec![ada("listed again")]);
+        assert_eq!(inventory.get(AccountKind::User, "ada"), Some(&ada("listed again")));
     }
 
     #[test]
     fn a_read_says_nothing_against_what_was_written_after_it() {
-        let mut index = listed(0);
-        index.wrote(AccountKind::User, &[], "ada", Some(ada("written")));
-        index.saw(AccountKind::User, &[], at(11), &ada("read before"));
-        assert_eq!(index.get(AccountKind::User, "ada"), Some(&ada("written")));
+        let mut inventory = listed(0);
+        inventory.wrote(AccountKind::User, &[], "ada", Some(ada("written")));
+        inventory.saw(AccountKind::User, &[], at(11), &ada("read before"));
+        assert_eq!(inventory.get(AccountKind::User, "ada"), Some(&ada("written")));
     }
 
     #[test]
     fn what_was_written_while_a_listing_went_on_is_not_lost_by_it() {
-        let mut index = listed(0);
-        index.wrote(AccountKind::User, &[], "ada", Some(ada("made")));
-        index.replace(AccountKind::User, at(60), &[], Vec::new());
-        assert_eq!(index.get(AccountKind::User, "ada"), Some(&ada("made")));
-        index.replace(AccountKind::User, Timestamp::now() + SignedDuration::from_secs(1), &[], Vec::new());
-        assert_eq!(index.get(AccountKind::User, "ada"), None);
+        let mut inventory = listed(0);
+        inventory.wrote(AccountKind::User, &[], "ada", Some(ada("made")));
+        inventory.replace(AccountKind::User, at(60), &[], Vec::new());
+        assert_eq!(inventory.get(AccountKind::User, "ada"), Some(&ada("made")));
+        inventory.replace(AccountKind::User, Timestamp::now() + SignedDuration::from_secs(1), &[], Vec::new());
+        assert_eq!(inventory.get(AccountKind::User, "ada"), None);
     }
 
     #[test]
     fn one_listing_tells_many_that_they_are_gone_but_only_for_a_while() {
-        let mut index = listed(0);
-        assert!(!index.is_proved_gone(AccountKind::User, "ada", at(60)));
-        index.proves(AccountKind::User, at(60), ["eve".to_owned()].into_iter());
-        assert!(index.is_proved_gone(AccountKind::User, "ada", at(61)));
-        index.wrote(AccountKind::User, &[], "bob", Some(ada("made since")));
-        assert!(!index.is_proved_gone(AccountKind::User, "bob", at(61)));
-        assert!(!index.is_proved_gone(AccountKind::User, "eve", at(61)));
-        assert!(!index.is_proved_gone(AccountKind::Group, "ada", at(61)));
-        assert!(!index.is_proved_gone(AccountKind::User, "ada", at(70)));
+        let mut inventory = listed(0);
+        assert!(!inventory.is_proved_gone(AccountKind::User, "ada", at(60)));
+        inventory.proves(AccountKind::User, at(60), ["eve".to_owned()].into_iter());
+        assert!(inventory.is_proved_gone(AccountKind::User, "ada", at(61)));
+        inventory.wrote(AccountKind::User, &[], "bob", Some(ada("made since")));
+        assert!(!inventory.is_proved_gone(AccountKind::User, "bob", at(61)));
+        assert!(!inventory.is_proved_gone(AccountKind::User, "eve", at(61)));
+        assert!(!inventory.is_proved_gone(AccountKind::Group, "ada", at(61)));
+        assert!(!inventory.is_proved_gone(AccountKind::User, "ada", at(70)));
     }
 
     #[test]
     fn where_a_listing_takes_too_long_the_next_sweep_tells_who_is_gone() {
-        let mut index = listed(0);
-        index.doubt(AccountKind::User, "bob", at(60));
-        index.doubt(AccountKind::User, "bob", at(90));
+        let mut inventory = listed(0);
+        inventory.doubt(AccountKind::User, "bob", at(60));
+        inventory.doubt(AccountKind::User, "bob", at(90));
         assert!(
-            index.is_slow(AccountKind::User)
-                && !index.is_slow(AccountKind::Group)
-                && index.is_wanted(AccountKind::User)
+            inventory.is_slow(AccountKind::User)
+                && !inventory.is_slow(AccountKind::Group)
+                && inventory.is_wanted(AccountKind::User)
         );
-        assert_eq!(index.tells(AccountKind::User, "bob", at(300)), None, "that sweep began before");
-        index.replace(AccountKind::User, at(61), &[], vec![ada("listed")]);
-        assert_eq!(index.tells(AccountKind::User, "bob", at(300)), Some(false));
-        assert_eq!(index.tells(AccountKind::User, "bob", at(300)), None, "and only once");
-        index.doubt(AccountKind::User, "ada", at(61));
-        assert_eq!(index.tells(AccountKind::User, "ada", at(300)), Some(true));
-        index.doubt(AccountKind::User, "eve", at(61));
-        index.saw(AccountKind::User, &[], at(70), &Account { id: "eve".into(), ..Account::default() });
-        assert_eq!(index.tells(AccountKind::User, "eve", at(300)), None, "it was read since");
+        assert_eq!(inventory.tells(AccountKind::User, "bob", at(300)), None, "that sweep began before");
+        inventory.replace(AccountKind::User, at(61), &[], vec![ada("listed")]);
+        assert_eq!(inventory.tells(AccountKind::User, "bob", at(300)), Some(false));
+        assert_eq!(inventory.tells(AccountKind::User, "bob", at(300)), None, "and only once");
+        inventory.doubt(AccountKind::User, "ada", at(61));
+        assert_eq!(inventory.tells(AccountKind::User, "ada", at(300)), Some(true));
+        inventory.doubt(AccountKind::User, "eve", at(61));
+        inventory.saw(AccountKind::User, &[], at(70), &Account { id: "eve".into(), ..Account::default() });
+        assert_eq!(inventory.tells(AccountKind::User, "eve", at(300)), None, "it was read since");
     }
 
     #[test]
     fn what_a_listing_lacks_of_one_account_says_nothing_of_others() {
-        let mut index = listed(60);
-        index.refute(AccountKind::User, "Eve@example.com");
-        assert!(!index.is_fresh(AccountKind::User, "eve@example.com", "eve", at(61)));
-        assert!(index.is_fresh(AccountKind::User, "ada@example.com", "ada", at(61)));
+        let mut inventory = listed(60);
+        inventory.refute(AccountKind::User, "Eve@example.com");
+        assert!(!inventory.is_fresh(AccountKind::User, "eve@example.com", "eve", at(61)));
+        assert!(inventory.is_fresh(AccountKind::User, "ada@example.com", "ada", at(61)));
     }
 
     #[test]
     fn what_is_there_unseen_is_not_tried_again_for_a_while() {
-        let (mut index, interval) = (listed(60), SignedDuration::from_secs(600));
-        let unseen = |index: &mut Index, key, now| index.unseen(AccountKind::User, key, interval, at(now));
-        index.refused(AccountKind::User, "Eve@example.com", "she exists", at(60));
-        assert!(!index.is_fresh(AccountKind::User, "eve@example.com", "eve", at(61)));
-        index.replace(AccountKind::User, at(90), &[], Vec::new());
-        assert_eq!(unseen(&mut index, "eve@example.com", 659).as_deref(), Some("she exists"));
-        assert_eq!(unseen(&mut index, "ada@example.com", 659), None);
-        assert_eq!(unseen(&mut index, "eve@example.com", 660), None);
-        index.refused(AccountKind::User, "eve@example.com", "she exists", at(700));
-        index.shown(AccountKind::User, "EVE@example.com");
-        assert_eq!(unseen(&mut index, "eve@example.com", 701), None);
+        let (mut inventory, interval) = (listed(60), SignedDuration::from_secs(600));
+        let unseen = |inventory: &mut Inventory, key, now| inventory.unseen(AccountKind::User, key, interval, at(now));
+        inventory.refused(AccountKind::User, "Eve@example.com", "she exists", at(60));
+        assert!(!inventory.is_fresh(AccountKind::User, "eve@example.com", "eve", at(61)));
+        inventory.replace(AccountKind::User, at(90), &[], Vec::new());
+        assert_eq!(unseen(&mut inventory, "eve@example.com", 659).as_deref(), Some("she exists"));
+        assert_eq!(unseen(&mut inventory, "ada@example.com", 659), None);
+        assert_eq!(unseen(&mut inventory, "eve@example.com", 660), None);
+        inventory.refused(AccountKind::User, "eve@example.com", "she exists", at(700));
+        inventory.shown(AccountKind::User, "EVE@example.com");
+        assert_eq!(unseen(&mut inventory, "eve@example.com", 701), None);
     }
 
     #[test]
     fn that_there_is_no_listing_is_not_asked_anew_each_time() {
-        let mut index = Index::default();
-        assert_eq!(index.asked_at(AccountKind::User), None);
-        index.forget(AccountKind::User, at(60));
-        assert_eq!((index.asked_at(AccountKind::User), index.has(AccountKind::User)), (Some(at(60)), false));
+        let mut inventory = Inventory::default();
+        assert_eq!(inventory.asked_at(AccountKind::User), None);
+        inventory.forget(AccountKind::User, at(60));
+        assert_eq!((inventory.asked_at(AccountKind::User), inventory.has(AccountKind::User)), (Some(at(60)), false));
     }
 
     #[test]
     fn who_was_answered_by_a_call_of_his_own_asks_anew() {
-        let mut index = listed(0);
-        assert!(!index.is_fresh(AccountKind::User, "ada@example.com", "ada", at(60)));
-        index.answered("ada");
-        index.replace(AccountKind::User, at(61), &[], Vec::new());
-        assert!(!index.is_fresh(AccountKind::User, "ada@example.com", "ada", at(300)));
+        let mut inventory = listed(0);
+        assert!(!inventory.is_fresh(AccountKind::User, "ada@example.com", "ada", at(60)));
+        inventory.answered("ada");
+        inventory.replace(AccountKind::User, at(61), &[], Vec::new());
+        assert!(!inventory.is_fresh(AccountKind::User, "ada@example.com", "ada", at(300)));
     }
 
     #[test]
@@ -432,7 +432,7 @@ mod tests {
             fields: [("login".to_owned(), login.into())].into(),
             ..Account::default()
         };
-        let mut index = Index::default();
+        let mut index = Inventory::default();
         index.replace(AccountKind::User, at(60), USERS, vec![account("1", "ada"), account("2", "eve")]);
         let keys = vec![Key { field: "login", value: "eve".into() }];
         let found = index.matching(AccountKind::User, USERS, &Desired { keys, ..Desired::default() });

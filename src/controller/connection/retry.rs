@@ -1,17 +1,16 @@
-//! What a vendor's refusal means for a credential: what is said of it, and when it is tried again; it tries nothing itself.
+//! What a vendor's refusal means for a credential: the verdict in its status, and when the next attempt is made. It makes none.
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::api::conditions::Verdict;
 use crate::api::{ObjectKey, ProviderCredentialSpec, Reason};
-use crate::controller::context::Context;
-use crate::controller::credential::reconcile::resync;
+use crate::controller::backoff::Backoff;
 use crate::providers::{ErrorKind, ProviderError};
 
-/// First and longest wait before a credential that was not accepted is tried again.
+/// First and longest wait before the next attempt with a credential that was not accepted.
 const PROBE: (SignedDuration, SignedDuration) = (SignedDuration::from_mins(1), SignedDuration::from_mins(15));
 
-/// What is said of a credential that was refused.
+/// The verdict on a credential that was refused.
 pub fn verdict(error: &ProviderError) -> Verdict {
     let (reason, help) = match error.kind {
         ErrorKind::Unauthenticated => (Reason::Unauthenticated, "; correct the Secret, and it is tried at once"),
@@ -25,16 +24,16 @@ pub fn verdict(error: &ProviderError) -> Verdict {
     Verdict::new(reason, format!("{error}{help}"))
 }
 
-/// When it is tried again after one more refusal, unless spec or Secret change: what was not accepted slowly, what a person
-/// has to mend with the next sweep, the rest soon.
+/// When the next attempt is made after one more refusal, unless spec or Secret change: slowly after a credential that was not
+/// accepted, with the next sweep when a person has to act, soon otherwise.
 pub fn retry_at(
-    context: &Context,
+    backoff: &Backoff,
     credential: &ObjectKey,
     spec: &ProviderCredentialSpec,
     error: &ProviderError,
 ) -> Timestamp {
-    let backoff = SignedDuration::try_from(context.backoff.next(credential)).unwrap_or(PROBE.0);
-    error.retry_at.unwrap_or(Timestamp::now() + wait(error.kind, backoff, resync(spec)))
+    let backoff = SignedDuration::try_from(backoff.next(credential)).unwrap_or(PROBE.0);
+    error.retry_at.unwrap_or(Timestamp::now() + wait(error.kind, backoff, spec.resync_interval()))
 }
 
 fn wait(kind: ErrorKind, backoff: SignedDuration, resync: SignedDuration) -> SignedDuration {

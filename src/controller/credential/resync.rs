@@ -1,18 +1,18 @@
-//! One listing of all accounts of a credential, which answers find-before-create and drift for all its objects; a bad listing is dropped whole.
+//! The sweep: one listing of all accounts of a credential, which answers find-before-create and drift for all its objects. An incomplete
+//! listing is dropped whole.
 
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tracing::{info, warn};
 
-use super::reconcile::resync;
 use crate::api::PlatformUser;
 use crate::api::user::GroupEntry;
-use crate::controller::cluster::cache::IndexKey;
-use crate::controller::connection::link::{Connection, Failure};
+use crate::controller::cluster::index_key::IndexKey;
+use crate::controller::connection::link::Connection;
 use crate::controller::connection::retry;
+use crate::controller::connection::session::Failure;
 use crate::controller::context::Context;
-use crate::controller::resolve::rights;
 use crate::plan::AccountKind;
 use crate::providers::{ErrorKind, Priority, ProviderError};
 
@@ -41,7 +41,7 @@ pub async fn sweep(context: &Context, connection: &Connection, forced: bool) -> 
         return true;
     };
     warn!(credential = %connection.key, "the sweep failed: {error}");
-    let until = retry::retry_at(context, &connection.key, &connection.spec, &error);
+    let until = retry::retry_at(&context.backoff, &connection.key, &connection.spec, &error);
     connection.set_failure(Some(Failure { error, until })).is_none() || is_news
 }
 
@@ -60,7 +60,7 @@ async fn within(
 async fn list(connection: &Connection, due: &[AccountKind], is_news: &mut bool) -> Result<(), ProviderError> {
     let Some(_place) = connection.limiter.enter(Priority::Background).await else { return Ok(()) };
     let catalog = connection.provider.catalog().await?;
-    connection.index().catalog = catalog;
+    connection.inventory().catalog = catalog;
     let mut failed = None;
     for account_kind in due {
         let begun = Timestamp::now();
@@ -68,7 +68,7 @@ async fn list(connection: &Connection, due: &[AccountKind], is_news: &mut bool) 
         if !connection.provider.capabilities().lists(*account_kind) {
             // Not a failure: the server has no such call, and its users are read one by one.
             info!(credential = %connection.key, "the server lists no users");
-            connection.index().forget(*account_kind, begun);
+            connection.inventory().forget(*account_kind, begun);
             continue;
         }
         let accounts = match listed {
@@ -82,7 +82,7 @@ async fn list(connection: &Connection, due: &[AccountKind], is_news: &mut bool) 
         };
         *is_news = true;
         info!(credential = %connection.key, %account_kind, count = accounts.len(), "swept");
-        connection.index().replace(*account_kind, begun, connection.table(*account_kind), accounts);
+        connection.inventory().replace(*account_kind, begun, connection.table(*account_kind), accounts);
     }
     failed.map_or(Ok(()), Err)
 }
@@ -98,13 +98,13 @@ fn is_due(context: &Context, connection: &Connection, account_kind: AccountKind,
     if !may_list {
         return false;
     }
-    let index = connection.index();
-    let wanted = index.is_wanted(account_kind);
-    let interval = resync(&connection.spec);
-    let old = index
+    let inventory = connection.inventory();
+    let wanted = inventory.is_wanted(account_kind);
+    let interval = connection.spec.resync_interval();
+    let old = inventory
         .asked_at(account_kind)
         .is_none_or(|begun| begun + interval <= Timestamp::now() + SignedDuration::from_secs(1));
-    drop(index);
+    drop(inventory);
     let again = old || forced || connection.last_failure().is_some();
     wanted || (again && is_used(context, connection, account_kind))
 }
@@ -115,9 +115,9 @@ pub fn is_used(context: &Context, connection: &Connection, account_kind: Account
     let names_groups =
         |user: &PlatformUser| user.spec.groups.iter().flatten().any(|entry| !matches!(entry, GroupEntry::GroupRef(_)));
     match account_kind {
-        AccountKind::User => context.users.has(&using),
-        AccountKind::Group if context.groups.has(&using) => true,
-        AccountKind::Group if rights::has_list(&connection.spec) => context.users.has(&using),
-        AccountKind::Group => !context.users.by_index(&[using], names_groups).is_empty(),
+        AccountKind::User => context.cluster.users.has(&using),
+        AccountKind::Group if context.cluster.groups.has(&using) => true,
+        AccountKind::Group if connection.spec.lists_privileged() => context.cluster.users.has(&using),
+        AccountKind::Group => !context.cluster.users.by_index(&[using], names_groups).is_empty(),
     }
 }

@@ -4,15 +4,15 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Namespace, Secret};
-use kube::api::{Patch, PatchParams};
 use kube::core::PartialObjectMeta;
 use kube::{Api, ResourceExt};
 use serde_json::json;
 use tracing::{info, warn};
 
 use crate::api::ProviderCredential;
-use crate::api::names::{MANAGER, SECRET_FINALIZER};
-use crate::controller::cluster::cache::IndexKey;
+use crate::api::names::SECRET_FINALIZER;
+use crate::controller::cluster::finalizer;
+use crate::controller::cluster::index_key::IndexKey;
 use crate::controller::context::Context;
 
 /// How long until what failed is tried again.
@@ -25,7 +25,7 @@ const RETRY: Duration = Duration::from_secs(10);
 pub async fn keep(context: &Context, credential: &ProviderCredential) -> Result<(), kube::Error> {
     let namespace = credential.namespace().unwrap_or_default();
     release_unused(context, &namespace).await?;
-    let Some(secret) = context.secret(&namespace, &credential.spec.secret_ref.name) else { return Ok(()) };
+    let Some(secret) = context.cluster.secret(&namespace, &credential.spec.secret_ref.name) else { return Ok(()) };
     let going = secret.metadata.deletion_timestamp.is_some();
     match (has_finalizer(&secret), context.settings.secret_finalizer) {
         (true, false) => set(context, &secret, false).await,
@@ -41,12 +41,12 @@ pub async fn keep(context: &Context, credential: &ProviderCredential) -> Result<
 pub async fn release(context: &Context, credential: &ProviderCredential) -> Result<(), kube::Error> {
     let namespace = credential.namespace().unwrap_or_default();
     let is_here = |secret: &PartialObjectMeta<Secret>| secret.namespace().as_ref() == Some(&namespace);
-    let held = context.secrets.state_filter(|secret| is_here(secret) && has_finalizer(secret));
+    let held = context.cluster.secrets.state_filter(|secret| is_here(secret) && has_finalizer(secret));
     // Our own finalizer may not have come back through the watch yet, and an earlier spec may have named another Secret.
     let named = held.iter().map(|secret| secret.name_any()).chain([credential.spec.secret_ref.name.clone()]);
     for name in named.collect::<BTreeSet<_>>() {
         let using = [IndexKey::Secret(namespace.clone(), name.clone())];
-        if context.credentials.by_index(&using, |other| other.uid() != credential.uid()).is_empty() {
+        if context.cluster.credentials.by_index(&using, |other| other.uid() != credential.uid()).is_empty() {
             release_one(context, &namespace, &name).await?;
         }
     }
@@ -55,7 +55,7 @@ pub async fn release(context: &Context, credential: &ProviderCredential) -> Resu
 
 /// Lets go of one Secret as it is now: after this, nobody comes back to it.
 async fn release_one(context: &Context, namespace: &str, name: &str) -> Result<(), kube::Error> {
-    match context.api::<Secret>(namespace).get_metadata_opt(name).await? {
+    match context.cluster.api::<Secret>(namespace).get_metadata_opt(name).await? {
         Some(secret) if has_finalizer(&secret) => patch(context, &secret, false).await,
         _ => Ok(()),
     }
@@ -64,7 +64,7 @@ async fn release_one(context: &Context, namespace: &str, name: &str) -> Result<(
 /// Lets go of the Secrets of a namespace that no credential names.
 async fn release_unused(context: &Context, namespace: &str) -> Result<(), kube::Error> {
     let is_here = |secret: &PartialObjectMeta<Secret>| secret.namespace().as_deref() == Some(namespace);
-    for secret in context.secrets.state_filter(|secret| is_here(secret) && is_orphan(context, secret)) {
+    for secret in context.cluster.secrets.state_filter(|secret| is_here(secret) && is_orphan(context, secret)) {
         set(context, &secret, false).await?;
     }
     Ok(())
@@ -73,19 +73,19 @@ async fn release_unused(context: &Context, namespace: &str) -> Result<(), kube::
 /// Lets go of Secrets that no credential names, for as long as it is polled: of two credentials that go together each may leave
 /// their Secret to the other, and one that is taken away by force leaves it behind.
 pub async fn tidy(context: &Context) {
-    crate::controller::everything_listed(context).await;
+    context.cluster.synced().await;
     loop {
         while !release_orphans(context).await {
             tokio::time::sleep(RETRY).await;
         }
-        context.orphans.notified().await;
+        context.cluster.unused_secrets.notified().await;
     }
 }
 
 /// Whether all that could be let go was.
 async fn release_orphans(context: &Context) -> bool {
     let mut is_done = true;
-    for secret in context.secrets.state_filter(|secret| is_orphan(context, secret)) {
+    for secret in context.cluster.secrets.state_filter(|secret| is_orphan(context, secret)) {
         if let Err(error) = set(context, &secret, false).await {
             let secret = format!("{}/{}", secret.namespace().unwrap_or_default(), secret.name_any());
             warn!(
@@ -101,7 +101,10 @@ async fn release_orphans(context: &Context) -> bool {
 /// Whether our finalizer is on a Secret that no credential names.
 pub fn is_orphan(context: &Context, secret: &PartialObjectMeta<Secret>) -> bool {
     has_finalizer(secret)
-        && !context.credentials.has(&IndexKey::Secret(secret.namespace().unwrap_or_default(), secret.name_any()))
+        && !context
+            .cluster
+            .credentials
+            .has(&IndexKey::Secret(secret.namespace().unwrap_or_default(), secret.name_any()))
 }
 
 fn has_finalizer(secret: &PartialObjectMeta<Secret>) -> bool {
@@ -111,11 +114,11 @@ fn has_finalizer(secret: &PartialObjectMeta<Secret>) -> bool {
 /// Whether the credential or its whole namespace is being deleted, asked freshly: a watch may not show it yet.
 async fn is_needed(context: &Context, credential: &ProviderCredential) -> Result<bool, kube::Error> {
     let name = credential.namespace().unwrap_or_default();
-    let namespace = Api::<Namespace>::all(context.client.clone()).get_metadata_opt(&name).await?;
+    let namespace = Api::<Namespace>::all(context.cluster.client.clone()).get_metadata_opt(&name).await?;
     if namespace.is_some_and(|namespace| namespace.metadata.deletion_timestamp.is_some()) {
         return Ok(true);
     }
-    let credentials = context.api::<ProviderCredential>(&name);
+    let credentials = context.cluster.api::<ProviderCredential>(&name);
     let fresh = credentials.get_metadata_opt(&credential.name_any()).await?;
     Ok(fresh.is_some_and(|credential| credential.metadata.deletion_timestamp.is_some()))
 }
@@ -123,7 +126,7 @@ async fn is_needed(context: &Context, credential: &ProviderCredential) -> Result
 /// As [`patch`]; that the Secret was changed meanwhile is no failure: its next event brings us back.
 async fn set(context: &Context, secret: &PartialObjectMeta<Secret>, held: bool) -> Result<(), kube::Error> {
     match patch(context, secret, held).await {
-        Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_conflict() => Ok(()),
         other => other,
     }
 }
@@ -133,19 +136,15 @@ async fn set(context: &Context, secret: &PartialObjectMeta<Secret>, held: bool) 
 /// Errors: the Secret was changed meanwhile; Kubernetes failed us.
 async fn patch(context: &Context, secret: &PartialObjectMeta<Secret>, held: bool) -> Result<(), kube::Error> {
     let (namespace, name) = (secret.namespace().unwrap_or_default(), secret.name_any());
-    let others = secret.finalizers().iter().filter(|finalizer| *finalizer != SECRET_FINALIZER).map(String::as_str);
-    let finalizers: Vec<&str> = others.chain(held.then_some(SECRET_FINALIZER)).collect();
-    let metadata = json!({"finalizers": finalizers, "uid": secret.uid(), "resourceVersion": secret.resource_version()});
-    let params = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
-    let secrets = context.api::<Secret>(&namespace);
-    match secrets.patch_metadata(&name, &params, &Patch::Merge(json!({"metadata": metadata}))).await {
+    let patched = finalizer::patch::<Secret>(&context.cluster, &secret.metadata, SECRET_FINALIZER, held, json!({}));
+    match patched.await {
         Ok(_) => {
             info!(secret = %format!("{namespace}/{name}"), held, "the finalizer of a credential's Secret");
             Ok(())
         }
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
         // What the finalizer is for is rare; what the credential is for is not.
-        Err(kube::Error::Api(status)) if status.code == 403 => {
+        Err(kube::Error::Api(status)) if status.is_forbidden() => {
             let secret = format!("{namespace}/{name}");
             warn!(
                 secret,

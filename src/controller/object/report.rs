@@ -1,13 +1,12 @@
-//! Step five: from how it ended to conditions, one status write if anything changed, an event on a transition, and when to look again.
+//! The report of a reconcile: conditions, one status write if anything changed, events on transitions, and when the next reconcile is due.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
-use kube::runtime::events::{Event, EventType};
+use kube::runtime::events::EventType;
 use tracing::{debug, info, warn};
 
 use crate::api::conditions::{self, ConditionType, Verdict};
@@ -15,126 +14,76 @@ use crate::api::names::RECONCILE_AT;
 use crate::api::status::{PendingCall, Report};
 use crate::api::user::Mode;
 use crate::api::{Reason, Vendor};
-use crate::controller::backoff as requeue;
-use crate::controller::cluster::status as record;
-use crate::controller::cluster::status::Cached;
+use crate::controller::backoff;
+use crate::controller::cluster::event::publish;
+use crate::controller::cluster::managed::Managed;
+use crate::controller::cluster::status::write_report;
 use crate::controller::context::Context;
-use crate::controller::deletion::finalize as removal;
-use crate::controller::outcome::{Change, Done, Finalized, Stop};
+use crate::controller::hints::orphan_command;
+use crate::controller::outcome::{Change, Done, Finalized, Outcome, Stop};
 use crate::providers::{ErrorKind, ProviderError};
 
-/// What the report says beside the verdict.
+/// What the report states beside the outcome.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ReportContext {
     /// The vendor, if the credential is known.
     pub vendor: Option<Vendor>,
     /// The mode in effect, if it is known.
     pub mode: Option<Mode>,
-    /// Whether a comparison that someone asked for was made.
+    /// Whether vendor and manifest were compared.
     pub compared: bool,
+    /// What was done to the account, although the reconcile stopped after that.
+    pub change: Option<Change>,
 }
 
-/// Says of `object` how its reconcile ended, and when to look again.
+/// Reports how the reconcile of `object` ended, and returns when the next one is due.
 ///
-/// Errors: Kubernetes failed us.
-pub async fn report<K: Cached>(
+/// Errors: Kubernetes did not answer.
+pub async fn report<K: Managed>(
     context: &Context,
     object: &Arc<K>,
     report_context: ReportContext,
-    result: Result<Done, Stop>,
+    result: Result<Outcome, Stop>,
 ) -> Result<Action, kube::Error> {
-    if !matches!(result, Err(Stop::Queued)) {
-        context.connections.leave(&object.credential_key(), &object.key());
+    let key = object.key();
+    if !matches!(result, Err(Stop::AwaitsPermit)) {
+        context.connections.leave(&object.credential_key(), &key);
     }
+    let said = Saying { context, object, report_context };
     match result {
-        Ok(Done { verdict, did }) => {
-            context.backoff.reset(&object.key());
-            say(context, object, report_context, verdict, did, None).await?;
-            Ok(Action::await_change())
-        }
-        Err(Stop::Verdict(verdict)) => {
-            context.backoff.reset(&object.key());
-            say(context, object, report_context, verdict, None, None).await?;
-            Ok(Action::await_change())
-        }
+        Ok(Outcome::Done(Done { verdict, change })) => said.settled(verdict, change, None).await,
+        Ok(Outcome::Again) => said.nothing(Action::requeue(backoff::LOST_WAKE_UP)),
+        Ok(Outcome::Released(finalized)) => Ok(released(context, object, finalized).await),
+        Err(Stop::Verdict(verdict)) => said.settled(verdict, report_context.change, None).await,
         Err(Stop::Pending(calls)) => {
-            let verdict = Verdict::new(
-                Reason::ChangesPending,
-                format!("mode Plan: status.pending lists what would be sent ({})", calls.len()),
-            );
-            say(context, object, report_context, verdict, None, Some(calls)).await?;
+            let message = format!("mode Plan: status.pending lists what would be sent ({})", calls.len());
+            said.say(Verdict::new(Reason::ChangesPending, message), None, Some(calls)).await?;
             Ok(Action::await_change())
         }
-        Err(Stop::Provider(error)) => failed(context, object, report_context, error).await,
-        Err(Stop::Paused(by)) => paused(context, object, report_context, &by).await,
-        Err(Stop::CreatePending(until)) => Ok(requeue::at(until)),
-        Err(Stop::Queued) => Ok(Action::requeue(requeue::PARKED)),
-        Err(Stop::Unchanged) => Ok(Action::await_change()),
         Err(Stop::Until(verdict, until)) => {
-            say(context, object, report_context, verdict, None, None).await?;
-            Ok(requeue::at(until))
+            said.say(verdict, report_context.change, None).await?;
+            Ok(backoff::at(until))
         }
-        Err(Stop::Gone(finalized)) => {
-            context.backoff.reset(&object.key());
-            context.metrics.object_state(&object.key(), None);
-            if let Some(Finalized { change, note, warns }) = finalized {
-                let type_ = if warns { EventType::Warning } else { EventType::Normal };
-                publish(context, object, type_, change.to_string(), note).await;
-            }
-            Ok(Action::await_change())
+        Err(Stop::Provider(error)) => said.failed(error).await,
+        Err(Stop::Paused(by)) => said.paused(&by).await,
+        Err(Stop::CreatePending(until) | Stop::KeyLocked(until)) => said.nothing(backoff::at(until)),
+        Err(Stop::AwaitsPermit | Stop::AwaitsCredential | Stop::AwaitsListing | Stop::AwaitsEdit) => {
+            said.nothing(Action::requeue(backoff::LOST_WAKE_UP))
         }
+        Err(Stop::Unchanged) => said.nothing(Action::await_change()),
         Err(Stop::Kube(error)) => Err(error),
     }
 }
 
-/// The vendor refused or could not be reached, with something to do.
-async fn failed<K: Cached>(
-    context: &Context,
-    object: &Arc<K>,
-    report_context: ReportContext,
-    error: ProviderError,
-) -> Result<Action, kube::Error> {
-    warn!(object = %object.key(), kind = %error.kind, "the vendor call failed: {error}");
-    let reason = reason_of(&error);
-    if error.kind == ErrorKind::Unauthenticated {
-        if let Some(connection) = context.connections.up(&object.credential_key()) {
-            connection.needs_check.store(true, Ordering::Relaxed);
-        }
-        context.enqueue(object.credential_key());
+/// Publishes what became of the account of an object that was released.
+async fn released<K: Managed>(context: &Context, object: &Arc<K>, finalized: Option<Finalized>) -> Action {
+    context.backoff.reset(&object.key());
+    context.metrics.object_state(&object.key(), None);
+    if let Some(Finalized { change, note, warns }) = finalized {
+        let type_ = if warns { EventType::Warning } else { EventType::Normal };
+        publish(&context.cluster, &**object, type_, &change.to_string(), &note).await;
     }
-    let refused = reason.companion() == Some(ConditionType::Stalled);
-    let verdict = if object.is_deleting() {
-        let reason = if refused { Reason::DeletionBlocked } else { reason };
-        let command = removal::orphan_command(&object.key());
-        Verdict::new(reason, format!("{}; it is tried again, or give the account up: {command}", error.message))
-    } else {
-        Verdict::new(reason, format!("{}{}", error.message, way_out(reason)))
-    };
-    say(context, object, report_context, verdict, None, None).await?;
-    Ok(match (error.kind, error.retry_at) {
-        (ErrorKind::RateLimited, Some(until)) => requeue::at(until),
-        (ErrorKind::Unavailable, Some(until)) => {
-            let backoff = SignedDuration::try_from(context.backoff.next(&object.key())).unwrap_or_default();
-            requeue::at(until.max(Timestamp::now() + backoff))
-        }
-        (ErrorKind::RateLimited | ErrorKind::Unavailable | ErrorKind::Unauthenticated, _) => {
-            Action::requeue(context.backoff.next(&object.key()))
-        }
-        _ if object.is_deleting() => Action::requeue(context.backoff.next(&object.key())),
-        _ => Action::await_change(),
-    })
-}
-
-/// What a person can do about a vendor's refusal, or that nothing needs doing.
-fn way_out(reason: Reason) -> &'static str {
-    match reason {
-        Reason::WaitingForCredential => "; the credential is checked, see its conditions",
-        Reason::ProviderUnavailable => "; it is tried again by itself",
-        Reason::PermissionDenied => "; give usher's login this right at the vendor",
-        Reason::Invalid => "; correct the manifest",
-        Reason::AlreadyExists => "; choose another value, or free it at the vendor",
-        _ => "",
-    }
+    Action::await_change()
 }
 
 /// The reason that a vendor's refusal gives an object.
@@ -151,80 +100,153 @@ pub fn reason_of(error: &ProviderError) -> Reason {
     }
 }
 
-async fn say<K: Cached>(
-    context: &Context,
-    object: &Arc<K>,
+/// What a person can do about a vendor's refusal, or that nothing needs to be done.
+fn way_out(reason: Reason) -> &'static str {
+    match reason {
+        Reason::WaitingForCredential => "; the credential is checked, see its conditions",
+        Reason::ProviderUnavailable => "; usher tries again by itself",
+        Reason::PermissionDenied => "; give usher's login this right at the vendor",
+        Reason::Invalid => "; correct the manifest",
+        Reason::AlreadyExists => "; choose another value, or free it at the vendor",
+        _ => "",
+    }
+}
+
+/// The report of one object.
+struct Saying<'a, K> {
+    context: &'a Context,
+    object: &'a Arc<K>,
     report_context: ReportContext,
-    verdict: Verdict,
-    did: Option<Change>,
-    pending: Option<Vec<PendingCall>>,
-) -> Result<(), kube::Error> {
-    let before = object.status().map(|status| status.report.clone()).unwrap_or_default();
-    let was = conditions::find(&before.conditions, ConditionType::Ready).map(|ready| ready.reason.clone());
-    let asked = object.annotations().get(RECONCILE_AT).filter(|_| report_context.compared);
-    let after = Report {
-        observed_generation: object.generation(),
-        conditions: conditions::conditions(&before.conditions, &verdict, object.generation(), Timestamp::now()),
-        provider: report_context.vendor.or(before.provider),
-        mode: report_context.mode.or(before.mode),
-        pending,
-        last_handled_reconcile_at: asked.cloned().or(before.last_handled_reconcile_at.clone()),
-    };
-    context.metrics.object_state(&object.key(), Some(verdict.reason));
-    if after == before {
-        debug!(object = %object.key(), reason = %verdict.reason, "nothing changed");
-    } else {
-        match record::report(context, &**object, &after).await {
-            Err(kube::Error::Api(status)) if status.code == 404 => {}
-            other => drop(other?),
+}
+
+impl<K: Managed> Saying<'_, K> {
+    /// A verdict that lasts until something changes.
+    async fn settled(
+        &self,
+        verdict: Verdict,
+        change: Option<Change>,
+        pending: Option<Vec<PendingCall>>,
+    ) -> Result<Action, kube::Error> {
+        self.context.backoff.reset(&self.object.key());
+        self.say(verdict, change, pending).await?;
+        Ok(Action::await_change())
+    }
+
+    /// No news: status keeps its last verdict, which counts in the metrics after a restart too.
+    fn nothing(&self, action: Action) -> Result<Action, kube::Error> {
+        let ready =
+            self.object.status().and_then(|status| conditions::find(&status.report.conditions, ConditionType::Ready));
+        if let Some(reason) = ready.and_then(|ready| ready.reason.parse().ok()) {
+            self.context.metrics.object_state(&self.object.key(), Some(reason));
         }
-        info!(object = %object.key(), reason = %verdict.reason, message = verdict.message, "status");
+        Ok(action)
     }
-    match did {
-        Some(change) => announce(context, object, change, &verdict.message).await,
-        None if was.as_deref() != Some(verdict.reason.label()) && !verdict.reason.is_ready() => {
-            publish(context, object, EventType::Warning, verdict.reason.to_string(), verdict.message).await;
+
+    /// The vendor refused a call or was not reached, and there is something to do.
+    async fn failed(&self, error: ProviderError) -> Result<Action, kube::Error> {
+        let (context, object) = (self.context, self.object);
+        warn!(object = %object.key(), kind = %error.kind, "the vendor call failed: {error}");
+        if error.kind == ErrorKind::Unauthenticated {
+            if let Some(connection) = context.connections.up(&object.credential_key()) {
+                connection.needs_check.store(true, Ordering::Relaxed);
+            }
+            context.cluster.enqueue(object.credential_key());
         }
-        None => {}
+        self.say(self.verdict_on(&error), self.report_context.change, None).await?;
+        Ok(self.retry(&error))
     }
-    Ok(())
-}
 
-/// While paused, Ready and observedGeneration stay as they were.
-async fn paused<K: Cached>(
-    context: &Context,
-    object: &Arc<K>,
-    report_context: ReportContext,
-    by: &str,
-) -> Result<Action, kube::Error> {
-    let before = object.status().map(|status| status.report.clone()).unwrap_or_default();
-    let message = format!("paused by {by}");
-    let after = Report {
-        conditions: conditions::paused(&before.conditions, &message, object.generation(), Timestamp::now()),
-        provider: report_context.vendor.or(before.provider),
-        mode: Some(Mode::Paused),
-        ..before.clone()
-    };
-    if after != before {
-        record::report(context, &**object, &after).await?;
-        info!(object = %object.key(), "{message}");
+    fn verdict_on(&self, error: &ProviderError) -> Verdict {
+        let reason = reason_of(error);
+        if !self.object.is_deleting() {
+            return Verdict::new(reason, format!("{}{}", error.message, way_out(reason)));
+        }
+        let is_refused = reason.companion() == Some(ConditionType::Stalled);
+        let reason = if is_refused { Reason::DeletionBlocked } else { reason };
+        let command = orphan_command(&self.object.key());
+        Verdict::new(reason, format!("{}; usher tries again, or give the account up: {command}", error.message))
     }
-    Ok(Action::await_change())
-}
 
-async fn announce<K: Cached>(context: &Context, object: &Arc<K>, change: Change, note: &str) {
-    publish(context, object, EventType::Normal, change.to_string(), note.to_owned()).await;
-}
+    /// When the next attempt is due after `error`.
+    fn retry(&self, error: &ProviderError) -> Action {
+        let backoff = || self.context.backoff.next(&self.object.key());
+        match (error.kind, error.retry_at) {
+            (ErrorKind::RateLimited, Some(until)) => backoff::at(until),
+            (ErrorKind::Unavailable, Some(until)) => {
+                let wait = SignedDuration::try_from(backoff()).unwrap_or_default();
+                backoff::at(until.max(Timestamp::now() + wait))
+            }
+            (ErrorKind::RateLimited | ErrorKind::Unavailable | ErrorKind::Unauthenticated, _) => {
+                Action::requeue(backoff())
+            }
+            _ if self.object.is_deleting() => Action::requeue(backoff()),
+            _ => Action::await_change(),
+        }
+    }
 
-/// Events are a courtesy: one that cannot be published is logged, and nothing waits long for it.
-async fn publish<K: Cached>(context: &Context, object: &Arc<K>, type_: EventType, reason: String, note: String) {
-    let note: String = note.chars().take(1024).collect();
-    let event = Event { type_, reason: reason.clone(), note: Some(note), action: reason, secondary: None };
-    let reference = object.object_ref(&());
-    let sending = context.recorder.publish(&event, &reference);
-    match tokio::time::timeout(Duration::from_secs(5), sending).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => debug!(object = %object.key(), "the event was not published: {error}"),
-        Err(_) => debug!(object = %object.key(), "the event was not published in time"),
+    async fn say(
+        &self,
+        verdict: Verdict,
+        change: Option<Change>,
+        pending: Option<Vec<PendingCall>>,
+    ) -> Result<(), kube::Error> {
+        let (context, object) = (self.context, self.object);
+        let before = object.status().map(|status| status.report.clone()).unwrap_or_default();
+        let after = self.after(&before, &verdict, pending);
+        context.metrics.object_state(&object.key(), Some(verdict.reason));
+        if after == before {
+            debug!(object = %object.key(), reason = %verdict.reason, "nothing changed");
+        } else {
+            match write_report(&context.cluster, &**object, &after).await {
+                Err(kube::Error::Api(status)) if status.is_not_found() => {}
+                other => drop(other?),
+            }
+            info!(object = %object.key(), reason = %verdict.reason, message = verdict.message, "status");
+        }
+        self.publish(&before, &verdict, change).await;
+        Ok(())
+    }
+
+    fn after(&self, before: &Report, verdict: &Verdict, pending: Option<Vec<PendingCall>>) -> Report {
+        let (object, generation) = (self.object, self.object.generation());
+        let asked = object.annotations().get(RECONCILE_AT).filter(|_| self.report_context.compared);
+        Report {
+            observed_generation: generation,
+            conditions: conditions::conditions(&before.conditions, verdict, generation, Timestamp::now()),
+            provider: self.report_context.vendor.or(before.provider),
+            mode: self.report_context.mode.or(before.mode),
+            pending,
+            last_handled_reconcile_at: asked.cloned().or(before.last_handled_reconcile_at.clone()),
+        }
+    }
+
+    /// One event for what was done, and one Warning when the object stops being ready or stops for another reason.
+    async fn publish(&self, before: &Report, verdict: &Verdict, change: Option<Change>) {
+        let (cluster, object) = (&self.context.cluster, &**self.object);
+        if let Some(change) = change {
+            publish(cluster, object, EventType::Normal, &change.to_string(), &verdict.message).await;
+        }
+        let was = conditions::find(&before.conditions, ConditionType::Ready).map(|ready| &*ready.reason);
+        if !verdict.reason.is_ready() && was != Some(verdict.reason.label()) {
+            publish(cluster, object, EventType::Warning, verdict.reason.label(), &verdict.message).await;
+        }
+    }
+
+    /// While an object is paused, Ready and observedGeneration stay as they were.
+    async fn paused(&self, by: &str) -> Result<Action, kube::Error> {
+        let object = self.object;
+        let before = object.status().map(|status| status.report.clone()).unwrap_or_default();
+        let message = format!("paused by {by}");
+        let after = Report {
+            conditions: conditions::paused(&before.conditions, &message, object.generation(), Timestamp::now()),
+            provider: self.report_context.vendor.or(before.provider),
+            mode: Some(Mode::Paused),
+            ..before.clone()
+        };
+        if after != before {
+            write_report(&self.context.cluster, &**object, &after).await?;
+            info!(object = %object.key(), "{message}");
+        }
+        self.nothing(Action::await_change())
     }
 }

@@ -1,23 +1,23 @@
-//! Two objects and one account: the bound one holds it, whatever its age; among unbound ones the older, then the lower uid.
+//! Two objects and one account: the bound one holds it, whatever its age; of unbound ones the older, then the one with the lower uid.
 
 use kube::ResourceExt;
 
-use super::handover::{same_key, seniority};
+use super::handover::seniority;
 use crate::api::status::Creating;
-use crate::api::{ObjectKey, Reason, Vendor};
-use crate::controller::cluster::cache::IndexKey;
-use crate::controller::cluster::status::Cached;
+use crate::api::{Reason, Vendor};
+use crate::controller::cluster::index_key::IndexKey;
+use crate::controller::cluster::managed::Managed;
 use crate::controller::connection::link::Connection;
 use crate::controller::context::Context;
+use crate::controller::hints::WITH_ID;
 use crate::controller::outcome::Stop;
 use crate::controller::resolve::access;
-use crate::controller::sync::checks::WITH_ID;
-use crate::plan::Account;
+use crate::plan::{Account, same_key};
 
-/// Errors: another object has, is making, or is the first to ask for the account that `object` describes.
-pub fn ensure_first<K: Cached>(context: &Context, object: &K, vendor: Vendor) -> Result<(), Stop> {
-    let competitors = K::cache(context).by_index(&wishes(object), |other| {
-        wants_the_same(other, object, vendor)
+/// Errors: another object has, makes, or is the first to ask for the account that `object` describes.
+pub fn ensure_first<K: Managed>(context: &Context, object: &K, vendor: Vendor) -> Result<(), Stop> {
+    let competitors = K::cache(&context.cluster).by_index(&asked_keys(object), |other| {
+        asks_for_the_same(other, object, vendor)
             && other.uid() != object.uid()
             && other.credential_key() == object.credential_key()
     });
@@ -25,10 +25,15 @@ pub fn ensure_first<K: Cached>(context: &Context, object: &K, vendor: Vendor) ->
     competitor.map_or(Ok(()), |competitor| Err(duplicate(context, object, &**competitor)))
 }
 
-/// Errors: another object is bound to the account with this id, shown or not, through the same credential or another one that
-/// leads to the same place.
-pub fn ensure_unbound<K: Cached>(context: &Context, object: &K, connection: &Connection, id: &str) -> Result<(), Stop> {
-    let holders = K::cache(context).by_index(&[IndexKey::Account(id.to_owned())], |other| {
+/// Errors: another object is bound to the account with this id, even a missing one, through the same credential or another one that
+/// leads to the same account.
+pub fn ensure_unbound<K: Managed>(
+    context: &Context,
+    object: &K,
+    connection: &Connection,
+    id: &str,
+) -> Result<(), Stop> {
+    let holders = K::cache(&context.cluster).by_index(&[IndexKey::Account(id.to_owned())], |other| {
         let identity = other.identity();
         identity.known_id().is_some_and(|known| known == id)
             && other.uid() != object.uid()
@@ -37,18 +42,18 @@ pub fn ensure_unbound<K: Cached>(context: &Context, object: &K, connection: &Con
     holders.first().map_or(Ok(()), |holder| Err(duplicate(context, object, &**holder)))
 }
 
-/// Whether the create of `object` with unknown end can have made `account`, or it is the one that this create was to replace; and
-/// nobody else holds it.
-pub fn is_made_by<K: Cached>(context: &Context, object: &K, connection: &Connection, account: &Account) -> bool {
+/// Whether the pending create of `object` can have made `account`, or it is the missing account of the object; and no other object is
+/// bound to it.
+pub fn is_made_by<K: Managed>(context: &Context, object: &K, connection: &Connection, account: &Account) -> bool {
     let identity = object.identity();
     let is_ours = connection.can_have_made(&identity, account) || identity.missing.as_ref() == Some(&account.id);
     is_ours && ensure_unbound(context, object, connection, &account.id).is_ok()
 }
 
-/// The account among `found` that the create of `object` with unknown end made, if it did.
+/// The account among `found` that the pending create of `object` made, if it made one.
 ///
 /// Errors: there are several.
-pub fn made_by<K: Cached>(
+pub fn made_by<K: Managed>(
     context: &Context,
     object: &K,
     connection: &Connection,
@@ -56,48 +61,27 @@ pub fn made_by<K: Cached>(
 ) -> Result<Option<Account>, Stop> {
     found.retain(|account| is_made_by(context, object, connection, account));
     if found.len() > 1 {
-        let (count, vendor) = (found.len(), connection.vendor.title());
         let key = object.identity().creating.map(|creating| creating.key).unwrap_or_default();
-        let message = format!(
-            "{count} accounts of {vendor} are named {key}, and usher made one of them, which it cannot tell: remove the surplus there, or {WITH_ID}"
-        );
-        return Err(Stop::because(Reason::AmbiguousMatch, message));
+        return Err(ambiguous_create(found.len(), connection.vendor.title(), &key));
     }
     Ok(found.pop())
 }
 
-/// Wakes those that want the account of `object`, which is gone.
-pub fn enqueue<K: Cached>(context: &Context, object: &K) {
-    let names_an_account = |tag: &IndexKey| matches!(tag, IndexKey::Key(_) | IndexKey::Account(_));
-    enqueue_by_index(context, object, &object.index_keys().into_iter().filter(names_an_account).collect::<Vec<_>>());
+/// The verdict where `count` accounts may be the one that a pending create made.
+pub fn ambiguous_create(count: usize, vendor: &str, key: &str) -> Stop {
+    let message = format!(
+        "{count} accounts of {vendor} are named {key}, and usher cannot tell which of them it made: remove the surplus there, or {WITH_ID}"
+    );
+    Stop::because(Reason::AmbiguousMatch, message)
 }
 
-/// Wakes those that want an account with `key`, which `object` has given up.
-pub fn enqueue_waiting_for_key<K: Cached>(context: &Context, object: &K, key: &str) {
-    enqueue_by_index(context, object, &[IndexKey::key(key)]);
-}
-
-/// Wakes others with one of `tags` that want an account at the same place.
-fn enqueue_by_index<K: Cached>(context: &Context, object: &K, index_keys: &[IndexKey]) {
-    let (credential, place) = (object.credential_key(), object.identity().account);
-    let leads_there = |credential: &ObjectKey| {
-        let connection = context.connections.up(credential);
-        connection.is_some_and(|connection| place.as_ref() == Some(&connection.account))
-    };
-    let others = K::cache(context).by_index(index_keys, |other| {
-        let its = other.credential_key();
-        other.uid() != object.uid() && (its == credential || leads_there(&its))
-    });
-    others.iter().for_each(|other| context.enqueue(other.key()));
-}
-
-/// What others that want the same account are found by.
-fn wishes<K: Cached>(object: &K) -> Vec<IndexKey> {
+/// The keys by which other objects that ask for the same account are found.
+fn asked_keys<K: Managed>(object: &K) -> Vec<IndexKey> {
     let accounts = object.external_id().into_iter().map(|id| IndexKey::Account(id.to_owned()));
     accounts.chain(object.natural_keys().map(IndexKey::key)).collect()
 }
 
-fn wants_the_same<K: Cached>(one: &K, other: &K, vendor: Vendor) -> bool {
+fn asks_for_the_same<K: Managed>(one: &K, other: &K, vendor: Vendor) -> bool {
     let keys = other.keys_at(vendor);
     let creating = one.identity().creating;
     let may_make = creating.is_some_and(|creating| keys.iter().any(|key| same_key(&creating.key, key)));
@@ -106,7 +90,7 @@ fn wants_the_same<K: Cached>(one: &K, other: &K, vendor: Vendor) -> bool {
         || one.keys_at(vendor).iter().any(|key| keys.iter().any(|own| same_key(own, key)))
 }
 
-fn is_first<K: Cached>(context: &Context, competitor: &K, object: &K) -> bool {
+fn is_first<K: Managed>(context: &Context, competitor: &K, object: &K) -> bool {
     let (its, own) = (competitor.identity(), object.identity());
     let is_making = its.creating.as_ref().is_some_and(|creating| !is_unrelated(creating, object));
     let is_plain = own.creating.is_none() && !own.is_missing();
@@ -120,20 +104,21 @@ fn is_first<K: Cached>(context: &Context, competitor: &K, object: &K) -> bool {
         && access::credential(context, competitor).is_some()
 }
 
-/// Whether `object` may have made an account too, and another one than `creating` is about: neither waits for the other.
-fn is_unrelated<K: Cached>(creating: &Creating, object: &K) -> bool {
+/// Whether `object` has a pending create of its own, for another key than `creating`: then neither object waits for the other.
+fn is_unrelated<K: Managed>(creating: &Creating, object: &K) -> bool {
     object.identity().creating.is_some() && !object.natural_keys().any(|key| same_key(key, &creating.key))
 }
 
-/// The other object is named within its namespace only. One that is going hands the account over.
-fn duplicate<K: Cached>(context: &Context, object: &K, competitor: &K) -> Stop {
+/// The verdict on a second object. The message names the first one only within the same namespace. An object that is being deleted hands
+/// its account over.
+fn duplicate<K: Managed>(context: &Context, object: &K, competitor: &K) -> Stop {
     let who = if competitor.namespace() == object.namespace() {
         competitor.key().to_string()
     } else {
         "another object".into()
     };
     let message = if competitor.is_deleting() {
-        context.enqueue(competitor.key());
+        context.cluster.enqueue(competitor.key());
         format!("{who} holds this account and is being deleted; the account passes on when it may")
     } else {
         format!("{who} holds this account or asked for it first: delete one of the two objects")

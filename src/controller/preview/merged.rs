@@ -1,20 +1,16 @@
 //! Documents as they would be once applied, and objects as they would be once brought about; all of it pretended.
 
-use std::fmt::Debug;
-
 use jiff::Timestamp;
-use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
 use kube::api::ObjectMeta;
-use kube::{Resource, ResourceExt};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use crate::api::conditions::{self, Verdict};
 use crate::api::status::{ObjectStatus, PendingCall};
-use crate::api::{Kind, PlatformGroup, PlatformUser, ProviderCredential, Reason};
+use crate::api::{PlatformGroup, PlatformUser, ProviderCredential, Reason};
 use crate::controller::cluster::lenient;
 use crate::controller::cluster::managed::Managed;
+use crate::controller::cluster::object::Object;
 
 /// A document as it would be once applied.
 pub struct Draft<K> {
@@ -52,12 +48,7 @@ impl<K: Laid> Draft<K> {
 }
 
 /// A kind of ours that can be laid over what is stored.
-pub trait Laid:
-    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Serialize + 'static
-{
-    /// Which kind.
-    const KIND: Kind;
-
+pub trait Laid: Object {
     /// Whether both specs are the same.
     fn same_spec(&self, other: &Self) -> bool;
     /// Takes the status of what is stored, which no document can set.
@@ -96,8 +87,6 @@ pub trait Laid:
 }
 
 impl Laid for PlatformUser {
-    const KIND: Kind = Kind::User;
-
     fn same_spec(&self, other: &Self) -> bool {
         self.spec == other.spec
     }
@@ -108,8 +97,6 @@ impl Laid for PlatformUser {
 }
 
 impl Laid for PlatformGroup {
-    const KIND: Kind = Kind::Group;
-
     fn same_spec(&self, other: &Self) -> bool {
         self.spec == other.spec
     }
@@ -120,8 +107,6 @@ impl Laid for PlatformGroup {
 }
 
 impl Laid for ProviderCredential {
-    const KIND: Kind = Kind::Credential;
-
     fn same_spec(&self, other: &Self) -> bool {
         self.spec == other.spec
     }

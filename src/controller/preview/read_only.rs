@@ -8,6 +8,7 @@ use secrecy::SecretString;
 
 use crate::api::{PlatformGroupSpec, PlatformUserSpec};
 use crate::controller::connection::link::{Connection, Link};
+use crate::controller::connection::session::Session;
 use crate::plan::{Account, AccountKind, Capabilities, Catalog, Changes, Desired, GroupHandle, Rejection};
 use crate::providers::{ErrorKind, Provider, ProviderError};
 
@@ -17,8 +18,10 @@ pub fn untouched(link: Link) -> Option<Link> {
         Link::Down(down) => Some(Link::Down(down)),
         Link::Up(connection) => {
             let connection = Arc::into_inner(connection)?;
-            let provider: Arc<dyn Provider> = Arc::new(ReadOnly(connection.provider.clone()));
-            Some(Link::Up(Arc::new(Connection { provider, ..connection })))
+            let session = Arc::into_inner(connection.session)?;
+            let provider: Arc<dyn Provider> = Arc::new(ReadOnly(session.provider.clone()));
+            let session = Arc::new(Session { provider, ..session });
+            Some(Link::Up(Arc::new(Connection { session, ..connection })))
         }
     }
 }

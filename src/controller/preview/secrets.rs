@@ -10,9 +10,10 @@ use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::core::{ObjectMeta, PartialObjectMeta, PartialObjectMetaExt};
 use kube::{Client, ResourceExt};
 
-use super::AT_A_TIME;
 use crate::controller::cluster::secrets::SecretReader;
 
+/// Most questions to Kubernetes under way at a time.
+pub const AT_A_TIME: usize = 8;
 /// The version of a Secret that the cluster does not have yet.
 const VERSION: &str = "given";
 /// The label with its name that Kubernetes gives every namespace.
@@ -108,7 +109,7 @@ async fn stored(client: &Client, document: &Secret, is_known: bool) -> Result<Op
     }
     let (namespace, name) = place(document);
     match client.read(&namespace, &name).await {
-        Err(kube::Error::Api(status)) if status.code == 403 => Ok(None),
+        Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(None),
         read => read,
     }
 }

@@ -13,7 +13,7 @@ use crate::controller::outcome::Stop;
 /// The credential of `object`, if there is one that may be used from its namespace.
 pub fn credential<K: Managed>(context: &Context, object: &K) -> Option<std::sync::Arc<ProviderCredential>> {
     let key = object.credential_key();
-    let credential = context.credentials.get(&key.namespace, &key.name)?;
+    let credential = context.cluster.credentials.get(&key.namespace, &key.name)?;
     may_use(context, &key, &credential.spec, &object.namespace().unwrap_or_default()).then_some(credential)
 }
 
@@ -28,7 +28,7 @@ pub fn may_use(context: &Context, key: &ObjectKey, spec: &ProviderCredentialSpec
         NamespacesFrom::All => true,
         NamespacesFrom::Selector => {
             let selector = allowed.selector.clone().and_then(|selector| Selector::try_from(selector).ok());
-            let labels = context.namespace(namespace).map(|namespace| namespace.labels().clone());
+            let labels = context.cluster.namespace(namespace).map(|namespace| namespace.labels().clone());
             selector.zip(labels).is_some_and(|(selector, labels)| selector.matches(&labels))
         }
     }

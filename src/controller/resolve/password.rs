@@ -1,28 +1,20 @@
 //! Whether a password has a value that was not sent yet; the value itself stays in a `SecretString`.
 
-use std::fmt::Write as _;
-
-use aws_lc_rs::digest::{SHA256, digest};
-use aws_lc_rs::hmac;
-use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
-use kube::api::{ObjectMeta, PostParams};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 
 use crate::api::conditions::Verdict;
-use crate::api::names::DIGEST_KEY_SECRET;
 use crate::api::user::{Mode, PasswordSecretRef};
 use crate::api::{PlatformUser, Reason};
+use crate::controller::cluster::digest_key::DigestKey;
 use crate::controller::cluster::managed::Managed;
 use crate::controller::context::Context;
 use crate::controller::outcome::Stop;
 
 /// Instead of a version: that of an account taken over before its Secret was there, whose first value will be the baseline.
 pub const ADOPTED: &str = "adopted";
-/// Key in our own Secret.
-const ENTRY: &str = "key";
 /// Types of Secrets that passwords and logins are taken from.
 const TYPES: [&str; 2] = ["Opaque", "kubernetes.io/basic-auth"];
 
@@ -71,23 +63,17 @@ pub fn is_same(one: &str, other: &str) -> bool {
     parts.is_some_and(|(one, other)| one.0 == other.0 || (one.1 == other.1 && !one.1.is_empty()))
 }
 
-/// The key that digests passwords, so that status tells nothing about them.
-pub struct DigestKey {
-    id: String,
-    key: hmac::Key,
-}
-
 /// What is known of the password of `user`, whose last sent version is `known`.
 ///
 /// Errors: Kubernetes failed us.
 pub async fn resolve(context: &Context, user: &PlatformUser, known: Option<&str>) -> Result<Password, Stop> {
     let Some(reference) = user.password_ref() else { return Ok(Password::Unmanaged) };
     let namespace = user.namespace().unwrap_or_default();
-    let Some(seen) = context.secret(&namespace, &reference.name) else {
+    let Some(seen) = context.cluster.secret(&namespace, &reference.name) else {
         return Ok(Password::Missing(missing(&namespace, reference, "is not there")));
     };
     let key = digest_key(context).await?;
-    let is_changed = context.secret_reader.is_changed(&namespace, &reference.name, reference.entry());
+    let is_changed = context.cluster.secret_reader.is_changed(&namespace, &reference.name, reference.entry());
     if let (None, Some(known), false) = (key, known, is_changed) {
         return Ok(Password::Sent(known.to_owned()));
     }
@@ -125,7 +111,7 @@ async fn read(
     namespace: &str,
     reference: &PasswordSecretRef,
 ) -> Result<Result<(Secret, SecretString), Verdict>, Stop> {
-    let Some(secret) = context.secret_reader.read(namespace, &reference.name).await? else {
+    let Some(secret) = context.cluster.secret_reader.read(namespace, &reference.name).await? else {
         return Ok(Err(missing(namespace, reference, "is not there")));
     };
     if let Some(verdict) = wrong_type(&secret, "spec.passwordSecretRef") {
@@ -162,75 +148,19 @@ fn text(ByteString(bytes): &ByteString) -> Option<SecretString> {
     (!text.is_empty()).then(|| text.into())
 }
 
-/// The key, made on first use and kept in a Secret of our own namespace. Who only plans makes none: `None` when there is no
-/// key, or none that we may read.
+/// The key of password digests, made on first use. Mode Plan makes none: `None` when there is no key, or none that may be read.
 async fn digest_key(context: &Context) -> Result<Option<&DigestKey>, Stop> {
+    let (cached, secrets) = (&context.cluster.digest_key, context.cluster.api::<Secret>(&context.settings.namespace));
     if context.settings.mode == Mode::Enforce {
-        return context.digest_key.get_or_try_init(|| async { read_or_make_key(context).await }).await.map(Some);
+        return cached.get_or_try_init(|| async { DigestKey::read_or_create(&secrets).await }).await.map(Some);
     }
-    if let Some(key) = context.digest_key.get() {
+    if let Some(key) = cached.get() {
         return Ok(Some(key));
     }
-    let secrets = context.api::<Secret>(&context.settings.namespace);
-    match secrets.get_opt(DIGEST_KEY_SECRET).await {
-        Ok(None) => Ok(None),
-        Err(kube::Error::Api(status)) if status.code == 403 => Ok(None),
-        Ok(Some(secret)) => {
-            let key = DigestKey::from_secret(&secret)?;
-            Ok(Some(context.digest_key.get_or_init(|| async { key }).await))
-        }
-        Err(error) => Err(error.into()),
+    match DigestKey::read(&secrets).await? {
+        Some(key) => Ok(Some(cached.get_or_init(|| async { key }).await)),
+        None => Ok(None),
     }
-}
-
-async fn read_or_make_key(context: &Context) -> Result<DigestKey, Stop> {
-    let secrets = context.api::<Secret>(&context.settings.namespace);
-    if let Some(secret) = secrets.get_opt(DIGEST_KEY_SECRET).await? {
-        return DigestKey::from_secret(&secret);
-    }
-    let mut bytes = vec![0; 32];
-    SystemRandom::new().fill(&mut bytes).map_err(|_| {
-        Stop::because(Reason::ProviderUnavailable, "no randomness for the key of password digests; trying again")
-    })?;
-    let fresh = Secret {
-        metadata: ObjectMeta { name: Some(DIGEST_KEY_SECRET.into()), ..ObjectMeta::default() },
-        data: Some([(ENTRY.to_owned(), ByteString(bytes))].into()),
-        ..Secret::default()
-    };
-    match secrets.create(&PostParams::default(), &fresh).await {
-        Ok(made) => DigestKey::from_secret(&made),
-        Err(kube::Error::Api(status)) if status.code == 409 => {
-            DigestKey::from_secret(&secrets.get(DIGEST_KEY_SECRET).await?)
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-impl DigestKey {
-    fn from_secret(secret: &Secret) -> Result<Self, Stop> {
-        let bytes = secret.data.as_ref().and_then(|data| data.get(ENTRY)).filter(|bytes| bytes.0.len() >= 32);
-        let ByteString(bytes) = bytes.ok_or_else(|| {
-            let name = secret.name_any();
-            Stop::because(
-                Reason::Invalid,
-                format!("usher's own Secret {name} has no usable key: delete it, it is made anew"),
-            )
-        })?;
-        let id = hex(&digest(&SHA256, bytes).as_ref()[..4]);
-        Ok(Self { id, key: hmac::Key::new(hmac::HMAC_SHA256, bytes) })
-    }
-
-    fn digest(&self, value: &SecretString) -> String {
-        hex(&hmac::sign(&self.key, value.expose_secret().as_bytes()).as_ref()[..16])
-    }
-}
-
-/// Lower-case hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::object as resolve;
+use super::listing;
 use crate::api::{ProviderCredentialSpec, Reason};
 use crate::controller::cluster::managed::Managed;
 use crate::controller::connection::link::Connection;
@@ -93,19 +93,19 @@ pub fn has_list(spec: &ProviderCredentialSpec) -> bool {
 fn can_tell<K: Managed>(context: &Context, object: &K, connection: &Connection, held: &Held<'_>) -> Result<(), Stop> {
     if !held.roles.is_empty() && connection.provider.capabilities().named_roles {
         // The catalogue of roles comes before every listing.
-        resolve::listed(context, object, connection, AccountKind::User)?;
+        listing::listed(context, object, connection, AccountKind::User)?;
     }
     if !held.groups.is_empty() && has_list(&connection.spec) {
-        resolve::listed(context, object, connection, AccountKind::Group)?;
+        listing::listed(context, object, connection, AccountKind::Group)?;
     }
     Ok(())
 }
 
 /// A role that makes its holders privileged: by the vendor's own rule or the credential's list.
 fn privileged_role(connection: &Connection, roles: &BTreeSet<String>) -> Option<String> {
-    let index = connection.index();
+    let inventory = connection.inventory();
     roles.iter().find_map(|id| {
-        let role = index.catalog.get(ROLE, id);
+        let role = inventory.catalog.get(ROLE, id);
         let name = role.map(|role| role.name.as_str());
         let by_list = || connection.spec.privileged.iter().flatten().any(|entry| entry == id || Some(&**entry) == name);
         let is_privileged = role.is_some_and(|role| role.privileged) || by_list();
@@ -116,11 +116,11 @@ fn privileged_role(connection: &Connection, roles: &BTreeSet<String>) -> Option<
 /// A group that makes its members privileged: by the vendor's own rule or the credential's list. Groups are named by id, or
 /// by name where the vendor takes them so.
 fn privileged_group(connection: &Connection, groups: &BTreeSet<String>) -> Option<String> {
-    let (index, table) = (connection.index(), connection.table(AccountKind::Group));
+    let (inventory, table) = (connection.inventory(), connection.table(AccountKind::Group));
     let listed: Vec<&String> = connection.spec.privileged.iter().flatten().collect();
     groups.iter().find_map(|given| {
-        let by_name = || index.groups_named(table, given).into_iter().next();
-        let group = index.get(AccountKind::Group, given).or_else(by_name);
+        let by_name = || inventory.groups_named(table, given).into_iter().next();
+        let group = inventory.get(AccountKind::Group, given).or_else(by_name);
         let name = group.and_then(|group| shown_key(table, group));
         let by_rule = group.and_then(|group| group.privileged.clone());
         let is_listed =

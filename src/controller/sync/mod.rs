@@ -1,7 +1,18 @@
-//! TODO-DOC
+//! Making it so: the account of a live object is made, bound, compared and changed.
+//!
+//! The decisions are [`crate::plan::next_binding`] and [`crate::plan::plan`]. This room gathers their facts, answers their questions and
+//! carries them out. It may import ownership, resolve, connection, cluster and context. It takes validated live objects alone, and it
+//! does not know the room deletion.
 
-pub mod checks;
-pub mod create;
-pub mod create_failed;
-pub mod missing;
+mod adopt;
+mod bind;
+mod checks;
+mod create;
+mod create_failed;
+mod missing;
+mod perform;
+mod progress;
+mod read_only;
 pub mod reconciliation;
+mod record;
+mod search;

@@ -27,7 +27,7 @@ use crate::api::credential::PegasusAccess;
 use crate::api::{PlatformGroupSpec, PlatformUserSpec};
 use crate::plan::{
     Account, AccountKind, Capabilities, Catalog, Changes, Desired, GroupSupport, Key, Limits, Rejection, Switch,
-    Visibility, carrying, first_key, matches_key,
+    Visibility, carrying, first_key_field, matches_key,
 };
 use auth::PegasusLogin;
 use wire::Page;
@@ -146,7 +146,7 @@ impl Pegasus {
     ///
     /// Errors: the account cannot be found now, although it may exist.
     async fn just_made(&self, account_kind: AccountKind, changes: &Changes) -> Result<Account, ProviderError> {
-        let key = first_key(CAPABILITIES.fields(account_kind)).and_then(|field| {
+        let key = first_key_field(CAPABILITIES.fields(account_kind)).and_then(|field| {
             let value = changes.fields.get(field)?.as_str()?.to_owned();
             Some(Key { field, value })
         });
