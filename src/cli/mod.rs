@@ -11,7 +11,7 @@ use clap::{Parser, Subcommand};
 
 pub use prometheus::PrometheusMetrics;
 
-/// Manages users and groups at five vendors from Kubernetes manifests.
+/// Manages users and groups at their vendors from Kubernetes manifests.
 ///
 /// usher turns PlatformUser and PlatformGroup manifests into users and groups at Pegasus Gateway, Amani, Plaspy,
 /// Industrility and OZmap, and writes ids and conditions back to the objects.

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+mod adding_a_vendor;
 mod admission;
 mod amani;
 mod architecture;
@@ -37,5 +38,6 @@ mod sharing;
 mod states;
 mod transport;
 mod uninstall;
+mod vendors;
 mod words;
 mod world;
