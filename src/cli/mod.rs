@@ -5,11 +5,14 @@ mod plan;
 mod prometheus;
 mod run;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 pub use prometheus::PrometheusMetrics;
+
+use crate::runtime::failure::describe;
 
 /// Keeps users and groups at five vendors as Kubernetes manifests say.
 ///
@@ -54,17 +57,10 @@ pub fn explain(usage: &clap::Error) -> ExitCode {
     if usage.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-/// Prints an error with its causes to standard error; the exit code is 1.
+/// Prints one line with the error and its causes to standard error, after the name of the program; the exit code is 1.
 #[must_use]
-pub fn complain(error: &(dyn std::error::Error + 'static)) -> ExitCode {
-    let mut text = format!("usher: {error}");
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
+pub fn complain(program: &str, error: &(dyn std::error::Error + 'static)) -> ExitCode {
     // Nobody reads a closed standard error.
-    let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{text}\n").as_bytes());
+    let _ = writeln!(std::io::stderr(), "{program}: {}", describe(error));
     ExitCode::FAILURE
 }

@@ -2,6 +2,7 @@
 //! It must not know what this operator is for, beyond the names of its metrics.
 
 pub mod admin;
+pub mod failure;
 pub mod leader;
 pub mod metrics;
 pub mod readonly;

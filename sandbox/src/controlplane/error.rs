@@ -7,7 +7,7 @@ pub enum Error {
     #[error("{0}")]
     Assets(String),
     /// A file or process of ours failed.
-    #[error("failed to {what}: {source}")]
+    #[error("failed to {what}")]
     Io {
         /// What we were doing.
         what: String,
@@ -30,11 +30,11 @@ pub enum Error {
         /// The end of its log.
         log: String,
     },
-    /// The API server refused something.
-    #[error("the API server refused: {0}")]
+    /// The API server refused a request, or did not answer.
+    #[error("failed to ask the API server")]
     Kube(#[from] kube::Error),
     /// The API server refused an object.
-    #[error("failed to apply {object}: {source}")]
+    #[error("failed to apply {object}")]
     Apply {
         /// Kind and name.
         object: String,
@@ -44,6 +44,9 @@ pub enum Error {
     /// A `CustomResourceDefinition` was taken but is not served.
     #[error("{0} is still not served after 30 s")]
     NotServed(String),
+    /// The control plane of another process cannot be used; says what to do.
+    #[error("{0}")]
+    Running(String),
     /// A manifest is none.
     #[error("not a manifest: {0}")]
     Manifest(String),

@@ -80,8 +80,8 @@ enum Format {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No kubeconfig and not in a cluster.
-    #[error("failed to find a cluster: set KUBECONFIG to a kubeconfig whose current context leads to one: {0}")]
-    Config(String),
+    #[error("failed to find a cluster: set KUBECONFIG to a kubeconfig whose current context leads to one")]
+    Config(#[from] kube::config::InferConfigError),
     /// The kubeconfig leads to no client.
     #[error("failed to build a Kubernetes client")]
     Client(#[source] kube::Error),
@@ -102,7 +102,7 @@ pub enum Error {
 /// Shows what would be done. The exit code is 0 when that is nothing, 2 for changes and 1 when an object is blocked.
 pub async fn plan(args: Args) -> Result<ExitCode, Error> {
     let read = files::read(&args.filenames)?;
-    let mut config = Config::infer().await.map_err(|error| Error::Config(error.to_string()))?;
+    let mut config = Config::infer().await?;
     config.default_retry = false;
     config.connect_timeout = Some(KUBERNETES_TIMEOUT);
     config.read_timeout = Some(KUBERNETES_TIMEOUT);
