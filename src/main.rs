@@ -1,4 +1,4 @@
-//! Parse, dispatch, exit code.
+//! Parses the arguments, runs the command and returns its exit code.
 
 use std::process::ExitCode;
 

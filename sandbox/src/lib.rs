@@ -1,4 +1,4 @@
-//! The workshop of usher: a real control plane, simulated vendors, the demo and the scale benchmark.
+//! The sandbox of usher: a real control plane, simulated vendors, the demo and the scale benchmark.
 
 pub mod controlplane;
 pub mod demo;

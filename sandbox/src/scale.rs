@@ -1,6 +1,6 @@
-//! The benchmark: N users at one vendor through the operator in a process of its own, on a real API server.
+//! `cargo scale`: a benchmark of N users at one vendor, with the operator in a process of its own on a real API server.
 //!
-//! It measures and prints; what is good enough is for people to say.
+//! It measures and prints; it does not judge the results.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -30,34 +30,34 @@ const PATIENCE: Duration = Duration::from_mins(10);
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// Makes users at a simulated Pegasus and prints what that cost.
+/// Creates users at a simulated Pegasus and prints the cost.
 #[derive(Debug, Parser)]
 #[command(name = "cargo scale")]
 pub struct Args {
-    /// How many users.
+    /// Number of users.
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=MOST_REMOVALS))]
     users: u32,
-    /// Time every vendor call takes, in milliseconds.
+    /// Duration of every vendor call, in milliseconds.
     #[arg(long, default_value_t = 20)]
     latency: u64,
-    /// Objects worked on at a time, as in the credential's spec.requests.concurrency.
+    /// Objects that usher works on at the same time: the credential's spec.requests.concurrency.
     #[arg(long, default_value_t = 32)]
     concurrency: u32,
-    /// Applies that are under way at a time: kubectl has one, GitOps tools have a few. More only saturates the API server.
+    /// Number of parallel applies: kubectl has one, GitOps tools have a few. More only saturates the API server.
     #[arg(long, default_value_t = 8)]
     appliers: usize,
     /// Afterwards delete all users at once, and measure that too.
     #[arg(long)]
     remove: bool,
-    /// Removals that go through, as in the credential's spec.removals.atMost; the rest is held. Defaults to the number of users.
+    /// Removal budget: the credential's spec.removals.atMost. Further removals wait. Defaults to the number of users.
     #[arg(long, value_parser = clap::value_parser!(u32).range(..=MOST_REMOVALS))]
     at_most: Option<u32>,
-    /// Run the operator itself; the benchmark starts itself with this.
+    /// Run the operator. The benchmark starts itself with this flag.
     #[arg(long, hide = true, num_args = 0.., allow_hyphen_values = true)]
     operator: Option<Vec<String>>,
 }
 
-/// What was measured.
+/// The measurements.
 struct Figures {
     applying: Duration,
     after_last_apply: Duration,
@@ -68,7 +68,7 @@ struct Figures {
     removal: Option<Removal>,
 }
 
-/// What deleting all users at once cost.
+/// The cost of deleting all users at once.
 struct Removal {
     until_settled: Duration,
     held: usize,
@@ -79,7 +79,7 @@ struct Removal {
 
 /// Runs the benchmark and writes its figures to `out`.
 ///
-/// Errors: whatever kept it from measuring.
+/// Errors: why it could not measure.
 pub async fn run(args: Args, out: &mut (dyn Write + Send)) -> Result<(), Failure> {
     if let Some(arguments) = args.operator {
         let arguments = ["usher".to_owned(), "run".to_owned()].into_iter().chain(arguments);
@@ -116,7 +116,7 @@ async fn measure(args: &Args) -> Result<Figures, Failure> {
     Ok(Figures { applying, after_last_apply, vendor_calls, kubernetes_writes, peak_rss_mib, cpu_seconds, removal })
 }
 
-/// Deletes all users at once and waits until each is gone or held.
+/// Deletes all users at once and waits until each is gone or exceeds the removal budget.
 async fn remove(client: &Client, vendor: &Simulator, operator: &Child) -> Result<Removal, Failure> {
     let (cpu, writes) = (cpu_seconds(operator)?, status_writes(client).await?);
     vendor.clear_calls();
@@ -133,7 +133,7 @@ async fn remove(client: &Client, vendor: &Simulator, operator: &Child) -> Result
     })
 }
 
-/// Ends when every user is gone or held by the brake; how many are held.
+/// Ends when every user is gone or exceeds the removal budget; returns how many exceed it.
 async fn all_gone_or_held(users: Api<PlatformUser>) -> Result<usize, Failure> {
     loop {
         let left = users.list(&ListParams::default()).await?.items;
@@ -148,7 +148,7 @@ async fn all_gone_or_held(users: Api<PlatformUser>) -> Result<usize, Failure> {
     }
 }
 
-/// The operator as its own process, with deploy/'s permissions.
+/// Starts the operator as its own process, with deploy/'s permissions.
 async fn start_operator(plane: &ControlPlane) -> Result<Child, Failure> {
     let token = plane.service_account_token("usher-system", "usher").await?;
     let kubeconfig = plane.dir().join("operator.kubeconfig");
@@ -163,7 +163,7 @@ async fn start_operator(plane: &ControlPlane) -> Result<Child, Failure> {
     Ok(child)
 }
 
-/// Namespace, Secret and credential; ends when the credential is ready.
+/// Applies namespace, Secret and credential; ends when the credential is Ready.
 async fn prepare(client: &Client, vendor: &Simulator, args: &Args) -> Result<(), Failure> {
     let metadata = |name: &str| json!({"name": name, "namespace": NAMESPACE});
     let documents = [
@@ -207,7 +207,7 @@ async fn create_users(client: &Client, count: u32, appliers: usize) -> Result<()
     futures::stream::iter((0..count).map(create)).buffer_unordered(appliers).try_collect().await
 }
 
-/// Ends when `count` users are ready, as a watch shows it.
+/// Ends when a watch shows `count` Ready users.
 async fn all_ready(client: &Client, count: u32) -> Result<(), Failure> {
     let api: Api<PlatformUser> = Api::namespaced(client.clone(), NAMESPACE);
     let mut ready = std::collections::HashSet::new();
@@ -222,7 +222,7 @@ async fn all_ready(client: &Client, count: u32) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Writes to users that were no creates, as the API server counts them.
+/// Writes to users other than creates, as the API server counts them.
 async fn status_writes(client: &Client) -> Result<f64, Failure> {
     let request = http::Request::get("/metrics").body(Vec::new())?;
     let text = client.request_text(request).await?;
@@ -234,7 +234,7 @@ async fn status_writes(client: &Client) -> Result<f64, Failure> {
     Ok(text.lines().filter(counted).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
 }
 
-/// Processor time the operator took so far, user and system.
+/// Processor time of the operator so far, user and system, in seconds.
 fn cpu_seconds(operator: &Child) -> Result<f64, Failure> {
     let id = operator.id().ok_or("the operator ended")?;
     let stat = std::fs::read_to_string(Path::new("/proc").join(id.to_string()).join("stat"))?;
@@ -244,7 +244,7 @@ fn cpu_seconds(operator: &Child) -> Result<f64, Failure> {
     Ok(ticks.iter().sum::<f64>() / 100.0)
 }
 
-/// The most memory the operator ever held.
+/// Peak resident memory of the operator.
 fn peak_rss_mib(operator: &Child) -> Result<f64, Failure> {
     let id = operator.id().ok_or("the operator ended")?;
     let status = std::fs::read_to_string(Path::new("/proc").join(id.to_string()).join("status"))?;
@@ -274,12 +274,12 @@ fn print(args: &Args, figures: &Figures, out: &mut (dyn Write + Send)) -> Result
         #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
         let removed = users - *held as f64;
         rows.extend([
-            ("seconds until all deleted users are gone or held", round(until_settled.as_secs_f64())),
-            ("users that the brake holds", json!(held)),
+            ("seconds until all deleted users are gone or wait", round(until_settled.as_secs_f64())),
+            ("users that exceed the removal budget", json!(held)),
             ("vendor calls until then", json!(vendor_calls)),
             ("users removed", json!(removed)),
             ("Kubernetes writes per user deleted", round(kubernetes_writes / users)),
-            ("processor seconds of removing as a ratio to making", round(spent / cpu_seconds)),
+            ("processor seconds of removing as a ratio to creating", round(spent / cpu_seconds)),
         ]);
     }
     for (name, value) in rows {

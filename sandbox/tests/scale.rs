@@ -33,7 +33,7 @@ fn of_five_users_who_are_removed_all_but_at_most_two_are_held() {
     let output = scale(&["--users", "5", "--remove", "--at-most", "2"]).output().unwrap();
     let (printed, complaint) = text(&output);
     assert!(output.status.success(), "{printed}{complaint}");
-    assert_eq!(figure(&printed, "users that the brake holds"), Some("3"), "{printed}");
+    assert_eq!(figure(&printed, "users that exceed the removal budget"), Some("3"), "{printed}");
 }
 
 #[test]

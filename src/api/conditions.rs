@@ -1,22 +1,22 @@
-//! Conditions and reasons, and the pure merge that keeps `lastTransitionTime` honest; no clock, no Kubernetes call.
+//! Conditions and reasons, and the pure merge that keeps `lastTransitionTime` until a status flips. No clock, no Kubernetes call.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-/// Condition types of all three kinds (kstatus words).
+/// Condition types of all three kinds, as kstatus names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display, strum::IntoStaticStr)]
 pub enum ConditionType {
-    /// Always there: vendor and spec agree.
+    /// Always present: whether vendor and spec agree.
     Ready,
-    /// Only while true: work goes on by itself.
+    /// Only while true: usher continues without help.
     Reconciling,
     /// Only while true: a person has to act.
     Stalled,
-    /// Only while true: nothing is done because someone said so.
+    /// Only while true: usher makes no vendor call because a mode or an annotation asks for that.
     Paused,
 }
 
-/// Why an object is or is not Ready. The names are the contract's.
+/// Why an object is or is not Ready. The names are part of the API.
 #[derive(
     Clone,
     Copy,
@@ -34,49 +34,49 @@ pub enum ConditionType {
 pub enum Reason {
     /// Vendor and spec agree.
     Synced,
-    /// Industrility: the user was made; it cannot be checked.
+    /// The user was created; the vendor offers no way to check it (Industrility).
     Created,
-    /// Taken as given; the vendor offers no way to check.
+    /// Taken as given, because the vendor offers no way to check it.
     Unverified,
     /// The credential is absent or not ready.
     WaitingForCredential,
     /// A group named by a user is absent or not ready.
     WaitingForGroup,
-    /// A Secret that is needed now is absent or lacks its key.
+    /// A required Secret is absent or lacks its key.
     WaitingForSecret,
     /// The vendor asked to slow down.
     RateLimited,
-    /// The vendor cannot be reached or does not make sense.
+    /// The vendor cannot be reached, or its answer cannot be understood.
     ProviderUnavailable,
-    /// Plan mode, and there is something to do.
+    /// Mode Plan, and usher would make changes.
     ChangesPending,
     /// The vendor refuses the credential.
     Unauthenticated,
-    /// The vendor refuses this act.
+    /// The vendor denies the login this operation.
     PermissionDenied,
-    /// The account is there already and may not be adopted.
+    /// The account exists already, and no policy lets usher adopt it.
     AlreadyExists,
     /// More than one account or name matches.
     AmbiguousMatch,
-    /// Something named matches nothing.
+    /// A reference matches nothing.
     NotFound,
-    /// Another object holds this account.
+    /// Another object is bound to this account, or asked for it first.
     Duplicate,
-    /// The spec or Secret cannot be right.
+    /// A value in the spec or the Secret is invalid.
     Invalid,
     /// Spec and credential, or binding and credential, do not belong together.
     ProviderMismatch,
-    /// The vendor, or this version, cannot do what is asked.
+    /// The vendor, or this version of usher, cannot do what the spec asks.
     Unsupported,
     /// The credential may not be used from this namespace.
     NamespaceNotAllowed,
-    /// Administrator rights without `allowPrivileged`.
+    /// The account has or asks for administrator rights without `allowPrivileged`.
     Privileged,
-    /// The account is on the credential's list of those never touched.
+    /// The credential protects the account: it is on `spec.protected`, or usher logs in with it.
     Protected,
-    /// Being removed.
+    /// The object is being deleted.
     Deleting,
-    /// The brake holds the removal.
+    /// The removal exceeds the credential's removal budget.
     RemovalHeld,
     /// The removal cannot proceed.
     DeletionBlocked,
@@ -89,7 +89,7 @@ impl Reason {
         matches!(self, Self::Synced | Self::Created | Self::Unverified)
     }
 
-    /// The condition that goes along while not Ready: work goes on, or a person has to act.
+    /// The condition beside a Ready that is not true: Reconciling, or Stalled when a person has to act.
     #[must_use]
     pub fn companion(self) -> Option<ConditionType> {
         use Reason as R;
@@ -126,17 +126,17 @@ impl Reason {
     }
 }
 
-/// What is to be said of an object now.
+/// Reason and message of an object's Ready condition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// Why.
     pub reason: Reason,
-    /// What, which field, and what to do; never a secret.
+    /// What is wrong, in which field, and what to do; never a secret.
     pub message: String,
 }
 
 impl Verdict {
-    /// A verdict from its parts; the message is cut at Kubernetes' limit of 32 KiB.
+    /// A verdict from its parts. A message is cut after 4,096 characters, well below the 32,768 that Kubernetes allows.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         let mut message = message.into();
         if let Some((cut, _)) = message.char_indices().nth(4096) {
@@ -146,7 +146,8 @@ impl Verdict {
     }
 }
 
-/// The conditions that say `verdict` of `generation`, keeping transition times of `before` where `status` did not flip.
+/// The conditions that report `verdict` for `generation`. A condition of `before` keeps its transition time unless its
+/// status flips.
 #[must_use]
 pub fn conditions(before: &[Condition], verdict: &Verdict, generation: i64, now: Timestamp) -> Vec<Condition> {
     let ready = if verdict.reason.is_ready() { "True" } else { "False" };
@@ -157,7 +158,7 @@ pub fn conditions(before: &[Condition], verdict: &Verdict, generation: i64, now:
     conditions
 }
 
-/// `before` with a Paused condition that says by what; Ready stays as it was, or Unknown-free absent if nobody looked yet.
+/// `before` with a Paused condition whose message is `by`. Ready stays as it was; it stays absent before the first reconcile.
 #[must_use]
 pub fn paused(before: &[Condition], by: &str, generation: i64, now: Timestamp) -> Vec<Condition> {
     let paused = ConditionType::Paused.to_string();
@@ -192,7 +193,7 @@ fn build(
     }
 }
 
-/// The condition of this type, if it is there.
+/// The condition of this type, if present.
 #[must_use]
 pub fn find(conditions: &[Condition], type_: ConditionType) -> Option<&Condition> {
     let type_: &str = type_.into();
@@ -209,18 +210,18 @@ mod tests {
         Timestamp::from_second(seconds).unwrap()
     }
 
-    /// Type, status, reason and since when, of each.
-    fn told(conditions: &[Condition]) -> Vec<(&str, &str, &str, i64)> {
-        let told = |condition: &'_ Condition| condition.last_transition_time.0.as_second();
-        conditions.iter().map(|one| (&*one.type_, &*one.status, &*one.reason, told(one))).collect()
+    /// Type, status, reason and transition time (in seconds) of each condition.
+    fn summary(conditions: &[Condition]) -> Vec<(&str, &str, &str, i64)> {
+        let since = |condition: &'_ Condition| condition.last_transition_time.0.as_second();
+        conditions.iter().map(|one| (&*one.type_, &*one.status, &*one.reason, since(one))).collect()
     }
 
-    fn said(before: &[Condition], reason: Reason, seconds: i64) -> Vec<Condition> {
+    fn reported(before: &[Condition], reason: Reason, seconds: i64) -> Vec<Condition> {
         conditions(before, &Verdict::new(reason, "why"), 7, at(seconds))
     }
 
     #[test]
-    fn whatever_is_not_ready_either_goes_on_or_waits_for_a_person() {
+    fn every_reason_that_is_not_ready_is_reconciling_or_stalled() {
         for reason in Reason::iter() {
             assert_eq!(reason.is_ready(), reason.companion().is_none(), "{reason}");
             assert_eq!(reason.label(), reason.to_string());
@@ -229,26 +230,26 @@ mod tests {
 
     #[test]
     fn a_condition_dates_from_when_its_status_flipped() {
-        let waiting = said(&[], Reason::WaitingForGroup, 1);
+        let waiting = reported(&[], Reason::WaitingForGroup, 1);
         assert_eq!(
-            told(&waiting),
+            summary(&waiting),
             [("Ready", "False", "WaitingForGroup", 1), ("Reconciling", "True", "WaitingForGroup", 1)]
         );
-        let stalled = said(&waiting, Reason::Duplicate, 2);
-        assert_eq!(told(&stalled), [("Ready", "False", "Duplicate", 1), ("Stalled", "True", "Duplicate", 2)]);
-        let ready = said(&stalled, Reason::Synced, 3);
-        assert_eq!(told(&ready), [("Ready", "True", "Synced", 3)]);
+        let stalled = reported(&waiting, Reason::Duplicate, 2);
+        assert_eq!(summary(&stalled), [("Ready", "False", "Duplicate", 1), ("Stalled", "True", "Duplicate", 2)]);
+        let ready = reported(&stalled, Reason::Synced, 3);
+        assert_eq!(summary(&ready), [("Ready", "True", "Synced", 3)]);
         assert_eq!((&*ready[0].message, ready[0].observed_generation), ("why", Some(7)));
-        assert_eq!(told(&said(&ready, Reason::Synced, 4)), [("Ready", "True", "Synced", 3)]);
+        assert_eq!(summary(&reported(&ready, Reason::Synced, 4)), [("Ready", "True", "Synced", 3)]);
     }
 
     #[test]
-    fn a_pause_is_said_beside_what_was_said_before() {
-        let ready = said(&[], Reason::Synced, 1);
+    fn a_pause_is_reported_beside_the_earlier_conditions() {
+        let ready = reported(&[], Reason::Synced, 1);
         let held = paused(&ready, "spec.mode", 7, at(2));
-        assert_eq!(told(&held), [("Ready", "True", "Synced", 1), ("Paused", "True", "Paused", 2)]);
+        assert_eq!(summary(&held), [("Ready", "True", "Synced", 1), ("Paused", "True", "Paused", 2)]);
         assert_eq!(
-            told(&paused(&held, "the annotation", 7, at(3))),
+            summary(&paused(&held, "the annotation", 7, at(3))),
             [("Ready", "True", "Synced", 1), ("Paused", "True", "Paused", 2)]
         );
         assert_eq!(find(&held, ConditionType::Paused).map(|condition| &*condition.message), Some("spec.mode"));

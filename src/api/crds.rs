@@ -1,4 +1,5 @@
-//! The three CustomResourceDefinitions, finished: bounds on everything, no defaults under spec, `status` that is never absent.
+//! Completes the three generated CustomResourceDefinitions: bounds on every text, list and map, no defaults under spec, and a
+//! `status` that is never absent.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
@@ -14,14 +15,14 @@ const LIST_LIMIT: u64 = 64;
 
 /// The definitions in the order they are written to `crds/`.
 ///
-/// Errors: the schema is not JSON of the expected shape, which a unit test rules out.
+/// Errors: the schema is not JSON of the expected form, which a test rules out.
 pub fn definitions() -> Result<Vec<CustomResourceDefinition>, serde_json::Error> {
     [PlatformUser::crd(), PlatformGroup::crd(), ProviderCredential::crd()].into_iter().map(finish).collect()
 }
 
 /// Schema of an open JSON object that the API server must not prune.
 pub(super) fn open_object(_: &mut SchemaGenerator) -> Schema {
-    // Atomic: a server-side apply that takes the last key away would leave null instead of {}.
+    // Atomic, because a server-side apply that removes the last key would otherwise leave null instead of {}.
     json_schema!({
         "type": "object",
         "x-kubernetes-preserve-unknown-fields": true,
@@ -37,7 +38,7 @@ fn finish(definition: CustomResourceDefinition) -> Result<CustomResourceDefiniti
             bound(schema);
             schema.remove("default");
         });
-        // The API server warns of formats it does not know.
+        // Dropped because the API server warns about formats that it does not know.
         for half in ["spec", "status"] {
             walk(&mut properties[half], &mut |schema| {
                 schema.remove("format").filter(known).and_then(|format| schema.insert("format".into(), format));
@@ -45,7 +46,7 @@ fn finish(definition: CustomResourceDefinition) -> Result<CustomResourceDefiniti
         }
         properties["status"]["default"] = json!({"observedGeneration": -1});
         properties["status"]["properties"]["observedGeneration"]["default"] = json!(-1);
-        properties["status"]["description"] = json!("What usher found and did; written by usher alone.");
+        properties["status"]["description"] = json!("What usher found and did. Only usher writes it.");
     }
     serde_json::from_value(definition)
 }
@@ -64,7 +65,7 @@ fn walk(schema: &mut Value, change: &mut impl FnMut(&mut Map<String, Value>)) {
     }
 }
 
-/// Sets a bound on a text, list or map that has none, and makes a list atomic for server-side apply.
+/// Sets a bound on a text, list or map without one, and makes a list atomic for server-side apply.
 fn bound(schema: &mut Map<String, Value>) {
     match schema.get("type").and_then(Value::as_str) {
         Some("string") if !schema.contains_key("enum") => limit(schema, "maxLength", TEXT_LIMIT),

@@ -1,4 +1,4 @@
-//! `ProviderCredential`: one account at one vendor, as people write it.
+//! `ProviderCredential`: the manifest of a login at one vendor.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
@@ -11,7 +11,7 @@ use super::status::unseen;
 use super::user::{AdoptionPolicy, Mode, UserDeletionPolicy};
 use super::vendor::Vendor;
 
-/// How to log in at one vendor, who may use it, and within which bounds.
+/// How usher logs in at one vendor, which objects may use the login, and within which limits.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
     group = "usher.dev",
@@ -23,7 +23,7 @@ use super::vendor::Vendor;
     derive = "PartialEq",
     shortname = "pcred",
     category = "usher",
-    doc = "An account at one vendor through which users and groups are kept. Writing one amounts to reading the namespace's Secrets.",
+    doc = "A login at one vendor, through which usher manages users and groups. The right to write one amounts to the right to read the namespace's Secrets.",
     printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
     printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
     printcolumn(name = "Provider", type_ = "string", json_path = ".status.provider"),
@@ -42,25 +42,25 @@ use super::vendor::Vendor;
     .message("url and loginUrl must begin with https://; for a test server set spec.allowInsecureHttp: true"))]
 #[serde(rename_all = "camelCase")]
 pub struct ProviderCredentialSpec {
-    /// The vendor and where it is. Exactly one; cannot change to another vendor.
+    /// The vendor and its address. Set exactly one; the vendor cannot change later.
     #[x_kube(validation = rules::one_vendor())]
     #[x_kube(validation = Rule::new("has(self.pegasus) == has(oldSelf.pegasus) && has(self.amani) == has(oldSelf.amani) && has(self.plaspy) == has(oldSelf.plaspy) && has(self.industrility) == has(oldSelf.industrility) && has(self.ozmap) == has(oldSelf.ozmap)")
         .message("the vendor of a credential cannot change: make a new ProviderCredential"))]
     pub provider: CredentialProvider,
-    /// Secret of the same namespace, of type Opaque or kubernetes.io/basic-auth, that holds the vendor's token or login.
+    /// Secret in the same namespace, of type Opaque or kubernetes.io/basic-auth, that holds the vendor's token or login.
     pub secret_ref: SecretRef,
-    /// From which namespaces the credential may be used; defaults to its own.
+    /// Namespaces whose objects may use the credential; defaults to its own namespace.
     #[x_kube(validation = Rule::new("has(self.selector) == (self.from == 'Selector')")
         .message("allowedNamespaces.selector goes with from: Selector, and only with it"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allowed_namespaces: Option<AllowedNamespaces>,
-    /// Whose objects may take accounts that exist already: None, Same (default: the credential's namespace) or All.
+    /// Which objects may take over accounts that exist already: None, Same (default: those in the credential's namespace) or All.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow_existing: Option<AllowExisting>,
-    /// Upper bound for every object that uses it: Enforce (default), Plan or Paused.
+    /// Mode of every object that uses the credential, unless the object's own is stricter: Enforce (default), Plan or Paused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
-    /// How often vendor and cluster are compared; defaults to 10m, at least 1m.
+    /// How often usher compares the vendor with the cluster; defaults to 10m, at least 1m.
     #[x_kube(validation = rules::duration("1m", "168h"))]
     #[schemars(length(max = 32))]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,23 +68,23 @@ pub struct ProviderCredentialSpec {
     /// Upper bounds on calls to the vendor; defaults per vendor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests: Option<Requests>,
-    /// Brake on deletes and disables.
+    /// Removal budget: limits how many accounts usher deletes or disables within a period.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub removals: Option<Removals>,
-    /// For objects that set none; defaults to Delete.
+    /// Deletion policy of objects that set none; defaults to Delete.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<UserDeletionPolicy>,
-    /// For objects that set none; defaults to Never.
+    /// Adoption policy of objects that set none; defaults to Never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adoption_policy: Option<AdoptionPolicy>,
-    /// Whether users with administrator rights may be made or touched; defaults to false.
+    /// Whether usher may create, change or remove users with administrator rights; defaults to false.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow_privileged: Option<bool>,
     /// Further roles or groups, by name or id, that count as privileged.
     #[schemars(length(max = 64), inner(length(min = 1, max = 256)))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub privileged: Option<Vec<String>>,
-    /// E-mails, usernames or ids never changed, disabled or removed.
+    /// E-mail addresses, usernames or ids of accounts that usher never changes, disables or removes.
     #[schemars(length(max = 64), inner(length(min = 1, max = 256)))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub protected: Option<Vec<String>>,
@@ -98,7 +98,7 @@ pub struct ProviderCredentialSpec {
     pub ca_bundle: Option<String>,
 }
 
-/// A vendor and where it is.
+/// A vendor and its address.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum CredentialProvider {
@@ -128,7 +128,7 @@ impl CredentialProvider {
     }
 }
 
-/// Where Pegasus Gateway is. Secret keys: `token`, or `username` and `password`.
+/// Address of Pegasus Gateway. Secret keys: `token`, or `username` and `password`.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct PegasusAccess {
@@ -142,13 +142,13 @@ pub struct PegasusAccess {
     #[schemars(length(min = 1, max = 2048))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub login_url: Option<String>,
-    /// Site host name that the central log-in asks for.
+    /// Host name of the site, which the central log-in asks for.
     #[schemars(length(min = 1, max = 253))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gateway: Option<String>,
 }
 
-/// Where Amani is. Secret keys: `username` and `password`, or `token`.
+/// Address of Amani. Secret keys: `username` and `password`, or `token`.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct AmaniAccess {
@@ -156,12 +156,12 @@ pub struct AmaniAccess {
     #[x_kube(validation = rules::url())]
     #[schemars(length(min = 1, max = 2048))]
     pub url: String,
-    /// The server insists on e-mail and password in every PATCH; each change then sets the password again. Defaults to false.
+    /// Whether every PATCH needs e-mail and password, so that each change sets the password again. Defaults to false.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub patch_requires_credentials: Option<bool>,
 }
 
-/// Where Plaspy is. Secret keys: `username` and `apiKey`.
+/// Address of Plaspy. Secret keys: `username` and `apiKey`.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct PlaspyAccess {
@@ -170,7 +170,7 @@ pub struct PlaspyAccess {
     #[schemars(length(min = 1, max = 2048))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// Whether a user's group is written by Name (default) or Id.
+    /// How usher writes a user's group: by Name (default) or Id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group_by: Option<GroupBy>,
 }
@@ -185,7 +185,7 @@ pub enum GroupBy {
     Id,
 }
 
-/// Where Industrility is. Secret key: `token`.
+/// Address of Industrility. Secret key: `token`.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct IndustrilityAccess {
@@ -210,7 +210,7 @@ pub struct IndustrilityAccess {
     pub auth_scheme: Option<String>,
 }
 
-/// Where OZmap is. Secret keys: `token`, or `username` and `password`.
+/// Address of OZmap. Secret keys: `token`, or `username` and `password`.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct OzmapAccess {
@@ -218,7 +218,7 @@ pub struct OzmapAccess {
     #[x_kube(validation = rules::url())]
     #[schemars(length(min = 1, max = 2048))]
     pub url: String,
-    /// How passwords are sent: Plain (default) or Sha256Hex.
+    /// How usher sends passwords: Plain (default) or Sha256Hex.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password_encoding: Option<PasswordEncoding>,
 }
@@ -226,14 +226,14 @@ pub struct OzmapAccess {
 /// How OZmap takes passwords.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum PasswordEncoding {
-    /// As it is.
+    /// Unchanged.
     #[default]
     Plain,
     /// SHA-256 in lower-case hex, as older servers expect.
     Sha256Hex,
 }
 
-/// A Secret by name.
+/// Reference to a Secret.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
 pub struct SecretRef {
     /// Name of the Secret.
@@ -241,12 +241,12 @@ pub struct SecretRef {
     pub name: String,
 }
 
-/// From which namespaces a credential may be used.
+/// Namespaces whose objects may use a credential.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct AllowedNamespaces {
-    /// Same, All, or those that the selector matches.
+    /// Same, All, or Selector for the namespaces that the selector matches.
     pub from: NamespacesFrom,
-    /// Labels of the namespaces, with from: Selector.
+    /// Selects namespaces by their labels; only with from: Selector.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub selector: Option<LabelSelector>,
 }
@@ -263,15 +263,15 @@ pub enum NamespacesFrom {
     Selector,
 }
 
-/// Whose objects may take what already exists.
+/// Which objects may take over accounts that exist already.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum AllowExisting {
-    /// Nobody's.
+    /// No object.
     None,
-    /// Those of the credential's namespace.
+    /// Objects in the credential's namespace.
     #[default]
     Same,
-    /// Those of every namespace that may use the credential.
+    /// Objects in every namespace that may use the credential.
     All,
 }
 
@@ -283,17 +283,17 @@ pub struct Requests {
     #[schemars(range(min = 1, max = 600_000))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub per_minute: Option<u32>,
-    /// Calls at once after a rest.
+    /// Calls in one burst after a quiet time.
     #[schemars(range(min = 1, max = 10_000))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub burst: Option<u32>,
-    /// Objects worked on at a time.
+    /// Objects that usher works on at the same time.
     #[schemars(range(min = 1, max = 256))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<u32>,
 }
 
-/// Brake on deletes and disables.
+/// Removal budget: limits how many accounts usher deletes or disables within a period.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct Removals {
@@ -302,22 +302,22 @@ pub struct Removals {
     #[schemars(length(max = 32))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
-    /// How many removals go through within `per`; defaults to 50.
+    /// Most removals within `per`; further ones wait with the reason RemovalHeld. Defaults to 50.
     #[schemars(range(min = 0, max = 100_000))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at_most: Option<u32>,
-    /// The time over which removals are counted; defaults to 1h.
+    /// Period over which usher counts removals; defaults to 1h.
     #[x_kube(validation = rules::duration("1m", "168h"))]
     #[schemars(length(max = 32))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub per: Option<String>,
 }
 
-/// What usher writes back about a credential.
+/// Status of a `ProviderCredential`.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct ProviderCredentialStatus {
-    /// Generation of the spec that the conditions speak of; -1: nobody has looked yet.
+    /// Generation of the spec that the conditions describe; -1 before the first reconcile.
     #[serde(default = "unseen")]
     pub observed_generation: i64,
     /// Ready always; Reconciling, Stalled and Paused only while true.
@@ -330,51 +330,51 @@ pub struct ProviderCredentialStatus {
     /// The vendor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provider: Option<Vendor>,
-    /// Vendor, host, and who the vendor says we are.
+    /// The credential's account: vendor, address, and the login as the vendor names it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
-    /// Users that use it.
+    /// Number of PlatformUsers that use the credential.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub users: Option<u32>,
-    /// Groups that use it.
+    /// Number of PlatformGroups that use the credential.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub groups: Option<u32>,
-    /// When the vendor was last compared with the cluster as a whole.
+    /// When usher last compared all accounts of the vendor with the cluster (sweep).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_sweep_time: Option<Timestamp>,
-    /// The vendor asked for fewer calls: there is none before this time, which it named, or else usher's own back-off.
+    /// usher makes no call before this time: the vendor asked it to slow down and named the time, or usher's back-off set it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_limited_until: Option<Timestamp>,
-    /// Removals that the brake holds.
+    /// Removals that exceed the removal budget and wait.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held_removals: Option<HeldRemovals>,
-    /// Removals that were let through lately, counted before they are made. Written by `usher-removals` alone.
+    /// Removals that the budget admitted within `spec.removals.per`. Only the field manager `usher-removals` writes them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recent_removals: Option<Vec<RecentRemovals>>,
-    /// The last usher.dev/reconcile-at that was acted on.
+    /// The last value of usher.dev/reconcile-at that usher acted on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile_at: Option<String>,
 }
 
-/// Removals that were let through within a small part of the brake's time.
+/// Removals that the budget admitted within one part of its period.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct RecentRemovals {
     /// When this part began.
     pub since: Timestamp,
-    /// How many in it.
+    /// Number of removals in this part.
     pub count: u32,
-    /// The uids of those objects among them that are not gone yet, so that none is counted twice.
+    /// Uids of objects in this part that still exist, so that none is counted twice.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub under_way: Vec<String>,
 }
 
-/// Removals that the brake holds.
+/// Removals that exceed the removal budget and wait.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct HeldRemovals {
-    /// How many.
+    /// Number of removals that wait.
     pub count: u32,
-    /// Token that releases this batch when set as usher.dev/release-removals.
+    /// Release token of this batch, for the annotation usher.dev/release-removals.
     pub release: String,
 }
 

@@ -1,4 +1,4 @@
-//! `PlatformGroup`: a group at one vendor, as people write it.
+//! `PlatformGroup`: the manifest of a group at one vendor.
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -9,7 +9,7 @@ use super::status::GroupStatus;
 use super::user::{AdoptionPolicy, CredentialRef, Empty, Mode, Reference};
 use super::vendor::Vendor;
 
-/// What the group should be. Absent means not managed: never sent, never compared.
+/// The desired group. usher neither sends nor compares a field that is absent.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
 #[kube(
     group = "usher.dev",
@@ -21,7 +21,7 @@ use super::vendor::Vendor;
     derive = "PartialEq",
     shortname = "pgroup",
     category = "usher",
-    doc = "A group at one vendor, kept as this manifest says.",
+    doc = "A group at one vendor, kept in the state that this manifest describes.",
     selectable = ".spec.credentialRef.name",
     validation = rules::bound_reference(),
     validation = rules::bound_external_id(),
@@ -45,41 +45,41 @@ pub struct PlatformGroupSpec {
     #[schemars(length(min = 1, max = 256))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub display_name: Option<String>,
-    /// Bind to this existing remote group. Cannot change once the group is bound.
+    /// Id of an existing group to bind to. Cannot change once the group is bound.
     #[schemars(length(min = 1, max = 256))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub external_id: Option<String>,
-    /// What only one vendor has; must be the credential's vendor.
+    /// Fields of one vendor; must be the credential's vendor.
     #[x_kube(validation = rules::one_vendor())]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provider: Option<GroupProvider>,
     /// What happens to the group when this object is deleted; defaults to the credential's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<GroupDeletionPolicy>,
-    /// Whether a group that is there already may be taken: Never (default) or Adopt.
+    /// Whether usher may take over a group that exists already: Never (default) or Adopt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adoption_policy: Option<AdoptionPolicy>,
-    /// Enforce (default), Plan (show, do not act) or Paused (no vendor call).
+    /// Enforce (default), Plan (show changes, make none) or Paused (no vendor call).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
 }
 
-/// What happens to a remote group when its object goes.
+/// What happens to a group at the vendor when its object is deleted.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, strum::Display)]
 pub enum GroupDeletionPolicy {
-    /// Remove it.
+    /// usher deletes it.
     Delete,
-    /// Leave it alone.
+    /// It stays as it is.
     Orphan,
 }
 
-/// What only one vendor has for a group.
+/// A group's fields of one vendor.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum GroupProvider {
     /// Pegasus Gateway.
     Pegasus(Box<PegasusGroup>),
-    /// Amani: roles are read only.
+    /// Amani: roles, which usher only reads.
     Amani(Empty),
     /// Plaspy: a group of devices.
     Plaspy(PlaspyGroup),
@@ -141,7 +141,7 @@ pub struct PlaspyGroup {
     /// Free text. "" clears it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// Ids of the devices in the group; what is not listed is taken away.
+    /// Ids of the devices in the group; usher removes devices that are not listed.
     #[x_kube(validation = rules::no_duplicates())]
     #[schemars(length(max = 64), inner(length(min = 1, max = 128)))]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -152,7 +152,7 @@ pub struct PlaspyGroup {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct OzmapGroup {
-    /// Projects in the group; what is not listed is taken away.
+    /// Projects in the group; usher removes projects that are not listed.
     #[x_kube(validation = rules::no_duplicates())]
     #[schemars(length(max = 64))]
     #[serde(skip_serializing_if = "Option::is_none")]

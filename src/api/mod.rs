@@ -1,10 +1,11 @@
-//! The contract people write: three kinds in `usher.dev/v1alpha1` and the words of their status.
+//! The API: the three kinds of `usher.dev/v1alpha1`, their rules, and the conditions and reasons of their status.
 //!
-//! This room must not know how anything is done: it imports nothing of ours.
+//! It makes no call and decides nothing about accounts; it imports no other room.
 
 pub mod conditions;
 pub mod crds;
 pub mod credential;
+mod defaults;
 pub mod group;
 pub mod names;
 pub mod rules;

@@ -1,4 +1,4 @@
-//! Every string Kubernetes sees of us, in one place; it must not hold logic beyond naming.
+//! Names that Kubernetes sees: API group, finalizers, annotations, field managers and kinds. It holds no logic beyond naming.
 
 use std::fmt;
 
@@ -7,25 +7,25 @@ pub const API_GROUP: &str = "usher.dev";
 /// API version of the three kinds.
 pub const API_VERSION: &str = "usher.dev/v1alpha1";
 
-/// Finalizer on our own kinds.
+/// Finalizer on users, groups and credentials.
 pub const FINALIZER: &str = "usher.dev/finalizer";
 /// Finalizer on a credential's Secret.
 pub const SECRET_FINALIZER: &str = "usher.dev/credential-in-use";
 
-/// Annotation: a new value asks for a fresh comparison now.
+/// Annotation: a new value makes usher compare the object with the vendor now.
 pub const RECONCILE_AT: &str = "usher.dev/reconcile-at";
 /// Annotation: `"true"` pauses an object, or all objects of a credential.
 pub const PAUSED: &str = "usher.dev/paused";
-/// Annotation: the token of a batch of held removals that may go on.
+/// Annotation: the release token of a batch of removals that exceed the removal budget.
 pub const RELEASE_REMOVALS: &str = "usher.dev/release-removals";
-/// Annotation that makes Velero restore our status, and so the binding.
+/// Annotation that makes Velero restore the status, and with it the binding.
 pub const VELERO_RESTORE_STATUS: &str = "velero.io/restore-status";
 
-/// Field manager of the identity of an account (its id and what else must survive a crash).
+/// Field manager of an object's identity: the account's id and all else that must survive a crash.
 pub const MANAGER_IDENTITY: &str = "usher-identity";
 /// Field manager of the count of recent removals in a credential's status.
 pub const MANAGER_REMOVALS: &str = "usher-removals";
-/// Field manager of everything else we write.
+/// Field manager of everything else that usher writes.
 pub const MANAGER: &str = "usher";
 /// Field manager of the dry runs of `usher plan`, which store nothing.
 pub const MANAGER_PLAN: &str = "usher-plan";
@@ -69,7 +69,7 @@ impl Kind {
     }
 }
 
-/// Namespace and name of an object of one of our kinds.
+/// Kind, namespace and name of a user, group or credential.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ObjectKey {
     /// Which kind.

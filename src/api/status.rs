@@ -1,4 +1,4 @@
-//! What usher writes back about users and groups; people and tools read it, usher itself reads only the identity.
+//! The status of users and groups. People and tools read it; usher itself reads only the identity.
 
 use std::collections::BTreeMap;
 
@@ -10,117 +10,125 @@ use serde::{Deserialize, Serialize};
 use super::user::Mode;
 use super::vendor::Vendor;
 
-/// What must survive a crash: which account is ours and what we did to it. Written by `usher-identity` alone.
+/// The part of the status that must survive a crash: which account belongs to the object, and what usher sent to it. Only the
+/// field manager `usher-identity` writes it.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct Identity {
     /// The account's id at the vendor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub external_id: Option<String>,
-    /// Username, e-mail or name last synced.
+    /// Username, e-mail or name at the last sync.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    /// Username, e-mail or name that an update with unknown end may have given it.
+    /// Username, e-mail or name that an update may have given the account; the update's outcome is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renaming: Option<String>,
     /// The credential's account when the object was bound.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
-    /// A create whose end is not known.
+    /// A create whose outcome is unknown (pending create).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub creating: Option<Creating>,
-    /// Whether the account was there before us.
+    /// Whether the account existed before usher bound it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adopted: Option<bool>,
-    /// Digests of what was sent but cannot be read back.
+    /// Digests of values that usher sent and cannot read back.
     #[schemars(length(max = 16384))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sent: Option<String>,
-    /// Which version of the password was sent last; opaque.
+    /// Version of the password that usher sent last; opaque.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password_version: Option<String>,
-    /// Ids of the remote groups that we added.
+    /// Ids of the groups at the vendor to which usher added the user.
     #[schemars(length(max = 256))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub groups: Option<Vec<String>>,
-    /// The remote groups that entries of spec.groups stood for when last synced, by groupRef/NAME or externalName/NAME: one that
-    /// cannot be resolved any more is so neither given nor taken.
+    /// Groups at the vendor to which entries of spec.groups resolved at the last sync, by groupRef/NAME or externalName/NAME.
+    /// usher neither adds nor removes a group whose entry no longer resolves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resolved_groups: Option<BTreeMap<String, String>>,
-    /// Id of an account that usher made and the vendor no longer shows; what is known of it stays until another one is made. The
-    /// same as externalId: the vendor refuses to make it anew, because it is there.
+    /// Id of an account that usher created and the vendor no longer shows (missing account). The rest of the identity stays until
+    /// usher creates another account. A value equal to externalId means that the vendor refuses another create because the
+    /// account exists.
     #[serde(default, rename = "vanished", skip_serializing_if = "Option::is_none")]
     pub missing: Option<String>,
-    /// Username, e-mail or name under which the vendor has an account that usher did not make: it said so when no create of ours
-    /// was in doubt. Whatever becomes of later creates, that account is not taken for ours.
+    /// Username, e-mail or name of an account that usher did not create: the vendor reported it while no create was pending. usher
+    /// never takes that account for its own, whatever the outcome of a later create.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
 }
 
 impl Identity {
-    /// What the account may be called by all that we did.
+    /// The natural keys that the account may have after everything that usher sent.
     pub fn known_keys(&self) -> impl Iterator<Item = &String> {
         let creating = self.creating.as_ref().map(|creating| &creating.key);
         self.key.iter().chain(&self.renaming).chain(creating)
     }
 
-    /// The credential's account that the object is bound in, or may have made an account in; `None`: nothing ties it to any.
+    /// The credential's account in which the object is bound or has a pending create; `None` if it has neither.
     #[must_use]
     pub fn tied_to(&self) -> Option<&str> {
         let creating = self.creating.as_ref().map(|creating| creating.account.as_str());
         if self.external_id.is_some() || self.is_missing() { self.account.as_deref() } else { creating }
     }
 
-    /// Whether the one account that is known of is one that the vendor no longer shows.
+    /// Whether the object's only known account is a missing account.
     #[must_use]
     pub fn is_missing(&self) -> bool {
         self.missing.is_some() && self.account.is_some() && self.external_id.is_none() && self.creating.is_none()
     }
 
-    /// Id of the account that is the object's, shown or not; `None`: there is none, or a create with unknown end made it.
+    /// Id of the object's account, visible or missing; `None` without an account, or while a create is pending.
     #[must_use]
     pub fn known_id(&self) -> Option<&String> {
         self.external_id.as_ref().or(self.missing.as_ref().filter(|_| self.is_missing()))
     }
 }
 
-/// A create whose end is not known.
+/// A create whose outcome is unknown (pending create).
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Creating {
     /// When it was last sent.
     pub at: Timestamp,
-    /// When it was first sent with this key, if it was repeated: an account made since then may be ours.
+    /// When it was first sent with this key, if it was repeated. An account created since then may be the object's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
-    /// The vendor's time when it was first sent, by its Date header: who looks for it later may have another clock.
+    /// The vendor's time when it was first sent, from its Date header, because a later process may have another clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vendor_time: Option<Timestamp>,
-    /// The natural key it was made with.
+    /// The natural key that it was sent with.
     pub key: String,
-    /// The credential's account it was made in.
+    /// The credential's account that it was sent to.
     pub account: String,
-    /// Version of the password that went with it, as `passwordVersion`; none if its tries carried several.
+    /// Version of the password that it carried, as `passwordVersion`; absent if its tries carried several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password_version: Option<String>,
 }
 
 impl Creating {
-    /// The same create, sent once more `now`; `password_version` if all its tries carried the same.
+    /// When it was first sent with this key.
+    #[must_use]
+    pub fn first_sent(&self) -> Timestamp {
+        self.since.unwrap_or(self.at)
+    }
+
+    /// The same create, repeated at `now`; `password_version` is set if all its tries carried the same one.
     #[must_use]
     pub fn again(&self, now: Timestamp, password_version: Option<String>) -> Self {
-        Self { at: now, since: Some(self.since.unwrap_or(self.at)), password_version, ..self.clone() }
+        Self { at: now, since: Some(self.first_sent()), password_version, ..self.clone() }
     }
 }
 
-/// A call that Plan mode would make.
+/// A call that usher would make in mode Enforce.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct PendingCall {
-    /// What it does, e.g. create.
+    /// The operation, e.g. create.
     pub operation: String,
-    /// What it does it to.
+    /// The account or group that it concerns.
     pub target: String,
-    /// Names of the fields it sends.
+    /// Names of the fields that it sends.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<String>,
 }
@@ -132,11 +140,11 @@ impl PendingCall {
     }
 }
 
-/// What people read: written by `usher`.
+/// The part of the status for people and tools. Only the field manager `usher` writes it.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
-    /// Generation of the spec that the conditions speak of; -1: nobody has looked yet.
+    /// Generation of the spec that the conditions describe; -1 before the first reconcile.
     #[serde(default = "unseen")]
     pub observed_generation: i64,
     /// Ready always; Reconciling, Stalled and Paused only while true.
@@ -149,10 +157,10 @@ pub struct Report {
     /// The mode in effect: the strictest of operator, credential, object and annotation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
-    /// Plan mode: the calls it would make.
+    /// In mode Plan: the calls that usher would make.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pending: Option<Vec<PendingCall>>,
-    /// The last usher.dev/reconcile-at that was acted on.
+    /// The last value of usher.dev/reconcile-at that usher acted on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile_at: Option<String>,
 }
@@ -170,20 +178,20 @@ impl Default for Report {
     }
 }
 
-/// `observedGeneration` of an object that nobody has looked at.
+/// `observedGeneration` of an object before its first reconcile.
 #[must_use]
 pub fn unseen() -> i64 {
     -1
 }
 
-/// Status of a PlatformUser or PlatformGroup: two halves with one writer each.
+/// Status of a PlatformUser or PlatformGroup: two parts with one writer each.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct ObjectStatus {
-    /// Which account is ours.
+    /// Which account belongs to the object.
     #[serde(flatten)]
     pub identity: Identity,
-    /// What people read.
+    /// The part for people and tools.
     #[serde(flatten)]
     pub report: Report,
 }

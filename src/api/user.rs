@@ -1,4 +1,4 @@
-//! `PlatformUser`: a person's account at one vendor, as people write it.
+//! `PlatformUser`: the manifest of a person's account at one vendor.
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -8,7 +8,7 @@ use super::rules;
 use super::status::UserStatus;
 pub use super::user_provider::*;
 
-/// What the account should be. Absent means not managed: never sent, never compared.
+/// The desired account. usher neither sends nor compares a field that is absent.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
 #[kube(
     group = "usher.dev",
@@ -20,7 +20,7 @@ pub use super::user_provider::*;
     derive = "PartialEq",
     shortname = "puser",
     category = "usher",
-    doc = "A user account at one vendor, kept as this manifest says.",
+    doc = "A user account at one vendor, kept in the state that this manifest describes.",
     selectable = ".spec.credentialRef.name",
     selectable = ".spec.email",
     validation = rules::bound_reference(),
@@ -69,53 +69,53 @@ pub struct PlatformUserSpec {
     #[schemars(length(max = 64))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phone: Option<String>,
-    /// Whether the person may log in. Absent: created active, then not managed.
+    /// Whether the person may log in. Absent: the account is created active, and usher does not manage the field afterwards.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub active: Option<bool>,
-    /// Secret of the same namespace that holds the password. Sent on create and when its value changes.
+    /// Secret in the same namespace that holds the password. usher sends it on create and when its value changes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password_secret_ref: Option<PasswordSecretRef>,
-    /// Groups at the vendor. Absent: not managed. Empty: member of none.
+    /// Groups at the vendor. Absent: not managed. Empty: the user is in no group.
     #[x_kube(validation = rules::no_duplicates())]
     #[schemars(length(max = 64))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub groups: Option<Vec<GroupEntry>>,
-    /// Exclusive (default): the groups above and no others. Additive: take away only what we added.
+    /// Exclusive (default): the user is in the listed groups and no others. Additive: usher removes only groups that it added.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub membership: Option<Membership>,
-    /// Bind to this existing account. Cannot change once the account is bound.
+    /// Id of an existing account to bind to. Cannot change once the account is bound.
     #[schemars(length(min = 1, max = 256))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub external_id: Option<String>,
-    /// Whether an account that is there already may be taken: Never (default) or Adopt.
+    /// Whether usher may take over an account that exists already: Never (default) or Adopt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adoption_policy: Option<AdoptionPolicy>,
     /// What happens to the account when this object is deleted; defaults to the credential's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<UserDeletionPolicy>,
-    /// Enforce (default), Plan (show, do not act) or Paused (no vendor call).
+    /// Enforce (default), Plan (show changes, make none) or Paused (no vendor call).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
-    /// What only one vendor has; must be the credential's vendor.
+    /// Fields of one vendor; must be the credential's vendor.
     #[x_kube(validation = rules::one_vendor())]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provider: Option<UserProvider>,
 }
 
-/// A credential by name.
+/// Reference to a ProviderCredential.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct CredentialRef {
     /// Name of the ProviderCredential.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
-    /// Its namespace, when that credential allows ours; defaults to our own.
+    /// Namespace of the ProviderCredential, if its allowedNamespaces include the object's; defaults to the object's own.
     #[schemars(length(min = 1, max = 63))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
 }
 
-/// A password in a Secret of the same namespace.
+/// Reference to a password in a Secret of the same namespace.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct PasswordSecretRef {
@@ -129,14 +129,14 @@ pub struct PasswordSecretRef {
 }
 
 impl PasswordSecretRef {
-    /// The key in the Secret, written or not.
+    /// The key in the Secret, or its default.
     #[must_use]
     pub fn entry(&self) -> &str {
         self.key.as_deref().unwrap_or("password")
     }
 }
 
-/// One group, by exactly one of three forms.
+/// One group, in exactly one of three forms.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub enum GroupEntry {
@@ -148,7 +148,7 @@ pub enum GroupEntry {
     ExternalName(#[schemars(length(min = 1, max = 256))] String),
 }
 
-/// A PlatformGroup by name.
+/// Reference to a PlatformGroup.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct GroupRef {
     /// Name of the PlatformGroup.
@@ -156,47 +156,47 @@ pub struct GroupRef {
     pub name: String,
 }
 
-/// How `groups` is meant.
+/// Whether `groups` is the complete list.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Membership {
-    /// Member of these groups and no others.
+    /// The user is in these groups and no others.
     #[default]
     Exclusive,
-    /// Member of these groups at least; only what we added is taken away again.
+    /// The user is at least in these groups; usher removes only groups that it added.
     Additive,
 }
 
-/// Whether an existing account may be taken.
+/// Whether usher may take over an existing account.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum AdoptionPolicy {
-    /// An existing account is AlreadyExists.
+    /// It may not: the object reports AlreadyExists.
     #[default]
     Never,
-    /// Exactly one match is taken.
+    /// It may, if exactly one account matches.
     Adopt,
 }
 
-/// What happens to a user's account when its object goes.
+/// What happens to a user's account when its object is deleted.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, strum::Display)]
 pub enum UserDeletionPolicy {
-    /// Remove it, or the nearest the vendor has.
+    /// usher deletes it, or disables it where the vendor cannot delete users.
     Delete,
-    /// Block log-in and keep it.
+    /// usher blocks log-in and keeps it.
     Disable,
-    /// Leave it alone.
+    /// It stays as it is.
     Orphan,
 }
 
-/// How much usher does.
+/// What usher may do for an object.
 #[derive(
     JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default, strum::Display,
 )]
 pub enum Mode {
-    /// Do it.
+    /// Make changes.
     #[default]
     Enforce,
-    /// Read and show what would be done.
+    /// Read, and show changes without making them.
     Plan,
-    /// No vendor call.
+    /// Make no vendor call.
     Paused,
 }

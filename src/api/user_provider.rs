@@ -1,4 +1,4 @@
-//! What only one vendor has for a user, a block per vendor; nothing that vendors share.
+//! A user's fields of single vendors, one block per vendor. Fields that vendors share are in `user`.
 
 use std::collections::BTreeMap;
 
@@ -10,13 +10,13 @@ use serde_json::{Map, Value};
 use super::rules;
 use super::vendor::Vendor;
 
-/// What only one vendor has for a user.
+/// A user's fields of one vendor.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum UserProvider {
     /// Pegasus Gateway.
     Pegasus(PegasusUser),
-    /// Amani: nothing of its own.
+    /// Amani, which has no fields of its own.
     Amani(Empty),
     /// Plaspy.
     Plaspy(PlaspyUser),
@@ -48,39 +48,39 @@ pub struct Empty {}
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct PegasusUser {
-    /// Access level, e.g. basic. Never shown by the vendor.
+    /// Access level, e.g. basic. The vendor never shows it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access: Option<String>,
-    /// Address of the web application in the login e-mail. Never shown by the vendor.
+    /// Address of the web application in the login e-mail. The vendor never shows it.
     #[schemars(length(max = 2048))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub app_url: Option<String>,
-    /// Let the vendor e-mail the login instead of a password; only on create.
+    /// Whether the vendor e-mails the login instead of getting a password; only on create.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub send_email: Option<bool>,
-    /// Administrator with all scopes; needs allowPrivileged.
+    /// Whether the user is an administrator with all scopes; true needs allowPrivileged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub is_staff: Option<bool>,
-    /// Super user; needs allowPrivileged.
+    /// Whether the user is a super user; true needs allowPrivileged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub is_superuser: Option<bool>,
-    /// Address of a logo. Never shown by the vendor.
+    /// Address of a logo. The vendor never shows it.
     #[schemars(length(max = 2048))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub logo_url: Option<String>,
-    /// Preferences, per key: a key not named is left alone.
+    /// Preferences; keys that are not named stay as they are.
     #[schemars(schema_with = "super::crds::open_object")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prefs: Option<Map<String, Value>>,
-    /// Role ids; what is not listed is taken away.
+    /// Role ids; usher removes roles that are not listed.
     #[x_kube(validation = rules::no_duplicates())]
     #[schemars(length(max = 64))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub roles: Option<Vec<i64>>,
-    /// API rights by resource; what is not listed is taken away.
+    /// API rights by resource; usher removes rights that are not listed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scopes: Option<BTreeMap<String, Scope>>,
-    /// Rights in applications, e.g. pegasus2.0, per key: what is not named is left alone.
+    /// Rights in applications, e.g. pegasus2.0; rights that are not named stay as they are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub applications: Option<BTreeMap<String, BTreeMap<String, bool>>>,
 }
@@ -114,10 +114,10 @@ pub struct PlaspyUser {
     /// Message shown when log-in is blocked. "" clears it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disabled_message: Option<String>,
-    /// Tags, per key: a key not named is left alone.
+    /// Tags; keys that are not named stay as they are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tags: Option<BTreeMap<String, String>>,
-    /// Privileges; what is not listed is taken away.
+    /// Privileges; usher removes privileges that are not listed.
     #[x_kube(validation = rules::no_duplicates())]
     #[schemars(length(max = 64), inner(length(min = 1, max = 128)))]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -129,12 +129,12 @@ pub struct PlaspyUser {
     #[schemars(range(min = 0))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admin_devices: Option<i64>,
-    /// Log-in works from this time on (RFC 3339).
+    /// Time from which the user may log in (RFC 3339).
     #[x_kube(validation = Rule::new("self == '' || self.matches('^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+(Z|[+-][0-9]{2}:[0-9]{2})$')").message("not a time: write it as 2027-01-01T00:00:00Z"))]
     #[schemars(length(max = 64))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
-    /// Log-in works until this time (RFC 3339).
+    /// Time until which the user may log in (RFC 3339).
     #[x_kube(validation = Rule::new("self == '' || self.matches('^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+(Z|[+-][0-9]{2}:[0-9]{2})$')").message("not a time: write it as 2027-01-01T00:00:00Z"))]
     #[schemars(length(max = 64))]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -162,7 +162,7 @@ pub struct IndustrilityUser {
     #[schemars(length(min = 4, max = 256))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<String>,
-    /// A role made together with the user; needs allowPrivileged.
+    /// A role that the vendor creates together with the user; needs allowPrivileged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub new_role: Option<IndustrilityRole>,
     /// Applications to install (true) or uninstall (false).
@@ -184,7 +184,7 @@ pub enum IndustrilityUserType {
     /// A customer.
     #[default]
     Customer,
-    /// A manufacturer (sic).
+    /// A manufacturer; the vendor spells it so.
     Manufacture,
     /// A distributor.
     Distributor,
@@ -203,7 +203,7 @@ pub enum IndustrilityLoginType {
     Sso,
 }
 
-/// A role made together with an Industrility user.
+/// A role that Industrility creates together with a user.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
 pub struct IndustrilityRole {
     /// Unique name of the role.
@@ -237,13 +237,13 @@ pub struct IndustrilityPermission {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct OzmapUser {
-    /// Modules the user may log in to; what is not listed is taken away.
+    /// Modules that the user may log in to; usher removes modules that are not listed.
     #[x_kube(validation = rules::no_duplicates())]
     #[schemars(length(min = 1, max = 4))]
     pub resources: Vec<OzmapResource>,
     /// The user's role.
     pub role: Reference,
-    /// Projects and the role in each; what is not listed is taken away.
+    /// Projects and the user's role in each; usher removes projects that are not listed.
     #[x_kube(validation = rules::no_duplicates())]
     #[schemars(length(max = 64))]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -285,7 +285,7 @@ pub struct OzmapProjectRole {
     pub role: Reference,
 }
 
-/// Something at the vendor, by id or by name.
+/// A role or project at the vendor, by id or by name.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub enum Reference {

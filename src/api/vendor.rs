@@ -1,9 +1,9 @@
-//! The closed list of vendors; it must not know how any of them is spoken to.
+//! The closed list of vendors. It knows no vendor's API.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A vendor whose users and groups usher keeps. A sixth is a new variant; the compiler lists the rest.
+/// A vendor whose users and groups usher manages. A sixth is a new variant; the compiler lists the rest.
 #[derive(
     Clone,
     Copy,

@@ -1,4 +1,4 @@
-//! `usher crds`: the CustomResourceDefinitions as files; it speaks to no cluster.
+//! `usher crds`: writes or checks the CustomResourceDefinitions as files; it contacts no cluster.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -8,18 +8,18 @@ use kube::ResourceExt;
 
 use crate::api::crds::definitions;
 
-/// Where the definitions go. Without an option they go to standard output.
+/// Where to write the definitions; standard output without an option.
 #[derive(Debug, ClapArgs)]
 pub struct Args {
     /// Write one file per kind into DIR.
     #[arg(long, value_name = "DIR", conflicts_with = "check")]
     out: Option<PathBuf>,
-    /// Exit with 1 unless DIR holds exactly what --out would write.
+    /// Exit with 1 unless DIR holds exactly the files that --out would write.
     #[arg(long, value_name = "DIR")]
     check: Option<PathBuf>,
 }
 
-/// Why the definitions could not be written or are not as they should be.
+/// Why the definitions could not be written or did not pass the check.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The schema could not be turned into JSON or YAML.
@@ -33,8 +33,8 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
-    /// A file differs from what the types say.
-    #[error("{0} is not what the types say: run `usher crds --out {dir}` and commit the result", dir = .0.parent().unwrap_or(Path::new("crds")).display())]
+    /// A file differs from the definitions in src/api.
+    #[error("{0} is out of date: run `usher crds --out {dir}` and commit the result", dir = .0.parent().unwrap_or(Path::new("crds")).display())]
     Differs(PathBuf),
 }
 

@@ -1,4 +1,4 @@
-//! The commands people type; each file is one command, and none decides anything about accounts.
+//! The command line: one file per command. It decides nothing about accounts; it may import every room.
 
 mod crds;
 mod plan;
@@ -14,10 +14,10 @@ pub use prometheus::PrometheusMetrics;
 
 use crate::runtime::failure::describe;
 
-/// Keeps users and groups at five vendors as Kubernetes manifests say.
+/// Manages users and groups at five vendors from Kubernetes manifests.
 ///
-/// PlatformUser, PlatformGroup and ProviderCredential manifests become accounts at Pegasus Gateway, Amani, Plaspy,
-/// Industrility and OZmap; their ids and conditions are written back.
+/// usher turns PlatformUser and PlatformGroup manifests into users and groups at Pegasus Gateway, Amani, Plaspy,
+/// Industrility and OZmap, and writes ids and conditions back to the objects.
 #[derive(Debug, Parser)]
 #[command(name = "usher", version, propagate_version = true)]
 pub struct Cli {
@@ -27,18 +27,19 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the operator: the controllers and an admin server with /livez, /readyz and /metrics.
+    /// Run the operator: controllers, and an admin server with /livez, /readyz and /metrics.
     Run(Box<run::Args>),
-    /// Write the CustomResourceDefinitions, or check that a folder holds them as they are.
+    /// Write the CustomResourceDefinitions, or check that those in a folder are up to date.
     Crds(crds::Args),
-    /// Show the calls that `usher run` would make, for the cluster or for files not applied yet. Never writes.
+    /// Show the calls that `usher run` would make, for the cluster or for files before they are applied. Changes
+    /// nothing.
     Plan(plan::Args),
 }
 
 impl Cli {
     /// Runs the command and returns its exit code.
     ///
-    /// Errors: what went wrong and what to do, for a person at a terminal.
+    /// Errors: why the command failed, with the remedy where there is one.
     pub async fn execute(self) -> Result<ExitCode, Box<dyn std::error::Error + Send + Sync>> {
         match self.command {
             Command::Run(args) => Box::pin(run::run(*args)).await?,
@@ -49,10 +50,10 @@ impl Cli {
     }
 }
 
-/// Prints help, or what is wrong with the arguments. That is exit code 1: clap's own, 2, says "changes" of `usher plan`.
+/// Prints help or a usage error. The exit code of a usage error is 1, because 2 (clap's own) means "changes" in `usher plan`.
 #[must_use]
 pub fn explain(usage: &clap::Error) -> ExitCode {
-    // Nobody reads a closed terminal.
+    // Ignored because it fails only if the output is closed.
     let _ = usage.print();
     if usage.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
@@ -60,7 +61,7 @@ pub fn explain(usage: &clap::Error) -> ExitCode {
 /// Prints one line with the error and its causes to standard error, after the name of the program; the exit code is 1.
 #[must_use]
 pub fn complain(program: &str, error: &(dyn std::error::Error + 'static)) -> ExitCode {
-    // Nobody reads a closed standard error.
+    // Ignored because it fails only if standard error is closed.
     let _ = writeln!(std::io::stderr(), "{program}: {}", describe(error));
     ExitCode::FAILURE
 }

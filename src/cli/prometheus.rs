@@ -1,4 +1,4 @@
-//! Tells the metrics what controllers and providers report; it counts nothing itself.
+//! Forwards reports of controllers and providers to the metrics registry; it counts nothing itself.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::controller::Metrics;
 use crate::providers::Observer;
 use crate::runtime::metrics::MetricsRegistry;
 
-/// Metrics as the other rooms see them.
+/// The metrics registry, behind the traits of the other rooms.
 pub struct PrometheusMetrics(pub MetricsRegistry);
 
 impl Observer for PrometheusMetrics {

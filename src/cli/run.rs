@@ -1,4 +1,4 @@
-//! `usher run`: wires the rooms together and ends them in order; it decides nothing about objects.
+//! `usher run`: starts the operator's parts and ends them in order; it decides nothing about objects.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,53 +21,53 @@ use crate::runtime::metrics::MetricsRegistry;
 use crate::runtime::shutdown;
 use crate::runtime::telemetry::{self, LogFormat};
 
-/// How often a cluster without our CRDs, or without an answer, is asked again.
+/// Pause between tries while the CRDs are missing or the API server does not answer.
 const RETRY: Duration = Duration::from_secs(5);
-/// Beyond the call's own timeout, how long a create whose answer was lost may still be under way.
+/// How long after its timeout a create whose answer was lost may still take effect.
 pub(super) const GRACE: Duration = Duration::from_secs(10);
-/// Longest time for one call to Kubernetes that is no watch.
+/// Longest time for one call to Kubernetes other than a watch.
 const KUBERNETES_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How the operator runs. Every flag has an environment variable.
+/// Flags of the operator. Every flag has an environment variable.
 #[derive(Debug, ClapArgs)]
 pub struct Args {
-    /// The most the operator does: Enforce, Plan (read and show) or Paused (no vendor call). Credentials, objects and
-    /// annotations can only be stricter.
+    /// Mode of the operator: Enforce, Plan (show changes, make none) or Paused (no vendor call). Credentials, objects and
+    /// annotations can only make it stricter.
     #[arg(long, env = "USHER_MODE", value_name = "MODE", default_value = "Enforce", value_parser = mode)]
     mode: Mode,
-    /// Namespace of the operator itself: for its lease and the key of password digests.
+    /// Namespace of the operator, for its lease and the key of password digests.
     #[arg(long, env = "POD_NAMESPACE", value_name = "NAMESPACE", default_value = "usher-system")]
     namespace: String,
     /// Address of the admin server: /livez, /readyz, /metrics.
     #[arg(long, env = "USHER_ADMIN_ADDRESS", value_name = "IP:PORT", default_value = "0.0.0.0:8080")]
     admin_address: SocketAddr,
-    /// Work only while holding the lease "usher", so that several replicas can run.
+    /// Run the controllers only while holding the lease "usher", so that several replicas can run.
     #[arg(long, env = "USHER_LEADER_ELECT")]
     leader_elect: bool,
-    /// Name under which the lease is held.
+    /// Name of this process in the lease.
     #[arg(long, env = "POD_NAME", value_name = "NAME", default_value_t = format!("usher-{:08x}", fastrand::u32(..)))]
     identity: String,
-    /// Longest time for one call to a vendor, answer included, in seconds. A create whose answer was lost is looked for
-    /// again 10 s after that.
+    /// Longest time for one call to a vendor, answer included, in seconds. If the answer to a create is lost,
+    /// usher looks for the account 10 s after this time.
     #[arg(long, env = "USHER_CALL_TIMEOUT", value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     call_timeout: Duration,
     /// Longest time for one reconcile, in seconds.
     #[arg(long, env = "USHER_RECONCILE_TIMEOUT", value_name = "SECONDS", default_value = "180", value_parser = seconds)]
     reconcile_timeout: Duration,
-    /// Most objects of one kind worked on at a time. Vendors are protected by each credential's own bounds.
+    /// Most objects of one kind to reconcile at the same time. Each credential's spec.requests limits the calls to its vendor.
     #[arg(long, env = "USHER_CONCURRENCY", value_name = "NUMBER", default_value_t = 64)]
     concurrency: u16,
-    /// Whether a finalizer keeps the Secrets of credentials while they are needed to take accounts away, e.g. when a whole
-    /// namespace is deleted. false gives up the ones that are held.
+    /// Whether a finalizer keeps each credential's Secret until usher no longer needs it to remove accounts, e.g. when a whole
+    /// namespace is deleted. false also removes the finalizer from Secrets that have it.
     #[arg(long, env = "USHER_SECRET_FINALIZER", value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     secret_finalizer: bool,
-    /// How long work under way may take to end after SIGTERM, in seconds.
+    /// Longest time for work in progress to finish after SIGTERM, in seconds.
     #[arg(long, env = "USHER_DRAIN_TIMEOUT", value_name = "SECONDS", default_value = "35", value_parser = seconds)]
     drain_timeout: Duration,
-    /// Log lines as JSON or text.
+    /// Format of log lines.
     #[arg(long, env = "USHER_LOG_FORMAT", value_name = "FORMAT", default_value = "json")]
     log_format: LogFormat,
-    /// What is logged, e.g. info, or usher=debug,kube=info.
+    /// Log filter, e.g. info, or usher=debug,kube=info.
     #[arg(long, env = "USHER_LOG", value_name = "FILTER", default_value = "info")]
     log: String,
 }
@@ -75,21 +75,21 @@ pub struct Args {
 /// Why the operator could not run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The log filter is not one.
+    /// The log filter is not valid.
     #[error("failed to set up logging")]
     Telemetry(#[from] telemetry::Error),
-    /// No kubeconfig and not in a cluster.
+    /// There is no kubeconfig, and the process does not run in a cluster.
     #[error("failed to find a cluster: set KUBECONFIG or run inside one")]
     Config(#[from] kube::config::InferConfigError),
-    /// The kubeconfig leads to no client.
+    /// The kubeconfig is not valid for a client.
     #[error("failed to build a Kubernetes client")]
     Client(#[source] kube::Error),
     /// The admin server could not listen.
     #[error("failed to listen on {address}: choose another --admin-address")]
     Listen {
-        /// Where.
+        /// The address.
         address: SocketAddr,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
     /// Signals cannot be caught.
@@ -98,7 +98,7 @@ pub enum Error {
     /// The lease could not be taken.
     #[error("failed to take the lease")]
     Lease(#[from] crate::runtime::leader::Error),
-    /// The lease was lost; someone else writes now.
+    /// The lease was lost; another process may write now.
     #[error("the lease was lost: stopped writing")]
     Deposed,
 }
@@ -131,7 +131,7 @@ async fn client() -> Result<Client, Error> {
     Client::try_from(config).map_err(Error::Client)
 }
 
-/// Ends once the kinds are served, or on `stop`; until then says every few seconds what is missing.
+/// Ends when the API server serves the kinds, or on `stop`; until then logs what is missing every few seconds.
 async fn wait_for_crds(client: &Client, stop: &CancellationToken) {
     let credentials: Api<ProviderCredential> = Api::all(client.clone());
     while !stop.is_cancelled() {
@@ -154,7 +154,7 @@ async fn wait_for_crds(client: &Client, stop: &CancellationToken) {
     }
 }
 
-/// Works while holding the lease, if there is to be one.
+/// Runs the controllers, with --leader-elect only while this process holds the lease.
 async fn lead(
     args: &Args,
     client: Client,
@@ -170,7 +170,7 @@ async fn lead(
         Box::pin(work(args, client, metrics, readiness, stop)).await;
         return Ok(());
     }
-    // A replica that waits for its turn is ready to take over.
+    // A replica that waits for the lease counts as ready, because it can take over.
     ["platformusers", "platformgroups", "providercredentials"].into_iter().for_each(|kind| readiness.done(kind));
     let lease = Lease::new(client.clone(), &args.namespace, "usher", &args.identity);
     let Some(mut held) = lease.acquire(stop).await? else { return Ok(()) };
@@ -187,7 +187,7 @@ async fn lead(
     Ok(())
 }
 
-/// Runs the controllers; after `stop` what is under way has `drain_timeout` to end.
+/// Runs the controllers; after `stop` work in progress has `drain_timeout` to finish.
 async fn work(args: &Args, client: Client, metrics: MetricsRegistry, readiness: Readiness, stop: &CancellationToken) {
     let settings = Settings {
         call_timeout: args.call_timeout,
@@ -200,7 +200,7 @@ async fn work(args: &Args, client: Client, metrics: MetricsRegistry, readiness: 
     };
     let controllers =
         controller::run(client, settings, Arc::new(PrometheusMetrics(metrics)), stop.clone(), move |kind| {
-            readiness.done(kind)
+            readiness.done(kind);
         });
     let too_long = async {
         stop.cancelled().await;
@@ -208,7 +208,7 @@ async fn work(args: &Args, client: Client, metrics: MetricsRegistry, readiness: 
     };
     tokio::select! {
         () = controllers => {}
-        () = too_long => warn!("work under way did not end in time"),
+        () = too_long => warn!("work in progress did not finish in time"),
     }
 }
 

@@ -1,73 +1,65 @@
-//! Kubernetes' quirks end here: three reconciles along resolve → validate → plan → apply → report.
+//! Everything that knows Kubernetes: the reconciles of the three kinds, along resolve → validate → plan → apply → report.
 //!
-//! This room knows no vendor and no HTTP status.
+//! The sub-rooms, from the top down; a room imports only rooms below it, and `sync` and `deletion` never each other:
+//!
+//! - [`preview`]: what would be done, for `usher plan`
+//! - `watch`: the watches, and which event enqueues which objects
+//! - `object`: the reconcile of a user or group, and its report
+//! - `credential`: the reconcile of a credential: log-in, sweep, status, release
+//! - `sync`: the account of a live object is made, bound, compared and changed
+//! - `deletion`: the account of a deleted object is taken away
+//! - `ownership`: whose account it is: conflicts between objects, and hand-over
+//! - `resolve`: from an object to everything that it needs, and to the account that it describes
+//! - `context`: what belongs to the process
+//! - `connection`: the live side of a credential: session, inventory, creates under way, retries
+//! - `cluster`: everything that reads or writes Kubernetes
+//! - `outcome`, `hints`, `backoff`, `queue`, `settings`, `metrics`: values that all of them use
+//!
+//! No room here looks at an HTTP status of a vendor.
 
-mod access;
-mod apply;
-mod cache;
-mod checks;
-mod conflict;
+mod backoff;
+mod cluster;
 mod connection;
 mod context;
-mod create_failed;
 mod credential;
-mod credential_report;
-mod group;
-mod handover;
-mod index;
-mod lenient;
-mod make;
-mod managed;
-mod missing;
+mod deletion;
+mod hints;
+mod metrics;
+mod object;
 mod outcome;
-mod password;
-mod pending_create;
+mod ownership;
 pub mod preview;
-mod record;
-mod removal;
-mod removal_budget;
-mod report;
-mod requeue;
+mod queue;
 mod resolve;
-mod retry;
-mod rights;
-mod secret;
-mod secret_reader;
-mod sweep;
-mod trial;
-mod user;
+mod runner;
+mod settings;
+mod sync;
 mod watch;
 
-use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use futures::future::{BoxFuture, FutureExt};
-use futures::stream::StreamExt;
-use jiff::Timestamp;
+use futures::future::FutureExt;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::core::PartialObjectMeta;
-use kube::runtime::applier;
-use kube::runtime::controller::{Action, Config};
 use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::reflector::store;
 use kube::runtime::reflector::store::Writer;
-use kube::runtime::reflector::{ObjectRef, store};
-use kube::{Api, Client, ResourceExt};
-use tokio::sync::{Notify, OnceCell, mpsc};
+use kube::{Api, Client};
+use tokio::sync::{Notify, OnceCell};
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, debug, info_span, warn};
 
-pub use context::{Metrics, Settings};
+pub use metrics::Metrics;
+pub use settings::Settings;
 
-use crate::api::{Kind, ObjectKey, PlatformGroup, PlatformUser, ProviderCredential};
-use cache::Cache;
-use connection::Connections;
-use context::Context;
-use make::KeyLocks;
-use pending_create::CreateCalls;
-use removal_budget::RemovalBudgets;
-use requeue::Backoff;
-use watch::Watched;
+use crate::api::{Kind, PlatformGroup, PlatformUser, ProviderCredential};
+use cluster::Cluster;
+use cluster::cache::Cache;
+use context::{Context, Run};
+use credential::secret_finalizer;
+use object::{group, user};
+use queue::Queue;
+use runner::{control, route};
+use watch::streams;
 
 /// Runs the three controllers until `stop`, then finishes what is under way. `listed` is called with each kind once its
 /// first listing is there.
@@ -78,48 +70,40 @@ pub async fn run(
     stop: CancellationToken,
     listed: impl Fn(&'static str) + Send + Sync + 'static,
 ) {
-    let (queue, woken) = mpsc::unbounded_channel();
+    let (queue, enqueued) = Queue::new();
     let ((users, user_writer), (groups, group_writer)) = (store(), store());
     let ((credentials, credential_writer), (secrets, secret_writer)) = (store(), store());
     let (namespaces, namespace_writer) = store();
     let reporter = Reporter { controller: "usher".into(), instance: std::env::var("POD_NAME").ok() };
-    let context = Arc::new(Context {
+    let cluster = Cluster {
         client: client.clone(),
-        settings,
-        connections: Connections::default(),
         users: Cache::new(users),
         groups: Cache::new(groups),
         credentials: Cache::new(credentials),
         secrets,
         secret_reader: Arc::new(client.clone()),
         namespaces,
-        removal_budget: RemovalBudgets::default(),
-        key_locks: KeyLocks::default(),
-        calls: CreateCalls::default(),
-        begun: Timestamp::now(),
-        orphans: Notify::new(),
         queue,
         recorder: Recorder::new(client.clone(), reporter),
-        metrics,
-        backoff: Backoff::default(),
-        preview: false,
         digest_key: OnceCell::new(),
-    });
+        unused_secrets: Notify::new(),
+    };
+    let context = Arc::new(Context::new(cluster, settings, metrics, Run::Live));
     let writers = (user_writer, group_writer, credential_writer, secret_writer, namespace_writer);
     let watches = watch_all(&context, client, writers);
-    let (for_users, for_groups, for_credentials, router) = route(woken);
+    let (for_users, for_groups, for_credentials, router) = route(enqueued);
     let controllers = futures::future::join3(
         control(&context, for_users, &stop, |user, context| user::reconcile(user, context).boxed()),
         control(&context, for_groups, &stop, |group, context| group::reconcile(group, context).boxed()),
         control(&context, for_credentials, &stop, |credential, context| {
-            credential::reconcile(credential, context).boxed()
+            credential::reconcile::reconcile(credential, context).boxed()
         }),
     );
     tokio::select! {
         _ = controllers => {}
         () = watches => {}
         () = router => {}
-        () = secret::tidy(&context) => {}
+        () = secret_finalizer::tidy(&context) => {}
         () = announce(context.clone(), listed).then(|()| std::future::pending()) => {}
     }
 }
@@ -135,104 +119,16 @@ type Writers = (
 
 /// Keeps the stores true and wakes whatever changed, for as long as it is polled.
 async fn watch_all(context: &Arc<Context>, client: Client, (users, groups, credentials, secrets, namespaces): Writers) {
-    let users = watch::changes(context.clone(), Api::all(client.clone()), users);
-    let groups = watch::changes(context.clone(), Api::all(client.clone()), groups);
-    let credentials = watch::changes(context.clone(), Api::all(client.clone()), credentials);
-    let secrets = watch::secrets(context.clone(), Api::all(client.clone()), secrets);
-    let namespaces = watch::namespaces(context.clone(), Api::all(client), namespaces);
+    let users = streams::changes(context.clone(), Api::all(client.clone()), users);
+    let groups = streams::changes(context.clone(), Api::all(client.clone()), groups);
+    let credentials = streams::changes(context.clone(), Api::all(client.clone()), credentials);
+    let secrets = streams::secrets(context.clone(), Api::all(client.clone()), secrets);
+    let namespaces = streams::namespaces(context.clone(), Api::all(client), namespaces);
     futures::join!(users, groups, credentials, secrets, namespaces);
 }
 
 /// Calls `listed` for each kind once its first listing is there.
 async fn announce(context: Arc<Context>, listed: impl Fn(&'static str)) {
-    everything_listed(&context).await;
+    context.cluster.synced().await;
     [Kind::Credential, Kind::Group, Kind::User].into_iter().for_each(|kind| listed(kind.plural()));
-}
-
-/// Ends once all stores hold their first listing: before that, "there is none" would be a guess.
-async fn everything_listed(context: &Context) {
-    // A writer that is dropped means that the process ends.
-    let _ = context.namespaces.wait_until_ready().await;
-    let _ = context.secrets.wait_until_ready().await;
-    let _ = context.credentials.store().wait_until_ready().await;
-    let _ = context.groups.store().wait_until_ready().await;
-    let _ = context.users.store().wait_until_ready().await;
-}
-
-type Woken = mpsc::UnboundedReceiver<ObjectKey>;
-
-/// Spreads woken objects over the three controllers.
-fn route(mut woken: Woken) -> (Woken, Woken, Woken, BoxFuture<'static, ()>) {
-    let (users, for_users) = mpsc::unbounded_channel();
-    let (groups, for_groups) = mpsc::unbounded_channel();
-    let (credentials, for_credentials) = mpsc::unbounded_channel();
-    let router = async move {
-        while let Some(object) = woken.recv().await {
-            let target = match object.kind {
-                Kind::User => &users,
-                Kind::Group => &groups,
-                Kind::Credential => &credentials,
-            };
-            if target.send(object).is_err() {
-                return;
-            }
-        }
-    };
-    (for_users, for_groups, for_credentials, router.boxed())
-}
-
-/// A reconcile of one kind.
-type Reconcile<K> = for<'a> fn(Arc<K>, &'a Context) -> BoxFuture<'a, Result<Action, kube::Error>>;
-
-/// One controller: what was woken, reconciled within a time, until `stop`; what is under way then is finished.
-async fn control<K: Watched>(context: &Arc<Context>, woken: Woken, stop: &CancellationToken, reconcile: Reconcile<K>) {
-    let listed = {
-        let context = context.clone();
-        async move { everything_listed(&context).await }
-    };
-    let woken = futures::stream::unfold(woken, |mut woken| async move { Some((woken.recv().await?, woken)) });
-    let queue = futures::stream::once(listed)
-        .filter_map(|()| std::future::ready(None))
-        .chain(woken)
-        .take_until(stop.clone().cancelled_owned())
-        .map(|key: ObjectKey| Ok::<_, Infallible>(ObjectRef::<K>::new(&key.name).within(&key.namespace)));
-    let config = Config::default().concurrency(context.settings.concurrency);
-    applier(
-        move |object, context: Arc<Context>| {
-            async move { Ok::<_, Infallible>(bounded(object, &context, reconcile).await) }.boxed()
-        },
-        |_, _, _| Action::await_change(),
-        context.clone(),
-        K::cache(context).store(),
-        Box::pin(queue),
-        config,
-    )
-    .for_each(|_| std::future::ready(()))
-    .await;
-}
-
-/// One reconcile within its time, in its span, counted; a failure of Kubernetes is retried with back-off.
-async fn bounded<K: Watched>(object: Arc<K>, context: &Context, reconcile: Reconcile<K>) -> Action {
-    let key = ObjectKey::new(K::KIND, object.namespace().unwrap_or_default(), object.name_any());
-    let span = info_span!("reconcile", kind = %key.kind, namespace = key.namespace, name = key.name, provider = K::vendor_label(&object));
-    let begun = Instant::now();
-    let limit = K::limit(context);
-    let work = tokio::time::timeout(limit, reconcile(object, context));
-    let (action, result) = match work.instrument(span).await {
-        Ok(Ok(action)) => (action, "ok"),
-        Ok(Err(kube::Error::Api(status))) if status.code == 409 => {
-            debug!(object = %key, "written by someone else meanwhile; looking again");
-            (Action::requeue(Duration::from_millis(200)), "conflict")
-        }
-        Ok(Err(error)) => {
-            warn!(object = %key, "Kubernetes failed: {error}");
-            (Action::requeue(context.backoff.next(&key)), "error")
-        }
-        Err(_) => {
-            warn!(object = %key, "not done within {limit:?}; looking again");
-            (Action::requeue(context.backoff.next(&key)), "timeout")
-        }
-    };
-    context.metrics.reconciled(K::KIND.into(), result, begun.elapsed());
-    action
 }

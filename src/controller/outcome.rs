@@ -1,4 +1,6 @@
-//! How one look at an object ended, as a value; only surprises travel as errors of Kubernetes.
+//! How one reconcile of an object ended. Values only.
+
+use jiff::Timestamp;
 
 use crate::api::conditions::{ConditionType, Verdict};
 use crate::api::status::PendingCall;
@@ -6,89 +8,109 @@ use crate::api::{ObjectKey, Reason};
 use crate::plan::Rejection;
 use crate::providers::{ErrorKind, ProviderError};
 
+/// The good end of a reconcile.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Vendor and spec agree as far as can be known.
+    Done(Done),
+    /// A step is done and recorded, and the object is reconciled again at once for the next one.
+    Again,
+    /// The object was released; what became of its account, if it had one.
+    Released(Option<Finalized>),
+}
+
 /// Vendor and spec agree as far as can be known.
 #[derive(Debug)]
 pub struct Done {
     /// Synced, Created or Unverified.
     pub verdict: Verdict,
-    /// What was done to get there, for one event; `None` when nothing was.
-    pub did: Option<Change>,
+    /// What was done to the account, for one event; `None` when nothing was.
+    pub change: Option<Change>,
 }
 
 /// What was done to an account; the word is the event's reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display)]
 pub enum Change {
-    /// Made.
+    /// It was made.
     Created,
-    /// Changed because the manifest did.
+    /// It was changed because the manifest did.
     Updated,
-    /// Taken although it was there before.
+    /// It was taken over although it was there before.
     Adopted,
-    /// Changed back because someone changed it at the vendor.
+    /// It was changed back after a foreign change at the vendor.
     DriftRepaired,
-    /// Got a new password.
+    /// It got a new password.
     PasswordSent,
-    /// Blocked.
+    /// Its log-in was blocked.
     Disabled,
-    /// Removed.
+    /// It was removed.
     Deleted,
-    /// Left alone for good.
+    /// It stays, and usher does not manage it any more.
     Orphaned,
-    /// Passed on to another object that claims it.
+    /// It passed on to another object.
     HandedOver,
-    /// Its groups are no longer managed and stay as they are.
+    /// Its groups stay, and usher does not manage them any more.
     GroupsReleased,
 }
 
-/// What became of the account of an object that is gone, for one event.
+/// What became of the account of a released object, for one event.
 #[derive(Debug)]
 pub struct Finalized {
     /// What was done.
     pub change: Change,
     /// Which account, and where.
     pub note: String,
-    /// Whether a person should know because nobody asked for that.
+    /// Whether the event is a Warning, because no policy asked for that.
     pub warns: bool,
 }
 
-/// Why a look at an object ended before vendor and spec agree.
+/// Why a reconcile ended before vendor and spec agree.
 #[derive(Debug)]
 pub enum Stop {
-    /// It cannot be done as written, or something it needs is not there.
+    /// The manifest cannot be carried out as written, or something that it needs is absent.
     Verdict(Verdict),
-    /// The vendor refused or could not be reached.
+    /// As the verdict says until this time, when the object is reconciled again.
+    Until(Verdict, Timestamp),
+    /// The vendor refused a call or was not reached.
     Provider(ProviderError),
-    /// Plan mode: these calls would be made.
+    /// Mode Plan: these calls would be made.
     Pending(Vec<PendingCall>),
-    /// Someone paused it; the text says by what.
+    /// The object is paused; the text names what pauses it.
     Paused(String),
-    /// It waits in a queue of ours and will be woken; nothing to say about it.
-    Queued,
-    /// It was in sync when last looked at, and cannot be looked at now: that is no news.
+    /// The object was in sync at the last comparison and cannot be compared now, which is no news about it.
     Unchanged,
-    /// It was removed, and with it everything to say but what became of its account, if it had one.
-    Gone(Option<Finalized>),
-    /// As the verdict says until this time, and looked at again then.
-    Until(Verdict, jiff::Timestamp),
-    /// A create with unknown end: looked at again when the call cannot be under way any more.
-    CreatePending(jiff::Timestamp),
-    /// Kubernetes failed us.
+    /// The outcome of an earlier create is unknown until this time.
+    CreatePending(Timestamp),
+    /// Another object makes an account with the same key, at least until this time.
+    KeyLocked(Timestamp),
+    /// The limiter has no room; it enqueues the object when it has.
+    AwaitsPermit,
+    /// The credential was not checked yet; its reconcile enqueues the object.
+    AwaitsCredential,
+    /// A listing was asked for; its end enqueues the object.
+    AwaitsListing,
+    /// Object or credential were edited meanwhile; the reconcile of that edit follows.
+    AwaitsEdit,
+    /// Kubernetes did not answer, or refused a write.
     Kube(kube::Error),
 }
 
 impl Stop {
-    /// Whether vendor and manifest were compared all the same: what is wrong is what was found, not that nothing could be.
+    /// Whether vendor and manifest were compared all the same, so that the verdict is the result of a comparison.
     pub fn is_comparison(&self) -> bool {
         match self {
             Self::Pending(_) => true,
             Self::Verdict(verdict) => verdict.reason.companion() == Some(ConditionType::Stalled),
             Self::Provider(error) => matches!(error.kind, ErrorKind::Invalid | ErrorKind::Conflict),
-            Self::Paused(_)
-            | Self::Queued
+            Self::Until(..)
+            | Self::Paused(_)
             | Self::Unchanged
-            | Self::Gone(_)
-            | Self::Until(..)
             | Self::CreatePending(_)
+            | Self::KeyLocked(_)
+            | Self::AwaitsPermit
+            | Self::AwaitsCredential
+            | Self::AwaitsListing
+            | Self::AwaitsEdit
             | Self::Kube(_) => false,
         }
     }
@@ -98,7 +120,7 @@ impl Stop {
         Self::Verdict(Verdict::new(reason, message))
     }
 
-    /// Waiting for `what`, which is absent or not ready because of `why`.
+    /// A verdict that waits for `what`, which is absent or not ready because of `why`.
     pub fn waiting(reason: Reason, what: &ObjectKey, why: &str) -> Self {
         Self::because(reason, format!("waiting for {what}: {why}"))
     }

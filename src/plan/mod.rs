@@ -1,18 +1,32 @@
-//! Decides what has to be done: desired × observed → steps; pure, so no async, no clock, no network.
+//! Decides which steps lead from the observed to the desired state of an account.
+//!
+//! It is pure: no async, no clock, no network. It imports only `api`.
 
+mod binding;
 mod compare;
+mod deletion;
+mod key;
 mod model;
+mod pending_create;
 mod removal;
+mod removal_budget;
 mod sent;
 mod steps;
 #[cfg(test)]
 mod tests;
 
+pub use binding::{BindingFacts, BindingQuestion, BindingRefusal, Candidate, NextBinding, Search, next_binding};
 pub use compare::{Compare, folds, matches_key, same};
+pub use deletion::{
+    AccountState, Admission, DeletionFacts, LinkState, NextDeletion, Question, Release, Wait, next_deletion,
+};
+pub use key::{KEYS, as_created, assumed_account, first_key_field, same_key};
 pub use model::{
     Account, AccountKind, Capabilities, Catalog, CatalogEntry, Changes, Desired, Field, Fields, GroupHandle,
     GroupSupport, Key, Limits, Membership, ROLE, Rejection, Switch,
 };
+pub use pending_create::{can_have_made, pending_until, was_there_before};
 pub use removal::{DeletionPolicy, Removal, removal};
+pub use removal_budget::{Batch, RemovalBudget, is_counted, is_released};
 pub use sent::LastApplied;
-pub use steps::{PriorState, Step, alongside, plan};
+pub use steps::{Creation, PriorState, Step, alongside, creation, creation_calls, plan, step_calls};

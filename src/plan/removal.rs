@@ -1,18 +1,18 @@
-//! What is done to an account when its object goes; decided before any vendor is spoken to.
+//! Decides what happens to an account when its object is deleted, before any vendor call.
 
 use super::model::{AccountKind, Capabilities, GroupSupport, Rejection};
 use crate::api::Reason;
 
-/// What is done to the account.
+/// What usher does with the account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Removal {
-    /// Remove it.
+    /// Delete it.
     Delete,
     /// Block log-in.
     Disable,
-    /// Leave it; `stays` when that was not asked for and a person should know.
+    /// Keep it.
     Orphan {
-        /// Whether the account stays although nobody asked for that.
+        /// Whether it stays only because the vendor cannot remove it, which a person should know.
         unexpected: bool,
     },
 }
@@ -20,17 +20,18 @@ pub enum Removal {
 /// A deletion policy, of a user or a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeletionPolicy {
-    /// Remove.
+    /// Delete the account.
     Delete,
     /// Block log-in.
     Disable,
-    /// Leave.
+    /// Keep the account.
     Orphan,
 }
 
-/// The removal that `own` (the object's policy), `found` (adopted or bound by externalId) and `fallback` (the credential's) ask for.
+/// The removal that follows from `own` (the object's policy), `found` (whether the account existed before usher bound it) and
+/// `fallback` (the credential's policy).
 ///
-/// Errors: a policy written in the manifest that the vendor cannot do is `Unsupported`.
+/// Errors: `Unsupported` for a policy of the manifest that the vendor cannot carry out.
 pub fn removal(
     capabilities: &Capabilities,
     account_kind: AccountKind,
@@ -60,9 +61,10 @@ pub fn removal(
 }
 
 fn unsupported(wish: DeletionPolicy, capabilities: &Capabilities) -> Rejection {
-    let instead = if capabilities.deletes { "Delete or Orphan" } else { "Orphan" };
+    let (cannot, instead) =
+        if capabilities.deletes { ("disable", "Delete or Orphan") } else { ("delete or disable", "Orphan") };
     Rejection::new(
         Reason::Unsupported,
-        format!("spec.deletionPolicy: {wish:?} is nothing the vendor can do: set {instead}, or leave it out"),
+        format!("spec.deletionPolicy: {wish:?}: the vendor cannot {cannot} users; set {instead}, or remove the field"),
     )
 }

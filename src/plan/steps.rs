@@ -1,6 +1,6 @@
-//! From desired and observed to at most a few steps; the same function serves reconciles, drift checks and plans.
+//! Decides the steps from the observed to the desired state; reconciles, drift checks and `usher plan` use the same function.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
@@ -8,59 +8,92 @@ use super::compare::{Compare, same};
 use super::model::{Account, Changes, Desired, Field, Fields, Membership, Rejection};
 use super::sent::LastApplied;
 use crate::api::Reason;
+use crate::api::status::PendingCall;
 
-/// One thing to do at the vendor.
+/// One change at the vendor.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
-    /// Make the account.
-    Create(Changes),
     /// Change it.
     Update(Changes),
     /// Set rights in one application.
     Grant {
         /// The application's name.
         application: String,
-        /// The rights named in the manifest; others stay.
-        rights: std::collections::BTreeMap<String, bool>,
+        /// The rights that the manifest names; others stay as they are.
+        rights: BTreeMap<String, bool>,
     },
 }
 
-/// What we know beside what the vendor shows.
+/// What usher remembers of an account beside what the vendor shows.
 #[derive(Clone, Copy, Debug)]
 pub struct PriorState<'a> {
-    /// Digests of hidden fields that were sent.
+    /// Digests of hidden fields that usher sent.
     pub sent: &'a LastApplied,
-    /// Groups that we added.
+    /// Groups to which usher added the user.
     pub added: &'a BTreeSet<String>,
-    /// Whether the password's value is one that was not sent yet.
+    /// Whether the password has a value that usher has not sent yet.
     pub password_due: bool,
 }
 
-/// The steps from `observed` (`None`: not there) to `desired`; empty when they agree.
+/// The steps that make an account.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Creation {
+    /// The fields that the create carries.
+    pub create: Changes,
+    /// The steps that follow, because a create does not take them.
+    pub then: Vec<Step>,
+}
+
+/// The steps from the account `observed` to `desired`; empty when they agree.
 ///
-/// Errors: a difference in a field that the vendor never changes is `Unsupported`.
+/// Errors: `Unsupported` for a difference in a field that the vendor never changes.
 pub fn plan(
     table: &[Field],
     desired: &Desired,
-    observed: Option<&Account>,
+    observed: &Account,
     known: PriorState<'_>,
 ) -> Result<Vec<Step>, Rejection> {
-    let (create, changes) = match observed {
-        None => {
-            let (create, after) = creation(table, desired, known.password_due);
-            (Some(Step::Create(create)), after)
+    let changes = difference(table, desired, observed, known)?;
+    Ok(follow_up(desired, changes, |name, rights| !known.sent.has_grant(name, rights)))
+}
+
+/// The steps that make the account `desired`, with its password or without.
+#[must_use]
+pub fn creation(table: &[Field], desired: &Desired, password: bool) -> Creation {
+    let (create, after) = split_creation(table, desired, password);
+    Creation { create, then: follow_up(desired, after, |_, _| true) }
+}
+
+/// The calls that the creation of `target` makes.
+#[must_use]
+pub fn creation_calls(target: &str, creation: &Creation) -> Vec<PendingCall> {
+    let create = PendingCall::new("create", target, creation.create.names());
+    [create].into_iter().chain(step_calls(target, &creation.then)).collect()
+}
+
+/// The calls that `steps` make on `target`.
+#[must_use]
+pub fn step_calls(target: &str, steps: &[Step]) -> Vec<PendingCall> {
+    let call = |operation: &str, fields: Vec<String>| PendingCall::new(operation, target, fields);
+    let calls = steps.iter().map(|step| match step {
+        Step::Update(changes) => call("update", changes.names()),
+        Step::Grant { application, rights } => {
+            call("grant", rights.keys().map(|right| format!("{application}.{right}")).collect())
         }
-        Some(account) => (None, difference(table, desired, account, known)?),
-    };
+    });
+    calls.collect()
+}
+
+/// The update with `changes`, if there are any, and the grants that are due.
+fn follow_up(desired: &Desired, changes: Changes, is_due: impl Fn(&str, &BTreeMap<String, bool>) -> bool) -> Vec<Step> {
     let update = (!changes.is_empty()).then_some(Step::Update(changes));
-    let fresh = observed.is_none();
-    let grants = desired.grants.iter().filter(|(name, rights)| fresh || !known.sent.has_grant(name, rights));
+    let grants = desired.grants.iter().filter(|(name, rights)| is_due(name, rights));
     let grants = grants.map(|(name, rights)| Step::Grant { application: name.clone(), rights: rights.clone() });
-    Ok(create.into_iter().chain(update).chain(grants).collect())
+    update.into_iter().chain(grants).collect()
 }
 
 /// What a create carries, and what has to follow it because a create does not take it.
-fn creation(table: &[Field], desired: &Desired, password: bool) -> (Changes, Changes) {
+fn split_creation(table: &[Field], desired: &Desired, password: bool) -> (Changes, Changes) {
     let mut fields = desired.at_create.clone();
     fields.extend(desired.fields.clone());
     let mut after = Changes::default();
@@ -107,8 +140,8 @@ fn difference(
     Ok(changes)
 }
 
-/// What goes along with `changed` where all that is read is written back: hidden fields, which would be lost, and scopes as
-/// listed, because the vendor shows them with what it derives from them, and derived rights must never become given ones.
+/// The fields that accompany `changed` at a vendor that takes whole accounts only: hidden fields, because they would be lost,
+/// and scopes as the manifest lists them, because the vendor also shows derived scopes and a write must not grant those.
 #[must_use]
 pub fn alongside(table: &[Field], desired: &Desired, changed: &Fields) -> Fields {
     let partly = |field: &&Field| matches!(field.compare, Compare::Scopes | Compare::Shy | Compare::Hidden);
@@ -116,7 +149,8 @@ pub fn alongside(table: &[Field], desired: &Desired, changed: &Fields) -> Fields
     named.filter_map(|field| Some((field.name.to_owned(), desired.fields.get(field.name)?.clone()))).collect()
 }
 
-/// The groups of others, which are to stay, are not known.
+/// The rejection of Additive membership where the vendor hides a user's groups, because groups that usher did not add could be
+/// lost.
 fn unseen() -> Rejection {
     let message = "spec.membership: the vendor does not show which groups this user is in; set Exclusive";
     Rejection::new(Reason::Unsupported, message)
@@ -131,7 +165,7 @@ fn fixed(field: &str, there: &Value) -> Rejection {
     )
 }
 
-/// The value to send: per-key maps keep the keys that the manifest does not name.
+/// The value to send: a map that is compared per key keeps the keys that the manifest does not name.
 fn merged(compare: Compare, wanted: &Value, there: &Value) -> Value {
     match (compare, wanted, there) {
         (Compare::PerKey, Value::Object(wanted), Value::Object(there)) => merge(wanted, there).into(),
@@ -151,7 +185,7 @@ fn merge(wanted: &Map<String, Value>, there: &Map<String, Value>) -> Map<String,
     merged
 }
 
-/// The new set of groups, if it differs from what is there.
+/// The new set of groups, if it differs from the observed one.
 fn regroup(membership: &Membership, account: &Account, added: &BTreeSet<String>) -> Option<BTreeSet<String>> {
     let none = BTreeSet::new();
     let there = account.groups.as_ref().unwrap_or(&none);

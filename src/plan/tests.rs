@@ -1,4 +1,4 @@
-//! Tables and properties of the plan: what agrees costs nothing, what differs is sent and nothing else.
+//! Tables and properties of the plan: equal values need no step, and a step sends only fields that differ.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,8 +7,9 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::{
-    Account, AccountKind, Capabilities, Changes, Compare, DeletionPolicy, Desired, Field, GroupSupport, Key,
-    LastApplied, Limits, Membership, PriorState, Removal, Step, Switch, folds, matches_key, plan, removal, same,
+    Account, AccountKind, Capabilities, Changes, Compare, Creation, DeletionPolicy, Desired, Field, GroupSupport, Key,
+    LastApplied, Limits, Membership, PriorState, Removal, Step, Switch, creation, folds, matches_key, plan, removal,
+    same,
 };
 use crate::api::Reason;
 
@@ -102,16 +103,16 @@ fn users_and_groups_have_fields_of_their_own() {
 }
 
 #[test]
-fn where_nothing_is_shown_everything_sent_is_remembered() {
+fn every_sent_field_is_remembered_where_the_vendor_shows_none() {
     let mut wanted = desired(json!({"phone": "1"}));
     wanted.groups = Some(Membership { wanted: ["g".to_owned()].into(), ..Membership::default() });
     let sent = LastApplied::whole(TABLE, &wanted);
     assert!(sent.has("phone", &json!("1")) && sent.has("groups", &json!(["g"])));
-    assert!(!LastApplied::of(TABLE, &wanted).has("phone", &json!("1")), "it is shown elsewhere");
+    assert!(!LastApplied::of(TABLE, &wanted).has("phone", &json!("1")), "the vendor shows it, so no digest is kept");
 }
 
 #[test]
-fn rights_are_remembered_by_application_and_as_given() {
+fn rights_are_remembered_by_application_and_value() {
     let rights = |right: &str, given| BTreeMap::from([(right.to_owned(), given)]);
     let sent = LastApplied::default().with_grant("pegasus2.0", &rights("tracking", true));
     assert!(sent.has_grant("pegasus2.0", &rights("tracking", true)));
@@ -119,42 +120,41 @@ fn rights_are_remembered_by_application_and_as_given() {
     assert!(!sent.has_grant("pegasus2.0", &rights("alerts", true)));
     assert!(!sent.has_grant("pegasus1.0", &rights("tracking", true)));
     let both = sent.with_grant("pegasus1.0", &rights("alerts", true));
-    assert!(both.has_grant("pegasus2.0", &rights("tracking", true)), "one does not replace the other");
+    assert!(both.has_grant("pegasus2.0", &rights("tracking", true)), "both applications are remembered");
 }
 
 #[test]
-fn a_new_right_of_someone_who_is_there_is_granted() {
+fn a_new_right_of_an_existing_user_is_granted() {
     let rights = BTreeMap::from([("tracking".to_owned(), true)]);
     let grants = BTreeMap::from([("pegasus2.0".to_owned(), rights.clone())]);
     let wanted = Desired { grants, ..Desired::default() };
     let grant = Step::Grant { application: "pegasus2.0".into(), rights };
-    assert_eq!(steps(&wanted, Some(&account(json!({}))), &LastApplied::default(), &[]), [grant]);
+    assert_eq!(steps(&wanted, &account(json!({})), &LastApplied::default(), &[]), [grant]);
 }
 
 #[test]
 fn a_create_carries_the_groups() {
     let mut wanted = desired(json!({"phone": "1"}));
     wanted.groups = Some(Membership { wanted: ["g".to_owned()].into(), ..Membership::default() });
-    let made = steps(&wanted, None, &LastApplied::default(), &[]);
-    let [Step::Create(changes)] = &made[..] else { panic!("one create, not {made:?}") };
-    assert_eq!(changes.groups, Some(["g".to_owned()].into()));
+    let made = creation(TABLE, &wanted, false);
+    assert_eq!((made.create.groups, made.then), (Some(["g".to_owned()].into()), vec![]));
 }
 
 #[test]
-fn a_map_is_sent_with_the_keys_of_others_at_every_depth() {
+fn a_map_is_sent_with_its_unmanaged_keys_at_every_depth() {
     let wanted = desired(json!({"prefs": {"a": {"b": 1}, "e": 5}}));
     let there = account(json!({"prefs": {"a": {"c": 2}, "d": 3, "e": {"f": 4}}}));
-    let planned = steps(&wanted, Some(&there), &LastApplied::default(), &[]);
+    let planned = steps(&wanted, &there, &LastApplied::default(), &[]);
     let [Step::Update(changes)] = &planned[..] else { panic!("one update, not {planned:?}") };
     assert_eq!(changes.fields["prefs"], json!({"a": {"b": 1, "c": 2}, "d": 3, "e": 5}));
 }
 
 #[test]
-fn groups_of_others_that_are_not_shown_are_not_risked() {
+fn additive_membership_is_rejected_where_groups_are_hidden() {
     let mut wanted = desired(json!({}));
     wanted.groups = Some(Membership { wanted: ["g".to_owned()].into(), additive: true, ..Membership::default() });
     let known = PriorState { sent: &LastApplied::default(), added: &BTreeSet::new(), password_due: false };
-    let refused = plan(TABLE, &wanted, Some(&Account { groups: None, ..account(json!({})) }), known).unwrap_err();
+    let refused = plan(TABLE, &wanted, &Account { groups: None, ..account(json!({})) }, known).unwrap_err();
     assert!(refused.message.starts_with("spec.membership"), "{}", refused.message);
 }
 
@@ -178,7 +178,7 @@ fn account(fields: Value) -> Account {
     Account { id: "1".into(), fields: serde_json::from_value(fields).unwrap(), ..Account::default() }
 }
 
-fn steps(desired: &Desired, account: Option<&Account>, sent: &LastApplied, added: &[&str]) -> Vec<Step> {
+fn steps(desired: &Desired, account: &Account, sent: &LastApplied, added: &[&str]) -> Vec<Step> {
     let added = added.iter().map(ToString::to_string).collect();
     plan(TABLE, desired, account, PriorState { sent, added: &added, password_due: false }).unwrap()
 }
@@ -187,15 +187,15 @@ fn steps(desired: &Desired, account: Option<&Account>, sent: &LastApplied, added
 fn a_hidden_field_is_sent_again_only_when_it_changes() {
     let (before, after) = (desired(json!({"access": "basic"})), desired(json!({"access": "full"})));
     let sent = LastApplied::parse(&LastApplied::of(TABLE, &before).text().unwrap());
-    assert_eq!(steps(&before, Some(&account(json!({}))), &sent, &[]), []);
+    assert_eq!(steps(&before, &account(json!({})), &sent, &[]), []);
     let changes = Changes { fields: [("access".into(), json!("full"))].into(), ..Changes::default() };
-    assert_eq!(steps(&after, Some(&account(json!({}))), &sent, &[]), [Step::Update(changes)]);
+    assert_eq!(steps(&after, &account(json!({})), &sent, &[]), [Step::Update(changes)]);
 }
 
 #[test]
 fn a_fixed_field_is_not_changed_but_explained() {
     let known = PriorState { sent: &LastApplied::default(), added: &BTreeSet::new(), password_due: false };
-    let refused = plan(TABLE, &desired(json!({"username": "b"})), Some(&account(json!({"username": "a"}))), known);
+    let refused = plan(TABLE, &desired(json!({"username": "b"})), &account(json!({"username": "a"})), known);
     let refused = refused.unwrap_err();
     assert_eq!(refused.reason, Reason::Unsupported);
     assert!(refused.message.contains("username"), "{}", refused.message);
@@ -205,7 +205,7 @@ fn a_fixed_field_is_not_changed_but_explained() {
 #[case::field(json!({"phone": "2"}), None, false)]
 #[case::groups(json!({}), Some("a"), false)]
 #[case::password(json!({}), None, true)]
-fn with_any_change_go_scopes_as_listed_and_what_is_hidden(
+fn listed_scopes_and_hidden_fields_accompany_every_change(
     #[case] edit: Value,
     #[case] group: Option<&str>,
     #[case] password_due: bool,
@@ -215,7 +215,7 @@ fn with_any_change_go_scopes_as_listed_and_what_is_hidden(
     wanted.groups = group.map(|group| Membership { wanted: [group.to_owned()].into(), ..Membership::default() });
     let there = account(json!({"phone": "1", "scopes": {"vehicles": "w", "vehicles:device": "w"}}));
     let known = PriorState { sent: &LastApplied::of(TABLE, &wanted), added: &BTreeSet::new(), password_due };
-    let planned = plan(TABLE, &wanted, Some(&there), known).unwrap();
+    let planned = plan(TABLE, &wanted, &there, known).unwrap();
     let [Step::Update(changes)] = &planned[..] else { panic!("one update, not {planned:?}") };
     assert_eq!(json!(changes.fields), edit);
     assert_eq!(json!(changes.alongside), json!({"scopes": {"vehicles": "w"}, "access": "full"}));
@@ -226,14 +226,14 @@ fn with_any_change_go_scopes_as_listed_and_what_is_hidden(
 #[case::shown_otherwise(json!({"logo": "b"}), true, true)]
 #[case::not_shown_but_sent(json!({}), true, false)]
 #[case::not_shown_and_not_sent(json!({}), false, true)]
-fn what_is_shown_at_times_is_compared_then_and_known_by_its_digest_else(
+fn a_field_shown_only_at_times_is_compared_by_value_or_by_digest(
     #[case] there: Value,
     #[case] was_sent: bool,
     #[case] is_sent: bool,
 ) {
     let wanted = desired(json!({"logo": "a"}));
     let sent = if was_sent { LastApplied::of(TABLE, &wanted) } else { LastApplied::default() };
-    assert_eq!(!steps(&wanted, Some(&account(there)), &sent, &[]).is_empty(), is_sent);
+    assert_eq!(!steps(&wanted, &account(there), &sent, &[]).is_empty(), is_sent);
 }
 
 #[rstest]
@@ -243,7 +243,7 @@ fn what_is_shown_at_times_is_compared_then_and_known_by_its_digest_else(
 #[case::additive_takes_away_ours(true, &["a"], &["c"], &["a", "b", "c"], Some(&["a", "b"][..]))]
 #[case::additive_in_sync(true, &["a"], &["a"], &["a", "b"], None)]
 #[case::none(false, &[], &[], &["a"], Some(&[][..]))]
-fn groups_are_the_whole_truth_unless_additive(
+fn groups_are_the_complete_list_unless_additive(
     #[case] additive: bool,
     #[case] wanted: &[&str],
     #[case] added: &[&str],
@@ -257,33 +257,32 @@ fn groups_are_the_whole_truth_unless_additive(
     };
     let there = Account { groups: Some(set(there)), ..account(json!({})) };
     let expected = target.map(|names| Step::Update(Changes { groups: Some(set(names)), ..Changes::default() }));
-    assert_eq!(steps(&desired, Some(&there), &LastApplied::default(), added), expected.into_iter().collect::<Vec<_>>());
+    assert_eq!(steps(&desired, &there, &LastApplied::default(), added), expected.into_iter().collect::<Vec<_>>());
 }
 
 #[test]
 fn rights_in_an_application_are_granted_after_the_user_and_once() {
     let grants = BTreeMap::from([("pegasus2.0".to_owned(), BTreeMap::from([("tracking".to_owned(), true)]))]);
     let wanted = Desired { grants, ..desired(json!({"phone": "1"})) };
-    let made = steps(&wanted, None, &LastApplied::default(), &[]);
-    assert!(matches!(&made[..], [Step::Create(_), Step::Grant { .. }]), "{made:?}");
+    let made = creation(TABLE, &wanted, false);
+    assert!(matches!(&made.then[..], [Step::Grant { .. }]), "{made:?}");
     let sent = LastApplied::of(TABLE, &wanted);
-    assert_eq!(steps(&wanted, Some(&account(json!({"phone": "1"}))), &sent, &[]), []);
+    assert_eq!(steps(&wanted, &account(json!({"phone": "1"})), &sent, &[]), []);
 }
 
 #[rstest]
 #[case::as_made(Some(true), None)]
 #[case::otherwise(Some(false), Some(false))]
 #[case::not_managed(None, None)]
-fn what_a_create_does_not_take_follows_it(#[case] wanted: Option<bool>, #[case] sent: Option<bool>) {
+fn a_field_that_a_create_does_not_take_is_sent_after_it(#[case] wanted: Option<bool>, #[case] sent: Option<bool>) {
     let table = [Field::new("phone", Compare::Exact), Field::after_create("is_active", Compare::Exact, true)];
     let mut wanted = desired(wanted.map_or(json!({}), |active| json!({"is_active": active})));
     wanted.fields.insert("phone".into(), json!("1"));
-    let known = PriorState { sent: &LastApplied::default(), added: &BTreeSet::new(), password_due: true };
     let create = Changes { fields: [("phone".into(), json!("1"))].into(), password: true, ..Changes::default() };
     let after =
         sent.map(|active| Changes { fields: [("is_active".into(), json!(active))].into(), ..Changes::default() });
-    let expected: Vec<Step> = [Step::Create(create)].into_iter().chain(after.map(Step::Update)).collect();
-    assert_eq!(plan(&table, &wanted, None, known).unwrap(), expected);
+    let expected = Creation { create, then: after.map(Step::Update).into_iter().collect() };
+    assert_eq!(creation(&table, &wanted, true), expected);
 }
 
 const CAPABLE: Capabilities = Capabilities {
@@ -305,13 +304,13 @@ const CAPABLE: Capabilities = Capabilities {
 #[rstest]
 #[case::default(CAPABLE, None, false, None, Ok(Removal::Delete))]
 #[case::own_wins(CAPABLE, Some(DeletionPolicy::Disable), true, Some(DeletionPolicy::Delete), Ok(Removal::Disable))]
-#[case::found_stays(CAPABLE, None, true, Some(DeletionPolicy::Delete), Ok(Removal::Orphan { unexpected: false }))]
+#[case::pre_existing_stays(CAPABLE, None, true, Some(DeletionPolicy::Delete), Ok(Removal::Orphan { unexpected: false }))]
 #[case::credential(CAPABLE, None, false, Some(DeletionPolicy::Orphan), Ok(Removal::Orphan { unexpected: false }))]
 #[case::no_delete(Capabilities { deletes: false, ..CAPABLE }, Some(DeletionPolicy::Delete), false, None, Ok(Removal::Disable))]
 #[case::no_switch(Capabilities { switch: None, ..CAPABLE }, Some(DeletionPolicy::Disable), false, None, Err(Reason::Unsupported))]
-#[case::nothing_asked(Capabilities { switch: None, deletes: false, ..CAPABLE }, None, false, None, Ok(Removal::Orphan { unexpected: true }))]
+#[case::no_policy(Capabilities { switch: None, deletes: false, ..CAPABLE }, None, false, None, Ok(Removal::Orphan { unexpected: true }))]
 #[case::nothing_possible(Capabilities { switch: None, deletes: false, ..CAPABLE }, Some(DeletionPolicy::Delete), false, None, Err(Reason::Unsupported))]
-fn what_becomes_of_a_user_is_decided_before_any_call(
+fn the_removal_of_a_user_follows_policies_and_capabilities(
     #[case] capabilities: Capabilities,
     #[case] own: Option<DeletionPolicy>,
     #[case] found: bool,
@@ -345,11 +344,11 @@ fn fields() -> impl Strategy<Value = BTreeMap<String, Value>> {
 
 proptest! {
     #[test]
-    fn what_was_applied_needs_nothing_more_and_touches_nothing_unmentioned(wanted in fields(), there in fields()) {
+    fn steps_reach_the_desired_state_and_change_only_named_fields(wanted in fields(), there in fields()) {
         let wanted = Desired { fields: wanted, ..Desired::default() };
         let before = Account { id: "1".into(), fields: there, ..Account::default() };
         let mut after = before.clone();
-        for step in steps(&wanted, Some(&before), &LastApplied::default(), &[]) {
+        for step in steps(&wanted, &before, &LastApplied::default(), &[]) {
             let Step::Update(changes) = step else { panic!("only updates") };
             for name in changes.fields.keys() {
                 prop_assert!(wanted.fields.contains_key(name), "{name} is not mentioned");
@@ -357,7 +356,7 @@ proptest! {
             after = after.with(&changes);
         }
         let sent = LastApplied::of(TABLE, &wanted);
-        prop_assert_eq!(steps(&wanted, Some(&after), &sent, &[]), vec![]);
+        prop_assert_eq!(steps(&wanted, &after, &sent, &[]), vec![]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `/livez`, `/readyz` and `/metrics`; it decides nothing about health beyond what it is told.
+//! The admin server with `/livez`, `/readyz` and `/metrics`. It shows the readiness that other rooms set and decides none.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use super::metrics::MetricsRegistry;
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// What is still missing before the process is ready; cheap to clone.
+/// The start-up tasks that the process waits for before it is ready; cheap to clone.
 #[derive(Clone)]
 pub struct Readiness(Arc<Mutex<Vec<&'static str>>>);
 
@@ -27,12 +27,12 @@ impl Readiness {
         Self(Arc::new(Mutex::new(names.to_vec())))
     }
 
-    /// `name` is done.
+    /// Marks `name` as done.
     pub fn done(&self, name: &'static str) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|missing| *missing != name);
     }
 
-    /// What is not done yet.
+    /// The tasks that are not done yet.
     #[must_use]
     pub fn missing(&self) -> Vec<&'static str> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -41,7 +41,7 @@ impl Readiness {
 
 /// Listens on `address` (port 0: any) and returns the address and the server, which runs until `stop`.
 ///
-/// Errors: the address is taken or not ours.
+/// Errors: the address is in use, or is no address of this host.
 pub async fn serve(
     address: SocketAddr,
     metrics: MetricsRegistry,

@@ -1,4 +1,7 @@
-//! One writer at a time: a lease, taken and renewed under its resourceVersion. What a leader does is not its business.
+//! Leader election: a lease that one process at a time takes and renews under its resourceVersion.
+//!
+//! It does not know what a leader does. The code is usher's own because kube-lease-manager renews without the resourceVersion, so
+//! that two processes could hold the lease at once.
 
 mod held;
 mod rules;
@@ -14,7 +17,7 @@ use tracing::{info, warn};
 
 use rules::{claimed, holder, may_take};
 
-/// A holder that could not renew for this long stops writing: sooner than `rules::DURATION`, so that two never write.
+/// A holder that could not renew for this long stops writing. It is shorter than `rules::DURATION`, so that two never write.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// Time from one renewal to the next: five may be lost before the deadline.
 const RENEWAL: Duration = Duration::from_secs(2);
@@ -23,15 +26,15 @@ const PAUSE: Duration = Duration::from_secs(2);
 /// Longest time for one call: when the answer to a renewal is lost, another try fits before the deadline.
 const CALL: Duration = Duration::from_secs(3);
 
-/// Why the lease cannot be taken; what mends itself is waited for instead.
+/// Why the lease cannot be taken. `acquire` retries all errors that may pass without help.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// We may not read or write it.
+    /// RBAC denies access to the lease.
     #[error("no permission to get, create and update the lease {0}")]
     Forbidden(String, #[source] kube::Error),
 }
 
-/// A lease by name, and who we are.
+/// A lease by name, and the identity of this process.
 #[derive(Clone)]
 pub struct Lease {
     api: Api<LeaseObject>,
@@ -39,15 +42,15 @@ pub struct Lease {
     me: String,
 }
 
-/// The lease while we hold it; to be watched by [`Held::lost`], which also renews it.
+/// The lease while this process holds it. [`Held::lost`] renews it and ends when it is lost.
 pub struct Held {
     lease: Lease,
     object: LeaseObject,
-    /// When the last renewal was sent, not when it was answered: others count from somewhere in between.
+    /// When the last renewal was sent, not answered, because other processes count from a moment in between.
     renewed: Instant,
 }
 
-/// The lease as last seen, and since when on our own clock: the clocks of two machines may differ.
+/// The lease as last read, and since when by the local clock, because the clocks of two machines may differ.
 struct Seen {
     holder: Option<String>,
     version: Option<String>,
@@ -55,15 +58,15 @@ struct Seen {
 }
 
 impl Lease {
-    /// The lease `name` in `namespace`; `identity` is our name in it, no other process's. `client` must not retry.
+    /// The lease `name` in `namespace`; `identity` is the unique name of this process in it. `client` must not retry.
     #[must_use]
     pub fn new(client: Client, namespace: &str, name: &str, identity: &str) -> Self {
         Self { api: Api::namespaced(client, namespace), name: name.to_owned(), me: identity.to_owned() }
     }
 
-    /// Waits until the lease is ours; `None` on `stop`.
+    /// Waits until this process holds the lease; `None` on `stop`.
     ///
-    /// Errors: no permission. An API server that is away is waited for.
+    /// Errors: RBAC denies access. An API server that does not answer is asked again.
     pub async fn acquire(&self, stop: &CancellationToken) -> Result<Option<Held>, Error> {
         let mut seen = Seen { holder: None, version: None, since: Instant::now() };
         while !stop.is_cancelled() {
@@ -81,7 +84,7 @@ impl Lease {
         Ok(None)
     }
 
-    /// Takes the lease if it may be taken now, and nobody is faster.
+    /// Takes the lease if it is free and no other process takes it first.
     async fn attempt(&self, seen: &mut Seen) -> Result<Option<Held>, kube::Error> {
         let mut found = bounded(self.api.get_opt(&self.name)).await?.unwrap_or_default();
         if !may_take(found.spec.as_ref(), &self.me, self.unchanged(&found, seen)) {
@@ -99,7 +102,7 @@ impl Lease {
         }
     }
 
-    /// For how long `found` has been as it is; says whom we wait for when that is someone new.
+    /// How long `found` has been unchanged; logs a new holder.
     fn unchanged(&self, found: &LeaseObject, seen: &mut Seen) -> Duration {
         let version = found.resource_version();
         if seen.version != version {
@@ -112,7 +115,7 @@ impl Lease {
         seen.since.elapsed()
     }
 
-    /// Writes us and the time into `object`, unless someone wrote it since: that is a conflict.
+    /// Writes this process and the time into `object`. A write by another process since then makes it a conflict.
     async fn claim(&self, mut object: LeaseObject) -> Result<LeaseObject, kube::Error> {
         object.spec = Some(claimed(object.spec.take().unwrap_or_default(), &self.me, Timestamp::now()));
         let how = PostParams::default();
@@ -128,7 +131,7 @@ fn code(error: &kube::Error) -> Option<u16> {
     if let kube::Error::Api(status) = error { Some(status.code) } else { None }
 }
 
-/// A call within its time.
+/// The call with the timeout [`CALL`].
 async fn bounded<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, kube::Error> {
     timeout(CALL, call).await.unwrap_or_else(|late| Err(kube::Error::Service(Box::new(late))))
 }

@@ -1,4 +1,4 @@
-//! The metrics and their names; labels are bounded by the caller, never an object's name but a credential's.
+//! The metrics and their names. Callers bound the label values; only credentials appear by name.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -76,7 +76,7 @@ struct Families {
     reconciles: Family<Outcome, Counter>,
     reconcile_seconds: Timings<OfKind>,
     objects: Family<State, Gauge>,
-    /// The reason of each object by kind and key, so that a new one can take the place of the old in `objects`.
+    /// The reason of each object by kind and key, so that a new reason replaces the old one in `objects`.
     states: Mutex<HashMap<(Label, String), Label>>,
     drift: Family<Drift, Counter>,
     gate_seconds: Timings<Priority>,
@@ -84,12 +84,12 @@ struct Families {
     leader: Gauge,
 }
 
-/// For one call, in seconds: from 4 ms to about a minute.
+/// Buckets for one call, in seconds: from 4 ms to about a minute.
 fn short() -> Histogram {
     Histogram::new(exponential_buckets(0.004, 2.0, 15))
 }
 
-/// For work that may wait for vendors, in seconds: from 10 ms to about 5 minutes.
+/// Buckets for work that may wait for vendors, in seconds: from 10 ms to about 5 minutes.
 fn long() -> Histogram {
     Histogram::new(exponential_buckets(0.01, 2.0, 16))
 }
@@ -101,7 +101,7 @@ impl Default for MetricsRegistry {
 }
 
 impl MetricsRegistry {
-    /// Metrics that counted nothing yet.
+    /// Metrics without any observation.
     #[must_use]
     pub fn new() -> Self {
         let mut families = Families {
@@ -149,12 +149,12 @@ impl MetricsRegistry {
         }
     }
 
-    /// Someone's change at the vendor was undone.
+    /// usher undid a change that was made at the vendor.
     pub fn drift_repaired(&self, kind: Label, provider: Label) {
         self.0.drift.get_or_create(&Drift { kind, provider }).inc();
     }
 
-    /// Someone waited for a place at the gate.
+    /// An object waited at a credential's limiter.
     pub fn limiter_waited(&self, provider: Label, lane: Label, waited: Duration) {
         self.0.gate_seconds.get_or_create(&Priority { provider, lane }).observe(waited.as_secs_f64());
     }
@@ -197,11 +197,11 @@ impl Families {
             "Duration of calls to vendors",
             self.request_seconds.clone(),
         );
-        all.register("usher_reconciles", "Reconciles by how they ended", self.reconciles.clone());
+        all.register("usher_reconciles", "Reconciles by result", self.reconciles.clone());
         all.register("usher_reconcile_duration_seconds", "Duration of reconciles", self.reconcile_seconds.clone());
         all.register("usher_objects", "Objects by the reason of their Ready condition", self.objects.clone());
-        all.register("usher_drift_repaired", "Changes at vendors that were undone", self.drift.clone());
-        all.register("usher_gate_wait_seconds", "Waits at credentials' gates", self.gate_seconds.clone());
+        all.register("usher_drift_repaired", "Changes made at vendors that usher undid", self.drift.clone());
+        all.register("usher_gate_wait_seconds", "Waits at credentials' limiters", self.gate_seconds.clone());
         all.register("usher_credential_ready", "Whether a credential is ready", self.credential_ready.clone());
         all.register("usher_leader", "Whether this process leads", self.leader.clone());
     }

@@ -1,5 +1,6 @@
-//! What any operator has: telemetry, metrics, an admin server, a lease, a shutdown.
-//! It must not know what this operator is for, beyond the names of its metrics.
+//! The parts of any operator: logging, metrics, admin server, leader election and shutdown.
+//!
+//! It knows nothing of users and vendors beyond the names of usher's metrics; it imports no other room.
 
 pub mod admin;
 pub mod failure;

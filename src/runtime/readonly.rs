@@ -1,5 +1,5 @@
-//! A Kubernetes client that changes nothing: reads pass, and so do trials, which the API server checks and does not store.
-//! Whatever else is asked of it is refused before it leaves the process.
+//! A read-only Kubernetes client: it sends reads and allowed dry runs, and refuses every other request before it leaves the
+//! process.
 
 use http::Method;
 use kube::client::{Body, ClientBuilder};
@@ -9,39 +9,39 @@ use tower::filter::FilterLayer;
 
 /// A request that would have written.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("refused to {method} {path}: this command changes nothing, and sends nothing to Kubernetes that could")]
+#[error("refused to {method} {path}: this command is read-only and sends Kubernetes only reads and dry runs")]
 pub struct Refused {
     method: String,
     path: String,
 }
 
-/// The kinds whose objects may be tried: patched in a dry run.
+/// The kinds whose objects may be patched in a dry run.
 #[derive(Clone, Copy, Debug)]
-pub struct Trials {
+pub struct AllowedDryRuns {
     /// Their API group.
     pub group: &'static str,
     /// Their plurals.
     pub plurals: &'static [&'static str],
 }
 
-/// A client that lets nothing but reads and `trials` through.
+/// A client that sends only reads and `dry_runs`.
 ///
-/// Errors: the configuration leads to no client.
-pub fn client(config: Config, trials: Trials) -> kube::Result<Client> {
-    let filter = FilterLayer::new(move |request| only_harmless(request, trials));
+/// Errors: the configuration is not valid for a client.
+pub fn client(config: Config, dry_runs: AllowedDryRuns) -> kube::Result<Client> {
+    let filter = FilterLayer::new(move |request| only_harmless(request, dry_runs));
     Ok(ClientBuilder::try_from(config)?.with_layer(&filter).build())
 }
 
-fn only_harmless(request: http::Request<Body>, trials: Trials) -> Result<http::Request<Body>, BoxError> {
+fn only_harmless(request: http::Request<Body>, dry_runs: AllowedDryRuns) -> Result<http::Request<Body>, BoxError> {
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
-    if is_read || (*request.method() == Method::PATCH && trials.include(request.uri())) {
+    if is_read || (*request.method() == Method::PATCH && dry_runs.include(request.uri())) {
         return Ok(request);
     }
     Err(Refused { method: request.method().to_string(), path: request.uri().path().to_owned() }.into())
 }
 
-impl Trials {
-    /// Whether this is one object of these kinds, itself and no part of it, and a dry run.
+impl AllowedDryRuns {
+    /// Whether this is a dry run on one object of these kinds, not on its status or another subresource.
     fn include(self, uri: &http::Uri) -> bool {
         let path: Vec<&str> = uri.path().split('/').collect();
         let ["", "apis", group, _, "namespaces", _, plural, _] = path[..] else { return false };
@@ -49,7 +49,7 @@ impl Trials {
     }
 }
 
-/// Whether the API server is told once, and clearly, to store nothing.
+/// Whether the query says `dryRun=All` exactly once.
 fn is_dry(query: &str) -> bool {
     query.split('&').filter(|one| one.starts_with("dryRun")).eq(["dryRun=All"])
 }
@@ -60,11 +60,11 @@ mod tests {
 
     use super::*;
 
-    const TRIALS: Trials = Trials { group: "usher.dev", plurals: &["platformusers"] };
+    const DRY_RUNS: AllowedDryRuns = AllowedDryRuns { group: "usher.dev", plurals: &["platformusers"] };
     const ADA: &str = "/apis/usher.dev/v1alpha1/namespaces/identity/platformusers/ada";
 
     fn ask(method: &str, uri: &str) -> Result<http::Request<Body>, BoxError> {
-        only_harmless(http::Request::builder().method(method).uri(uri).body(Body::empty()).unwrap(), TRIALS)
+        only_harmless(http::Request::builder().method(method).uri(uri).body(Body::empty()).unwrap(), DRY_RUNS)
     }
 
     #[test]

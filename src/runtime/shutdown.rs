@@ -1,4 +1,4 @@
-//! The first SIGTERM or SIGINT drains, the second aborts; what draining means is for others.
+//! Signals: the first SIGTERM or SIGINT starts the drain, the second ends the process. It does not know what is drained.
 
 use std::io;
 
@@ -6,7 +6,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-/// Exit code of an aborted process, as shells report one that SIGINT ended.
+/// Exit code of an aborted process: the one that shells report after SIGINT.
 const ABORTED: i32 = 130;
 
 /// A token that the first signal cancels; the second ends the process at once, with exit code 130.
@@ -19,11 +19,11 @@ pub fn on_signals() -> io::Result<CancellationToken> {
         Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? };
     tokio::spawn(async move {
         signals.next().await;
-        info!("signal: finishing what is under way; a second signal ends at once");
+        info!("signal received: finishing work in progress; a second signal ends at once");
         drain.cancel();
         signals.next().await;
-        warn!("second signal: ending at once");
-        // Not by returning: whatever holds up the drain would hold up that, too.
+        warn!("second signal received: ending at once");
+        // Exits instead of returning, because work that blocks the drain would block a return too.
         std::process::exit(ABORTED);
     });
     Ok(token)

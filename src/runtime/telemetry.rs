@@ -11,7 +11,7 @@ use tracing_subscriber::fmt::format::{Format, Json, JsonFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormattedFields};
 use tracing_subscriber::registry::{LookupSpan, Scope};
 
-/// How log lines look.
+/// Format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     /// One JSON object a line, for machines.
@@ -27,15 +27,15 @@ pub enum Error {
     /// The filter cannot be parsed.
     #[error("failed to read the log filter: write info, or usher=debug,kube=info")]
     Filter(#[from] tracing_subscriber::filter::ParseError),
-    /// Something else set up logging first.
+    /// Logging was set up already.
     #[error("failed to install the logger")]
     Install(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// A JSON line whose `span` has the fields of all spans around the event; an inner span's field hides an outer one's.
 ///
-/// Not the formatter's own `span`: that adds the span's name as `name`, beside a field `name` of ours, and readers of
-/// JSON keep one of the two.
+/// The formatter's own `span` is not used because it adds the span's name as `name`. Beside a field called `name` that key
+/// would appear twice, and JSON readers keep one of the two.
 struct JsonLine(Format<Json>);
 
 /// Sets up logging for the process; `filter` is in the syntax of `tracing_subscriber::EnvFilter`.
@@ -51,7 +51,7 @@ pub fn init(format: LogFormat, filter: &str) -> Result<(), Error> {
     .map_err(Error::Install)
 }
 
-/// Only for people at a terminal who did not ask otherwise (<https://no-color.org>).
+/// Whether standard error is a terminal and `NO_COLOR` is not set (<https://no-color.org>).
 fn in_colour() -> bool {
     stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

@@ -62,6 +62,7 @@ const COMMANDS: &[(&str, Cover)] = &[
         "kubectl -n identity patch puser ada --type merge -p '{\"spec\":{\"phone\":\"+44 20 7946 0001\"}}'",
         Test("the_demo_tells_its_story_to_the_end"),
     ),
+    ("usher plan", Test("what_the_demo_keeps_answers_the_commands_of_the_readme")),
     ("usher plan --all", Test("what_the_demo_keeps_answers_the_commands_of_the_readme")),
     ("usher plan --all -n identity -o json", Test("what_the_demo_keeps_answers_the_commands_of_the_readme")),
     ("usher plan -f manifests/ -n identity", Test("what_the_demo_keeps_answers_the_commands_of_the_readme")),

@@ -38,4 +38,5 @@ mod sharing;
 mod states;
 mod transport;
 mod uninstall;
+mod words;
 mod world;

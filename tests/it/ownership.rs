@@ -91,7 +91,7 @@ fn world() -> impl Strategy<Value = World> {
 
 impl World {
     fn steps(&self, account: &Account, sent: &LastApplied, added: &BTreeSet<String>) -> Vec<Step> {
-        plan(self.table, &self.desired, Some(account), PriorState { sent, added, password_due: false }).unwrap()
+        plan(self.table, &self.desired, account, PriorState { sent, added, password_due: false }).unwrap()
     }
 
     /// The account once the steps are carried out, and whether there were any.
@@ -99,7 +99,7 @@ impl World {
         let steps = self.steps(&self.before, &LastApplied::default(), &self.added);
         let after = steps.iter().fold(self.before.clone(), |account, step| match step {
             Step::Update(changes) => account.with(changes),
-            Step::Create(_) | Step::Grant { .. } => account,
+            Step::Grant { .. } => account,
         });
         (after, !steps.is_empty())
     }

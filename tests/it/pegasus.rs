@@ -8,7 +8,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use usher::api::{Kind, ObjectKey, PlatformGroupSpec, PlatformUserSpec};
-use usher::plan::{Account, AccountKind, Catalog, Changes, Desired, LastApplied, PriorState, Step, plan};
+use usher::plan::{Account, AccountKind, Catalog, Changes, Desired, LastApplied, PriorState, Step, creation, plan};
 use usher::providers::{self, Access, Delivery, ErrorKind, Limiter, NoMetrics, Provider, SecretData};
 use usher_sandbox::vendors::{Fault, FaultKind, Options, PegasusOptions, Simulator, Vendor};
 
@@ -65,8 +65,9 @@ impl Wire {
     ) -> Changes {
         let table = self.provider.capabilities().fields(account_kind);
         let known = PriorState { sent: &LastApplied::of(table, desired), added: &BTreeSet::new(), password_due };
+        let Some(account) = account else { return creation(table, desired, password_due).create };
         match plan(table, desired, account, known).unwrap().into_iter().next() {
-            Some(Step::Create(changes) | Step::Update(changes)) => changes,
+            Some(Step::Update(changes)) => changes,
             Some(Step::Grant { .. }) | None => Changes::default(),
         }
     }

@@ -1,4 +1,4 @@
-//! docs/states.md: every state that waits for a person or a thing, with the message as it really is said. `USHER_BLESS=1` writes the page anew.
+//! Compares docs/states.md with the messages of every state that waits. `USHER_BLESS=1` writes the page again.
 
 use futures::StreamExt;
 use futures::future::{BoxFuture, FutureExt};
@@ -12,16 +12,16 @@ use crate::scene::{Scene, merge};
 /// Where the page is.
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/states.md");
 
-const INTRODUCTION: &str = "# What usher says when it cannot go on
+const INTRODUCTION: &str = "# States that wait, and their messages
 
-Every reason of the condition Ready that is not the good end, with a message as usher really writes it. A test makes each of these states
-come about on a real API server and compares what is said with this page. Names, addresses and times are examples.
+Each row is a state in which an object is not Ready, with the exact message of its Ready condition. A test brings about every state on a real API
+server and compares the message with this page. Names, addresses and times are examples.
 
 | kind | reason | when | message |
 |---|---|---|---|
 ";
 
-/// One state: kind, reason, when it comes about, what is said.
+/// One state: kind, reason, when it occurs, message.
 type Row = (&'static str, &'static str, &'static str, String);
 
 fn ada(further: Value) -> Value {
@@ -93,7 +93,7 @@ fn by_manifest() -> Vec<(&'static str, &'static str, Value)> {
         ("AmbiguousMatch", "two groups have this name", json!({"groups": [{"externalName": "Twins"}]})),
         ("AlreadyExists", "the account was there before", json!({"email": "stranger@example.com"})),
         ("Invalid", "the vendor needs a password", json!({"provider": {"pegasus": {"sendEmail": false}}})),
-        ("Invalid", "externalId is another person", json!({"externalId": "STRANGER"})),
+        ("Invalid", "externalId belongs to another account", json!({"externalId": "STRANGER"})),
         (
             "NamespaceNotAllowed",
             "a credential elsewhere that may not be used",
@@ -136,7 +136,12 @@ async fn made(credential: Value) -> Scene {
 async fn duplicate() -> Row {
     let scene = made(json!({})).await;
     scene.user("ada-2", ada(json!({}))).await;
-    ("PlatformUser", "Duplicate", "another object holds the account", user_says(&scene, "ada-2", "Duplicate").await)
+    (
+        "PlatformUser",
+        "Duplicate",
+        "another object is bound to the account",
+        user_says(&scene, "ada-2", "Duplicate").await,
+    )
 }
 
 async fn renamed_by_someone() -> Row {
@@ -144,14 +149,14 @@ async fn renamed_by_someone() -> Row {
     scene.vendor.edit_user("ada@example.com", json!({"email": "eve@example.com", "username": "eve@example.com"}));
     scene.user("ada", ada(json!({"phone": "1"}))).await;
     let said = user_says(&scene, "ada", "ProviderMismatch").await;
-    ("PlatformUser", "ProviderMismatch", "the bound account is somebody else now", said)
+    ("PlatformUser", "ProviderMismatch", "the bound account has another e-mail address", said)
 }
 
 async fn other_vendor() -> Row {
     let scene = Scene::new(Vendor::Pegasus).await;
     scene.user("ada", json!({"email": "ada@example.com", "provider": {"amani": {}}})).await;
     let said = user_says(&scene, "ada", "ProviderMismatch").await;
-    ("PlatformUser", "ProviderMismatch", "the block is another vendor's", said)
+    ("PlatformUser", "ProviderMismatch", "the provider block is for another vendor", said)
 }
 
 async fn vanished() -> Row {
@@ -201,18 +206,13 @@ async fn led_elsewhere() -> Row {
 async fn deleting() -> Row {
     let scene = made(json!({"removals": {"after": "10m"}})).await;
     scene.delete::<PlatformUser>("ada").await;
-    ("PlatformUser", "Deleting", "a removal waits for an heir", user_says(&scene, "ada", "Deleting").await)
+    ("PlatformUser", "Deleting", "a removal waits for a hand-over", user_says(&scene, "ada", "Deleting").await)
 }
 
 async fn held() -> Row {
     let scene = made(json!({"removals": {"after": "0s", "atMost": 0}})).await;
     scene.delete::<PlatformUser>("ada").await;
-    (
-        "PlatformUser",
-        "RemovalHeld",
-        "more removals than the brake allows",
-        user_says(&scene, "ada", "RemovalHeld").await,
-    )
+    ("PlatformUser", "RemovalHeld", "the removal budget is exceeded", user_says(&scene, "ada", "RemovalHeld").await)
 }
 
 async fn deletion_while(when: &'static str, credential: Value, spoil: impl AsyncFnOnce(&Scene)) -> Row {
@@ -243,7 +243,7 @@ async fn user_refused_by_industrility() -> Row {
 
 async fn credential_refused_by_industrility() -> Row {
     let said = credential_says(&refused_by_industrility().await, "Unauthenticated").await;
-    ("ProviderCredential", "Unauthenticated", "a create is refused, where only that tells", said)
+    ("ProviderCredential", "Unauthenticated", "a create is refused, and there is no other check", said)
 }
 
 async fn industrility_user(spec: Value, reason: &'static str, when: &'static str) -> Row {
@@ -290,7 +290,7 @@ async fn credential_of_a_vendor_that_is_away() -> Row {
     (
         "ProviderCredential",
         "ProviderUnavailable",
-        "the vendor is away",
+        "the vendor is unavailable",
         credential_says(&scene, "ProviderUnavailable").await,
     )
 }
@@ -311,10 +311,15 @@ fn users() -> Vec<BoxFuture<'static, Row>> {
     vec![
         from_answer("RateLimited", "the vendor asks to slow down", slow_down).boxed(),
         from_answer("ProviderUnavailable", "the vendor fails", FaultKind::Status(503, None)).boxed(),
-        from_answer("ProviderUnavailable", "the answer makes no sense", FaultKind::Html).boxed(),
+        from_answer("ProviderUnavailable", "the vendor's answer cannot be read", FaultKind::Html).boxed(),
         from_answer("PermissionDenied", "the login may not do this", FaultKind::Status(403, None)).boxed(),
-        from_answer("AlreadyExists", "the vendor has it and does not show it", FaultKind::Status(409, None)).boxed(),
-        from_answer("Invalid", "the vendor finds fault with a value", FaultKind::Status(422, None)).boxed(),
+        from_answer(
+            "AlreadyExists",
+            "the account exists, and the vendor does not show it",
+            FaultKind::Status(409, None),
+        )
+        .boxed(),
+        from_answer("Invalid", "the vendor rejects a value", FaultKind::Status(422, None)).boxed(),
         duplicate().boxed(),
         renamed_by_someone().boxed(),
         other_vendor().boxed(),

@@ -1,4 +1,4 @@
-//! How to talk to the API server: configurations, clients and kubeconfigs; it starts nothing.
+//! Access to the API server: configurations, clients and kubeconfigs; it starts nothing.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ const NAME: &str = "usher-sandbox";
 /// How long a `ServiceAccount`'s token lasts, in seconds.
 const TOKEN_SECONDS: i64 = 24 * 3600;
 
-/// Where the API server is, and the certificate that it made for itself.
+/// Address of the API server, and its self-signed certificate.
 pub(super) struct Access {
     pub url: String,
     pub certificate: PathBuf,
@@ -103,7 +103,7 @@ impl ControlPlane {
         ADMIN_TOKEN
     }
 
-    /// A real token of a `ServiceAccount`, so that its RBAC is what counts.
+    /// A real token of a `ServiceAccount`, so that its RBAC applies.
     ///
     /// Errors: there is no such `ServiceAccount`.
     pub async fn service_account_token(&self, namespace: &str, name: &str) -> Result<String, Error> {
@@ -134,7 +134,7 @@ impl ControlPlane {
 
 /// A client from a kubeconfig file, without retries that would hide an outage.
 ///
-/// Errors: the file is none, or leads nowhere.
+/// Errors: the file is not a kubeconfig, or is not valid for a client.
 pub async fn client_from(path: &Path) -> Result<Client, Error> {
     let kubeconfig = Kubeconfig::read_from(path).map_err(|error| Error::Config(error.to_string()))?;
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())

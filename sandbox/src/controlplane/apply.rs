@@ -1,4 +1,4 @@
-//! `kubectl apply --server-side` for whole files, without kubectl; it knows no kind but that of kinds.
+//! `kubectl apply --server-side` for whole files, without kubectl; it treats no kind specially but CustomResourceDefinition.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -12,26 +12,26 @@ use serde_json::Value;
 
 use super::Error;
 
-/// Field manager of what the workshop applies.
+/// Field manager of objects that the sandbox applies.
 const MANAGER: &str = "workshop";
-/// The one kind that is waited for.
+/// The one kind that `apply` waits for.
 const DEFINITION: &str = "CustomResourceDefinition";
 /// Longest wait for a new kind to be served; named in `Error::NotServed`.
 const SERVED: Duration = Duration::from_secs(30);
-/// Between two looks.
+/// Pause between two checks.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// The documents of a YAML file.
 ///
-/// Errors: YAML that is none.
+/// Errors: the text is not YAML.
 pub fn documents(yaml: &str) -> Result<Vec<Value>, Error> {
     let parsed: Vec<Value> = serde_saphyr::from_multiple(yaml).map_err(|error| Error::Manifest(error.to_string()))?;
     Ok(parsed.into_iter().filter(|document| !document.is_null()).collect())
 }
 
-/// Applies every document in turn; new kinds are waited for until they are served.
+/// Applies every document in turn and waits until the API server serves new kinds.
 ///
-/// Errors: the API server's own words.
+/// Errors: the API server refuses a document.
 pub async fn apply(client: &Client, yaml: &str) -> Result<(), Error> {
     for document in documents(yaml)? {
         apply_one(client, document).await?;
@@ -58,7 +58,7 @@ async fn apply_one(client: &Client, document: Value) -> Result<(), Error> {
     Ok(())
 }
 
-/// What is served under a kind, asked once: all our control planes serve the same.
+/// The API resource of a kind, looked up once because all control planes of a process serve the same kinds.
 async fn known(client: &Client, types: &TypeMeta) -> kube::Result<(ApiResource, Scope)> {
     static KNOWN: Mutex<BTreeMap<(String, String), (ApiResource, Scope)>> = Mutex::new(BTreeMap::new());
     let kind = (types.api_version.clone(), types.kind.clone());
@@ -77,7 +77,7 @@ async fn discover(client: &Client, types: &TypeMeta) -> kube::Result<(ApiResourc
     pinned_kind(client, &GroupVersionKind::gvk(group, version, &types.kind)).await
 }
 
-/// Ends when every version of the new kind can be listed: it is established a moment before that.
+/// Ends when every version of the new kind can be listed, which is a moment after the kind is Established.
 async fn wait_until_served(client: &Client, definition: &DynamicObject) {
     let spec = &definition.data["spec"];
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_yaml_is_an_error() {
+    fn invalid_yaml_is_an_error() {
         assert!(matches!(documents("kind: [A"), Err(Error::Manifest(_))));
     }
 }

@@ -1,4 +1,5 @@
-//! Where etcd and kube-apiserver are: in `KUBEBUILDER_ASSETS`, or under target/ after having been built; nothing is started here.
+//! Finds the programs of the control plane in `KUBEBUILDER_ASSETS`, or under target/, where it has missing ones built. It starts
+//! none of them.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -7,7 +8,7 @@ use futures::future::try_join;
 
 use super::{Error, build};
 
-/// The modules that are built, with their versions.
+/// The Go modules of the programs, with their versions.
 const GO_MOD: &str = include_str!("../../controlplane/go.mod");
 
 /// A program of the control plane.
@@ -22,7 +23,7 @@ pub enum Program {
 }
 
 impl Program {
-    /// Its file's name, as everyone calls it.
+    /// Its usual file name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Etcd => "etcd",
@@ -31,7 +32,7 @@ impl Program {
         }
     }
 
-    /// The Go package that it is built from.
+    /// The Go package that builds it.
     pub fn package(self) -> &'static str {
         match self {
             Self::Etcd => "go.etcd.io/etcd/server/v3",
@@ -45,7 +46,7 @@ impl Program {
         match self {
             Self::Etcd => "under a minute",
             Self::ApiServer => "about three minutes",
-            // Most of it is compiled by then.
+            // Short, because the API server's build has compiled most of it.
             Self::ControllerManager => "about a minute",
         }
     }
@@ -74,7 +75,7 @@ pub struct Assets {
 impl Assets {
     /// The folder `KUBEBUILDER_ASSETS`, or one under target/ in which missing programs are built.
     ///
-    /// Errors: a sentence that says what to install or set.
+    /// Errors: a program is missing; the message says what to install or set.
     pub async fn find_or_build(programs: &[Program]) -> Result<Self, Error> {
         if let Some(dir) = env::var_os("KUBEBUILDER_ASSETS").filter(|dir| !dir.is_empty()) {
             return Self::given(PathBuf::from(dir), programs);
@@ -105,7 +106,7 @@ impl Assets {
         }
     }
 
-    /// Where a program is.
+    /// The path of a program.
     pub fn path(&self, program: Program) -> PathBuf {
         self.dir.join(program.name())
     }

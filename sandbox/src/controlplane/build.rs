@@ -1,4 +1,4 @@
-//! Builds a program of the control plane once, from ordinary Go modules; which and where to is not decided here.
+//! Builds a program of the control plane once, from ordinary Go modules; the caller decides which and where.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Write};
@@ -12,15 +12,15 @@ use super::Error;
 use super::assets::{Program, workspace};
 use super::error::io;
 
-/// How often a long build says that it goes on.
+/// Pause between two progress lines of a long build.
 const PROGRESS: Duration = Duration::from_secs(15);
-/// Said when there is neither Go nor a folder of programs.
+/// The message when there is neither Go nor a folder of programs.
 const NO_GO: &str = "no Go to build the control plane: install Go 1.26 or newer, \
     or set KUBEBUILDER_ASSETS to a folder with etcd and kube-apiserver";
 
 /// Builds `program` to `path` unless it is there; a second process that wants the same waits for the first.
 ///
-/// Errors: no Go, or what Go said.
+/// Errors: Go is missing, or its build failed; the message holds Go's output.
 pub async fn build_once(program: Program, path: &Path) -> Result<(), Error> {
     if path.exists() {
         return Ok(());
@@ -35,7 +35,7 @@ pub async fn build_once(program: Program, path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// The lock is let go when the file is closed, so also when this process dies.
+/// Locks builds of a program. Closing the file releases the lock, so the end of this process does too.
 async fn lock(path: &Path, program: Program) -> Result<File, Error> {
     let file = File::create(path).map_err(io(format!("make {}", path.display())))?;
     match file.try_lock() {
@@ -53,7 +53,7 @@ async fn build(program: Program, path: &Path) -> Result<(), Error> {
     let (name, version) = (program.name(), program.version());
     say(&format!("building {name} {version} with Go, {}, once; it stays under target/", program.build_time()));
     let begun = Instant::now();
-    // A name of our own: the compiler of a killed process goes on writing to its own.
+    // A file name of this process, because the compiler of a killed process may still write to its file.
     let unfinished = path.with_extension(format!("unfinished-{}", std::process::id()));
     let output = run(go_build(program, &unfinished), name, begun).await?;
     if !output.status.success() {
@@ -73,12 +73,12 @@ fn go_build(program: Program, output: &Path) -> Command {
     go
 }
 
-/// The Go module that names what is built.
+/// The folder of the Go module that requires the programs.
 fn module() -> PathBuf {
     workspace().join("sandbox/controlplane")
 }
 
-/// Kubernetes programs are told their version, or they call themselves v0.0.0.
+/// Sets the version of Kubernetes programs, because they call themselves v0.0.0 otherwise.
 fn linker_flags(program: Program) -> String {
     const STAMP: &str = "k8s.io/component-base/version";
     let version = program.version();
@@ -91,10 +91,10 @@ fn linker_flags(program: Program) -> String {
     }
 }
 
-/// Waits for the compiler and says every now and then that it still works.
+/// Waits for the compiler and prints progress now and then.
 async fn run(mut go: Command, name: &str, begun: Instant) -> Result<Output, Error> {
     let running = go.spawn().map_err(|error| match error.kind() {
-        // A folder that is not there is told apart from a compiler that is not there.
+        // A missing folder is not reported as a missing compiler.
         ErrorKind::NotFound if module().exists() => Error::Assets(NO_GO.into()),
         _ => io(format!("run go in {}", module().display()))(error),
     })?;
@@ -108,9 +108,9 @@ async fn run(mut go: Command, name: &str, begun: Instant) -> Result<Output, Erro
     }
 }
 
-/// Progress of minutes that a person waits for. Written past the print macros, whose output a test run would hold back.
+/// Prints progress to a person who waits for minutes. It bypasses the print macros, because a test run captures their output.
 fn say(line: &str) {
-    // Nobody to tell is no reason to fail.
+    // Ignored because it fails only if standard error is closed.
     let _ = writeln!(std::io::stderr(), "control plane: {line}");
 }
 
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kubernetes_is_told_its_version_and_etcd_is_not() {
+    fn kubernetes_gets_its_version_and_etcd_does_not() {
         let flags = linker_flags(Program::ApiServer);
         let version = Program::ApiServer.version();
         assert!(flags.contains(&format!("gitVersion={version} ")) && flags.contains("gitMajor=1 "), "{flags}");
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_there_is_not_built_again() {
+    async fn an_existing_program_is_not_built_again() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("etcd");
         fs::write(&path, "there").unwrap();
@@ -143,7 +143,7 @@ mod tests {
 
     #[tokio::test]
     #[ignore = "builds etcd, about a minute"]
-    async fn two_who_want_the_same_program_build_it_once() {
+    async fn two_callers_build_the_same_program_once() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("etcd");
         let (first, second) = tokio::join!(build_once(Program::Etcd, &path), build_once(Program::Etcd, &path));

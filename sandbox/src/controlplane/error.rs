@@ -1,17 +1,17 @@
-//! What can go wrong with the control plane; it mends nothing.
+//! Errors of the control plane; it handles none.
 
 /// Why the control plane did not come up, or did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Neither binaries nor a way to build them; says what to install or set.
+    /// Neither binaries nor a way to build them. The message says what to install or set.
     #[error("{0}")]
     Assets(String),
-    /// A file or process of ours failed.
+    /// A file or process of the sandbox failed.
     #[error("failed to {what}")]
     Io {
-        /// What we were doing.
+        /// The operation.
         what: String,
-        /// Why it failed.
+        /// The cause.
         source: std::io::Error,
     },
     /// A process ended by itself, for example because another one took its port.
@@ -38,16 +38,16 @@ pub enum Error {
     Apply {
         /// Kind and name.
         object: String,
-        /// The API server's own words.
+        /// The API server's answer.
         source: kube::Error,
     },
-    /// A `CustomResourceDefinition` was taken but is not served.
+    /// The API server accepted a `CustomResourceDefinition` but does not serve it.
     #[error("{0} is still not served after 30 s")]
     NotServed(String),
-    /// The control plane of another process cannot be used; says what to do.
+    /// The control plane of another process cannot be used; the text gives the way out.
     #[error("{0}")]
     Running(String),
-    /// A manifest is none.
+    /// A text is not a manifest.
     #[error("not a manifest: {0}")]
     Manifest(String),
     /// A configuration could not be made.
@@ -55,7 +55,7 @@ pub enum Error {
     Config(String),
 }
 
-/// Names what failed in an I/O error.
+/// Adds the failed operation to an I/O error.
 pub(super) fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Error {
     let what = what.into();
     move |source| Error::Io { what, source }

@@ -1,8 +1,8 @@
-//! A process that ends with us, however we end: a small shell holds the other end of a pipe and kills it when that closes.
-//! It knows nothing of what it runs.
+//! A program that ends together with this process, however this process ends: a small shell holds the other end of a pipe and
+//! kills the program when the pipe closes. It does not know what it runs.
 //!
-//! Linux's "die with the parent" signal would need `unsafe` here, and follows the thread that started the child: it strikes when
-//! an async runtime retires that thread. A pipe closes exactly when the process is gone.
+//! Linux's "die with the parent" signal would need `unsafe` here, and follows the thread that started the child: it is sent
+//! when an async runtime retires that thread. A pipe closes exactly when the process ends.
 
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
@@ -12,9 +12,9 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use super::Error;
 use super::error::io;
 
-/// Arguments: a folder, a file to be made when the program has ended, the program and its arguments. Standard input is the pipe.
-/// When that closes the program is killed and the folder removed; a program that ended by itself leaves the folder, with its log,
-/// until then.
+/// The shell script. Arguments: a folder, a file to create when the program has ended, the program and its arguments. Standard
+/// input is the pipe. When it closes, the script kills the program and removes the folder. A program that ended by itself leaves
+/// the folder with its log until then.
 const GUARD: &str = r#"
 dir=$1 ended=$2; shift 2
 exec 3<&0 </dev/null
@@ -29,10 +29,10 @@ wait "$reader"
 rm -rf "$dir"
 "#;
 
-/// Lines of a log that an error shows.
+/// Number of log lines that an error shows.
 const TAIL: usize = 15;
 
-/// A process that ends with us.
+/// A program that ends together with this process.
 pub struct Guarded {
     guard: Child,
     pipe: Option<ChildStdin>,
@@ -41,7 +41,7 @@ pub struct Guarded {
 }
 
 impl Guarded {
-    /// Starts `program`; its output goes to `<dir>/<name>.log`, and `dir` is removed when we die.
+    /// Starts `program`; its output goes to `<dir>/<name>.log`, and `dir` is removed when this process ends.
     ///
     /// Errors: no shell, or the log cannot be written.
     pub fn start(name: &str, program: &Path, arguments: &[String], dir: &Path) -> Result<Self, Error> {
@@ -53,12 +53,12 @@ impl Guarded {
             .args(["-c", GUARD, "guard"])
             .args([dir, &ended, program])
             .args(arguments)
-            // Memory is plenty and processors are few: less collecting of garbage.
+            // Less garbage collection, because memory is plenty and processors are few.
             .env("GOGC", "400")
             .stdin(Stdio::piped())
             .stdout(output)
             .stderr(errors)
-            // A group of its own, so that Ctrl-C reaches us alone and the guard outlives us.
+            // A process group of its own, so that Ctrl-C does not reach the guard and the guard outlives this process.
             .process_group(0)
             .spawn()
             .map_err(io(format!("start {name}")))?;
@@ -82,7 +82,7 @@ impl Guarded {
 impl Drop for Guarded {
     fn drop(&mut self) {
         drop(self.pipe.take());
-        // The guard ends on its own once the pipe is closed; nothing is left to do if waiting fails.
+        // The guard ends by itself once the pipe is closed, so a failed wait needs no handling.
         let _ = self.guard.wait();
     }
 }
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_ends_is_noticed_and_its_log_is_kept() {
+    fn a_program_that_ended_is_reported_and_keeps_its_log() {
         let dir = TempDir::new().unwrap();
         let mut program = shell(&dir, "echo port is taken; exit 3");
         assert!(within_ten_seconds(|| program.has_ended()));

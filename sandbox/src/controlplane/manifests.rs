@@ -1,4 +1,4 @@
-//! The repository's own manifests, read as they are, so that tests run with what users get; nothing is changed or applied here.
+//! Reads the repository's own manifests unchanged, so that tests run with the files that users get. It applies nothing.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,8 @@ use super::apply::documents;
 use super::assets::workspace;
 use super::error::io;
 
-/// What is needed of deploy/ when the operator runs as a process of ours instead of a Pod: its rights, and what its users meet.
+/// The kinds of deploy/ that matter when the operator runs as a local process instead of a Pod: its permissions and the
+/// admission policies.
 const PERMISSIONS: [&str; 8] = [
     "Namespace",
     "ServiceAccount",
@@ -22,20 +23,20 @@ const PERMISSIONS: [&str; 8] = [
     "ValidatingAdmissionPolicyBinding",
 ];
 
-/// The part of a kustomization that is read here.
+/// The part of a kustomization that this module reads.
 #[derive(Deserialize)]
 struct Kustomization {
     resources: Vec<String>,
 }
 
-/// Everything of deploy/: what `kubectl apply -k deploy` applies.
+/// All objects of deploy/, as `kubectl apply -k deploy` applies them.
 ///
 /// Errors: a file cannot be read.
 pub fn deploy() -> Result<String, Error> {
     Ok(files("deploy")?.join("\n---\n"))
 }
 
-/// Namespace, `ServiceAccount`, RBAC and admission policies of deploy/, without the Deployment and what belongs to it.
+/// Namespace, `ServiceAccount`, RBAC and admission policies of deploy/, without the Deployment and its companions.
 ///
 /// Errors: a file cannot be read.
 pub fn operator_manifests() -> Result<String, Error> {

@@ -1,4 +1,4 @@
-//! A real etcd and kube-apiserver for tests, the demo and the benchmark; it must not imitate anything and leaves nothing running.
+//! A real etcd and kube-apiserver for tests, the demo and the benchmark; it imitates nothing and leaves no process running.
 
 mod access;
 mod apply;
@@ -33,27 +33,27 @@ use processes::Ports;
 
 /// Longest time until the API server answers.
 const READY: Duration = Duration::from_mins(1);
-/// Between two looks.
+/// Pause between two checks.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// What to start beside etcd and kube-apiserver.
+/// Programs to start beside etcd and kube-apiserver.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
     /// Also kube-controller-manager with the namespace controller and the garbage collector.
     pub controllers: bool,
 }
 
-/// A running control plane; dropping it, or the death of this process, ends it.
+/// A running control plane. It ends when it is dropped or when this process ends.
 pub struct ControlPlane {
     access: Access,
-    // None where another process runs it.
+    // None if another process runs it.
     _processes: Option<Processes>,
     folder: TempDir,
-    // Held for as long as another process's control plane is used.
+    // Held while another process's control plane is used.
     _lock: Option<File>,
 }
 
-/// Dropped in this order: what writes ends before what it writes to.
+/// Dropped in this order, so that each program ends before the store that it writes to.
 struct Processes {
     controllers: Option<Guarded>,
     api_server: Guarded,
@@ -69,7 +69,7 @@ impl ControlPlane {
         let needed = if options.controllers { &needed[..] } else { &needed[..2] };
         let assets = Assets::find_or_build(needed).await?;
         match Self::launch(&assets, options).await {
-            // Between looking for free ports and using them someone else may have taken one.
+            // Another process may take a port between the search for free ports and their use.
             Err(Error::Ended { .. }) => Self::launch(&assets, options).await,
             other => other,
         }
@@ -94,7 +94,7 @@ impl ControlPlane {
         Ok(Self { access, _processes: Some(processes), folder: dir, _lock: None })
     }
 
-    /// Its folder, removed with it: for kubeconfigs and the like.
+    /// Its folder, for kubeconfigs and the like; removed with it.
     #[must_use]
     pub fn dir(&self) -> &Path {
         self.folder.path()
@@ -112,7 +112,7 @@ impl Processes {
     async fn wait_until_ready(&mut self, access: &Access) -> Result<(), Error> {
         let begun = Instant::now();
         while begun.elapsed() < READY {
-            // First of all: a neighbour may answer on the port that our process did not get.
+            // Checked first, because another control plane may answer on a port that this one did not get.
             for (name, process) in [("etcd", &mut self.etcd), ("kube-apiserver", &mut self.api_server)] {
                 if process.has_ended() {
                     return Err(Error::Ended { name, log: process.log() });

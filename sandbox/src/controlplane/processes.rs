@@ -1,4 +1,4 @@
-//! The programs' arguments: loopback only, quick rather than durable; whether they became ready is not judged here.
+//! The programs' arguments: loopback only, and fast rather than durable. It does not check that they become ready.
 
 use std::fs;
 use std::net::TcpListener;
@@ -14,7 +14,7 @@ use super::guarded::Guarded;
 pub struct Ports {
     /// etcd's for clients.
     pub etcd: u16,
-    /// etcd's for other members, of which there are none.
+    /// etcd's for other members; there are none.
     pub peer: u16,
     /// The API server's.
     pub secure: u16,
@@ -30,7 +30,7 @@ impl Ports {
     }
 }
 
-/// Starts etcd. It never waits for the disk: nothing here is to outlive a crash.
+/// Starts etcd. It never waits for the disk, because no data has to survive a crash.
 pub fn start_etcd(assets: &Assets, dir: &Path, ports: &Ports) -> Result<Guarded, Error> {
     let (client, peer) = (format!("http://127.0.0.1:{}", ports.etcd), format!("http://127.0.0.1:{}", ports.peer));
     let arguments = [
@@ -66,16 +66,16 @@ pub fn start_api_server(assets: &Assets, dir: &Path, ports: &Ports) -> Result<Gu
         "--authorization-mode=RBAC".into(),
         format!("--token-auth-file={}", tokens.display()),
         "--service-cluster-ip-range=10.0.0.0/24".into(),
-        // It would want the default ServiceAccount of every namespace, which only a controller makes.
+        // Disabled because it needs the default ServiceAccount of every namespace, which only a controller creates.
         "--disable-admission-plugins=ServiceAccount".into(),
-        // Many tests share one server: none is to queue behind another.
+        // Many tests share one server, so none should queue behind another.
         "--max-requests-inflight=2000".into(),
         "--max-mutating-requests-inflight=1000".into(),
     ];
     start(Program::ApiServer, assets, &arguments, dir)
 }
 
-/// Starts the controllers that make a deleted namespace vanish.
+/// Starts the controllers that remove a deleted namespace and its objects.
 pub fn start_controllers(assets: &Assets, dir: &Path, access: &Access) -> Result<Guarded, Error> {
     let kubeconfig = dir.join("controllers.kubeconfig");
     access.write_kubeconfig(&kubeconfig, ADMIN_TOKEN)?;

@@ -1,4 +1,4 @@
-//! The control plane against itself: real permissions, real namespaces, and nothing that stays behind.
+//! Tests of the control plane: real permissions, real namespaces, and no process left behind.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use usher::api::PlatformUser;
 
 use super::{ControlPlane, Options, apply, client_from, crds, deploy, documents};
 
-/// Set for the process that is to be killed.
+/// Set in the process that the test kills.
 const VICTIM: &str = "USHER_SANDBOX_VICTIM";
 
 fn status(error: &kube::Error) -> u16 {
@@ -52,7 +52,7 @@ async fn the_api_server_takes_all_of_deploy_and_grants_exactly_its_permissions()
     assert_eq!((processes_of(&dir), dir.exists()), (Vec::new(), false));
 }
 
-/// A Deployment's Pods are judged only when its controller makes them, so one is asked for here as that would.
+/// Tries to create a Pod of the Deployment, because Pod Security checks it only when the controller creates it.
 async fn its_pods_keep_to_the_restricted_standard(admin: &Client) {
     let all = documents(&deploy().unwrap()).unwrap();
     let deployment = all.iter().find(|document| document["kind"] == "Deployment").unwrap();
@@ -62,7 +62,7 @@ async fn its_pods_keep_to_the_restricted_standard(admin: &Client) {
     let try_only = PostParams { dry_run: true, ..PostParams::default() };
     pods.create(&try_only, &pod).await.expect("admitted");
     pod.spec.as_mut().unwrap().containers[0].security_context = None;
-    assert_eq!(status(&pods.create(&try_only, &pod).await.unwrap_err()), 403, "the namespace does judge");
+    assert_eq!(status(&pods.create(&try_only, &pod).await.unwrap_err()), 403, "the namespace enforces the standard");
 }
 
 #[tokio::test]
@@ -84,10 +84,10 @@ async fn a_control_plane_that_runs_is_used_again_without_objects_of_earlier_runs
     admin.apiserver_version().await.expect("it goes on");
 }
 
-/// Builds kube-controller-manager, which takes minutes: run with `--ignored` where namespaces are to be deleted.
+/// Builds kube-controller-manager, which takes minutes: run with `--ignored` to test the deletion of namespaces.
 #[tokio::test]
 #[ignore = "builds kube-controller-manager"]
-async fn with_controllers_a_deleted_namespace_vanishes() {
+async fn with_controllers_a_deleted_namespace_is_removed() {
     let plane = ControlPlane::start(Options { controllers: true }).await.unwrap();
     let admin = plane.client().unwrap();
     apply(&admin, "{apiVersion: v1, kind: Namespace, metadata: {name: short-lived}}").await.unwrap();
@@ -123,10 +123,10 @@ async fn nothing_outlives_a_killed_process() {
         assert!(begun.elapsed() < Duration::from_secs(10), "{:?} stay", processes_of(&dir));
         std::thread::sleep(Duration::from_millis(20));
     }
-    neighbour.client().unwrap().apiserver_version().await.expect("a neighbour goes on");
+    neighbour.client().unwrap().apiserver_version().await.expect("the other control plane still answers");
 }
 
-/// Not a test: the process that the test above kills. It ends by itself when that test is no more.
+/// Not a test, but the process that the test above kills. It ends by itself when that test has ended.
 #[tokio::test]
 #[ignore = "run by nothing_outlives_a_killed_process"]
 async fn victim() {

@@ -1,5 +1,5 @@
-//! Whether a cluster that is not ours may be used. The demo's operator acts on every object it finds and never asks who made it,
-//! so only a cluster without any of usher's work will do. It changes nothing.
+//! Checks whether the demo may use an existing cluster. The demo's operator acts on every object that it finds, so the cluster
+//! must not hold any object of usher. The check changes nothing.
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Namespace;
@@ -10,12 +10,12 @@ use usher::api::ProviderCredential;
 use super::Failure;
 use super::stage::NAMESPACE;
 
-/// Looks for what the demo could get in the way of.
+/// Looks for objects that the demo would disturb.
 ///
-/// Errors: a sentence with what is there and what to do.
+/// Errors: the cluster is in use; the message says by which object and what to do.
 pub async fn refuse_if_in_use(client: &Client) -> Result<(), Failure> {
     if Api::<Deployment>::namespaced(client.clone(), "usher-system").get_opt("usher").await?.is_some() {
-        return Err("usher is deployed to this cluster, and two operators would get in each other's way: \
+        return Err("usher is deployed to this cluster, and two operators would act on the same objects: \
                     use another cluster, or delete Deployment usher of namespace usher-system"
             .into());
     }
@@ -39,7 +39,7 @@ pub async fn refuse_if_in_use(client: &Client) -> Result<(), Failure> {
 async fn first_credential(client: &Client) -> kube::Result<Option<ProviderCredential>> {
     match Api::<ProviderCredential>::all(client.clone()).list(&ListParams::default().limit(1)).await {
         Ok(found) => Ok(found.into_iter().next()),
-        // The kind itself is not there yet.
+        // The kind does not exist yet.
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
         Err(error) => Err(error),
     }

@@ -1,4 +1,4 @@
-//! deploy/examples/ as a user would apply it, pointed at simulated vendors; it sends nothing anywhere.
+//! Reads deploy/examples/ as a user would apply it and points it at simulated vendors; it sends nothing.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use crate::controlplane::{documents, workspace};
 use crate::vendors::Simulator;
 
 /// Every object of the examples in the order of their kustomizations, with the address and login of each vendor replaced by the
-/// simulated one's. Nothing else differs from the files.
+/// simulated one's. All else is as in the files.
 ///
 /// Errors: a file cannot be read.
 pub fn objects(vendors: &[Simulator]) -> Result<Vec<Value>, Failure> {
@@ -22,7 +22,7 @@ pub fn objects(vendors: &[Simulator]) -> Result<Vec<Value>, Failure> {
     Ok(objects)
 }
 
-/// What a kustomization names: files, and folders with a kustomization of their own.
+/// Collects the objects of a kustomization: of its files, and of folders with a kustomization of their own.
 fn collect(folder: &Path, objects: &mut Vec<Value>) -> Result<(), Failure> {
     for kustomization in documents(&read(&folder.join("kustomization.yaml"))?)? {
         for resource in kustomization["resources"].as_array().into_iter().flatten().filter_map(Value::as_str) {
@@ -41,7 +41,7 @@ fn read(path: &Path) -> Result<String, Failure> {
     fs::read_to_string(path).map_err(|error| format!("failed to read {}: {error}", path.display()).into())
 }
 
-/// Changes the vendor's credentials and the Secrets they name.
+/// Changes the vendor's ProviderCredentials and the Secrets that they name.
 fn point_at(vendor: &Simulator, objects: &mut [Value]) {
     let name = vendor.vendor().name();
     let mut secrets = Vec::new();

@@ -1,7 +1,7 @@
-//! `cargo demo`: the main job, told as a story on a real control plane with simulated vendors.
+//! `cargo demo`: usher's main job as a story, on a real control plane with simulated vendors.
 //!
-//! It shows what usher does and must not do anything that a user could not do: it applies files, edits, deletes and looks. The story
-//! is here; what it stands on is `stage`, what it shows is `tables`.
+//! It does only what a user could do: it applies files, edits and deletes objects, and prints the results. This module tells the
+//! story; `stage` sets it up, and `tables` prints objects, accounts and calls.
 
 mod borrowed;
 mod examples;
@@ -19,35 +19,35 @@ use serde_json::{Value, json};
 use crate::vendors::{Simulator, Vendor};
 use stage::Stage;
 
-/// Whatever kept the demo from going on.
+/// Why the demo ended early.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
-/// Where the story is told.
+/// The output of the demo.
 pub type Out<'a> = &'a mut (dyn Write + Send);
 
-/// usher's main job in a minute.
+/// Shows usher's main job in a minute.
 ///
 /// Starts a real etcd and kube-apiserver (built with Go the first time, which takes about four minutes, or taken from
 /// KUBEBUILDER_ASSETS), five simulated vendors, and the operator with the permissions of deploy/rbac.yaml. Applies
-/// deploy/examples/, waits until everything is Ready and shows what the vendors now hold. Then edits a user, undoes a
-/// change made behind usher's back, and deletes a user. Nothing is left running; no real vendor is called.
+/// deploy/examples/, waits until everything is Ready and shows the accounts at the vendors. Then it edits a user, shows how usher
+/// undoes a change made at a vendor, and deletes a user. No process is left running, and no real vendor is called.
 #[derive(Debug, Default, Parser)]
 #[command(name = "cargo demo", verbatim_doc_comment)]
 pub struct Args {
-    /// Leave everything up after the story until Ctrl-C, and print how to look around.
+    /// Keep everything running after the story until Ctrl-C, and print commands to look around.
     #[arg(long)]
     pub keep: bool,
-    /// Use this existing cluster instead. It must not have usher in it, nor a namespace "identity". usher's kinds and
-    /// permissions are applied and stay; the namespace and what is in it is removed at the end, unless --keep is given.
+    /// Use this existing cluster instead. It must hold neither usher nor a namespace "identity". The demo applies usher's kinds
+    /// and permissions, which stay, and removes the namespace with its objects at the end, unless --keep is given.
     #[arg(long, value_name = "FILE", verbatim_doc_comment)]
     pub kubeconfig: Option<PathBuf>,
-    /// Show the operator's log on standard error, e.g. info or usher=debug.
+    /// Filter of the operator's log on standard error, e.g. info or usher=debug; no log by default.
     #[arg(long, value_name = "FILTER")]
     pub log: Option<String>,
 }
 
 /// Tells the story to `out`.
 ///
-/// Errors: whatever kept it from going on, as one sentence.
+/// Errors: why the demo ended early, as one sentence.
 pub async fn run(args: Args, out: Out<'_>) -> Result<(), Failure> {
     if let Some(filter) = &args.log {
         usher::runtime::telemetry::init(usher::runtime::telemetry::LogFormat::Text, filter)?;
@@ -71,7 +71,7 @@ pub async fn run(args: Args, out: Out<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What `--keep` leaves on a cluster of others beside kinds and permissions.
+/// The rest that `--keep` leaves on an existing cluster, beside kinds and permissions.
 const LEFT: &str = " and namespace identity, whose objects can be deleted only while usher runs";
 
 async fn tell(stage: &Stage, out: Out<'_>) -> Result<(), Failure> {
@@ -80,7 +80,7 @@ async fn tell(stage: &Stage, out: Out<'_>) -> Result<(), Failure> {
     waiting::until_ready(stage, &objects, out).await?;
     heading(out, "kubectl -n identity get usher")?;
     tables::usher(stage, out).await?;
-    heading(out, "What the vendors hold now")?;
+    heading(out, "Accounts and groups at the vendors")?;
     for vendor in stage.vendors() {
         tables::vendor(vendor, out)?;
     }
@@ -89,7 +89,7 @@ async fn tell(stage: &Stage, out: Out<'_>) -> Result<(), Failure> {
     delete(stage, out).await
 }
 
-/// A manifest is edited: the vendor gets that one field.
+/// Edits a manifest: usher changes that one field at the vendor.
 async fn edit(stage: &Stage, out: Out<'_>) -> Result<(), Failure> {
     heading(out, "Ada gets a new telephone number")?;
     let pegasus = stage.vendor(Vendor::Pegasus)?;
@@ -101,20 +101,20 @@ async fn edit(stage: &Stage, out: Out<'_>) -> Result<(), Failure> {
     at_vendor(pegasus, "ada@example.com", "phone", &json!(phone)).await?;
     writeln!(
         out,
-        "Pegasus knows {}. It takes whole users only, so this is a read and a write:",
+        "Pegasus knows {}. Pegasus takes whole users only, so usher reads the user and writes it back:",
         field(pegasus, "ada@example.com", "phone")
     )?;
     tables::calls(pegasus, out)
 }
 
-/// Someone changes an account at the vendor: the manifest wins.
+/// Changes an account at the vendor: usher restores the manifest's value.
 async fn drift(stage: &Stage, out: Out<'_>) -> Result<(), Failure> {
-    heading(out, "Someone edits Katherine at Plaspy, behind usher's back")?;
+    heading(out, "Someone edits Katherine directly at Plaspy")?;
     let plaspy = stage.vendor(Vendor::Plaspy)?;
     plaspy.edit_user("katherine@example.com", json!({"description": "Administrator"}));
     plaspy.clear_calls();
     writeln!(out, "Plaspy says she is {}.", field(plaspy, "katherine@example.com", "description"))?;
-    writeln!(out, "The next comparison would find that within ten minutes; it can be asked for:")?;
+    writeln!(out, "usher's next comparison would find that within ten minutes; an annotation asks for one now:")?;
     writeln!(out, "$ kubectl -n identity annotate puser katherine usher.dev/reconcile-at=now")?;
     stage.patch("katherine", json!({"metadata": {"annotations": {"usher.dev/reconcile-at": "now"}}})).await?;
     at_vendor(plaspy, "katherine@example.com", "description", &json!("Dispatcher")).await?;
@@ -122,7 +122,7 @@ async fn drift(stage: &Stage, out: Out<'_>) -> Result<(), Failure> {
     tables::calls(plaspy, out)
 }
 
-/// A manifest is deleted: so is the account.
+/// Deletes a manifest: usher deletes the account.
 async fn delete(stage: &Stage, out: Out<'_>) -> Result<(), Failure> {
     heading(out, "Radia leaves")?;
     let ozmap = stage.vendor(Vendor::Ozmap)?;
@@ -130,19 +130,19 @@ async fn delete(stage: &Stage, out: Out<'_>) -> Result<(), Failure> {
     writeln!(out, "$ kubectl -n identity delete puser radia")?;
     writeln!(
         out,
-        "Her account waits ten seconds for another manifest to claim it (spec.removals.after), then it goes."
+        "usher waits ten seconds (spec.removals.after), so that another manifest can take over her account, then deletes it."
     )?;
     stage.delete("radia").await?;
     if ozmap.user("radia@example.com").is_some() {
         return Err("PlatformUser radia is gone, but her account at OZmap is still there".into());
     }
-    writeln!(out, "The object went when her account was gone. At OZmap no account of hers is left. The calls:")?;
+    writeln!(out, "The object is gone once her account is. At OZmap no account of hers is left. The calls:")?;
     tables::calls(ozmap, out)
 }
 
-/// Says how to look around and waits for Ctrl-C.
+/// Prints commands to look around and waits for Ctrl-C.
 async fn keep(stage: &Stage, out: Out<'_>) -> Result<(), Failure> {
-    heading(out, "Everything stays up until Ctrl-C")?;
+    heading(out, "Everything keeps running until Ctrl-C")?;
     writeln!(out, "export KUBECONFIG={}", stage.kubeconfig().display())?;
     for command in [
         "kubectl -n identity get usher -o wide",
@@ -153,7 +153,7 @@ async fn keep(stage: &Stage, out: Out<'_>) -> Result<(), Failure> {
         writeln!(out, "{command}")?;
     }
     let pegasus = stage.vendor(Vendor::Pegasus)?.url();
-    writeln!(out, "curl -s {pegasus}/_control/state    # what the simulated Pegasus holds and was asked")?;
+    writeln!(out, "curl -s {pegasus}/_control/state    # accounts and calls of the simulated Pegasus")?;
     out.flush()?;
     tokio::signal::ctrl_c().await?;
     Ok(())
@@ -165,15 +165,15 @@ fn heading(out: Out<'_>, text: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A field of a user as the vendor has it.
+/// A field of a user at the vendor.
 fn field(vendor: &Simulator, user: &str, name: &str) -> Value {
     vendor.user(user).unwrap_or_default()[name].clone()
 }
 
-/// Waits until the vendor has `value` there.
+/// Waits until the field has `value` at the vendor.
 async fn at_vendor(vendor: &Simulator, user: &str, name: &str, value: &Value) -> Result<(), Failure> {
     if vendor.wait_until(waiting::PATIENCE, |vendor| field(vendor, user, name) == *value).await {
         return Ok(());
     }
-    Err(format!("{} never got {name} = {value} for {user}", vendor.vendor().name()).into())
+    Err(format!("{} did not get {name} = {value} for {user}", vendor.vendor().name()).into())
 }

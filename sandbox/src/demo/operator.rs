@@ -1,4 +1,4 @@
-//! usher itself in this process, with no more rights than deploy/ gives it; what it does is not looked at here.
+//! Runs usher itself in this process, with exactly the permissions of deploy/.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,11 +18,11 @@ use usher::providers::Observer;
 
 use super::Failure;
 
-/// Where deploy/ puts usher.
+/// Namespace of usher in deploy/.
 const NAMESPACE: &str = "usher-system";
 /// Its ServiceAccount there.
 const ACCOUNT: &str = "usher";
-/// How long its token lasts, in seconds: also `--keep` ends some time.
+/// Lifetime of its token, in seconds, and so the longest time for `--keep`.
 const TOKEN_SECONDS: i64 = 12 * 3600;
 
 /// A running operator.
@@ -32,9 +32,10 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// Starts it with a real token of its ServiceAccount on the cluster of `kubeconfig`; `client` may make such tokens.
+    /// Starts it with a real token of its ServiceAccount on the cluster of `kubeconfig`; `client` must have the right to create the
+    /// token.
     ///
-    /// Errors: there is no such ServiceAccount, or the kubeconfig is none.
+    /// Errors: there is no such ServiceAccount, or the file is not a kubeconfig.
     pub async fn start(client: &Client, kubeconfig: &Path) -> Result<Self, Failure> {
         let client = Client::try_from(config(kubeconfig, token(client).await?).await?)?;
         let stop = CancellationToken::new();
@@ -51,9 +52,9 @@ impl Operator {
         Ok(Self { stop, running: tokio::spawn(running) })
     }
 
-    /// Lets it finish what it is at.
+    /// Stops it after its work in progress.
     ///
-    /// Errors: it died.
+    /// Errors: it panicked.
     pub async fn stop(self) -> Result<(), Failure> {
         self.stop.cancel();
         self.running.await.map_err(|error| format!("the operator died: {error}").into())
@@ -67,10 +68,10 @@ async fn token(client: &Client) -> Result<String, Failure> {
         ..TokenRequest::default()
     };
     let made = accounts.create_token_request(ACCOUNT, &PostParams::default(), &request).await?;
-    made.status.map(|status| status.token).ok_or_else(|| "the API server made no token for usher".into())
+    made.status.map(|status| status.token).ok_or_else(|| "the API server created no token for usher".into())
 }
 
-/// The cluster of the kubeconfig without its user: the token is all that counts.
+/// The cluster of the kubeconfig with `token` instead of the kubeconfig's user.
 async fn config(kubeconfig: &Path, token: String) -> Result<Config, Failure> {
     let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;

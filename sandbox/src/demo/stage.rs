@@ -1,4 +1,4 @@
-//! Everything the story needs, set up and cleared away; it tells nothing but progress.
+//! Sets up and clears away all that the story needs; it prints nothing but progress.
 
 use std::path::{Path, PathBuf};
 
@@ -18,17 +18,17 @@ use crate::vendors::{Simulator, Vendor};
 /// Namespace of the examples.
 pub const NAMESPACE: &str = "identity";
 
-/// Kinds in the order in which they are removed: who needs something goes before what he needs.
+/// Kinds in the order of their removal: an object goes before the objects that it refers to.
 const REMOVAL: [&str; 4] = ["PlatformUser", "PlatformGroup", "ProviderCredential", "Secret"];
 
 /// A cluster, the vendors and the operator.
 pub struct Stage {
-    /// As the administrator.
+    /// A client of the administrator.
     pub client: Client,
     kubeconfig: PathBuf,
     vendors: Vec<Simulator>,
     operator: Operator,
-    // None on a cluster of others.
+    // None on an existing cluster.
     plane: Option<ControlPlane>,
 }
 
@@ -43,7 +43,7 @@ pub struct Applied {
 impl Stage {
     /// Starts everything; with `existing`, on that cluster.
     ///
-    /// Errors: no control plane, one that is in use, or it refuses what is applied.
+    /// Errors: no control plane starts, the cluster is in use, or it refuses an object.
     pub async fn set(existing: Option<&Path>, out: Out<'_>) -> Result<Self, Failure> {
         let (plane, kubeconfig) = match existing {
             Some(path) => (None, path.to_owned()),
@@ -70,18 +70,18 @@ impl Stage {
 
     /// Stops the operator and everything else that was started.
     ///
-    /// Errors: the operator died.
+    /// Errors: the operator panicked.
     pub async fn clear(self) -> Result<(), Failure> {
         self.operator.stop().await?;
         drop(self.plane);
         Ok(())
     }
 
-    /// Removes what the examples made from a cluster that stays, while the operator still runs.
+    /// Removes the examples' objects from an existing cluster, while the operator still runs.
     ///
-    /// Errors: the cluster does not let go of it.
+    /// Errors: an object is not removed in time.
     pub async fn remove_examples(&self, out: Out<'_>) -> Result<(), Failure> {
-        writeln!(out, "\nRemoving what was applied to namespace {NAMESPACE}, and the namespace.")?;
+        writeln!(out, "\nRemoving all objects from namespace {NAMESPACE}, and the namespace itself.")?;
         let objects = examples::objects(&self.vendors)?;
         for kind in REMOVAL {
             let of_kind = objects.iter().filter(|object| examples::kind(object) == kind);
@@ -115,7 +115,7 @@ impl Stage {
         found.ok_or_else(|| format!("no {} on the stage", vendor.name()).into())
     }
 
-    /// Applies deploy/examples and returns those objects that become Ready.
+    /// Applies deploy/examples and returns the objects that have a Ready condition.
     ///
     /// Errors: a file cannot be read, or the API server refuses it.
     pub async fn apply_examples(&self, out: Out<'_>) -> Result<Vec<Applied>, Failure> {
@@ -141,7 +141,7 @@ impl Stage {
 
     /// `kubectl delete puser`, waiting until it is gone.
     ///
-    /// Errors: it does not go.
+    /// Errors: it is not removed in time.
     pub async fn delete(&self, user: &str) -> Result<(), Failure> {
         self.objects("PlatformUser").delete(user, &DeleteParams::default()).await?;
         self.until_gone("PlatformUser", user).await

@@ -1,4 +1,4 @@
-//! What is shown: objects as kubectl shows them, accounts as the vendor holds them, calls as it got them.
+//! Prints objects as kubectl shows them, accounts as a vendor holds them, and calls as a vendor received them.
 
 use std::process::Stdio;
 
@@ -11,10 +11,10 @@ use super::stage::{NAMESPACE, Stage};
 use super::{Failure, Out};
 use crate::vendors::Simulator;
 
-/// What kubectl asks for: the API server itself makes rows and columns of a list.
+/// The media type that kubectl asks for, because the API server itself makes rows and columns of a list.
 const AS_TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
 
-/// `kubectl get usher`, by kubectl itself if it is there.
+/// Prints `kubectl get usher`, with kubectl itself if it is installed.
 ///
 /// Errors: the cluster does not answer.
 pub async fn usher(stage: &Stage, out: Out<'_>) -> Result<(), Failure> {
@@ -77,9 +77,9 @@ fn write_aligned(rows: &[Vec<String>], out: Out<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The accounts and groups of one vendor.
+/// Prints the accounts and groups of one vendor.
 ///
-/// Errors: the writer's.
+/// Errors: `out` cannot be written.
 pub fn vendor(vendor: &Simulator, out: Out<'_>) -> Result<(), Failure> {
     let names = |entries: Vec<Value>, keys: [&str; 2]| {
         let name = |entry: &Value| keys.iter().find_map(|key| entry[key].as_str()).unwrap_or("?").to_owned();
@@ -93,9 +93,9 @@ pub fn vendor(vendor: &Simulator, out: Out<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The calls a vendor got, with the names of the fields that were sent; values are not shown.
+/// Prints the calls that a vendor received, with names of fields and without values.
 ///
-/// Errors: the writer's.
+/// Errors: `out` cannot be written.
 pub fn calls(vendor: &Simulator, out: Out<'_>) -> Result<(), Failure> {
     for call in vendor.calls() {
         let fields: Vec<String> = match &call.body {

@@ -1,4 +1,4 @@
-//! Waiting until all objects are Ready, with a line for each; it changes nothing.
+//! Waits until all objects are Ready and prints a line for each; it changes nothing.
 
 use std::time::{Duration, Instant};
 
@@ -9,12 +9,12 @@ use serde_json::Value;
 use super::stage::{Applied, Stage};
 use super::{Failure, Out};
 
-/// Longest time until anything comes true.
+/// Longest wait for any condition of the demo.
 pub const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Waits until all of `objects` are Ready.
 ///
-/// Errors: some are not in time; what they say of themselves is told to `out`.
+/// Errors: some are not Ready in time; their messages are printed to `out`.
 pub async fn until_ready(stage: &Stage, objects: &[Applied], out: Out<'_>) -> Result<(), Failure> {
     let begun = Instant::now();
     for Applied { kind, name } in objects {
@@ -32,7 +32,7 @@ pub async fn until_ready(stage: &Stage, objects: &[Applied], out: Out<'_>) -> Re
     Ok(())
 }
 
-/// Tells what the objects that are not Ready say, and sums it up.
+/// Prints the messages of objects that are not Ready and returns a summary.
 async fn complain(stage: &Stage, objects: &[Applied], out: Out<'_>) -> Result<String, Failure> {
     let mut count = 0;
     for Applied { kind, name } in objects {
@@ -52,5 +52,5 @@ fn condition(object: &DynamicObject) -> Value {
 }
 
 fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or("nobody has looked at it yet")
+    value.as_str().unwrap_or("not reconciled yet")
 }

@@ -1,6 +1,6 @@
-//! The control endpoint: what a simulator holds and what goes wrong, over HTTP, for people and other processes.
+//! The control endpoint: shows and changes a simulator's accounts and faults over HTTP, for people and other processes.
 //!
-//! It asks for no credentials and its calls are not counted. It must not be reachable on a real vendor.
+//! It needs no credentials, and its calls are not counted.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use super::http::{Request, Response, segments};
 use super::server::{Call, Shared};
 use super::simulator::Rows;
 
-/// Where all its paths begin.
+/// The first segment of its paths.
 pub const PREFIX: &str = "/_control/";
 
 /// Answers a request to the control endpoint.

@@ -1,4 +1,4 @@
-//! How an answer leaves, or does not. It must not decide what the answer is.
+//! How an answer reaches the client, or fails to. It does not decide the answer.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use super::listener::Switch;
 /// One way for a call to end.
 #[derive(Debug)]
 pub enum Delivery {
-    /// The answer as it is.
+    /// The unchanged answer.
     Plain(Response),
     /// The answer, its body a byte at a time.
     Dripping(Response),
@@ -26,12 +26,12 @@ pub enum Delivery {
     Html,
     /// A closed connection.
     Cut,
-    /// Silence.
+    /// No answer, on an open connection.
     Silence,
 }
 
 impl Delivery {
-    /// The status the client gets to see, 0 if none.
+    /// The status that the client sees; 0 if none.
     pub fn status(&self) -> u16 {
         match self {
             Self::Plain(answer) | Self::Dripping(answer) | Self::Torn(answer) | Self::Huge(answer) => answer.status,

@@ -1,4 +1,4 @@
-//! Faults that can be switched on in front of a vendor. It must not know any vendor.
+//! Faults that tests switch on in front of a vendor. It knows no single vendor.
 
 use std::time::Duration;
 
@@ -7,23 +7,23 @@ use serde_json::{Value, json};
 use super::http::Response;
 use super::operation;
 
-/// Something that goes wrong with calls.
+/// A fault of some calls.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fault {
     /// The operation it strikes; `*` is any, `users.*` any of the users'.
     pub on: String,
-    /// How many calls it strikes; none is all until healed.
+    /// How many calls it strikes; `None`: all calls until healed.
     pub times: Option<u32>,
-    /// What goes wrong.
+    /// The kind of fault.
     pub kind: FaultKind,
 }
 
-/// What goes wrong with a call.
+/// The kind of fault, and whether the call takes effect at the vendor.
 #[derive(Clone, Debug, PartialEq)]
 pub enum FaultKind {
     /// Nothing is done; this status, with this body or the vendor's own error body.
     Status(u16, Option<Value>),
-    /// Nothing is done; 429, telling the time to wait if given: `X-RateLimit-Reset` (Pegasus), `Retry-After` (Amani), nothing elsewhere.
+    /// Nothing is done; 429, with the time to wait if given: `X-RateLimit-Reset` (Pegasus), `Retry-After` (Amani), nothing elsewhere.
     RateLimited(Option<Duration>),
     /// Nothing is done; the connection is closed without an answer.
     LostBeforeCommit,
@@ -45,11 +45,11 @@ pub enum FaultKind {
     HugeBody,
     /// Nothing is done; 307 to this address.
     Redirect(String),
-    /// Lists: the later half of the rows is missing, the counts are as ever.
+    /// Lists: the later half of the rows is missing; the counts are unchanged.
     ShortList,
-    /// Lists: there is nothing, and the counts agree.
+    /// Lists: no rows, and counts of zero.
     EmptyList,
-    /// Lists: the first page, whichever is asked for.
+    /// Lists: always the first page.
     RepeatedPage,
 }
 
@@ -75,7 +75,7 @@ impl Fault {
         meant && (!lists_only || operation::is_list(operation))
     }
 
-    /// Reads what the control endpoint is sent: `on`, `times`, `kind`, and by kind `status`, `body`, `seconds`, `location`.
+    /// Reads the body of a call to the control endpoint: `on`, `times`, `kind`, and by kind `status`, `body`, `seconds`, `location`.
     pub(super) fn from_json(given: &Value) -> Result<Self, String> {
         let times = match &given["times"] {
             Value::Null => None,
@@ -86,7 +86,7 @@ impl Fault {
         Ok(Self { on: given["on"].as_str().unwrap_or("*").to_owned(), times, kind: FaultKind::from_json(given)? })
     }
 
-    /// What the control endpoint shows.
+    /// The form that the control endpoint shows.
     pub(super) fn to_json(&self) -> Value {
         json!({"on": self.on, "times": self.times, "kind": format!("{:?}", self.kind)})
     }
@@ -157,7 +157,7 @@ pub(super) fn with_half_the_rows(mut answer: Response) -> Response {
     answer
 }
 
-/// A list's answer that says there is nothing.
+/// A list's answer without rows.
 pub(super) fn without_rows(mut answer: Response) -> Response {
     let Some(body) = &mut answer.body else {
         return answer;
@@ -194,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fault_strikes_as_often_as_told_and_only_what_it_is_told() {
+    fn a_fault_strikes_its_operation_as_often_as_configured() {
         let mut faults = vec![Fault::once("users.*", FaultKind::Hang)];
         assert_eq!(take(&mut faults, operation::GROUPS_LIST), None);
         assert_eq!(take(&mut faults, operation::USERS_READ), Some(FaultKind::Hang));

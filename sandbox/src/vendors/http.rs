@@ -1,4 +1,4 @@
-//! Requests, answers and refusals as the vendors see them. It must not know any vendor.
+//! Requests, answers and refusals as the vendors see them. It knows no single vendor.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// The path's parts; a slash at the end makes one more, empty.
+    /// The path's parts; a slash at the end adds an empty one.
     pub fn segments(&self) -> Vec<&str> {
         segments(&self.path)
     }
@@ -82,7 +82,7 @@ impl Request {
     }
 }
 
-/// A path's parts; a slash at the end makes one more, empty.
+/// A path's parts; a slash at the end adds an empty one.
 pub fn segments(path: &str) -> Vec<&str> {
     match path.strip_prefix('/').unwrap_or(path) {
         "" => Vec::new(),
@@ -119,16 +119,16 @@ impl Response {
     }
 }
 
-/// What is wrong with one field.
+/// A problem with one field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The field's path.
     pub field: String,
-    /// What is wrong with it.
+    /// The problem with it.
     pub message: String,
 }
 
-/// Why a request is refused, before the vendor puts it in its own words.
+/// Why a request is refused, before the vendor puts it in its own form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// HTTP status.

@@ -1,7 +1,7 @@
 //! Industrility, as its pages "Create a new user" and "`CreateNewUserRequest`" describe it.
 //!
-//! One call that creates a user, and nothing to look one up. Address, header and scheme are not documented, so
-//! they are options. It must not know faults.
+//! One call that creates a user, and no call that finds one. Address, header and scheme are not documented, so
+//! they are options. It knows nothing of faults.
 
 use std::time::Duration;
 
@@ -105,7 +105,7 @@ impl Api for Industrility {
         Ok(Response::new(200, answer))
     }
 
-    /// By option within a 200, as functions behind a gateway answer that are not unwrapped.
+    /// By option within a 200, as a gateway answers that does not unwrap its function's response.
     fn refuse(&self, state: &State, refusal: &Refusal) -> Response {
         let body = json!({"message": refusal.message});
         if state.options.industrility.wrapped_refusals {
@@ -143,7 +143,7 @@ fn authenticate(state: &State, request: &Request) -> Result<(), Refusal> {
     }
 }
 
-/// The parameters that the path is given with, and no others.
+/// Accepts exactly the parameters of the configured path.
 fn check_query(state: &State, request: &Request) -> Result<(), Refusal> {
     let (_, wanted) = state.options.industrility.create_path.split_once('?').unwrap_or_default();
     let given: Vec<String> = request.query.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -151,7 +151,7 @@ fn check_query(state: &State, request: &Request) -> Result<(), Refusal> {
     if same { Ok(()) } else { Err(Refusal::malformed_as(404, "unknown query parameters")) }
 }
 
-/// What the page says about fields that depend on each other or hold text of a certain form.
+/// Checks the page's rules for fields that depend on each other or hold text of a certain form.
 fn check_form(body: &Map<String, Value>) -> Result<(), Refusal> {
     let given = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default();
     let mut problems = Vec::new();
@@ -193,7 +193,7 @@ fn is_stringified(discounts: &str) -> bool {
             .is_ok_and(|classes| classes.values().all(Value::is_string))
 }
 
-/// What depends on what is there: a free e-mail and role name, by option known security groups.
+/// Checks a body against the state: an unused e-mail and role name and, by option, known security groups.
 fn check_content(state: &State, body: &Map<String, Value>) -> Result<(), Refusal> {
     let given = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default();
     if !given("email").contains('@') {

@@ -1,16 +1,17 @@
-//! Lets a test decide the fate of single calls: lost before or after they are done, held, done much later. It must not know any vendor.
+//! Lets a test decide the fate of single calls: lost before or after they take effect, delayed, or in effect much later. It
+//! knows no single vendor.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
-/// What becomes of a call.
+/// The fate of a call.
 #[derive(Clone, Debug)]
 pub enum Ruling {
-    /// It goes its usual way.
+    /// It is answered as usual.
     Serve,
-    /// It goes its usual way once the token is cancelled.
+    /// It is answered as usual once the token is cancelled.
     Hold(CancellationToken),
     /// It is done; its answer comes once the token is cancelled.
     Withhold(CancellationToken),

@@ -1,4 +1,4 @@
-//! A port that can be shut, and connections that can be cut, without a word. It must not know what is spoken on them.
+//! A port that can be shut, and connections that can be cut without notice. It does not know their protocol.
 
 use std::io;
 use std::net::SocketAddr;
@@ -44,10 +44,10 @@ pub struct Door {
 }
 
 impl Door {
-    /// Opens it, or shuts it and cuts its connections. Comes back when that is so.
+    /// Opens it, or shuts it and cuts its connections. Returns when that is done.
     pub async fn set(&self, open: bool) {
         self.wanted.send_replace(open);
-        // The sender is ours, so this ends only when it is as wanted.
+        // The sender lives in this listener, so the wait ends only in the wanted state.
         let _ = self.is_open.subscribe().wait_for(|is_open| *is_open == open).await;
     }
 }
@@ -61,10 +61,10 @@ pub struct CutListener {
     all: CancellationToken,
 }
 
-/// A port of ours, whether it is open or not.
+/// The port, open or shut.
 enum Port {
     Open(TcpListener),
-    /// Bound and not listening: connections are refused, and nobody else gets the port.
+    /// Bound and not listening: connections are refused, and no other process gets the port.
     Shut(Option<TcpSocket>),
 }
 
@@ -79,17 +79,17 @@ impl CutListener {
         })
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What opens and shuts it.
+    /// The door that opens and shuts it.
     pub fn door(&self) -> Door {
         self.door.clone()
     }
 
-    /// Opens or shuts the port, if it is not as wanted. One that cannot be opened stays shut.
+    /// Opens or shuts the port if needed. A port that cannot be opened stays shut.
     fn turn(&mut self, open: bool) {
         match &mut self.port {
             Port::Shut(held) if open => {
@@ -97,7 +97,7 @@ impl CutListener {
                 self.port = socket.and_then(|socket| socket.listen(BACKLOG)).map_or(Port::Shut(None), Port::Open);
             }
             Port::Open(_) if !open => {
-                // The listener goes first: the port cannot be bound beside it.
+                // The listener is dropped first, because the port cannot be bound beside it.
                 self.port = Port::Shut(None);
                 self.port = Port::Shut(bind(self.address).ok());
                 std::mem::take(&mut self.all).cancel();
@@ -110,7 +110,7 @@ impl CutListener {
 
 fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // Connections of the port that ended a moment ago are no obstacle.
+    // Reuse the address, because closed connections of the port may linger.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     Ok(socket)
@@ -152,7 +152,7 @@ pub struct CutStream {
 
 impl CutStream {
     fn new(inner: TcpStream, token: CancellationToken) -> Self {
-        // Without it small answers wait for acknowledgements; failing to set it only costs time.
+        // Without it small answers wait for acknowledgements. A failure to set it only costs time.
         let _ = inner.set_nodelay(true);
         Self { inner, switch: Switch(token.clone()), cut: Box::pin(token.cancelled_owned()) }
     }

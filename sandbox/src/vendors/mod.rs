@@ -1,10 +1,10 @@
 //! Five simulated vendors, as strict as their documents allow.
 //!
 //! Each vendor is a synchronous answer to a request over its own state (`api::Api`); one server per
-//! [`Simulator`] puts a fault layer and a control endpoint in front of it. What the vendors do is taken from
-//! their public documents; what those leave open is an option or the less forgiving reading.
+//! [`Simulator`] puts a fault layer and a control endpoint in front of it. Their behaviour follows
+//! their public documents; where those are silent it is an option, or the stricter reading.
 //!
-//! This module must not know usher: not its types, not its clients. It talks HTTP and JSON only.
+//! This module imports nothing of usher, neither its types nor its clients. It speaks HTTP and JSON only.
 
 mod amani;
 mod api;
@@ -52,7 +52,7 @@ pub enum Vendor {
 }
 
 impl Vendor {
-    /// All five.
+    /// All vendors.
     pub const ALL: [Self; 5] = [Self::Pegasus, Self::Amani, Self::Plaspy, Self::Industrility, Self::Ozmap];
 
     /// The vendor's name as a `ProviderCredential` writes it.
@@ -84,13 +84,13 @@ impl Vendor {
     }
 }
 
-/// Names of the operations a call can be, the same for every vendor.
+/// Names of operations, the same for every vendor.
 pub mod operation {
     /// Getting a session.
     pub const LOGIN: &str = "login";
     /// Renewing a session.
     pub const REFRESH: &str = "refresh";
-    /// Asking who the token belongs to.
+    /// Asking for the user of the token.
     pub const WHOAMI: &str = "whoami";
     /// Listing users without a filter.
     pub const USERS_LIST: &str = "users.list";

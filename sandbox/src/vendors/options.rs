@@ -1,18 +1,18 @@
-//! What a simulator can be told to do differently. It must not hold state.
+//! Options of a simulator. It holds no state.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-/// How a simulator is started.
+/// The options of a simulator.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Time every call takes, beside the work itself.
     pub latency: Duration,
-    /// Where to listen; port 0 takes a free one.
+    /// Address to listen on; port 0 takes a free port.
     pub address: SocketAddr,
     /// Life of a session: from its last use at Pegasus, from its login elsewhere.
     pub token_life: Duration,
-    /// How far the clock is behind: the Date header, and when accounts of Plaspy and `OZmap` were made.
+    /// How far the clock is behind: in the Date header, and in creation times of Plaspy and `OZmap`.
     pub clock_behind: Duration,
     /// Switches of Pegasus.
     pub pegasus: PegasusOptions,
@@ -51,9 +51,9 @@ pub struct PegasusOptions {
     pub search_users: bool,
     /// Show the scopes inherited from a listed parent (release notes 7.0.0). On by default.
     pub inherited_scopes: bool,
-    /// Whether a value with blanks is found only in double quotes, as a client of the vendor's own writes it. Off by default.
+    /// Whether a value with blanks is found only in double quotes, as the vendor's own client writes it. Off by default.
     pub search_needs_quotes: bool,
-    /// Lists are bare arrays without pages, which that client takes as well. Off by default.
+    /// Lists are bare arrays without pages, which that client accepts too. Off by default.
     pub bare_lists: bool,
     /// A PUT of a user clears what it leaves out: the documents do not say that it stays. Off by default.
     pub put_replaces: bool,
@@ -88,11 +88,11 @@ pub struct AmaniOptions {
     pub page_size: Option<usize>,
     /// How a page names the next one. By number by default.
     pub paging: AmaniPaging,
-    /// What a login without a slash at the end is answered with where only the other form is served; both are by default.
+    /// Status for a login without a slash at the end, where only the other form is served; both are served by default.
     pub bare_login_refused: Option<u16>,
     /// Whether users can be listed at all (no document says so); when off the answer is 405. On by default.
     pub listing: bool,
-    /// What a GET of one user is answered with where that is no call (no document says it is one); none shows him, the default.
+    /// Status for a GET of one user, which no document describes; `None`, the default, shows the user.
     pub reading_refused: Option<u16>,
     /// Insist on e-mail and password in every PATCH, as the page "Creating a new user" says. Off by default.
     pub patch_requires_credentials: bool,
@@ -131,9 +131,9 @@ pub struct PlaspyOptions {
     pub group_by_id: bool,
     /// Show a user's group the other way: its name where ids are taken, its id where names are.
     pub group_shown_otherwise: bool,
-    /// Take "" for the name of a group, which is not there, when a user is made.
+    /// Read "" in a create as the name of a group, which does not exist.
     pub strict_group: bool,
-    /// Have no call for the countries: its address is that of a user.
+    /// Have no call for the countries, so that its address means a user.
     pub no_countries: bool,
     /// Show a user's country by its name, however it was written.
     pub country_as_name: bool,
@@ -148,7 +148,7 @@ pub struct IndustrilityOptions {
     pub auth_header: String,
     /// Word before the token, `Bearer` by default; empty takes the bare token.
     pub auth_scheme: String,
-    /// Refuse security groups that are not there. Off by default.
+    /// Refuse security groups that do not exist. Off by default.
     pub check_security_groups: bool,
     /// Answer refusals with status 200 and the real one in the body. Off by default.
     pub wrapped_refusals: bool,
@@ -171,9 +171,9 @@ impl Default for IndustrilityOptions {
 pub struct OzmapOptions {
     /// Rows of a page at most, whatever is asked for; 500 by default.
     pub largest_page: usize,
-    /// Count the rows before a page in pages as large as asked for, not as large as they come. Off by default.
+    /// Count the rows before a page by the requested page size, not by the size returned. Off by default.
     pub start_as_asked: bool,
-    /// What the call that says who we are is answered with: itself by default.
+    /// How `/authenticated` answers: with the user by default.
     pub whoami: OzmapWhoami,
     /// Keep removed rows, marked with the time, and show them. Off by default.
     pub soft_deletion: bool,

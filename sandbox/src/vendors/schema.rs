@@ -1,10 +1,10 @@
-//! Strict checking of bodies: every field known, of its type, none missing. It must not judge values.
+//! Strict checks of bodies: every field is known and of its type, and none is missing. It does not check values.
 
 use serde_json::{Map, Value};
 
 use super::http::{Problem, Refusal};
 
-/// What a field may hold.
+/// The form of a field's value.
 #[derive(Clone, Copy, Debug)]
 pub enum Shape {
     /// A string.
@@ -19,7 +19,7 @@ pub enum Shape {
     Integer,
     /// One of these strings.
     OneOf(&'static [&'static str]),
-    /// A list of the same.
+    /// A list whose entries all have this form.
     List(&'static Shape),
     /// An object with any keys, values of the same shape.
     MapOf(&'static Shape),
@@ -34,13 +34,13 @@ pub enum Shape {
 pub struct Field {
     /// Its key.
     pub name: &'static str,
-    /// What it may hold.
+    /// The form of its value.
     pub shape: Shape,
-    /// Whether creating needs it.
+    /// Whether a create needs it.
     pub required: bool,
 }
 
-/// A field that creating needs.
+/// A field that a create needs.
 pub const fn required(name: &'static str, shape: Shape) -> Field {
     Field { name, shape, required: true }
 }
@@ -53,9 +53,9 @@ pub const fn optional(name: &'static str, shape: Shape) -> Field {
 /// The fields of a body.
 #[derive(Clone, Copy, Debug)]
 pub struct Schema {
-    /// What may be sent.
+    /// The fields that a client may send.
     pub fields: &'static [Field],
-    /// What the vendor shows but does not take.
+    /// Fields that the vendor shows but does not accept.
     pub server_made: &'static [&'static str],
 }
 

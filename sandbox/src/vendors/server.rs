@@ -1,4 +1,4 @@
-//! Serves one vendor over HTTP and writes down every call. It must not know which vendor it is.
+//! Serves one vendor over HTTP and records every call. It knows no single vendor.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::body::to_bytes;
-use axum::extract::{ConnectInfo, Query, Request as HttpRequest, State as Shelf};
+use axum::extract::{ConnectInfo, Query, Request as HttpRequest, State as SharedState};
 use axum::http::header::DATE;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response as HttpResponse};
@@ -28,13 +28,13 @@ use super::{Vendor, control, operation};
 
 const LARGEST_BODY: usize = 4 << 20;
 
-/// How long a stop waits for answers that are on their way.
+/// How long a stop waits for answers in progress.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// One call a client made.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Call {
-    /// When it came.
+    /// When it arrived.
     pub at: Timestamp,
     /// Verb in capitals.
     pub method: String,
@@ -56,9 +56,9 @@ pub struct Desk {
     pub state: State,
     /// Calls made.
     pub calls: Vec<Call>,
-    /// What well-made clients would not have sent.
+    /// Requests that no well-made client sends.
     pub violations: Vec<String>,
-    /// What goes wrong.
+    /// The active faults.
     pub faults: Vec<Fault>,
 }
 
@@ -141,13 +141,13 @@ impl Desk {
     }
 }
 
-/// What the server's tasks and the handles share.
+/// The state that the server's tasks and the handles share.
 pub struct Shared {
     /// Which vendor it is.
     pub vendor: Vendor,
-    /// Where it listens.
+    /// The address that it listens on.
     pub address: SocketAddr,
-    /// Cancelled when it is to stop.
+    /// Cancelled to stop it.
     pub stop: CancellationToken,
     /// Decides the fate of single calls.
     pub gatekeeper: Gatekeeper,
@@ -160,7 +160,7 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// A vendor that is about to be served.
+    /// The state of a vendor before it is served.
     pub fn new(vendor: Vendor, listener: &CutListener, state: State) -> Self {
         Self {
             vendor,
@@ -180,25 +180,25 @@ impl Shared {
         self.vendor.api()
     }
 
-    /// The desk, to look at.
+    /// The desk, for reading.
     pub fn look(&self) -> MutexGuard<'_, Desk> {
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the desk and tells those who wait.
+    /// Changes the desk and notifies all waiters.
     pub fn change<T>(&self, change: impl FnOnce(&mut Desk) -> T) -> T {
         let result = change(&mut self.look());
         self.changes.send_modify(|number| *number += 1);
         result
     }
 
-    /// Sees every change from now on.
+    /// A receiver of every change from now on.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
 }
 
-/// Serves until told to stop, and then as long as calls need to end, at most [`GRACE`].
+/// Serves until it is stopped, and then until calls in progress end, at most [`GRACE`].
 pub async fn run(listener: CutListener, shared: Arc<Shared>) {
     let stop = shared.stop.clone();
     let app = Router::new().fallback(handle).with_state(shared);
@@ -211,7 +211,7 @@ pub async fn run(listener: CutListener, shared: Arc<Shared>) {
 }
 
 async fn handle(
-    Shelf(shared): Shelf<Arc<Shared>>,
+    SharedState(shared): SharedState<Arc<Shared>>,
     ConnectInfo(switch): ConnectInfo<Switch>,
     request: HttpRequest,
 ) -> HttpResponse {
@@ -240,7 +240,7 @@ async fn handle(
     response
 }
 
-/// Serves a call as the interceptor rules.
+/// Serves a call as the interceptor decides.
 async fn rule(shared: &Arc<Shared>, request: Request) -> Delivery {
     let operation = shared.look().operation(shared.api(), &request);
     let serve = |shared: &Shared, request| shared.change(|desk| desk.serve(shared.api(), request));

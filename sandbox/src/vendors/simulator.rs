@@ -1,4 +1,4 @@
-//! The handle on a simulated vendor: tests ask it what happened and act behind the operator's back.
+//! The handle on a simulated vendor: tests read its calls and accounts, and change them without the operator.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -38,13 +38,13 @@ impl fmt::Debug for Simulator {
     }
 }
 
-/// First port of those that simulators take one after the other: below those that systems give to whoever asks for any.
+/// First of the ports that simulators take in turn: below the ephemeral ports of common systems.
 const FIRST_PORT: u16 = 10_000;
 /// Ports that they take.
 const PORTS: u16 = 22_000;
 
-/// Listens on `address`; where it names no port, on one that no simulator of this process had before: whoever still calls a
-/// simulator that is gone must not reach another.
+/// Listens on `address`; without a port, on one that no simulator of this process had before, because a late call to a stopped
+/// simulator must not reach another one.
 async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     static NEXT: OnceLock<AtomicU16> = OnceLock::new();
     #[expect(clippy::cast_possible_truncation, reason = "less than PORTS")]
@@ -68,7 +68,7 @@ impl Simulator {
         Self::start_with(vendor, Options::default()).await
     }
 
-    /// Starts a vendor as told; fails when the address cannot be listened on.
+    /// Starts a vendor with options. Errors: it cannot listen on the address.
     pub async fn start_with(vendor: Vendor, options: Options) -> io::Result<Self> {
         let listener = CutListener::new(listen(options.address).await?)?;
         let api = vendor.api();
@@ -85,7 +85,7 @@ impl Simulator {
         Ok(Self { _stop: Arc::new(shared.stop.clone().drop_guard()), shared, finished })
     }
 
-    /// Closes the port and every connection; what happened can still be asked.
+    /// Closes the port and every connection; calls and accounts can still be read.
     pub async fn stop(&self) {
         self.shared.stop.cancel();
         self.finished.cancelled().await;
@@ -109,13 +109,13 @@ impl Simulator {
         self.shared.look().state.secret.clone()
     }
 
-    /// Every token given out so far, whether it is still accepted or not. Visibly fake.
+    /// Every token issued so far, accepted or not. Visibly fake.
     #[must_use]
     pub fn tokens(&self) -> Vec<String> {
         self.shared.look().state.sessions.given.iter().cloned().collect()
     }
 
-    /// Changes what the vendor accepts from now on; sessions already open stay.
+    /// Changes a key of the accepted credentials; open sessions stay.
     pub fn set_secret(&self, key: &str, value: &str) {
         self.shared.change(|desk| {
             desk.state.sessions.reinstate(value);
@@ -123,7 +123,7 @@ impl Simulator {
         });
     }
 
-    /// Refuses every token known so far: those given out, and the ready one until [`Self::set_secret`].
+    /// Refuses every token known so far: issued ones, and the Secret's token until [`Self::set_secret`].
     pub fn revoke_tokens(&self) {
         self.shared.change(|desk| {
             let ready = desk.state.secret.get("token");
@@ -131,7 +131,7 @@ impl Simulator {
         });
     }
 
-    /// Lets the access tokens given out run out now; what renews them stays.
+    /// Expires all issued access tokens now; refresh tokens stay.
     pub fn expire_access_tokens(&self) {
         self.shared.change(|desk| desk.state.sessions.expire_access());
     }
@@ -149,7 +149,7 @@ impl Simulator {
         desk.calls.iter().filter(|call| call.operation == operation).count()
     }
 
-    /// The calls that change users, groups or applications, or try to.
+    /// The calls that change users, groups or applications, whether they succeeded or not.
     #[must_use]
     pub fn writes(&self) -> Vec<Call> {
         let mut calls = self.calls();
@@ -162,7 +162,7 @@ impl Simulator {
         self.shared.change(|desk| desk.calls.clear());
     }
 
-    /// What a well-made client would not have sent.
+    /// Requests that no well-made client sends.
     #[must_use]
     pub fn violations(&self) -> Vec<String> {
         self.shared.look().violations.clone()
@@ -178,7 +178,7 @@ impl Simulator {
         self.shared.change(|desk| desk.faults.clear());
     }
 
-    /// Refuses connections from now on and cuts those that are open; the port stays the vendor's.
+    /// Refuses connections from now on and cuts open ones; the vendor keeps the port.
     pub async fn shut_port(&self) {
         self.set_port(false).await;
     }
@@ -200,13 +200,13 @@ impl Simulator {
         self.shared.gatekeeper.set(intercept);
     }
 
-    /// All users with what the vendor never shows.
+    /// All users, with the fields that the vendor never shows.
     #[must_use]
     pub fn users(&self) -> Vec<Value> {
         Rows::Users.all(&self.shared)
     }
 
-    /// All groups with what the vendor never shows.
+    /// All groups, with the fields that the vendor never shows.
     #[must_use]
     pub fn groups(&self) -> Vec<Value> {
         Rows::Groups.all(&self.shared)
@@ -260,15 +260,15 @@ impl Simulator {
     }
 }
 
-/// Acts by hand at the vendor, behind the operator's back.
+/// Changes by hand at the vendor, without the operator.
 #[expect(clippy::must_use_candidate, reason = "acts, whose result a test may well ignore")]
 impl Simulator {
-    /// Makes a user by hand at the vendor and tells its id. Nothing is checked; what is left out is filled in.
+    /// Creates a user by hand at the vendor and returns its id. It checks nothing and fills in missing fields.
     pub fn put_user(&self, user: Value) -> String {
         Rows::Users.put(&self.shared, user)
     }
 
-    /// Makes a group by hand at the vendor and tells its id. Nothing is checked; what is left out is filled in.
+    /// Creates a group by hand at the vendor and returns its id. It checks nothing and fills in missing fields.
     pub fn put_group(&self, group: Value) -> String {
         Rows::Groups.put(&self.shared, group)
     }
@@ -294,7 +294,7 @@ impl Simulator {
     }
 }
 
-/// Users or groups, as they are changed by hand.
+/// Users or groups, for changes by hand.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Rows {
     Users,

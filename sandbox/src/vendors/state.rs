@@ -1,4 +1,4 @@
-//! What one simulated vendor holds. It must not know HTTP.
+//! The state of one simulated vendor. It knows nothing of HTTP.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::time::{Duration, SystemTime};
@@ -9,14 +9,14 @@ use super::fake;
 use super::options::Options;
 use super::table::Table;
 
-/// Everything a vendor remembers.
+/// The whole state of a vendor.
 #[derive(Debug)]
 pub struct State {
-    /// How it was started.
+    /// The options that it was started with.
     pub options: Options,
     /// The credentials it accepts, keyed as the Kubernetes Secret.
     pub secret: BTreeMap<String, String>,
-    /// Users, with all that the vendor never shows.
+    /// Users, with the fields that the vendor never shows.
     pub users: Table,
     /// Groups, in the vendor's sense of the word.
     pub groups: Table,
@@ -24,7 +24,7 @@ pub struct State {
     pub roles: Table,
     /// Projects (`OZmap`).
     pub projects: Table,
-    /// Tokens given out.
+    /// Issued tokens.
     pub sessions: Sessions,
     /// When `/apps` was called (Pegasus).
     pub apps_calls: VecDeque<SystemTime>,
@@ -55,80 +55,80 @@ impl State {
         fake::iso(SystemTime::now() - self.options.clock_behind)
     }
 
-    /// The next number, never given out before.
+    /// The next unused number.
     pub fn next(&mut self) -> u64 {
         self.counter += 1;
         self.counter
     }
 
-    /// Whether these are the account's username and password, or whatever the two keys are called.
+    /// Whether these are the login's username and password, under the keys of the vendor.
     pub fn accepts(&self, (user_key, user): (&str, &Value), (key, secret): (&str, &Value)) -> bool {
         let is = |name: &str, given: &Value| self.secret.get(name).is_some_and(|known| given.as_str() == Some(known));
         is(user_key, user) && is(key, secret)
     }
 
-    /// Whether a token may be used: one given out by a login, or the ready one of the Secret.
+    /// Whether a token is accepted: one that a login issued, or the Secret's own.
     pub fn knows_token(&self, token: &str) -> bool {
         let ready = self.secret.get("token").is_some_and(|known| known == token);
         (ready && !self.sessions.revoked.contains(token)) || self.sessions.holds(Kind::Access, token)
     }
 }
 
-/// What a token is for.
+/// The purpose of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Calling.
+    /// For calls.
     Access,
-    /// Getting a new access token.
+    /// For a new access token.
     Refresh,
 }
 
-/// Tokens given out and taken back.
+/// Issued and revoked tokens.
 #[derive(Debug, Default)]
 pub struct Sessions {
     live: HashMap<String, (Kind, SystemTime)>,
     revoked: HashSet<String>,
-    /// Every token ever given out.
+    /// Every token ever issued.
     pub given: HashSet<String>,
 }
 
 impl Sessions {
-    /// Gives a token out.
+    /// Issues a token.
     pub fn open(&mut self, kind: Kind, token: &str, life: Duration) {
         self.given.insert(token.to_owned());
         self.live.insert(token.to_owned(), (kind, SystemTime::now() + life));
     }
 
-    /// Whether the token was given out and has not run out.
+    /// Whether the token was issued and has not expired.
     pub fn holds(&self, kind: Kind, token: &str) -> bool {
         self.live.get(token).is_some_and(|(each, until)| *each == kind && SystemTime::now() < *until)
     }
 
-    /// Lets a token live on from now.
+    /// Extends the life of a token from now.
     pub fn prolong(&mut self, token: &str, life: Duration) {
         if let Some((_, until)) = self.live.get_mut(token) {
             *until = SystemTime::now() + life;
         }
     }
 
-    /// Takes back every token, also a ready one.
+    /// Revokes every token, also the Secret's own.
     pub fn revoke(&mut self, ready: Option<&String>) {
         self.live.clear();
         self.revoked.extend(ready.cloned());
     }
 
-    /// Takes back the access tokens, leaving what renews them.
+    /// Revokes the access tokens and keeps refresh tokens.
     pub fn expire_access(&mut self) {
         self.live.retain(|_, (kind, _)| *kind == Kind::Refresh);
     }
 
-    /// Accepts a ready token again.
+    /// Accepts the Secret's token again.
     pub fn reinstate(&mut self, token: &str) {
         self.revoked.remove(token);
     }
 }
 
-/// Lays `patch` over `target`: objects key by key, everything else replaced, null included.
+/// Merges `patch` into `target`: objects key by key, everything else replaced, null included.
 pub fn merge(target: &mut Value, patch: Value) {
     match (target, patch) {
         (Value::Object(target), Value::Object(patch)) => {
@@ -140,7 +140,7 @@ pub fn merge(target: &mut Value, patch: Value) {
     }
 }
 
-/// Lays the keys of `given` over `base`, each value whole.
+/// `base` with the keys of `given`, each value replaced whole.
 pub fn overlay(mut base: Value, given: Map<String, Value>) -> Value {
     if let Value::Object(fields) = &mut base {
         fields.extend(given);

@@ -1,4 +1,4 @@
-//! Rows of users or groups, found by id or natural key. It must not know what the rows mean.
+//! Rows of users or groups, found by id or natural key. It does not know what the rows mean.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -43,7 +43,7 @@ impl Table {
         self.rows.get(self.by_id.get(id)?)
     }
 
-    /// Takes the row with this id out.
+    /// Removes the row with this id.
     pub fn remove(&mut self, id: &str) -> Option<Value> {
         let place = self.by_id.remove(id)?;
         self.forget_keys(place);

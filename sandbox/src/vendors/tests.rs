@@ -1,4 +1,4 @@
-//! Each vendor once through, over HTTP, and the faults in front of them.
+//! Tests of each vendor over HTTP, and of the faults in front of it.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{AmaniOptions, Fault, FaultKind, Options, PegasusOptions, PlaspyOptions, Simulator, Vendor, operation};
 
-/// Somebody with a token.
+/// A client with a token.
 struct Client {
     sim: Simulator,
     http: reqwest::Client,
@@ -116,7 +116,7 @@ async fn pegasus_takes_the_three_steps_of_its_page() {
 }
 
 #[tokio::test]
-async fn pegasus_refuses_duplicates_and_what_it_does_not_know() {
+async fn pegasus_refuses_duplicates_and_unknown_fields() {
     let client = Client::start(Vendor::Pegasus, Options::default()).await;
     let id = client.sim.put_user(pegasus_user("ada"));
     assert_eq!(client.post("/users", pegasus_user("ADA")).await.0, 409);
@@ -172,7 +172,7 @@ async fn amani_shows_groups_as_objects_and_never_removes() {
 }
 
 #[tokio::test]
-async fn amani_refreshes_pages_and_insists_by_option() {
+async fn amani_refreshes_pages_and_requires_credentials_by_option() {
     let amani = AmaniOptions { page_size: Some(2), patch_requires_credentials: true, ..AmaniOptions::default() };
     let mut client = Client::start(Vendor::Amani, Options { amani, ..Options::default() }).await;
     for number in 0..3 {
@@ -294,7 +294,7 @@ async fn a_lost_answer_is_no_answer_at_all() {
 }
 
 #[tokio::test]
-async fn answers_are_spoiled_as_told() {
+async fn faults_change_the_answer_as_configured() {
     let client = Client::start(Vendor::Pegasus, Options::default()).await;
     let _ = client.sim.put_user(pegasus_user("ada"));
     for (kind, status, start) in [

@@ -1,4 +1,4 @@
-//! Manifests from files, folders and standard input; it speaks to no cluster.
+//! Reads manifests from files, folders and standard input; it contacts no cluster.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read as _};
@@ -14,57 +14,57 @@ use crate::api::Kind;
 use crate::api::names::{API_GROUP, API_VERSION};
 use crate::controller::preview::{Documents, SecretDocument};
 
-/// Endings of files that are read from a folder.
+/// Extensions of the files to read from a folder.
 const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
 
-/// Why a file is of no use.
+/// Why a file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It cannot be read.
     #[error("failed to read {path}: give a file, a folder, or - for standard input")]
     Read {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// It is no YAML.
-    #[error("{path} is no YAML: {reason}")]
+    /// It is not YAML.
+    #[error("{path} is not YAML: {reason}")]
     Yaml {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// What is wrong and where.
+        /// The problem and its place.
         reason: String,
     },
-    /// A document is not what its kind asks for.
+    /// A document does not match its kind.
     #[error("{path}, {object}: {field}: {reason}; see kubectl explain")]
     Document {
-        /// Which file.
+        /// The file.
         path: PathBuf,
         /// Kind and name.
         object: String,
         /// The field.
         field: String,
-        /// What is wrong with it.
+        /// The problem with it.
         reason: String,
     },
-    /// Two documents are about one object.
-    #[error("{0} is there twice in the given files: remove one")]
+    /// Two documents describe the same object.
+    #[error("{0} appears twice in the given files: remove one")]
     Twice(String),
 }
 
-/// What was read.
+/// The documents that were read.
 #[derive(Debug, Default)]
 pub struct Read {
-    /// Documents of our kinds, Secrets and namespaces.
+    /// Users, groups, credentials, Secrets and Namespaces.
     pub documents: Documents,
-    /// Other kinds, which say nothing about accounts.
+    /// Names of other kinds, which usher ignores.
     pub skipped: BTreeSet<String>,
 }
 
 /// Reads all documents of `paths`.
 ///
-/// Errors: the file and the field at fault.
+/// Errors: a file that cannot be read, or a field that is wrong.
 pub fn read(paths: &[PathBuf]) -> Result<Unplaced, Error> {
     let mut read = Read::default();
     for path in paths {
@@ -83,13 +83,13 @@ pub fn read(paths: &[PathBuf]) -> Result<Unplaced, Error> {
     Ok(Unplaced(read))
 }
 
-/// What was read, before documents without a namespace have one.
+/// The documents that were read, some without a namespace.
 pub struct Unplaced(Read);
 
 impl Unplaced {
     /// Puts documents that name no namespace into `namespace`.
     ///
-    /// Errors: two documents are about one object.
+    /// Errors: two documents describe the same object.
     pub fn within(self, namespace: &str) -> Result<Read, Error> {
         let Read { mut documents, skipped } = self.0;
         documents.users.iter_mut().for_each(|user| place(user, namespace));
@@ -119,7 +119,7 @@ fn place<K: Resource>(object: &mut K, namespace: &str) {
     object.meta_mut().namespace.get_or_insert_with(|| namespace.to_owned());
 }
 
-/// The file itself, or all manifests in and below a folder, sorted.
+/// The file itself, or all manifests of a folder and the folders in it, sorted.
 fn files(path: &Path) -> Result<Vec<PathBuf>, Error> {
     let failed = |source| Error::Read { path: path.to_owned(), source };
     if !path.metadata().map_err(failed)?.is_dir() {
@@ -147,7 +147,7 @@ fn is_hidden(path: &Path) -> bool {
 
 impl Read {
     fn take(&mut self, path: &Path, text: &str) -> Result<(), Error> {
-        // The snippet of a parser's message would quote the file, and a file may hold Secrets.
+        // Without the snippet, because it would quote the file and a file may hold Secrets.
         let options = serde_saphyr::options! { with_snippet: false };
         let parsed: Result<Vec<Value>, _> = serde_saphyr::from_multiple_with_options(text, options);
         let parsed = parsed.map_err(|error| Error::Yaml { path: path.to_owned(), reason: error.to_string() })?;
@@ -182,7 +182,7 @@ impl Read {
     }
 }
 
-/// A document of one of our kinds.
+/// A user, group or credential.
 fn typed<K: DeserializeOwned + Serialize>(path: &Path, document: &Value) -> Result<K, Error> {
     let typed: K = plain(path, document)?;
     let known = serde_json::to_value(&typed).map_err(|error| wrong(path, document, "spec", error.to_string()))?;
@@ -192,24 +192,24 @@ fn typed<K: DeserializeOwned + Serialize>(path: &Path, document: &Value) -> Resu
     }
 }
 
-/// A document of any kind that holds no secrets.
+/// A document of a kind that holds no secrets.
 fn plain<K: DeserializeOwned>(path: &Path, document: &Value) -> Result<K, Error> {
     is_named(path, document)?;
     serde_path_to_error::deserialize(document)
         .map_err(|error| wrong(path, document, error.path().to_string(), error.inner().to_string()))
 }
 
-/// A Secret. What is wrong with it is said without the parser's words, which would quote a value.
+/// A Secret. The error leaves out the parser's message, because that would quote a value.
 fn secret(path: &Path, document: &Value) -> Result<SecretDocument, Error> {
     is_named(path, document)?;
     let secret: Result<Secret, _> = serde_path_to_error::deserialize(document);
     secret.map(SecretDocument).map_err(|error| {
-        let help = "has no such form in a Secret: data takes base64, stringData takes text in quotes";
+        let help = "is not valid in a Secret: data takes base64, stringData takes quoted text";
         wrong(path, document, error.path().to_string(), help)
     })
 }
 
-/// Errors: it has no name, or name or namespace cannot be one.
+/// Errors: the name is missing, or name or namespace is not valid.
 fn is_named(path: &Path, document: &Value) -> Result<(), Error> {
     let fits = |name: &str| {
         let letters = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
@@ -221,7 +221,7 @@ fn is_named(path: &Path, document: &Value) -> Result<(), Error> {
             Value::Null => {}
             Value::String(name) if fits(name) => {}
             _ => {
-                let help = "is no name: use lower-case letters, digits, - and .";
+                let help = "is not a valid name: use lower-case letters, digits, - and .";
                 return Err(wrong(path, document, format!("metadata.{field}"), help));
             }
         }
@@ -235,7 +235,7 @@ fn wrong(path: &Path, document: &Value, field: impl Into<String>, reason: impl I
     Error::Document { path: path.to_owned(), object, field: field.into(), reason: reason.into() }
 }
 
-/// A field that was written but is none.
+/// The path of a field in `written` that the kind does not have.
 fn unknown(written: &Value, known: &Value, path: &str) -> Option<String> {
     match (written, known) {
         (Value::Object(written), _) => written.iter().filter(|(_, value)| !value.is_null()).find_map(|(key, value)| {
@@ -280,11 +280,11 @@ mod tests {
         let said = taken(&user(", phne: '1'")).unwrap_err();
         assert!(said.starts_with("people.yaml, PlatformUser ada: spec.phne: there is no such field"), "{said}");
         let said = taken("kind: [A").unwrap_err();
-        assert!(said.starts_with("people.yaml is no YAML"), "{said}");
+        assert!(said.starts_with("people.yaml is not YAML"), "{said}");
     }
 
     #[test]
-    fn a_kind_or_version_that_usher_does_not_have_is_no_other_kind() {
+    fn an_unknown_kind_or_version_of_the_api_group_is_an_error() {
         for (was, is) in [("PlatformUser", "PlatformUsers"), ("v1alpha1", "v1")] {
             let said = taken(&user("").replace(was, is)).unwrap_err();
             assert!(
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_taken_and_never_shown() {
+    fn secrets_are_read_and_never_printed() {
         let secret = |entries: &str| format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: login}}\n{entries}\n");
         let read = taken(&secret("stringData: {password: Fake-Passw0rd}")).unwrap();
         assert_eq!(format!("{read:?}").matches("Fake-Passw0rd").count(), 0, "{read:?}");
@@ -312,28 +312,31 @@ mod tests {
             ("data: Fake-Passw0rd", "data"),
         ] {
             let said = taken(&secret(entries)).unwrap_err();
-            assert!(said.starts_with(&format!("people.yaml, Secret login: {field}: has no such form")), "{said}");
+            assert!(
+                said.starts_with(&format!("people.yaml, Secret login: {field}: is not valid in a Secret")),
+                "{said}"
+            );
             assert!(!said.contains("Passw0rd") && !said.contains("4711"), "{said}");
         }
     }
 
     #[test]
-    fn a_name_that_cannot_be_one_is_refused() {
+    fn an_invalid_name_is_refused() {
         for name in ["Ada", "a/b", "a?dryRun=", "'a b'", "1.5", "''"] {
             let said = taken(&user("").replace("name: ada", &format!("name: {name}"))).unwrap_err();
-            assert!(said.contains("metadata.name: is no name"), "{name}: {said}");
+            assert!(said.contains("metadata.name: is not a valid name"), "{name}: {said}");
         }
         let said = taken(&user("").replace("name: ada", "generateName: ada")).unwrap_err();
         assert!(said.contains("metadata.name: is missing"), "{said}");
     }
 
     #[test]
-    fn lists_are_opened_and_doubles_refused() {
+    fn lists_are_expanded_and_duplicates_refused() {
         let one = user("").replace('\n', "\n  ");
         let list = format!("apiVersion: v1\nkind: List\nitems:\n- {one}");
         assert_eq!(taken(&list).unwrap().documents.users.len(), 1);
         let placed = user("").replace("name: ada", "name: ada, namespace: identity");
         let said = taken(&format!("{}---\n{placed}", user(""))).unwrap_err();
-        assert!(said.starts_with("PlatformUser identity/ada is there twice"), "{said}");
+        assert!(said.starts_with("PlatformUser identity/ada appears twice"), "{said}");
     }
 }

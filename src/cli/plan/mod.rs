@@ -1,4 +1,4 @@
-//! `usher plan`: shows what `usher run` would do, from the cluster or from files; it writes to nobody.
+//! `usher plan`: shows the calls that `usher run` would make, for the cluster or for files; it changes nothing.
 
 mod files;
 mod print;
@@ -17,49 +17,51 @@ use crate::api::Kind;
 use crate::api::names::API_GROUP;
 use crate::api::user::Mode;
 use crate::controller::Settings;
-use crate::controller::preview::{self, Documents, Item, Outcome, Outlook, Scope};
+use crate::controller::preview::{self, Documents, Effect, Item, Outlook, Scope};
 use crate::runtime::metrics::MetricsRegistry;
-use crate::runtime::readonly::{self, Trials};
+use crate::runtime::readonly::{self, AllowedDryRuns};
 
 /// Longest time for one call to Kubernetes, and until it answers at all.
 const KUBERNETES_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The only requests to Kubernetes that are no reads: dry runs of applying the given files.
-const TRIALS: Trials =
-    Trials { group: API_GROUP, plurals: &[Kind::User.plural(), Kind::Group.plural(), Kind::Credential.plural()] };
+/// The only requests to Kubernetes besides reads: dry runs that apply the given files.
+const DRY_RUNS: AllowedDryRuns = AllowedDryRuns {
+    group: API_GROUP,
+    plurals: &[Kind::User.plural(), Kind::Group.plural(), Kind::Credential.plural()],
+};
 
-/// Help that shows how it is used.
+/// Examples and exit codes for the help text.
 const EXAMPLES: &str = "\
 Examples:
   usher plan --all                          every object in the cluster
   usher plan --all -n identity              every object of one namespace
-  usher plan -f manifests/ -n identity      what applying a folder would lead to
-  kubectl kustomize . | usher plan -f -     the same for what a tool renders
+  usher plan -f manifests/ -n identity      what applying a folder would change
+  kubectl kustomize . | usher plan -f -     the same for rendered manifests
   usher plan -f user.yaml -o json | jq '.[].calls'
 
 Exit code: 0 nothing to do, 2 changes, 1 error or an object that is blocked.
 
-Files are also tried at the API server, in dry runs that store nothing: what its rules or admission
-policies refuse is BLOCKED. Who may not patch the kinds gets the plan without that, and a note.";
+The API server checks files in dry runs, which store nothing: an object that its rules or admission
+policies refuse is BLOCKED. Without permission to patch the kinds, the plan skips this check and says so.";
 
-/// What is looked at and how it is shown.
+/// Which objects to plan, and how to print the plan.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = EXAMPLES, group = ArgGroup::new("objects").required(true).multiple(true), override_usage = "usher plan -f FILE [-n NAMESPACE] [-o table|json]\n       usher plan --all [-n NAMESPACE] [-o table|json]")]
 pub struct Args {
-    /// A file or folder (with what is below it) of manifests, or - for standard input; may be given several times. They win
-    /// over what is in the cluster.
+    /// A file of manifests, a folder with all below it, or - for standard input; may be given several times. Manifests take
+    /// precedence over the same objects in the cluster.
     #[arg(short, long = "filename", value_name = "FILE", group = "objects")]
     filenames: Vec<PathBuf>,
-    /// Every object in the cluster, or with -n in that namespace.
+    /// All objects in the cluster, or with -n in that namespace.
     #[arg(long, group = "objects")]
     all: bool,
-    /// Namespace of documents that name none, and with --all the only one shown.
+    /// Namespace of manifests that name none; with --all, the only namespace to plan.
     #[arg(short, long, value_name = "NAMESPACE")]
     namespace: Option<String>,
-    /// How the answer is shown.
+    /// Format of the plan.
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     output: Format,
-    /// Namespace of the operator, which holds the key of password digests.
+    /// Namespace of the operator, where the key of password digests is.
     #[arg(long, env = "POD_NAMESPACE", value_name = "NAMESPACE", default_value = "usher-system")]
     operator_namespace: String,
     /// Longest time for one call to a vendor, answer included, in seconds.
@@ -67,7 +69,7 @@ pub struct Args {
     call_timeout: Duration,
 }
 
-/// How the answer is shown.
+/// Format of the plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
     /// For people.
@@ -76,30 +78,30 @@ enum Format {
     Json,
 }
 
-/// Why there is no answer.
+/// Why there is no plan.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No kubeconfig and not in a cluster.
-    #[error("failed to find a cluster: set KUBECONFIG to a kubeconfig whose current context leads to one")]
+    /// There is no kubeconfig, and the process does not run in a cluster.
+    #[error("failed to find a cluster: set KUBECONFIG to a kubeconfig with a valid current context")]
     Config(#[from] kube::config::InferConfigError),
-    /// The kubeconfig leads to no client.
+    /// The kubeconfig is not valid for a client.
     #[error("failed to build a Kubernetes client")]
     Client(#[source] kube::Error),
-    /// A file could not be read or is no manifest.
+    /// A file could not be read or is not a manifest.
     #[error(transparent)]
     Files(#[from] files::Error),
     /// The cluster could not be read.
     #[error(transparent)]
     Preview(#[from] preview::Error),
-    /// The answer could not be rendered.
-    #[error("failed to render the answer")]
+    /// The plan could not be rendered.
+    #[error("failed to render the plan")]
     Render(#[from] serde_json::Error),
-    /// The answer could not be written.
-    #[error("failed to write the answer")]
+    /// The plan could not be written.
+    #[error("failed to write the plan")]
     Write(#[from] io::Error),
 }
 
-/// Shows what would be done. The exit code is 0 when that is nothing, 2 for changes and 1 when an object is blocked.
+/// Prints the plan. The exit code is 0 without changes, 2 with changes and 1 if an object is blocked.
 pub async fn plan(args: Args) -> Result<ExitCode, Error> {
     let read = files::read(&args.filenames)?;
     let mut config = Config::infer().await?;
@@ -109,10 +111,10 @@ pub async fn plan(args: Args) -> Result<ExitCode, Error> {
     let namespace = args.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
     let files::Read { documents, skipped } = read.within(&namespace)?;
     if !skipped.is_empty() {
-        tell(&format!("skipped other kinds: {}", skipped.into_iter().collect::<Vec<_>>().join(", ")));
+        print_note(&format!("skipped other kinds: {}", skipped.into_iter().collect::<Vec<_>>().join(", ")));
     }
     let Outlook { items, notes } = look(&args, config, documents).await?;
-    notes.iter().for_each(|note| tell(note));
+    notes.iter().for_each(|note| print_note(note));
     let text = match args.output {
         Format::Table => print::table(&items),
         Format::Json => print::json(&items)?,
@@ -121,19 +123,19 @@ pub async fn plan(args: Args) -> Result<ExitCode, Error> {
     Ok(exit_code(&items))
 }
 
-fn tell(note: &str) {
-    // Nobody reads a closed standard error.
+fn print_note(note: &str) {
+    // Ignored because it fails only if standard error is closed.
     let _ = writeln!(io::stderr(), "usher: {note}");
 }
 
-/// Longest time for one object; a listing of all accounts behind a small rate takes many minutes.
+/// Longest time for one object, because listing all accounts under a low rate limit takes many minutes.
 const LONGEST: Duration = Duration::from_mins(45);
 
 async fn look(args: &Args, config: Config, documents: Documents) -> Result<Outlook, Error> {
-    let client = readonly::client(config, TRIALS).map_err(Error::Client)?;
+    let client = readonly::client(config, DRY_RUNS).map_err(Error::Client)?;
     let settings = Settings {
         call_timeout: args.call_timeout,
-        // There is no sweep to come that could tell what a listing does not tell in time.
+        // Long, because no later sweep completes a listing that is cut short.
         reconcile_timeout: LONGEST,
         grace: super::run::GRACE,
         mode: Mode::Plan,
@@ -147,10 +149,10 @@ async fn look(args: &Args, config: Config, documents: Documents) -> Result<Outlo
 }
 
 fn exit_code(items: &[Item]) -> ExitCode {
-    let any = |outcome| items.iter().any(|item| item.outcome == outcome);
-    if any(Outcome::Blocked) {
+    let any = |effect| items.iter().any(|item| item.effect == effect);
+    if any(Effect::Blocked) {
         ExitCode::FAILURE
-    } else if any(Outcome::Changes) {
+    } else if any(Effect::Changes) {
         ExitCode::from(2)
     } else {
         ExitCode::SUCCESS

@@ -1,13 +1,13 @@
-//! The answer as a table or as JSON; it decides nothing.
+//! Renders a plan as a table or as JSON; it decides nothing.
 
 use serde_json::json;
 
-use crate::controller::preview::{Item, Outcome};
+use crate::controller::preview::{Effect, Item};
 
-/// Columns of a row without its object.
+/// The columns of a row.
 type Row = [String; 4];
 
-/// One line per call; an object that cannot be done, or only after another, has a line that says why.
+/// One line per call, and one with the reason for an object that is blocked, is paused or waits for another.
 pub fn table(items: &[Item]) -> String {
     let mut rows: Vec<Row> = vec![["OBJECT", "OPERATION", "TARGET", "FIELDS"].map(str::to_owned)];
     let mut lines = Vec::new();
@@ -17,9 +17,9 @@ pub fn table(items: &[Item]) -> String {
             rows.push([object.clone(), call.operation.clone(), call.target.clone(), call.fields.join(",")]);
             lines.push(None);
         }
-        let is_said = item.outcome == Outcome::Blocked || item.reason == "Paused" || !item.calls.is_empty();
+        let is_said = item.effect == Effect::Blocked || item.reason == "Paused" || !item.calls.is_empty();
         if is_said && !item.message.is_empty() {
-            let mark = if item.outcome == Outcome::Blocked { "BLOCKED " } else { "" };
+            let mark = if item.effect == Effect::Blocked { "BLOCKED " } else { "" };
             rows.push([object, String::new(), String::new(), String::new()]);
             lines.push(Some(format!("{mark}{}: {}", item.reason, item.message)));
         }
@@ -51,8 +51,8 @@ fn line(
 
 fn summary(items: &[Item]) -> String {
     let calls: usize = items.iter().map(|item| item.calls.len()).sum();
-    let count = |outcome| items.iter().filter(|item| item.outcome == outcome).count();
-    let (changed, blocked) = (count(Outcome::Changes), count(Outcome::Blocked));
+    let count = |effect| items.iter().filter(|item| item.effect == effect).count();
+    let (changed, blocked) = (count(Effect::Changes), count(Effect::Blocked));
     let tail = if blocked > 0 { format!("; {blocked} blocked") } else { String::new() };
     let plural = |count: usize| if count == 1 { "" } else { "s" };
     if calls + blocked == 0 {
@@ -63,7 +63,7 @@ fn summary(items: &[Item]) -> String {
 
 /// An array of `{kind, namespace, name, reason, message, calls}`.
 ///
-/// Errors: none that is known; rendering may fail in principle.
+/// Errors: rendering failed; no cause is known.
 pub fn json(items: &[Item]) -> Result<String, serde_json::Error> {
     let entry = |item: &Item| {
         json!({

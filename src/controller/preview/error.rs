@@ -42,7 +42,7 @@ impl fmt::Display for Said {
 
 impl Error {
     /// A listing of `what` that failed.
-    pub(super) fn list(what: &'static str, source: kube::Error) -> Self {
+    pub fn list(what: &'static str, source: kube::Error) -> Self {
         let code = match &source {
             kube::Error::Api(status) => status.code,
             _ => 0,
@@ -57,7 +57,7 @@ impl Error {
     }
 
     /// A trial that failed.
-    pub(super) fn trial(source: kube::Error) -> Self {
+    pub fn trial(source: kube::Error) -> Self {
         Self::Trial(Said(source))
     }
 }

@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
-use super::super::connection::{Connection, Link};
-use super::super::context::Context;
-use super::super::managed::Managed;
-use super::super::outcome::{Change, Done, Finalized, Stop};
-use super::super::record::Cached;
-use super::super::{credential, credential_report, report, resolve};
 use crate::api::status::{Identity, PendingCall};
 use crate::api::user::{Mode, UserDeletionPolicy};
 use crate::api::{ObjectKey, ProviderCredential, Reason};
-use crate::plan::{Account, Removal};
+use crate::controller::cluster::managed::Managed;
+use crate::controller::connection::link::Link;
+use crate::controller::context::Context;
+use crate::controller::credential::{release, status};
+use crate::controller::object::report;
+use crate::controller::outcome::{Done, Outcome, Stop};
+use crate::plan::{Account, KEYS};
+
+/// The message on an object that waits for something passing.
+const ASK_AGAIN: &str = "the vendor has no room now; ask again";
 
 /// What would be done about one object.
 #[derive(Clone, Debug)]
@@ -19,7 +22,7 @@ pub struct Item {
     /// Which object.
     pub key: ObjectKey,
     /// Whether there is something to do.
-    pub outcome: Outcome,
+    pub effect: Effect,
     /// The reason its Ready condition would have, ChangesPending if there are calls, or Paused.
     pub reason: String,
     /// What else there is to say; never a secret.
@@ -30,7 +33,7 @@ pub struct Item {
 
 /// Whether there is something to do about an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum Effect {
     /// Nothing.
     Nothing,
     /// Calls.
@@ -40,31 +43,31 @@ pub enum Outcome {
 }
 
 impl Item {
-    fn new(key: ObjectKey, outcome: Outcome, reason: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { key, outcome, reason: reason.into(), message: message.into(), calls: Vec::new() }
+    fn new(key: ObjectKey, effect: Effect, reason: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { key, effect, reason: reason.into(), message: message.into(), calls: Vec::new() }
     }
 
     /// An object that nothing can be done about.
     pub fn blocked(key: ObjectKey, reason: Reason, message: impl Into<String>) -> Self {
-        Self::new(key, Outcome::Blocked, reason.label(), message)
+        Self::new(key, Effect::Blocked, reason.label(), message)
     }
 
     fn quiet(key: ObjectKey, reason: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::new(key, Outcome::Nothing, reason, message)
+        Self::new(key, Effect::Nothing, reason, message)
     }
 
     fn changes(key: ObjectKey, calls: Vec<PendingCall>, message: impl Into<String>) -> Self {
-        Self { calls, ..Self::new(key, Outcome::Changes, Reason::ChangesPending.label(), message) }
+        Self { calls, ..Self::new(key, Effect::Changes, Reason::ChangesPending.label(), message) }
     }
 
     /// Whether its first call gives it an account.
-    pub(super) fn is_binding(&self) -> bool {
+    pub fn is_binding(&self) -> bool {
         self.calls.first().is_some_and(|call| matches!(&*call.operation, "create" | "adopt" | "bind"))
     }
 
     /// It with a word on the groups that come first.
-    pub(super) fn after(mut self, groups: &[String]) -> Self {
-        if self.outcome == Outcome::Changes && !groups.is_empty() {
+    pub fn after(mut self, groups: &[String]) -> Self {
+        if self.effect == Effect::Changes && !groups.is_empty() {
             let after = format!("after group {}", groups.join(", "));
             self.message = if self.message.is_empty() { after } else { format!("{after}; {}", self.message) };
         }
@@ -73,21 +76,19 @@ impl Item {
 }
 
 /// What is to be said of a credential, for which no call is ever made.
-pub(super) fn of_credential(context: &Context, credential: &Arc<ProviderCredential>) -> Item {
-    let key = credential::key(credential);
-    if let Some(by) = credential::paused_by(credential) {
+pub fn of_credential(context: &Context, credential: &Arc<ProviderCredential>) -> Item {
+    let key = credential.key();
+    if let Some(by) = credential.paused_by() {
         return Item::quiet(key, "Paused", format!("paused by {by}"));
     }
     let orphans = credential.spec.deletion_policy == Some(UserDeletionPolicy::Orphan);
-    if credential.metadata.deletion_timestamp.is_some()
-        && (orphans || credential_report::bound(context, credential) == 0)
-    {
+    if credential.metadata.deletion_timestamp.is_some() && (orphans || release::bound(context, credential) == 0) {
         return Item::quiet(key, Reason::Deleting.label(), "nothing is bound through it: it goes");
     }
     let Some(link) = context.connections.get(&key) else {
         return Item::blocked(key, Reason::WaitingForCredential, "not looked at");
     };
-    let verdict = credential_report::verdict(context, credential, &link);
+    let verdict = status::verdict(context, credential, &link);
     if verdict.reason.is_ready() {
         Item::quiet(key, verdict.reason.label(), verdict.message)
     } else {
@@ -98,14 +99,14 @@ pub(super) fn of_credential(context: &Context, credential: &Arc<ProviderCredenti
 /// What is to be said of a user or group.
 ///
 /// Errors: Kubernetes failed us, other than by refusing.
-pub(super) fn of_object<K: Cached>(
+pub fn of_object<K: Managed>(
     context: &Context,
     object: &K,
-    result: Result<Done, Stop>,
+    result: Result<Outcome, Stop>,
 ) -> Result<Item, kube::Error> {
     let key = object.key();
     Ok(match result {
-        Ok(Done { verdict, did: _ }) => Item::quiet(key, verdict.reason.label(), verdict.message),
+        Ok(Outcome::Done(Done { verdict, change: _ })) => Item::quiet(key, verdict.reason.label(), verdict.message),
         Err(Stop::Pending(calls)) if calls.is_empty() => {
             Item::quiet(key, Reason::Synced.label(), "no call to the vendor is needed")
         }
@@ -116,14 +117,17 @@ pub(super) fn of_object<K: Cached>(
         Err(Stop::Verdict(verdict) | Stop::Until(verdict, _)) => Item::blocked(key, verdict.reason, verdict.message),
         Err(Stop::Provider(error)) => Item::blocked(key, report::reason_of(&error), error.message),
         Err(Stop::Paused(by)) => Item::quiet(key, "Paused", format!("paused by {by}")),
-        Err(Stop::Gone(_)) => Item::quiet(key, Reason::Deleting.label(), "nothing is bound to it: it goes"),
+        Ok(Outcome::Released(_)) => Item::quiet(key, Reason::Deleting.label(), "nothing is bound to it: it goes"),
+        Ok(Outcome::Again) => Item::blocked(key, Reason::ProviderUnavailable, ASK_AGAIN),
         Err(Stop::Unchanged) => Item::blocked(key, Reason::WaitingForCredential, why_not(context, object)),
-        Err(Stop::CreatePending(until)) => {
+        Err(Stop::CreatePending(until) | Stop::KeyLocked(until)) => {
             let message = format!("an earlier create may still be under way until {until:.0}; ask again then");
             Item::blocked(key, Reason::ProviderUnavailable, message)
         }
-        Err(Stop::Queued) => Item::blocked(key, Reason::ProviderUnavailable, "the vendor has no room now; ask again"),
-        Err(Stop::Kube(kube::Error::Api(status))) if status.code == 403 => {
+        Err(Stop::AwaitsPermit | Stop::AwaitsListing | Stop::AwaitsCredential | Stop::AwaitsEdit) => {
+            Item::blocked(key, Reason::ProviderUnavailable, ASK_AGAIN)
+        }
+        Err(Stop::Kube(kube::Error::Api(status))) if status.is_forbidden() => {
             Item::blocked(key, Reason::PermissionDenied, format!("Kubernetes: {}", status.message))
         }
         Err(Stop::Kube(error)) => return Err(error),
@@ -133,7 +137,8 @@ pub(super) fn of_object<K: Cached>(
 /// What keeps usher itself from making the calls, if anything does.
 fn held_back<K: Managed>(context: &Context, object: &K) -> String {
     let key = object.credential_key();
-    let by_credential = context.credentials.get(&key.namespace, &key.name).and_then(|credential| credential.spec.mode);
+    let by_credential =
+        context.cluster.credentials.get(&key.namespace, &key.name).and_then(|credential| credential.spec.mode);
     if object.mode() == Some(Mode::Plan) {
         "spec.mode: Plan holds this back".into()
     } else if by_credential == Some(Mode::Plan) {
@@ -162,51 +167,8 @@ fn call(operation: &str, identity: &Identity, fields: Vec<String>) -> PendingCal
 }
 
 /// The account that a create among `calls` would make, as far as others can see it.
-pub(super) fn new_account(calls: &[PendingCall], identity: &Identity) -> Option<Account> {
+pub fn new_account(calls: &[PendingCall], identity: &Identity) -> Option<Account> {
     let create = calls.first().filter(|call| call.operation == "create")?;
-    let names = ["username", "email", "name"].map(|field| (field.to_owned(), create.target.clone().into()));
+    let names = KEYS.map(|field| (field.to_owned(), create.target.clone().into()));
     Some(Account { id: identity.external_id.clone()?, fields: names.into(), ..Account::default() })
-}
-
-/// The mode that a removal is judged by: a preview shows what Enforce would do, unless the manifests say otherwise.
-pub(in crate::controller) fn mode<K: Managed>(context: &Context, connection: &Connection, object: &K) -> Mode {
-    if context.preview {
-        connection.mode().max(object.mode().unwrap_or_default())
-    } else {
-        resolve::mode(context, connection, object)
-    }
-}
-
-/// Errors: a preview, with what would be done.
-pub(in crate::controller) fn not_for_real(context: &Context, instead: impl FnOnce() -> Stop) -> Result<(), Stop> {
-    if context.preview { Err(instead()) } else { Ok(()) }
-}
-
-/// What taking `account` away would do.
-pub(in crate::controller) fn removal<K: Cached>(
-    object: &Arc<K>,
-    connection: &Connection,
-    account: &Account,
-    decided: Removal,
-) -> Stop {
-    let one = |operation: &str, fields| Stop::Pending(vec![PendingCall::new(operation, &*account.id, fields)]);
-    match (decided, connection.provider.capabilities().switch) {
-        (Removal::Disable, Some(switch)) if account.fields.get(switch.field) == Some(&switch.blocked.into()) => {
-            Stop::Pending(Vec::new())
-        }
-        (Removal::Disable, Some(switch)) => one("disable", vec![switch.field.to_owned()]),
-        _ => match &account.in_use {
-            Some(held) => super::super::removal::in_use(object, held),
-            None => one("delete", Vec::new()),
-        },
-    }
-}
-
-/// What letting an object go would do: nothing at the vendor.
-pub(in crate::controller) fn release<K: Managed>(object: &K, finalized: Option<&Finalized>) -> Stop {
-    match finalized.map(|finalized| finalized.change) {
-        Some(Change::Orphaned) => Stop::Pending(vec![call("orphan", &object.identity(), Vec::new())]),
-        Some(Change::HandedOver) => Stop::Pending(vec![call("hand over", &object.identity(), Vec::new())]),
-        _ => Stop::Gone(None),
-    }
 }

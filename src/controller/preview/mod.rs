@@ -1,54 +1,52 @@
 //! What Enforce would do, for objects in the cluster or not applied yet: the reconciles' own path up to the first write, in
 //! mode Plan. It decides nothing itself and writes nothing.
 
+mod dry_run;
 mod error;
-mod given;
 mod item;
-mod laid;
+mod merged;
 mod overlay;
-mod trial;
-mod untouched;
+mod read_only;
+mod secrets;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use futures::future::{BoxFuture, FutureExt, try_join_all};
-use jiff::Timestamp;
+use futures::future::try_join_all;
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{Store, store};
 use kube::runtime::watcher::Event;
 use kube::{Client, ResourceExt};
-use tokio::sync::{Notify, OnceCell, mpsc};
+use tokio::sync::{Notify, OnceCell};
 
 pub use error::Error;
-pub use given::SecretDocument;
-pub use item::{Item, Outcome};
-pub(super) use item::{mode, not_for_real, release, removal};
+pub use item::{Effect, Item};
 pub use overlay::{Documents, Scope};
+pub use secrets::SecretDocument;
 
-use super::cache::Cache;
-use super::connection::{Connections, Down, Link};
-use super::context::{Context, Metrics, Settings};
-use super::make::KeyLocks;
-use super::managed::Managed;
-use super::outcome::{Done, Stop};
-use super::pending_create::CreateCalls;
-use super::record::Cached;
-use super::removal_budget::RemovalBudgets;
-use super::report::ReportContext;
-use super::requeue::Backoff;
-use super::{credential, group, sweep, user};
 use crate::api::conditions::Verdict;
 use crate::api::user::{GroupEntry, Mode};
-use crate::api::{ObjectKey, PlatformGroup, PlatformUser, ProviderCredential, Reason};
-use laid::Finished;
+use crate::api::{Kind, ObjectKey, PlatformGroup, PlatformUser, ProviderCredential, Reason};
+use crate::controller::cluster::Cluster;
+use crate::controller::cluster::cache::Cache;
+use crate::controller::cluster::managed::Managed;
+use crate::controller::cluster::object::Object as _;
+use crate::controller::connection::link::{Down, Link};
+use crate::controller::context::{Context, Run};
+use crate::controller::credential::{connect as log_in, resync};
+use crate::controller::metrics::Metrics;
+use crate::controller::object::reconcile::attempt;
+use crate::controller::object::report::ReportContext;
+use crate::controller::outcome::Stop;
+use crate::controller::queue::Queue;
+use crate::controller::resolve::resolved::Resolve;
+use crate::controller::settings::Settings;
+use merged::Finished;
 use overlay::Listed;
 
 /// How often an object that waits for a listing is looked at again.
 const ROUNDS: usize = 4;
-/// Most questions to Kubernetes under way at a time.
-const AT_A_TIME: usize = 8;
 /// Most reasons that a note gives.
 const MOST_WHYS: usize = 3;
 
@@ -97,22 +95,16 @@ pub async fn preview(
     let used: BTreeSet<ObjectKey> = used.chain(users.iter().map(|user| user.credential_key())).collect();
 
     let mut stage = Stage::new(client, settings, metrics, listed);
-    let needed = credentials.iter().filter(|one| shown(&credential::key(one)) || used.contains(&credential::key(one)));
+    let needed = credentials.iter().filter(|one| shown(&one.key()) || used.contains(&one.key()));
     try_join_all(needed.map(|one| connect(&stage.context, one.clone()))).await?;
-    let ours = credentials.iter().filter(|one| shown(&credential::key(one)));
+    let ours = credentials.iter().filter(|one| shown(&one.key()));
     items.extend(ours.map(|one| item::of_credential(&stage.context, one)));
     for group in groups {
-        items.push(
-            stage
-                .look(group, |group, report_context, context| group::attempt(group, report_context, context).boxed())
-                .await?,
-        );
+        items.push(stage.look(group).await?);
     }
     for user in users {
         let after = awaited(&user, &items);
-        let item = stage
-            .look(user, |user, report_context, context| user::attempt(user, report_context, context).boxed())
-            .await?;
+        let item = stage.look(user).await?;
         items.push(item.after(&after));
     }
     Ok(Outlook { items, notes })
@@ -130,53 +122,46 @@ fn note(untold: &BTreeSet<String>) -> Option<String> {
     })
 }
 
-/// One look at an object of a kind.
-type Attempt<K> = for<'a> fn(&'a mut Arc<K>, &'a mut ReportContext, &'a Context) -> BoxFuture<'a, Result<Done, Stop>>;
-
 impl Stage {
     fn new(client: Client, settings: Settings, metrics: Arc<dyn Metrics>, listed: Listed) -> Self {
-        // Nobody is woken here: what waits is looked at again.
-        let (queue, _) = mpsc::unbounded_channel();
+        // Nothing is enqueued here: an object that waits is looked at again.
+        let (queue, _) = Queue::new();
         let (users, user_writer) = filled(listed.users);
         let (groups, group_writer) = filled(listed.groups);
-        let context = Context {
+        let cluster = Cluster {
             client: client.clone(),
-            settings: Settings { mode: Mode::Plan, ..settings },
-            connections: Connections::default(),
             users: Cache::new(users),
             groups: Cache::new(groups),
             credentials: Cache::new(filled(listed.credentials).0),
             secrets: filled(listed.secrets).0,
             secret_reader: Arc::new(listed.given),
             namespaces: filled(listed.namespaces).0,
-            removal_budget: RemovalBudgets::default(),
-            key_locks: KeyLocks::default(),
-            calls: CreateCalls::default(),
-            begun: Timestamp::UNIX_EPOCH,
-            orphans: Notify::new(),
             queue,
             recorder: Recorder::new(client, Reporter { controller: "usher-plan".into(), instance: None }),
-            metrics,
-            backoff: Backoff::default(),
-            preview: true,
             digest_key: OnceCell::new(),
+            unused_secrets: Notify::new(),
         };
+        let settings = Settings { mode: Mode::Plan, ..settings };
+        let context = Context::new(cluster, settings, metrics, Run::Preview);
         Self { context, users: user_writer, groups: group_writer }
     }
 
     /// What would be done about one object; from then on the others see it done.
-    async fn look<K: Seen>(&mut self, object: Arc<K>, attempt: Attempt<K>) -> Result<Item, kube::Error> {
-        let mut result = Err(Stop::Queued);
+    async fn look<K: Seen>(&mut self, object: Arc<K>) -> Result<Item, kube::Error> {
+        let mut result = Err(Stop::AwaitsListing);
         for _ in 0..ROUNDS {
-            result = attempt(&mut object.clone(), &mut ReportContext::default(), &self.context).await;
-            let Err(Stop::Queued) = &result else { break };
+            result = attempt(&self.context, object.clone(), &mut ReportContext::default()).await;
+            let Err(Stop::AwaitsListing | Stop::AwaitsPermit | Stop::AwaitsEdit | Stop::AwaitsCredential) = &result
+            else {
+                break;
+            };
             if let Some(connection) = self.context.connections.up(&object.credential_key()) {
-                sweep::sweep(&self.context, &connection, false).await;
+                resync::sweep(&self.context, &connection, false).await;
             }
         }
         let item = item::of_object(&self.context, &*object, result)?;
-        if !object.is_deleting() && item.outcome != Outcome::Blocked {
-            let done = laid::done(&*object, &item.calls);
+        if !object.is_deleting() && item.effect != Effect::Blocked {
+            let done = merged::done(&*object, &item.calls);
             if let (Some(connection), Some(account)) = (
                 self.context.connections.up(&object.credential_key()),
                 item::new_account(&item.calls, &done.identity()),
@@ -184,14 +169,14 @@ impl Stage {
                 connection.wrote(K::ACCOUNT_KIND, &account.id.clone(), Some(account));
             }
             K::writer(self).apply_watcher_event(&Event::Apply(done.clone()));
-            K::cache(&self.context).observe(&done);
+            K::cache(&self.context.cluster).observe(&done);
         }
         Ok(item)
     }
 }
 
 /// A kind whose objects are shown to the others as if they were done.
-trait Seen: Cached + Finished {
+trait Seen: Resolve + Finished {
     /// Where the others find it.
     fn writer(stage: &mut Stage) -> &mut Writer<Self>;
 }
@@ -216,8 +201,8 @@ fn awaited(user: &PlatformUser, items: &[Item]) -> Vec<String> {
     });
     let namespace = user.namespace().unwrap_or_default();
     let made = |name: &String| {
-        let key = ObjectKey::new(PlatformGroup::KIND, &*namespace, name);
-        items.iter().any(|item| item.key == key && item.outcome == Outcome::Changes && item.is_binding())
+        let key = ObjectKey::new(Kind::Group, &*namespace, name);
+        items.iter().any(|item| item.key == key && item.effect == Effect::Changes && item.is_binding())
     };
     named.filter(made).collect()
 }
@@ -236,20 +221,20 @@ where
 
 /// Connects a credential and lists what its vendor has, unless it is paused.
 async fn connect(context: &Context, credential: Arc<ProviderCredential>) -> Result<(), kube::Error> {
-    if credential::paused_by(&credential).is_some() {
+    if credential.paused_by().is_some() {
         return Ok(());
     }
-    let link = match credential::attempt(&credential, context, None).await {
-        Err(kube::Error::Api(status)) if status.code == 403 => {
+    let link = match log_in::link(&credential, context, None).await {
+        Err(kube::Error::Api(status)) if status.is_forbidden() => {
             let verdict = Verdict::new(Reason::PermissionDenied, format!("Kubernetes: {}", status.message));
             Link::Down(Down::until_changed(verdict))
         }
         link => link?,
     };
-    let Some(link) = untouched::untouched(link) else { return Ok(()) };
+    let Some(link) = read_only::untouched(link) else { return Ok(()) };
     if let Link::Up(connection) = &link {
-        sweep::sweep(context, connection, false).await;
+        resync::sweep(context, connection, false).await;
     }
-    context.connections.set(&credential::key(&credential), link);
+    context.connections.set(&credential.key(), link);
     Ok(())
 }

@@ -11,16 +11,17 @@ use kube::core::{DeserializeGuard, ObjectList, PartialObjectMeta};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
-use super::super::credential;
-use super::super::lenient::Lenient;
-use super::super::managed::Managed;
-use super::super::secret_reader::SecretReader;
-use super::given::{self, Given, SecretDocument};
+use super::dry_run::Answer;
+use super::error::Error;
 use super::item::Item;
-use super::laid::{Draft, Laid};
-use super::trial::{self, Answer};
-use super::{AT_A_TIME, Error};
+use super::merged::{Draft, Laid};
+use super::secrets::{AT_A_TIME, Given, SecretDocument};
+use super::{dry_run as trial, secrets as given};
 use crate::api::{ObjectKey, PlatformGroup, PlatformUser, ProviderCredential, Reason};
+use crate::controller::cluster::lenient::Lenient;
+use crate::controller::cluster::managed::Managed;
+use crate::controller::cluster::object::Object;
+use crate::controller::cluster::secrets::SecretReader;
 
 /// Most objects of one answer.
 const PAGE: u32 = 500;
@@ -52,9 +53,9 @@ pub enum Scope {
 impl Documents {
     /// Keys of all documents of our kinds.
     pub fn keys(&self) -> BTreeSet<ObjectKey> {
-        let users = self.users.iter().map(Managed::key);
-        let groups = self.groups.iter().map(Managed::key);
-        users.chain(groups).chain(self.credentials.iter().map(credential::key)).collect()
+        let users = self.users.iter().map(Object::key);
+        let groups = self.groups.iter().map(Object::key);
+        users.chain(groups).chain(self.credentials.iter().map(Object::key)).collect()
     }
 
     /// The namespaces that matter to them: their own and their credentials'.
@@ -100,7 +101,7 @@ impl Listed {
         let credentials = self.credentials.iter().filter(|credential| {
             self.given.has(&credential.namespace().unwrap_or_default(), &credential.spec.secret_ref.name)
         });
-        users.map(Managed::key).chain(credentials.map(credential::key)).collect()
+        users.map(Object::key).chain(credentials.map(Object::key)).collect()
     }
 }
 
@@ -196,7 +197,7 @@ where
     L: Clone,
 {
     match pages(Api::all(client.clone()), &list).await {
-        Err(kube::Error::Api(status)) if status.code == 403 && !namespaces.is_empty() => {
+        Err(kube::Error::Api(status)) if status.is_forbidden() && !namespaces.is_empty() => {
             let mut all = Vec::new();
             for namespace in namespaces {
                 all.extend(pages(Api::namespaced(client.clone(), namespace), &list).await?);

@@ -1,4 +1,4 @@
-//! Keeping the lease and giving it up; who may have it is decided in `rules`.
+//! Renews and releases a lease that this process holds; `rules` decides which process may take it.
 
 use kube::api::PostParams;
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -8,7 +8,7 @@ use super::rules::holder;
 use super::{DEADLINE, Held, Lease, PAUSE, RENEWAL, bounded, code};
 
 impl Held {
-    /// Renews the lease every 2 s; ends when that did not succeed for 10 s, or when someone else has it.
+    /// Renews the lease every 2 s; ends when no renewal succeeded for 10 s, or when another process has it.
     pub async fn lost(&mut self) {
         let lease = self.lease.name.clone();
         let mut next = self.renewed + RENEWAL;
@@ -21,17 +21,17 @@ impl Held {
             };
             match timeout_at(deadline, renewal).await {
                 Ok(Ok(true)) => next = self.renewed + RENEWAL,
-                Ok(Ok(false)) => return warn!(lease, "someone else took the lease, or deleted it"),
+                Ok(Ok(false)) => return warn!(lease, "another process took or deleted the lease"),
                 Ok(Err(error)) => warn!(lease, "failed to renew the lease, trying again: {error}"),
                 Err(_) => return warn!(lease, "failed to renew the lease for {DEADLINE:?}"),
             }
         }
     }
 
-    /// Whether the lease is still ours, and renewed; an error does not tell.
+    /// Renews the lease; false if another process has it. After an error that is unknown.
     pub(super) async fn renew(&mut self) -> Result<bool, kube::Error> {
         match self.write().await {
-            // Perhaps our own last write, whose answer was lost: what is there tells.
+            // The conflict may come from this process's own last write whose answer was lost, so the holder decides.
             Err(error) if code(&error) == Some(409) => {
                 let found = bounded(self.lease.api.get_opt(&self.lease.name)).await?;
                 let ours = found.filter(|found| holder(found.spec.as_ref()) == Some(&self.lease.me));
@@ -44,7 +44,7 @@ impl Held {
         }
     }
 
-    /// Writes the lease anew, on top of what we last saw of it.
+    /// Writes the lease again, based on the version that this process last read.
     async fn write(&mut self) -> Result<(), kube::Error> {
         let sent = Instant::now();
         self.object = self.lease.claim(self.object.clone()).await?;
@@ -52,14 +52,14 @@ impl Held {
         Ok(())
     }
 
-    /// Gives the lease up, so that the next holder need not wait until it lapses.
+    /// Releases the lease, so that the next holder need not wait until it lapses.
     pub async fn release(self) {
         if let Err(error) = self.vacate().await {
             warn!(lease = self.lease.name, "failed to release the lease, it will lapse: {error}");
         }
     }
 
-    /// Takes our name out of the lease as it is now: the answer to the last renewal may not have been awaited.
+    /// Removes this process from the lease as it is now, because the answer to the last renewal may not have arrived.
     async fn vacate(&self) -> Result<(), kube::Error> {
         let Lease { api, name, me } = &self.lease;
         let mut object = bounded(api.get(name)).await?;

@@ -1,4 +1,4 @@
-//! Who may take a lease, and what is written then; pure, no clock and no call.
+//! Decides which process may take a lease and what it writes. Pure: no clock, no call.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 /// How long a lease holds after its last renewal, in seconds.
 pub const DURATION: u16 = 15;
 
-/// Whether `me` may take the lease: it is nobody's, ours, or was not renewed for its duration on our own clock.
+/// Whether `me` may take the lease: no process holds it, `me` holds it, or it was `unchanged` for its duration by the local clock.
 pub fn may_take(lease: Option<&LeaseSpec>, me: &str, unchanged: Duration) -> bool {
     let promised = lease.and_then(|lease| u16::try_from(lease.lease_duration_seconds?).ok()).unwrap_or(DURATION);
     holder(lease).is_none_or(|holder| holder == me || unchanged >= Duration::from_secs(promised.into()))
@@ -30,7 +30,7 @@ pub fn claimed(before: LeaseSpec, me: &str, now: Timestamp) -> LeaseSpec {
     }
 }
 
-/// Who has the lease; nobody, when it was released.
+/// The process that holds the lease; `None` after a release.
 pub fn holder(lease: Option<&LeaseSpec>) -> Option<&str> {
     lease?.holder_identity.as_deref().filter(|holder| !holder.is_empty())
 }
@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[rstest]
-    #[case::nobody_ever(LeaseSpec::default(), 0, true)]
+    #[case::never_held(LeaseSpec::default(), 0, true)]
     #[case::released(held_by(None, Some(15)), 0, true)]
     #[case::released_by_an_empty_name(held_by(Some(""), Some(15)), 0, true)]
     #[case::ours(held_by(Some("me"), Some(15)), 0, true)]

@@ -1,4 +1,4 @@
-//! The lease against an API server of one object, in memory.
+//! Tests of the lease against an in-memory API server with one object.
 
 use std::sync::{Arc, Mutex};
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-/// What the API server has, and whether its answers to writes get lost.
+/// The object of the API server, and whether its answers to writes get lost.
 #[derive(Default)]
 struct Store {
     lease: Option<Value>,
@@ -96,7 +96,7 @@ async fn a_holder_that_stopped_renewing_is_replaced_and_learns_it() {
 }
 
 #[tokio::test]
-async fn a_renewal_makes_others_wait_anew() {
+async fn a_renewal_makes_others_wait_again() {
     let store = store();
     let mut held = taken(&store, "a").await;
     let (next, mut seen) = (lease(&store, "b"), nothing_seen());
@@ -115,7 +115,7 @@ async fn a_lost_answer_does_not_depose_the_holder() {
     store.lock().unwrap().loses_answers = false;
     let before = held.renewed;
     assert!(held.renew().await.unwrap());
-    assert!(held.renewed > before, "the next renewal must do, the deadline may be near");
+    assert!(held.renewed > before, "the retry renews the lease, because the deadline may be near");
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Amani, as its pages "API" and "Creating a new user" describe it.
 //!
-//! Sessions with a refresh token, roles that can only be read, groups written as ids and read as objects, no
-//! removal. What the documents leave open follows the habits of Django REST Framework. It must not know faults.
+//! Sessions with a refresh token, read-only roles, groups written as ids and read as objects, and no
+//! removal. Where the documents are silent it follows Django REST Framework. It knows nothing of faults.
 
 mod users;
 
@@ -32,7 +32,7 @@ const REFRESH: Schema = Schema { fields: &[required("refresh", Shape::SomeText)]
 const REFRESH_FACTOR: u32 = 24;
 
 impl Api for Amani {
-    /// Login without and refresh with a slash are documented side by side.
+    /// True, because the documents show the login without a slash and the refresh with one.
     fn slash_may_end(&self) -> bool {
         true
     }

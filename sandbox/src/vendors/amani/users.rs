@@ -1,4 +1,4 @@
-//! Users of Amani: groups kept as ids, shown as objects; blocked by `is_active`, never removed.
+//! Users of Amani: groups kept as ids, shown as objects; users are blocked by `is_active` and never removed.
 
 use serde_json::{Map, Value, json};
 
@@ -23,7 +23,7 @@ const SCHEMA: Schema = Schema {
     server_made: &["id", "username", "company", "mfa", "reset_pw", "reset_2fa", "permissions"],
 };
 
-/// A user with everything a fresh one has.
+/// A user with all fields of a new one.
 pub fn make(state: &mut State, given: Map<String, Value>) -> Value {
     let base = json!({
         "id": fake::uuid(state.next()),
@@ -43,7 +43,7 @@ pub fn make(state: &mut State, given: Map<String, Value>) -> Value {
     overlay(base, given)
 }
 
-/// A user as the API shows it: roles as objects, and their permissions once more for the user.
+/// A user as the API shows it: roles as objects, and their permissions repeated at the user.
 fn view(state: &State, user: &Value) -> Value {
     let mut shown = without(user, &["password"]);
     let roles: Vec<Value> =
@@ -94,7 +94,7 @@ pub fn is_page_query(state: &State, name: &str) -> bool {
     }
 }
 
-/// How many rows precede the page that is asked for.
+/// Number of rows before the requested page.
 fn place(paging: AmaniPaging, request: &Request, size: usize) -> Result<usize, Refusal> {
     let number = |text: &str| text.parse().map_err(|_| Refusal::new(404, "Invalid page."));
     match paging {

@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_that_is_no_list_of_conditions_is_malformed() {
+    fn a_filter_must_be_a_list_of_conditions() {
         for text in ["{}", "[1]", r#"[{"property":"a","value":1}]"#, "username"] {
             assert!(filter(text).unwrap_err().malformed, "{text}");
         }

@@ -15,7 +15,7 @@ const SCHEMA: Schema = Schema {
     server_made: &["_id", "id", "hasLogo", "creatorData", "createdAt", "updatedAt", "deletedAt", "__v"],
 };
 
-/// A project group with everything a fresh one has.
+/// A project group with all fields of a new one.
 pub fn make(state: &mut State, given: Map<String, Value>, creator: &Value) -> Value {
     let mut base = fresh(state, &given, creator);
     base["name"] = json!("Project group");

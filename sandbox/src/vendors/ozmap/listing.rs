@@ -9,7 +9,7 @@ use crate::vendors::table::Table;
 
 const PAGE: usize = 25;
 
-/// The page of `rows` that is asked for, each row as `view` shows it.
+/// The requested page of `rows`, each row as `view` shows it.
 pub fn page<'a>(
     options: &OzmapOptions,
     request: &Request,
@@ -26,7 +26,7 @@ pub fn page<'a>(
     let start = if options.start_as_asked { asked } else { limit }.saturating_mul(number - 1);
     let shown: Vec<Value> = rows.iter().skip(start).take(limit).map(|row| select(request, view(row))).collect();
     let more = start.saturating_add(limit) < total;
-    // The filter is not part of it: whoever follows has to send it again.
+    // The filter is not part of it, so a client has to send it again.
     let next = more.then(|| format!("{}?page={}&limit={limit}", request.path, number + 1));
     let body = json!({
         "total": total,
@@ -40,7 +40,7 @@ pub fn page<'a>(
     Ok(Response::new(200, body))
 }
 
-/// A list, or one row of it when the path goes on behind `collection`.
+/// A list, or one row of it when the path continues after `collection`.
 pub fn of_names(
     options: &OzmapOptions,
     request: &Request,

@@ -1,7 +1,7 @@
 //! `OZmap`, as its wiki page "User creation" and the sources of `@ozmap/ozmap-sdk` describe it.
 //!
-//! A raw token, rows with `_id` and `id`, filters as JSON in the address, project groups whose projects show up at
-//! their members. It must not know faults.
+//! A raw token, rows with `_id` and `id`, filters as JSON in the address, and project groups whose projects
+//! appear at their members. It knows nothing of faults.
 
 mod filter;
 mod groups;
@@ -24,7 +24,7 @@ use super::table::text;
 /// The vendor.
 pub struct Ozmap;
 
-/// The seven default roles, and how their ids end (help centre, article 44001786995).
+/// The seven default roles and the ends of their ids (help centre, article 44001786995).
 const ROLES: &[(&str, u64)] = &[
     ("Administrator", 0xa001),
     ("Manager", 0xa002),
@@ -37,7 +37,7 @@ const ROLES: &[(&str, u64)] = &[
 
 const PROJECTS: &[(&str, u64)] = &[("Example City", 0xb001), ("Example Harbour", 0xb002), ("Example Hills", 0xb003)];
 
-/// Ids of rows made later begin here.
+/// Ids of rows that are created later begin here.
 const FIRST_ID: u64 = 0xf_0000;
 
 const LOGIN: Schema =
@@ -199,7 +199,7 @@ fn authenticate(state: &State, request: &Request) -> Result<(), Refusal> {
     if state.knows_token(token) { Ok(()) } else { Err(Refusal::new(401, "Unauthorized")) }
 }
 
-/// Who the token belongs to.
+/// The user of the token.
 fn caller(state: &State) -> Value {
     let mut caller = creator(state);
     caller["_id"] = caller["id"].clone();
@@ -207,7 +207,7 @@ fn caller(state: &State) -> Value {
     caller
 }
 
-/// `creatorData` of what is made through the API.
+/// `creatorData` of rows that are created through the API.
 fn creator(state: &State) -> Value {
     let username = state.secret.get("username").map(String::as_str);
     json!({
@@ -217,7 +217,7 @@ fn creator(state: &State) -> Value {
     })
 }
 
-/// `creatorData` of what is made by hand.
+/// `creatorData` of rows that are created by hand.
 fn stranger() -> Value {
     json!({
         "id": fake::object_id(2),
@@ -226,7 +226,7 @@ fn stranger() -> Value {
     })
 }
 
-/// What every fresh row has, under a new id or the one given.
+/// The fields of every new row, with a new id or the given one.
 fn fresh(state: &mut State, given: &Map<String, Value>, creator: &Value) -> Value {
     let id = match given.get("id").or(given.get("_id")) {
         Some(id) => text(id),

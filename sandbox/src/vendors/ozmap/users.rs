@@ -52,7 +52,7 @@ const SCHEMA: Schema = Schema {
     ],
 };
 
-/// A user with everything a fresh one has.
+/// A user with all fields of a new one.
 pub fn make(state: &mut State, given: Map<String, Value>, creator: &Value) -> Value {
     let mut base = fresh(state, &given, creator);
     let key = format!("fake-api-key-of-{}", text(&base["id"]));
@@ -139,7 +139,7 @@ pub fn update(state: &mut State, request: &Request) -> Result<Response, Refusal>
     Ok(Response::new(200, shown))
 }
 
-/// By option the row stays, marked (base model of the SDK).
+/// By option the row stays with `deletedAt` set (base model of the SDK).
 pub fn delete(state: &mut State, request: &Request) -> Result<Response, Refusal> {
     let mut user = find(state, request.last())?.clone();
     if state.options.ozmap.soft_deletion {
@@ -151,7 +151,7 @@ pub fn delete(state: &mut State, request: &Request) -> Result<Response, Refusal>
     Ok(Response::no_content())
 }
 
-/// Takes the project group from everybody's list.
+/// Removes the project group from every user.
 pub fn leave(state: &mut State, group: &Value) {
     let group = text(group);
     let members: Vec<Value> =

@@ -38,7 +38,7 @@ pub fn answer(state: &mut State, request: &Request) -> Result<Response, Refusal>
     write(state, request, user)
 }
 
-/// What was there is replaced by what is sent. Beside `apps`, `staff` may hold anything.
+/// Replaces the stored rights by the sent ones. Beside `apps`, `staff` may hold anything.
 fn write(state: &mut State, request: &Request, mut user: Value) -> Result<Response, Refusal> {
     let body = request.object()?;
     SCHEMA.whole(&body)?;

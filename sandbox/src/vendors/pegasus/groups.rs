@@ -24,7 +24,7 @@ const SCHEMA: Schema = Schema {
     server_made: &["id", "users", "vehicles", "assets", "__created", "__updated", "__version"],
 };
 
-/// A group with everything a fresh one has.
+/// A group with all fields of a new one.
 pub fn make(state: &mut State, given: Map<String, Value>) -> Value {
     let (id, now) = (3000 + state.next(), fake::epoch());
     let base = json!({

@@ -1,7 +1,7 @@
 //! Pegasus Gateway, as its page "User Creation" and its API overview describe it.
 //!
-//! Header `Authenticate`, integer ids, pages of `{set, page, pages, total, data}`, PUT that merges. It must not
-//! know faults: those are in front of it.
+//! Header `Authenticate`, integer ids, pages of `{set, page, pages, total, data}`, PUT that merges. It knows
+//! nothing of faults, which are in front of it.
 
 mod apps;
 mod groups;
@@ -201,7 +201,7 @@ fn throttled(limit: u32, after: Option<Duration>) -> Response {
     });
     let answer = Response::new(429, body);
     let Some(after) = after else { return answer };
-    // The reset is told in whole seconds: rounded up, so that it is never too early.
+    // The reset is in whole seconds, rounded up so that it is never too early.
     let reset = fake::epoch_seconds(SystemTime::now() + after + Duration::from_millis(999));
     answer
         .with_header("x-ratelimit-limit", limit.to_string())

@@ -1,4 +1,4 @@
-//! Pages, search and selection, the same for every collection ("API overview"). It must not know what is listed.
+//! Pages, search and selection, the same for every collection ("API overview"). It does not know what it lists.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use crate::vendors::table::text;
 const PAGE: usize = 200;
 const LARGEST_PAGE: usize = 1000;
 
-/// The page of `rows` that is asked for, each row as `view` shows it.
+/// The requested page of `rows`, each row as `view` shows it.
 pub fn page<'a>(
     options: &PegasusOptions,
     request: &Request,
@@ -40,7 +40,7 @@ pub fn page<'a>(
     Ok(Response::new(200, body))
 }
 
-/// Every `search.<key>` must equal the value, case counts; dotted keys go into objects, quotes around the value are dropped.
+/// Every `search.<key>` must equal the value, in the same case. Dotted keys go into objects; quotes around the value are dropped.
 fn matches(options: &PegasusOptions, request: &Request, row: &Value) -> bool {
     request.query.iter().filter_map(|(name, wanted)| Some((name.strip_prefix("search.")?, wanted))).all(
         |(key, wanted)| {

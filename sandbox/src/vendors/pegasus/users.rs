@@ -1,4 +1,4 @@
-//! Users of Pegasus. Write-only fields are kept and never shown.
+//! Users of Pegasus. It keeps write-only fields and never shows them.
 
 use std::time::SystemTime;
 
@@ -12,7 +12,7 @@ use crate::vendors::schema::{Field, Schema, Shape, optional, required};
 use crate::vendors::state::{State, overlay, without};
 use crate::vendors::table::text;
 
-/// Taken, never shown ("User Creation"): and the applications, which have their own call.
+/// Fields that are accepted and never shown ("User Creation"), and the applications, which have their own call.
 const HIDDEN: &[&str] = &["access", "app_url", "send_email", "password", "logo_url", "id_user", "applications"];
 
 const SERVER_MADE: &[&str] = &["id", "id_user", "date_joined", "last_login", "__created", "__updated", "__version"];
@@ -39,7 +39,7 @@ const FIELDS: &[Field] = &[
 
 const SCHEMA: Schema = Schema { fields: FIELDS, server_made: SERVER_MADE };
 
-/// Scopes the simulator knows, among them sub-scopes of release 7.0.0.
+/// Scopes of the simulator, among them sub-scopes of release 7.0.0.
 const SCOPES: &[&str] = &[
     "assets",
     "assets.create",
@@ -57,7 +57,7 @@ const SCOPES: &[&str] = &[
     "vehicles:device",
 ];
 
-/// A user with everything a fresh one has.
+/// A user with all fields of a new one.
 pub fn make(state: &mut State, given: Map<String, Value>) -> Value {
     let (id, now) = (5000 + state.next(), fake::epoch());
     let joined = fake::epoch_seconds(SystemTime::now());
@@ -77,7 +77,7 @@ pub fn make(state: &mut State, given: Map<String, Value>) -> Value {
     overlay(base, given)
 }
 
-/// What a user has who was given nothing.
+/// The defaults of a new user.
 fn blank() -> Map<String, Value> {
     let blank = json!({
         "first_name": "",
@@ -183,7 +183,7 @@ pub fn delete(state: &mut State, request: &Request) -> Result<Response, Refusal>
     Ok(Response::no_content())
 }
 
-/// Takes the group from everybody's list.
+/// Removes the group from every user.
 pub fn leave(state: &mut State, group: &Value) {
     let members: Vec<Value> = state.users.iter().filter(|user| is_member(user, group)).cloned().collect();
     for mut user in members {

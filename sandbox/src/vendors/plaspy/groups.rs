@@ -17,7 +17,7 @@ const SCHEMA: Schema = Schema {
     server_made: &["id", "creation", "lastModified"],
 };
 
-/// A group with everything a fresh one has.
+/// A group with all fields of a new one.
 pub fn make(state: &mut State, given: Map<String, Value>) -> Value {
     let (number, now) = (20_000 + state.next(), state.now());
     let base = json!({

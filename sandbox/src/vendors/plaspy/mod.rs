@@ -1,6 +1,6 @@
 //! Plaspy, as the pages of its REST API (docs.plaspy.com, repository `plaspy-dev/docs`) describe it.
 //!
-//! One envelope around every answer, changes by JSON Patch, groups of devices. It must not know faults.
+//! One envelope around every answer, changes by JSON Patch, groups of devices. It knows nothing of faults.
 
 mod groups;
 mod patch;

@@ -1,4 +1,4 @@
-//! JSON Patch as Plaspy takes it: an array of `add`, `replace` and `remove`. It must not know users or groups.
+//! JSON Patch as Plaspy takes it: an array of `add`, `replace` and `remove`. It knows neither users nor groups.
 
 use std::collections::BTreeSet;
 
@@ -12,9 +12,9 @@ const OPERATION: Schema = Schema {
     server_made: &[],
 };
 
-/// Changes an object as the body says and names the top-level fields it touched.
+/// Changes an object by the body's operations and returns the names of the changed top-level fields.
 ///
-/// `target` must be of `schema` before, and is afterwards; fields the schema does not take cannot be reached.
+/// `target` must match `schema` before and matches it afterwards; operations cannot reach fields outside the schema.
 pub fn apply(schema: &Schema, target: &mut Map<String, Value>, body: &Value) -> Result<BTreeSet<String>, Refusal> {
     let operations = body.as_array().filter(|operations| !operations.is_empty());
     let Some(operations) = operations else {
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_neither_replaced_nor_removed() {
+    fn a_missing_value_is_neither_replaced_nor_removed() {
         for kind in ["replace", "remove"] {
             let body = json!([{"op": kind, "path": "/tags/x", "value": "1"}]);
             let refusal = patched(&body).unwrap_err();

@@ -1,4 +1,4 @@
-//! The countries and time zones Plaspy knows; a handful stands for all. It must not hold state.
+//! A few of the countries and time zones that Plaspy knows. It holds no state.
 
 use serde_json::{Value, json};
 

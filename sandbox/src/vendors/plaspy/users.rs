@@ -37,7 +37,7 @@ const SCHEMA: Schema = Schema {
     server_made: SERVER_MADE,
 };
 
-/// A user with everything a fresh one has.
+/// A user with all fields of a new one.
 pub fn make(state: &mut State, given: Map<String, Value>) -> Value {
     let now = state.now();
     let base = json!({
@@ -139,12 +139,12 @@ pub fn follow_group(state: &mut State, before: &Value, after: Option<&Value>) {
     }
 }
 
-/// What a user's `group` holds: a name in every example of the documents, an id by option.
+/// The field of a group that a user's `group` holds: the name as in every documented example, the id by option.
 fn reference(state: &State) -> &'static str {
     if state.options.plaspy.group_by_id { "id" } else { "name" }
 }
 
-/// What the server made, and the rest.
+/// Splits a user into the fields that the server made and all others.
 fn split(user: &Value) -> (Value, Map<String, Value>) {
     let fields = user.as_object().cloned().unwrap_or_default();
     let is_made = |name: &String| SERVER_MADE.contains(&name.as_str());

@@ -1,0 +1,23 @@
+//! Asks for the reconciles of all objects that use a credential.
+
+use super::Cluster;
+use super::index_key::IndexKey;
+use super::object::Object;
+use crate::api::ObjectKey;
+
+impl Cluster {
+    /// Enqueues all users and groups of a credential.
+    pub fn enqueue_users_of(&self, credential: &ObjectKey) {
+        self.enqueue_by_index(&[IndexKey::Credential(credential.clone())]);
+    }
+
+    /// Enqueues the users and groups of a credential that are being deleted, because a deletion needs no listing.
+    pub fn enqueue_deleting(&self, credential: &ObjectKey) {
+        self.enqueue_by_index(&[IndexKey::Deleting(credential.clone())]);
+    }
+
+    fn enqueue_by_index(&self, keys: &[IndexKey]) {
+        self.groups.by_index(keys, |_| true).iter().for_each(|group| self.enqueue(group.key()));
+        self.users.by_index(keys, |_| true).iter().for_each(|user| self.enqueue(user.key()));
+    }
+}

@@ -1,0 +1,35 @@
+//! The keys by which a cache finds objects without a walk through all of them. No decisions.
+
+use kube::Resource;
+
+use crate::api::ObjectKey;
+
+/// A fact about an object by which a cache finds it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum IndexKey {
+    /// It uses this credential.
+    Credential(ObjectKey),
+    /// It is being deleted, and uses this credential.
+    Deleting(ObjectKey),
+    /// It asks for, or is bound to, an account with this natural key, in lower case.
+    Key(String),
+    /// It asks for, or is bound to, the account with this id.
+    Account(String),
+    /// It names this PlatformGroup.
+    Group(ObjectKey),
+    /// It takes values from the Secret with this namespace and name.
+    Secret(String, String),
+}
+
+impl IndexKey {
+    /// A natural key in any case.
+    pub fn key(key: &str) -> Self {
+        Self::Key(key.to_ascii_lowercase())
+    }
+}
+
+/// A kind whose objects a cache indexes.
+pub trait Indexed: Resource<DynamicType = ()> + Clone + 'static {
+    /// All keys by which this object is found.
+    fn index_keys(&self) -> Vec<IndexKey>;
+}

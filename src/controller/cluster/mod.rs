@@ -1,0 +1,106 @@
+//! Everything that touches Kubernetes: the caches of all objects, reads of Secrets, and the writers of status, finalizers and events.
+//!
+//! It may import [`crate::api`], [`crate::plan`], [`crate::providers`] (types only) and the queue. It must not decide what is done to
+//! an account, and it knows no connection.
+
+pub mod cache;
+pub mod digest_key;
+mod enqueue;
+pub mod event;
+pub mod finalizer;
+pub mod index_key;
+mod kinds;
+pub mod lenient;
+pub mod lifecycle;
+pub mod managed;
+pub mod object;
+pub mod secrets;
+pub mod status;
+
+use std::sync::Arc;
+
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::core::PartialObjectMeta;
+use kube::runtime::events::Recorder;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Api, Client, Resource};
+use tokio::sync::{Notify, OnceCell};
+
+use crate::api::{ObjectKey, PlatformGroup, PlatformUser, ProviderCredential};
+use crate::controller::queue::Queue;
+use cache::Cache;
+use digest_key::DigestKey;
+use secrets::SecretReader;
+
+/// The cluster as the controllers see it.
+pub struct Cluster {
+    /// The client of the API server.
+    pub client: Client,
+    /// All users.
+    pub users: Cache<PlatformUser>,
+    /// All groups.
+    pub groups: Cache<PlatformGroup>,
+    /// All credentials.
+    pub credentials: Cache<ProviderCredential>,
+    /// Metadata of all Secrets.
+    pub secrets: Store<PartialObjectMeta<Secret>>,
+    /// Reads the data of Secrets.
+    pub secret_reader: Arc<dyn SecretReader>,
+    /// Metadata of all namespaces.
+    pub namespaces: Store<PartialObjectMeta<Namespace>>,
+    /// Enqueues objects.
+    pub queue: Queue,
+    /// Publishes events.
+    pub recorder: Recorder,
+    /// The key of password digests, read or made once.
+    pub digest_key: OnceCell<DigestKey>,
+    /// Notified when a Secret may have our finalizer although no credential names it any more.
+    pub unused_secrets: Notify,
+}
+
+impl Cluster {
+    /// The API of a kind in a namespace.
+    pub fn api<K>(&self, namespace: &str) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    /// Metadata of a namespace.
+    pub fn namespace(&self, name: &str) -> Option<Arc<PartialObjectMeta<Namespace>>> {
+        self.namespaces.get(&ObjectRef::new(name))
+    }
+
+    /// Metadata of a Secret.
+    pub fn secret(&self, namespace: &str, name: &str) -> Option<Arc<PartialObjectMeta<Secret>>> {
+        self.secrets.get(&ObjectRef::new(name).within(namespace))
+    }
+
+    /// Whether the CustomResourceDefinition of a kind is being deleted or gone, asked freshly.
+    ///
+    /// Errors: Kubernetes did not answer.
+    pub async fn is_uninstalled<K: Resource<DynamicType = ()>>(&self) -> Result<bool, kube::Error> {
+        let definitions = Api::<CustomResourceDefinition>::all(self.client.clone());
+        let name = format!("{}.{}", K::plural(&()), K::group(&()));
+        let definition = definitions.get_metadata_opt(&name).await?;
+        Ok(definition.is_none_or(|definition| definition.metadata.deletion_timestamp.is_some()))
+    }
+
+    /// Ends once all stores hold their first listing, because before that the absence of an object is no fact.
+    pub async fn synced(&self) {
+        // A writer is dropped only when the process ends.
+        let _ = self.namespaces.wait_until_ready().await;
+        let _ = self.secrets.wait_until_ready().await;
+        let _ = self.credentials.store().wait_until_ready().await;
+        let _ = self.groups.store().wait_until_ready().await;
+        let _ = self.users.store().wait_until_ready().await;
+    }
+
+    /// Enqueues `object` as if it had changed.
+    pub fn enqueue(&self, object: ObjectKey) {
+        self.queue.add(object);
+    }
+}

@@ -1,0 +1,92 @@
+//! A circuit breaker for vendors that offer no way to check a credential: after a create was not accepted, one create in each slow
+//! interval probes whether the credential is accepted again. For other vendors it decides nothing.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tracing::warn;
+
+use super::retry;
+use super::session::{Failure, Session};
+use crate::api::{ProviderCredentialSpec, Reason};
+use crate::controller::outcome::Stop;
+use crate::providers::{ErrorKind, ProviderError};
+
+/// The right to one create, given back on drop unless it was used.
+pub struct Probe(Option<Arc<Session>>);
+
+impl Probe {
+    /// The call is made now.
+    pub fn used(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        if let Some(session) = &self.0 {
+            session.health.lock().probe_allowed = true;
+        }
+    }
+}
+
+/// The right to one create.
+///
+/// Errors: the credential is not accepted, and another object probes it.
+pub fn probe(session: &Arc<Session>) -> Result<Probe, Stop> {
+    let Some(failure) = not_accepted(session) else { return Ok(Probe(None)) };
+    if std::mem::take(&mut session.health.lock().probe_allowed) {
+        return Ok(Probe(Some(session.clone())));
+    }
+    Err(waiting(session, &failure.error))
+}
+
+/// Allows the next probe once its time has come, or when it is `forced`; returns whether it does.
+pub fn allow_probe(session: &Session, spec: &ProviderCredentialSpec, forced: bool) -> bool {
+    let is_due = |failure: &Failure| forced || failure.until <= Timestamp::now();
+    let Some(failure) = not_accepted(session).filter(is_due) else { return false };
+    let until = retry::retry_at(&session.backoff, &session.key, spec, &failure.error);
+    session.set_failure(Some(Failure { until, ..failure }));
+    session.health.lock().probe_allowed = true;
+    true
+}
+
+/// Notes that a create was accepted: objects that wait for the credential go on.
+pub fn accepted(session: &Session) {
+    if not_accepted(session).is_some() {
+        session.set_failure(None);
+        session.backoff.reset(&session.key);
+        session.queue.add(session.key.clone());
+    }
+}
+
+/// Notes the answer to a create that failed.
+///
+/// Errors: the credential is not accepted; the object waits for it and does not come back by itself.
+pub fn failed(session: &Session, spec: &ProviderCredentialSpec, error: &ProviderError) -> Result<(), Stop> {
+    match error.kind {
+        _ if session.provider.capabilities().checkable => {}
+        ErrorKind::Unauthenticated => {
+            warn!(credential = %session.key, "not accepted: {error}");
+            session.set_failure_once(|| Failure {
+                error: error.clone(),
+                until: retry::retry_at(&session.backoff, &session.key, spec, error),
+            });
+            session.queue.add(session.key.clone());
+            return Err(waiting(session, error));
+        }
+        // The vendor objects to the request and not to the credential.
+        ErrorKind::PermissionDenied | ErrorKind::Conflict | ErrorKind::Invalid => accepted(session),
+        ErrorKind::NotFound | ErrorKind::RateLimited | ErrorKind::Unavailable | ErrorKind::Unsupported => {}
+    }
+    Ok(())
+}
+
+/// The failure of a credential that only a create can check.
+fn not_accepted(session: &Session) -> Option<Failure> {
+    session.last_failure().filter(|_| !session.provider.capabilities().checkable)
+}
+
+fn waiting(session: &Session, error: &ProviderError) -> Stop {
+    Stop::waiting(Reason::WaitingForCredential, &session.key, &error.message)
+}

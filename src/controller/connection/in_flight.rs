@@ -1,0 +1,162 @@
+//! Creates that this process has under way: at most one for each natural key, and until when one whose answer was lost may still take
+//! effect. It calls no vendor.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
+
+use crate::api::status::Creating;
+use crate::plan::{AccountKind, pending_until};
+
+/// A create that ended this long ago cannot take effect any more.
+const OLD: SignedDuration = SignedDuration::from_hours(1);
+
+/// The creates of this process.
+pub struct Creates {
+    locks: Locks,
+    ended: Ended,
+    /// Since when this process makes accounts. An earlier process may have sent its last create just before.
+    started: Timestamp,
+    /// How long after it was sent a create may take effect.
+    longest: SignedDuration,
+}
+
+/// The credential's account, users or groups, the natural key in lower case.
+type LockedKey = (String, AccountKind, String);
+type Locks = Arc<Mutex<HashSet<LockedKey>>>;
+/// The credential's account and the natural key of a create.
+type Place = (String, String);
+type Ended = Arc<Mutex<HashMap<Place, Timestamp>>>;
+
+/// The right to search for and make an account with one natural key; released on drop.
+pub struct KeyGuard(Locks, LockedKey);
+
+/// A create call under way. Unless its answer is known, its outcome is unknown from the moment of the drop.
+pub struct CreateCall(Ended, Option<Place>);
+
+impl Creates {
+    /// No create yet. A create may take effect for `longest` after it was sent. `is_live`: this process makes accounts itself, so an
+    /// earlier one may have sent a create until now.
+    pub fn new(longest: Duration, is_live: bool) -> Self {
+        let started = if is_live { Timestamp::now() } else { Timestamp::UNIX_EPOCH };
+        let longest = SignedDuration::try_from(longest).unwrap_or(OLD);
+        Self { locks: Locks::default(), ended: Ended::default(), started, longest }
+    }
+
+    /// `None` while another object searches for and makes an account with this key: so two objects that ask for the same account
+    /// never both find it absent.
+    pub fn try_lock(&self, account: &str, kind: AccountKind, key: &str) -> Option<KeyGuard> {
+        let key = (account.to_owned(), kind, key.to_ascii_lowercase());
+        self.locks.lock().insert(key.clone()).then(|| KeyGuard(self.locks.clone(), key))
+    }
+
+    /// Begins the call of `creating`.
+    pub fn begin(&self, creating: &Creating) -> CreateCall {
+        CreateCall(self.ended.clone(), Some(place(creating)))
+    }
+
+    /// Until when `creating` may still take effect, if it may now.
+    ///
+    /// A call may be sent long after it was announced (a slow limiter, a log-in, a repetition), but not after this process gave it
+    /// up, nor after this process took over from the one that announced it.
+    pub fn pending_until(&self, creating: &Creating) -> Option<Timestamp> {
+        pending_until(self.last_sent(creating, Timestamp::now()), self.longest, Timestamp::now())
+    }
+
+    /// The latest time at which the call of `creating` can have been sent. A time to come is ignored, because the clock that wrote it
+    /// was wrong.
+    fn last_sent(&self, creating: &Creating, now: Timestamp) -> Timestamp {
+        let known = self.ended.lock().get(&place(creating)).copied().unwrap_or(self.started);
+        if creating.at > now { known } else { known.max(creating.at) }
+    }
+}
+
+impl CreateCall {
+    /// The vendor made the account, or refused to.
+    pub fn answered(mut self) {
+        self.1 = None;
+    }
+}
+
+impl Drop for CreateCall {
+    fn drop(&mut self) {
+        let Some(place) = self.1.take() else { return };
+        let (mut ended, now) = (self.0.lock(), Timestamp::now());
+        ended.retain(|_, at| now.duration_since(*at) < OLD);
+        ended.insert(place, now);
+    }
+}
+
+impl Drop for KeyGuard {
+    fn drop(&mut self) {
+        self.0.lock().remove(&self.1);
+    }
+}
+
+fn place(creating: &Creating) -> Place {
+    (creating.account.clone(), creating.key.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(seconds).unwrap()
+    }
+
+    fn creating(second: i64) -> Creating {
+        Creating {
+            at: at(second),
+            since: None,
+            vendor_time: None,
+            key: "ada".into(),
+            account: "here".into(),
+            password_version: None,
+        }
+    }
+
+    fn creates(started: i64) -> Creates {
+        Creates { started: at(started), ..Creates::new(Duration::from_secs(30), true) }
+    }
+
+    #[test]
+    fn a_lost_create_is_pending_from_its_end_and_not_from_its_announcement() {
+        let creates = creates(0);
+        let call = creates.begin(&creating(60));
+        let before = Timestamp::now();
+        drop(call);
+        assert!(creates.last_sent(&creating(60), Timestamp::now()) >= before);
+    }
+
+    #[test]
+    fn an_answered_create_is_not_pending() {
+        let creates = creates(0);
+        creates.begin(&creating(60)).answered();
+        assert_eq!(creates.last_sent(&creating(60), at(90)), at(60));
+    }
+
+    #[test]
+    fn a_create_of_an_earlier_process_may_have_been_sent_until_this_one_took_over() {
+        assert_eq!(creates(90).last_sent(&creating(60), at(100)), at(90));
+        assert_eq!(creates(30).last_sent(&creating(60), at(100)), at(60));
+    }
+
+    #[test]
+    fn an_announcement_of_a_time_to_come_is_pending_no_longer_than_the_process_lives() {
+        assert_eq!(creates(90).last_sent(&creating(3600), at(100)), at(90));
+    }
+
+    #[test]
+    fn one_object_at_a_time_makes_an_account_with_a_key() {
+        let creates = creates(0);
+        let guard = creates.try_lock("here", AccountKind::User, "Ada@example.com");
+        assert!(guard.is_some() && creates.try_lock("here", AccountKind::User, "ada@example.com").is_none());
+        assert!(creates.try_lock("here", AccountKind::Group, "ada@example.com").is_some());
+        drop(guard);
+        assert!(creates.try_lock("here", AccountKind::User, "ada@example.com").is_some());
+    }
+}

@@ -1,0 +1,13 @@
+//! The live side of a credential: its link to the vendor, the inventory of the vendor's accounts, creates under way, and how failures are
+//! retried.
+//!
+//! It may import [`crate::providers`], [`crate::plan`], [`crate::api`] and the cluster's object traits. It must not read or write
+//! Kubernetes, and it decides nothing about an object.
+
+pub mod breaker;
+pub mod budget_memory;
+pub mod in_flight;
+pub mod inventory;
+pub mod link;
+pub mod retry;
+pub mod session;

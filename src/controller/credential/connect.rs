@@ -1,0 +1,258 @@
+//! From a credential and its Secret to a session with the vendor.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use aws_lc_rs::digest::{Context as Context256, SHA256};
+use jiff::Timestamp;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
+use kube::runtime::controller::Action;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tracing::{info, warn};
+
+use crate::api::conditions::Verdict;
+use crate::api::{ProviderCredential, ProviderCredentialSpec, Reason};
+use crate::controller::backoff;
+use crate::controller::cluster::lenient;
+use crate::controller::connection::link::{Connection, Down, Link};
+use crate::controller::connection::retry;
+use crate::controller::connection::session::{Failure, Health, Session};
+use crate::controller::context::Context;
+use crate::controller::resolve::password;
+use crate::plan::Limits;
+use crate::providers;
+use crate::providers::{Access, Limiter, Priority, Provider, ProviderError, SecretData};
+use data_encoding::HEXLOWER;
+
+/// The link of `credential`: the one before if neither spec nor Secret changed and the vendor did not refuse the credential since.
+///
+/// Errors: Kubernetes did not answer.
+pub async fn link(
+    credential: &ProviderCredential,
+    context: &Context,
+    before: Option<Link>,
+) -> Result<Link, kube::Error> {
+    if let Some(message) = lenient::unreadable(credential) {
+        let verdict = Verdict::new(Reason::Invalid, message);
+        return Ok(Link::Down(Down::until_changed(verdict)));
+    }
+    // resolve (client required)
+    let kept = kept(credential, before.as_ref());
+    let namespace = credential.namespace().unwrap_or_default();
+    let name = &credential.spec.secret_ref.name;
+    let Some(seen) = context.cluster.secret(&namespace, name) else {
+        return Ok(without_secret(credential, kept, &namespace));
+    };
+    let stamp = format!(
+        "{}/{}/{}",
+        credential.metadata.generation.unwrap_or_default(),
+        seen.uid().unwrap_or_default(),
+        seen.resource_version().unwrap_or_default()
+    );
+    let sound = kept.clone().filter(|connection| !connection.needs_check.load(Ordering::Relaxed));
+    match (&sound, &before) {
+        (Some(connection), _) if connection.fits(&stamp) => return Ok(Link::Up(connection.clone())),
+        (_, Some(Link::Down(down))) if down.stamp == stamp && down.is_fresh() => return Ok(Link::Down(down.clone())),
+        _ => {}
+    }
+    let Some(secret) = context.cluster.secret_reader.read(&namespace, name).await? else {
+        return Ok(without_secret(credential, kept, &namespace));
+    };
+    let content = content(credential, &secret);
+    match (sound, &before) {
+        // Only labels or finalizers of the Secret changed, so the session goes on.
+        (Some(connection), _) if connection.content == content => {
+            connection.refit(stamp);
+            return Ok(Link::Up(connection));
+        }
+        (_, Some(Link::Down(down))) if down.content == content && down.is_fresh() => {
+            return Ok(Link::Down(Down { stamp, ..down.clone() }));
+        }
+        _ => {}
+    }
+    // validate (no client required)
+    if let Some(verdict) = password::wrong_type(&secret, "spec.secretRef") {
+        return Ok(Link::Down(Down::until_changed(verdict)));
+    }
+    // connect (client required)
+    Ok(connect(credential, context, &secret, before, Made { stamp, content }).await)
+}
+
+/// The session before, under what the credential says now; `None` if the edit concerns the log-in.
+fn kept(credential: &ProviderCredential, before: Option<&Link>) -> Option<Arc<Connection>> {
+    let Some(Link::Up(connection)) = before else { return None };
+    (login(&connection.spec) == login(&credential.spec)).then(|| connection.under(credential))
+}
+
+/// The fields of a credential that a session is made from, as JSON.
+fn login(spec: &ProviderCredentialSpec) -> Value {
+    json!([spec.provider, spec.secret_ref, spec.allow_insecure_http, spec.ca_bundle, spec.requests])
+}
+
+/// A digest of everything that a session is made from.
+fn content(credential: &ProviderCredential, secret: &Secret) -> String {
+    let mut context = Context256::new(&SHA256);
+    context.update(login(&credential.spec).to_string().as_bytes());
+    for (key, ByteString(value)) in secret.data.iter().flatten() {
+        for part in [key.as_bytes(), value] {
+            context.update(&part.len().to_be_bytes());
+            context.update(part);
+        }
+    }
+    HEXLOWER.encode(context.finish().as_ref())
+}
+
+/// The link while the Secret is absent: a session that works goes on, so that a rotation by delete and create is not noticed.
+fn without_secret(credential: &ProviderCredential, kept: Option<Arc<Connection>>, namespace: &str) -> Link {
+    if let Some(connection) = kept {
+        return Link::Up(connection);
+    }
+    let name = &credential.spec.secret_ref.name;
+    let message =
+        format!("spec.secretRef: Secret {namespace}/{name} is not there; create it, and usher goes on by itself");
+    Link::Down(Down::until_changed(Verdict::new(Reason::WaitingForSecret, message)))
+}
+
+/// What a session is made from: the versions of spec and Secret, and a digest of what matters in them.
+struct Made {
+    stamp: String,
+    content: String,
+}
+
+async fn connect(
+    credential: &ProviderCredential,
+    context: &Context,
+    secret: &Secret,
+    before: Option<Link>,
+    made: Made,
+) -> Link {
+    let previous = match before {
+        Some(Link::Up(connection)) => Some(connection),
+        Some(Link::Down(_)) | None => None,
+    };
+    let limiter = limiter(credential, context);
+    let provider = match provider(credential, context, secret, limiter.clone()) {
+        Ok(provider) => provider,
+        Err(verdict) => return Link::Down(Down::until_changed(verdict)),
+    };
+    let login = match whoami(&*provider, &limiter).await {
+        Ok(login) => login,
+        Err(error) => return Link::Down(refused(credential, context, &error, made)),
+    };
+    let vendor = credential.spec.provider.vendor();
+    let account = format!("{vendor} {} {login}", provider.place());
+    info!(credential = %credential.key(), account, "connected");
+    let Made { stamp, content } = made;
+    let same = previous.filter(|previous| previous.account == account);
+    let last_failure = same.as_ref().and_then(|previous| inherited(previous, &content));
+    if last_failure.is_none() {
+        context.backoff.reset(&credential.key());
+    }
+    let session = Session {
+        key: credential.key(),
+        vendor,
+        provider,
+        limiter,
+        account,
+        login,
+        stamp: Mutex::new(stamp),
+        content,
+        needs_check: AtomicBool::new(false),
+        inventory: same.map(|previous| previous.inventory.clone()).unwrap_or_default(),
+        health: Mutex::new(Health { last_failure, probe_allowed: false }),
+        drifting: Mutex::default(),
+        queue: context.cluster.queue.clone(),
+        backoff: context.backoff.clone(),
+        listing_timeout: context.settings.longest_listing(),
+    };
+    Link::Up(Arc::new(Connection::new(Arc::new(session), credential)))
+}
+
+/// The failure that a new log-in does not mend. With another Secret a failed listing is due again at once. Where nothing is listed, the
+/// refusal of the Secret before is no evidence against this one.
+fn inherited(previous: &Connection, content: &str) -> Option<Failure> {
+    let last_failure = previous.last_failure()?;
+    if previous.content == content {
+        return Some(last_failure);
+    }
+    let is_due = previous.provider.capabilities().checkable;
+    is_due.then(|| Failure { until: Timestamp::now(), ..last_failure })
+}
+
+/// The limiter of the credential, with the bounds of its present spec. It outlives rotations, outages and edits, because the vendor goes
+/// on counting, and it keeps the time that the vendor named to an earlier process.
+fn limiter(credential: &ProviderCredential, context: &Context) -> Limiter {
+    let requests = credential.spec.requests.clone().unwrap_or_default();
+    let vendor = credential.spec.provider.vendor();
+    let usual = providers::capabilities(vendor).default_limits;
+    let limits = Limits {
+        per_minute: requests.per_minute.unwrap_or(usual.per_minute),
+        burst: requests.burst.unwrap_or(usual.burst),
+        concurrency: requests.concurrency.unwrap_or(usual.concurrency),
+    };
+    let key = credential.key();
+    let make = || {
+        let limiter =
+            Limiter::new(key.clone(), vendor, limits, context.cluster.queue.sender(), context.metrics.clone());
+        limiter.resume(credential.status.as_ref().and_then(|status| status.rate_limited_until));
+        limiter
+    };
+    let limiter = context.connections.limiter(&key, make);
+    limiter.limit(limits);
+    limiter
+}
+
+fn provider(
+    credential: &ProviderCredential,
+    context: &Context,
+    secret: &Secret,
+    limiter: Limiter,
+) -> Result<Arc<dyn Provider>, Verdict> {
+    let spec = &credential.spec;
+    let entries = secret.data.iter().flatten().map(|(key, value)| (key.clone(), value.0.clone()));
+    let secret = SecretData::new(secret.name_any(), entries);
+    let access = Access {
+        provider: &spec.provider,
+        secret: &secret,
+        limiter,
+        observer: context.metrics.clone(),
+        timeout: context.settings.call_timeout,
+        insecure: spec.allow_insecure_http.unwrap_or(false),
+        ca_bundle: spec.ca_bundle.as_deref().map(pem).transpose()?,
+    };
+    providers::connect(&access).map_err(|rejection| Verdict::new(rejection.reason, rejection.message))
+}
+
+/// The PEM behind `spec.caBundle`.
+fn pem(base64: &str) -> Result<Vec<u8>, Verdict> {
+    let text: String = base64.split_whitespace().collect();
+    let decoded: Result<ByteString, _> = serde_json::from_value(text.into());
+    let invalid = |_| Verdict::new(Reason::Invalid, "spec.caBundle is not base64: encode the PEM file with base64");
+    decoded.map(|ByteString(pem)| pem).map_err(invalid)
+}
+
+/// The login as the vendor states it, where it can be asked.
+async fn whoami(provider: &dyn Provider, limiter: &Limiter) -> Result<String, ProviderError> {
+    if !provider.capabilities().checkable {
+        return Ok("token".into());
+    }
+    let _place = limiter.enter(Priority::Background).await;
+    provider.whoami().await
+}
+
+/// The link of a credential that the vendor does not accept.
+fn refused(credential: &ProviderCredential, context: &Context, error: &ProviderError, made: Made) -> Down {
+    let key = credential.key();
+    warn!(credential = %key, "not connected: {error}");
+    let not_before = retry::retry_at(&context.backoff, &key, &credential.spec, error);
+    let Made { stamp, content } = made;
+    Down { verdict: retry::verdict(error), stamp, content, not_before: Some(not_before) }
+}
+
+/// When the next attempt with a credential that does not work is due.
+pub fn retry_action(down: &Down) -> Action {
+    down.not_before.map_or_else(Action::await_change, backoff::at)
+}

@@ -1,0 +1,70 @@
+//! When a deleted credential may go, and the finalizers that keep it and its Secret until then.
+
+use std::sync::Arc;
+
+use kube::ResourceExt;
+use tracing::{info, warn};
+
+use super::secret_finalizer;
+use crate::api::ProviderCredential;
+use crate::controller::cluster::finalizer;
+use crate::controller::cluster::index_key::IndexKey;
+use crate::controller::cluster::object::Object as _;
+use crate::controller::context::Context;
+use crate::controller::resolve::access;
+
+/// Keeps a live credential and its Secret by finalizers, and releases a deleted one once no object is bound through it. Returns whether
+/// the credential is gone.
+///
+/// Errors: Kubernetes did not answer.
+pub async fn is_released(context: &Context, credential: &Arc<ProviderCredential>) -> Result<bool, kube::Error> {
+    let held = credential.has_finalizer();
+    if !credential.is_deleting() {
+        match finalizer::add_finalizer(&context.cluster, credential.clone()).await {
+            Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(true),
+            added => drop(added?),
+        }
+        secret_finalizer::keep(context, credential).await?;
+        return Ok(false);
+    }
+    let needed = held && bound(context, credential) > 0;
+    if needed && !context.cluster.is_uninstalled::<ProviderCredential>().await? {
+        let seen = credential.status.as_ref().map(|status| status.observed_generation);
+        if credential.releases_all() && seen != credential.metadata.generation {
+            // Each object is released now, so that its own deletion later needs no credential.
+            context.cluster.enqueue_users_of(&credential.key());
+        }
+        // Removals must not wait for that.
+        if let Err(error) = secret_finalizer::keep(context, credential).await {
+            warn!(credential = %credential.key(), "the finalizer could not be put on its Secret, which may vanish before the accounts are taken away: {error}");
+        }
+        return Ok(false);
+    }
+    secret_finalizer::release(context, credential).await?;
+    if held {
+        finalizer::remove_finalizer(&context.cluster, &**credential).await?;
+    }
+    forget(context, credential);
+    Ok(true)
+}
+
+fn forget(context: &Context, credential: &ProviderCredential) {
+    let key = credential.key();
+    context.connections.forget(&key);
+    context.budgets.forget(&key);
+    context.backoff.reset(&key);
+    context.metrics.object_state(&key, None);
+    context.metrics.credential_ready(credential.spec.provider.vendor(), &key, None);
+    info!(credential = %key, "released");
+}
+
+/// How many objects that may use a credential are bound, or have a pending create, through it.
+pub fn bound(context: &Context, credential: &ProviderCredential) -> usize {
+    let key = credential.key();
+    let serves =
+        |namespace: Option<String>| access::may_use(context, &key, &credential.spec, &namespace.unwrap_or_default());
+    let using = [IndexKey::Credential(key.clone())];
+    let users = context.cluster.users.by_index(&using, |user| user.has_finalizer() && serves(user.namespace()));
+    let groups = context.cluster.groups.by_index(&using, |group| group.has_finalizer() && serves(group.namespace()));
+    users.len() + groups.len()
+}

@@ -1,0 +1,21 @@
+//! Ways out that several messages name: kubectl commands and short advice. Texts only.
+
+use crate::api::{ObjectKey, Reason};
+use crate::controller::outcome::Stop;
+
+/// The way out for an object whose account's id is not known.
+pub const WITH_ID: &str = "delete this object with deletionPolicy: Orphan and apply it anew with spec.externalId";
+
+/// The command that lets an object go and keeps its account.
+pub fn orphan_command(key: &ObjectKey) -> String {
+    let ObjectKey { kind, namespace, name } = key;
+    format!(
+        "kubectl -n {namespace} patch {} {name} --type merge -p '{{\"spec\":{{\"deletionPolicy\":\"Orphan\"}}}}'",
+        kind.short()
+    )
+}
+
+/// The removal of `object` cannot proceed because of `why`; the message carries the command that gives the account up.
+pub fn blocked(object: &ObjectKey, why: &str) -> Stop {
+    Stop::because(Reason::DeletionBlocked, format!("{why}; or give the account up: {}", orphan_command(object)))
+}

@@ -1,0 +1,72 @@
+//! The one way of a user or group through the controller.
+
+use std::sync::Arc;
+
+use kube::runtime::controller::Action;
+
+use super::finalizer::ensure_finalizer;
+use super::report::{self, ReportContext};
+use crate::controller::cluster::lenient;
+use crate::controller::cluster::lifecycle::{Lifecycle, Live};
+use crate::controller::context::Context;
+use crate::controller::deletion::{finalize, pending};
+use crate::controller::outcome::{Outcome, Stop};
+use crate::controller::resolve::resolved::Resolve;
+use crate::controller::resolve::{connect, mode};
+use crate::controller::sync::reconciliation::Reconciliation;
+
+/// Brings one object and its account together, and reports how that went.
+///
+/// Errors: Kubernetes did not answer.
+pub async fn reconcile<K: Resolve>(object: Arc<K>, context: &Context) -> Result<Action, kube::Error> {
+    let object = K::cache(&context.cluster).latest(object);
+    let mut report_context = ReportContext::default();
+    let result = attempt(context, object.clone(), &mut report_context).await;
+    let object = K::cache(&context.cluster).latest(object);
+    report::report(context, &object, report_context, result).await
+}
+
+/// The reconcile of an object without its report.
+///
+/// Errors: why vendor and spec do not agree.
+pub async fn attempt<K: Resolve>(
+    context: &Context,
+    object: Arc<K>,
+    report_context: &mut ReportContext,
+) -> Result<Outcome, Stop> {
+    match Lifecycle::of(object) {
+        Lifecycle::Deleting(object) if context.is_preview() => pending::pending(context, &object).await,
+        Lifecycle::Deleting(object) => finalize::finalize(context, &object).await,
+        Lifecycle::Live(object) => converge(context, object, report_context).await,
+    }
+}
+
+async fn converge<K: Resolve>(
+    context: &Context,
+    object: Live<K>,
+    report_context: &mut ReportContext,
+) -> Result<Outcome, Stop> {
+    // resolve (client required)
+    let object = ensure_finalizer(context, object).await?;
+    lenient::readable(&**object)?;
+    mode::not_paused(context, &**object)?;
+    let connection = connect::connection(context, &**object)?;
+    report_context.vendor = Some(connection.vendor);
+    report_context.mode = Some(mode::mode(context, &connection, &**object));
+    let resolved = K::resolve(context, object, connection).await?;
+
+    // validate (no client required)
+    let mut validated = resolved.validate(context)?;
+    let late = validated.take_late();
+
+    // plan and apply (client required)
+    let result = Reconciliation::new(context, validated).converge().await;
+    report_context.compared = result.as_ref().map_or_else(Stop::is_comparison, |_| true);
+    match (result, late) {
+        (Ok(Outcome::Done(done)), Some(stop)) => {
+            report_context.change = done.change;
+            Err(stop)
+        }
+        (result, _) => result,
+    }
+}

@@ -1,0 +1,93 @@
+//! Hand-over: when the holder of an account is deleted and another live object asks for the account, the account passes on instead of
+//! being removed.
+
+use std::sync::Arc;
+
+use kube::ResourceExt;
+use tracing::info;
+
+use crate::api::status::Identity;
+use crate::api::user::AdoptionPolicy;
+use crate::api::{ProviderCredentialSpec, Vendor};
+use crate::controller::cluster::finalizer;
+use crate::controller::cluster::index_key::IndexKey;
+use crate::controller::cluster::managed::Managed;
+use crate::controller::cluster::status::write_identity;
+use crate::controller::context::Context;
+use crate::controller::outcome::Stop;
+use crate::controller::resolve::access;
+use crate::plan::same_key;
+
+/// The live object that takes over the account of `holder`, which is being deleted: it is bound to that account already, or asks for it
+/// by key or id. Of several the older one, then the one with the lower uid.
+pub fn find<K: Managed>(context: &Context, holder: &K) -> Option<Arc<K>> {
+    let identity = holder.identity();
+    let credential = access::credential(context, holder)?;
+    let keys = identity.known_keys().map(|key| IndexKey::key(key));
+    let index_keys: Vec<IndexKey> =
+        keys.chain(identity.known_id().cloned().into_iter().map(IndexKey::Account)).collect();
+    let mut successors = K::cache(&context.cluster).by_index(&index_keys, |other| {
+        !other.is_deleting()
+            && other.uid() != holder.uid()
+            && asks_for(other, &identity, credential.spec.provider.vendor())
+            && may_take_over(context, &credential.spec, holder, other)
+    });
+    successors.sort_by_key(|successor| seniority(&**successor));
+    successors.into_iter().next()
+}
+
+/// The order of objects that are not bound: by age, then by uid.
+pub fn seniority<K: Managed>(object: &K) -> (Option<jiff::Timestamp>, Option<String>) {
+    (object.creation_timestamp().map(|time| time.0), object.uid())
+}
+
+fn asks_for<K: Managed>(other: &K, identity: &Identity, vendor: Vendor) -> bool {
+    let own = other.identity();
+    if own.creating.is_some() {
+        return own.creating == identity.creating;
+    }
+    // An object whose missing account is another one is as free as an object that never had any.
+    let bound = own.known_id().filter(|id| own.external_id.is_some() || Some(*id) == identity.known_id());
+    match (bound, identity.known_id()) {
+        (Some(bound), id) => Some(bound) == id && own.account == identity.account,
+        (None, Some(id)) if other.external_id().is_some() => other.external_id() == Some(id.as_str()),
+        (None, _) => {
+            let wanted = other.keys_at(vendor);
+            identity.known_keys().any(|key| wanted.iter().any(|own| same_key(own, key)))
+        }
+    }
+}
+
+/// Whether `successor` may take the account over. Within a namespace and a credential a manifest may be renamed. From elsewhere, the
+/// successor has to be allowed to take existing accounts, also through another credential that leads to the same account.
+fn may_take_over<K: Managed>(context: &Context, spec: &ProviderCredentialSpec, holder: &K, successor: &K) -> bool {
+    let (namespace, key) = (successor.namespace().unwrap_or_default(), successor.credential_key());
+    let is_same = key == holder.credential_key();
+    if is_same && successor.namespace() == holder.namespace() {
+        return true;
+    }
+    let other = context.connections.up(&key).filter(|other| holder.identity().account.as_ref() == Some(&other.account));
+    let spec = match &other {
+        _ if is_same => spec,
+        Some(other) => &other.spec,
+        None => return false,
+    };
+    let asks = successor.external_id().is_some()
+        || successor.adoption().or(spec.adoption_policy) == Some(AdoptionPolicy::Adopt);
+    asks && access::may_use(context, &key, spec, &namespace) && access::may_take_existing(&key, spec, &namespace)
+}
+
+/// Binds `successor` to the account of `holder`, with all that is known of it. Its reconcile goes on once the holder is gone. A second
+/// transfer changes nothing.
+///
+/// Errors: Kubernetes did not answer, or the successor was written meanwhile.
+pub async fn transfer<K: Managed>(context: &Context, holder: &K, successor: Arc<K>) -> Result<(), Stop> {
+    let identity = holder.identity();
+    let own = successor.identity();
+    if (own.known_id(), &own.creating) != (identity.known_id(), &identity.creating) {
+        let held = finalizer::add_finalizer(&context.cluster, successor.clone()).await?;
+        write_identity(&context.cluster, &*held, &identity, true).await?;
+        info!(object = %holder.key(), successor = %successor.key(), account = identity.known_id(), "the account passes on");
+    }
+    Ok(())
+}

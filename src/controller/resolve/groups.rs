@@ -1,0 +1,179 @@
+//! The groups that a user names, as its vendor takes them. It calls no vendor.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kube::ResourceExt;
+
+use super::{access, listing};
+use crate::api::conditions::{self, ConditionType};
+use crate::api::user::GroupEntry;
+use crate::api::{Kind, ObjectKey, PlatformGroup, PlatformUser, Reason};
+use crate::controller::cluster::managed::Managed as _;
+use crate::controller::cluster::object::Object as _;
+use crate::controller::connection::link::Connection;
+use crate::controller::context::Context;
+use crate::controller::outcome::Stop;
+use crate::plan::{Account, AccountKind, GroupHandle, GroupSupport, Membership};
+
+/// The groups that `user` names, as its vendor takes them; `None` when groups are not managed. A group that is absent, not
+/// ready, of another credential, not there or there twice is left out, with the reason beside: whoever shall lose a group never
+/// waits for another one, and what a group that is left out may mean is neither given nor taken.
+pub fn membership(
+    context: &Context,
+    user: &PlatformUser,
+    connection: &Connection,
+) -> (Option<Membership>, Option<Resolved>, Option<Stop>) {
+    let Some(entries) = &user.spec.groups else { return (None, None, None) };
+    let before = user.identity().resolved_groups.unwrap_or_default();
+    let mut resolved = Resolved::new();
+    let additive = user.spec.membership.unwrap_or_default() == crate::api::user::Membership::Additive;
+    let mut membership = Membership { wanted: BTreeSet::new(), spared: BTreeSet::new(), additive };
+    let mut missing = None;
+    for (position, entry) in entries.iter().enumerate() {
+        match group(context, user, connection, entry, position) {
+            Ok(handle) => {
+                let value = connection.provider.group_value(&handle);
+                resolved.extend(label(entry).map(|label| (label, value.clone())));
+                membership.wanted.insert(value);
+            }
+            Err(stop) => {
+                let perhaps = candidates(context, user, connection, entry);
+                membership.spared.extend(perhaps.iter().map(|handle| connection.provider.group_value(handle)));
+                let last = label(entry).and_then(|label| before.get_key_value(&label));
+                membership.spared.extend(last.map(|(_, value)| value.clone()));
+                resolved.extend(last.map(|(label, value)| (label.clone(), value.clone())));
+                missing = missing.or(Some(stop));
+            }
+        }
+    }
+    (Some(membership), Some(resolved).filter(|resolved| !resolved.is_empty()), missing)
+}
+
+/// The groups that entries stand for.
+type Resolved = BTreeMap<String, String>;
+
+/// What an entry is remembered by; an id needs no remembering.
+fn label(entry: &GroupEntry) -> Option<String> {
+    match entry {
+        GroupEntry::GroupRef(reference) => Some(format!("groupRef/{}", reference.name)),
+        GroupEntry::ExternalName(name) => Some(format!("externalName/{name}")),
+        GroupEntry::ExternalId(_) => None,
+    }
+}
+
+fn group(
+    context: &Context,
+    user: &PlatformUser,
+    connection: &Connection,
+    entry: &GroupEntry,
+    position: usize,
+) -> Result<GroupHandle, Stop> {
+    if !matches!(entry, GroupEntry::GroupRef(_)) {
+        access::only_if_existing_allowed(connection, user, &format!("spec.groups[{position}]"))?;
+    }
+    match entry {
+        GroupEntry::GroupRef(reference) => referenced(context, user, &reference.name, position),
+        GroupEntry::ExternalId(id) => by_id(context, user, connection, id, position),
+        GroupEntry::ExternalName(name) => by_name(context, user, connection, name, position),
+    }
+}
+
+/// The groups that an entry which cannot be resolved now may mean.
+fn candidates(context: &Context, user: &PlatformUser, connection: &Connection, entry: &GroupEntry) -> Vec<GroupHandle> {
+    match entry {
+        GroupEntry::GroupRef(reference) => {
+            let group = context.cluster.groups.get(&user.namespace().unwrap_or_default(), &reference.name);
+            let identity = group.map(|group| group.identity()).unwrap_or_default();
+            identity.external_id.map(|id| GroupHandle { id, name: identity.key }).into_iter().collect()
+        }
+        GroupEntry::ExternalId(id) => {
+            let inventory = connection.inventory();
+            let known = inventory.get(AccountKind::Group, id).map(handle);
+            vec![known.unwrap_or_else(|| GroupHandle { id: id.clone(), name: None })]
+        }
+        GroupEntry::ExternalName(name) => connection.inventory().groups_named(name).into_iter().map(handle).collect(),
+    }
+}
+
+fn referenced(context: &Context, user: &PlatformUser, name: &str, position: usize) -> Result<GroupHandle, Stop> {
+    let namespace = user.namespace().unwrap_or_default();
+    let key = ObjectKey::new(Kind::Group, namespace.clone(), name);
+    let Some(group) = context.cluster.groups.get(&namespace, name) else {
+        return Err(Stop::waiting(Reason::WaitingForGroup, &key, "there is none; create it or correct spec.groups"));
+    };
+    if group.credential_key() != user.credential_key() {
+        let message = format!(
+            "spec.groups[{position}].groupRef: {key} uses another credential; name a group of {}",
+            user.credential_key()
+        );
+        return Err(Stop::because(Reason::Invalid, message));
+    }
+    match group.identity().external_id {
+        Some(id) if !group.is_deleting() && is_usable(&group) => Ok(GroupHandle { id, name: group.identity().key }),
+        _ => Err(Stop::waiting(Reason::WaitingForGroup, &key, "not ready; see its conditions")),
+    }
+}
+
+/// Whether a group is there, though perhaps not as its manifest says now.
+fn is_usable(group: &PlatformGroup) -> bool {
+    group.status.as_ref().is_some_and(|status| {
+        conditions::find(&status.report.conditions, ConditionType::Ready)
+            .is_some_and(|ready| ready.status == "True" || group.generation() != status.report.observed_generation)
+    })
+}
+
+fn by_id(
+    context: &Context,
+    user: &PlatformUser,
+    connection: &Connection,
+    id: &str,
+    position: usize,
+) -> Result<GroupHandle, Stop> {
+    if connection.provider.capabilities().groups == GroupSupport::Given {
+        return Ok(GroupHandle { id: id.to_owned(), name: None });
+    }
+    listing::listed(context, user, connection, AccountKind::Group)?;
+    let inventory = connection.inventory();
+    let group = inventory.get(AccountKind::Group, id).ok_or_else(|| {
+        let message = format!(
+            "spec.groups[{position}].externalId: {} lists no group {id}; correct the id",
+            connection.vendor.title()
+        );
+        Stop::because(Reason::NotFound, message)
+    })?;
+    Ok(handle(group))
+}
+
+fn by_name(
+    context: &Context,
+    user: &PlatformUser,
+    connection: &Connection,
+    name: &str,
+    position: usize,
+) -> Result<GroupHandle, Stop> {
+    let vendor = connection.vendor.title();
+    if connection.provider.capabilities().groups == GroupSupport::Given {
+        let message = format!("spec.groups[{position}].externalName: {vendor} cannot look groups up; use externalId");
+        return Err(Stop::because(Reason::Unsupported, message));
+    }
+    listing::listed(context, user, connection, AccountKind::Group)?;
+    let inventory = connection.inventory();
+    match inventory.groups_named(name).as_slice() {
+        [group] => Ok(handle(group)),
+        [] => Err(Stop::because(
+            Reason::NotFound,
+            format!("spec.groups[{position}].externalName: {vendor} lists no group named {name}; correct the name"),
+        )),
+        several => Err(Stop::because(
+            Reason::AmbiguousMatch,
+            format!(
+                "spec.groups[{position}].externalName: {} groups of {vendor} are named {name}; use externalId",
+                several.len()
+            ),
+        )),
+    }
+}
+
+fn handle(group: &Account) -> GroupHandle {
+    GroupHandle { id: group.id.clone(), name: group.text("name").map(str::to_owned) }
+}

@@ -1,0 +1,50 @@
+//! The mode in effect for an object, and what sets it. It asks no vendor.
+
+use kube::ResourceExt;
+
+use super::access;
+use crate::api::names::PAUSED;
+use crate::api::user::Mode;
+use crate::controller::cluster::managed::Managed;
+use crate::controller::connection::link::Connection;
+use crate::controller::context::Context;
+use crate::controller::outcome::Stop;
+
+/// Errors: what pauses the object itself, if something does.
+pub fn not_paused<K: Managed>(context: &Context, object: &K) -> Result<(), Stop> {
+    match paused_by(context, object) {
+        Some(by) => Err(Stop::Paused(by)),
+        None => Ok(()),
+    }
+}
+
+/// What pauses `object`, apart from its credential.
+pub fn paused_by<K: Managed>(context: &Context, object: &K) -> Option<String> {
+    if context.settings.mode == Mode::Paused {
+        return Some("usher runs with --mode Paused".into());
+    }
+    if object.mode() == Some(Mode::Paused) {
+        return Some("spec.mode: Paused".into());
+    }
+    if object.annotations().get(PAUSED).is_some_and(|value| value == "true") {
+        return Some(format!("the annotation {PAUSED}"));
+    }
+    // Whether a credential elsewhere that may not be used exists is not told.
+    access::credential(context, object)?.paused_by()
+}
+
+/// Who asks for mode Plan, where it is in effect.
+pub fn planned_by<K: Managed>(context: &Context, connection: &Connection, object: &K) -> String {
+    if context.settings.mode == Mode::Plan && !context.is_preview() {
+        "usher's flag --mode".into()
+    } else if object.mode() == Some(Mode::Plan) {
+        "spec.mode".into()
+    } else {
+        format!("spec.mode of the credential {}", connection.key.name)
+    }
+}
+
+/// The strictest of operator's, credential's and object's mode.
+pub fn mode<K: Managed>(context: &Context, connection: &Connection, object: &K) -> Mode {
+    context.settings.mode.max(connection.mode()).max(object.mode().unwrap_or_default())
+}

@@ -1,0 +1,129 @@
+//! Carries out steps on an account that was just read.
+
+use std::collections::BTreeMap;
+
+use secrecy::SecretString;
+use tracing::info;
+
+use super::progress::Progress;
+use super::reconciliation::Reconciliation;
+use crate::controller::cluster::managed::Managed;
+use crate::controller::outcome::{Change, Stop};
+use crate::controller::resolve::password;
+use crate::plan::{Account, Changes, Step, step_calls};
+use crate::providers::ErrorKind;
+
+impl<K: Managed> Reconciliation<'_, K> {
+    /// Carries out `steps` on `account`, which was just read.
+    ///
+    /// Errors: mode Plan; the vendor or Kubernetes refused a step. What was done before is recorded.
+    pub async fn perform(&mut self, account: &Account, steps: Vec<Step>) -> Result<Progress, Stop> {
+        if steps.is_empty() {
+            self.remember(account).await?;
+            return Ok(Progress::None);
+        }
+        self.only_if_enforced(step_calls(&account.id, &steps)).await?;
+        let change = self.classify_change(&steps);
+        self.note_drift(change == Change::DriftRepaired);
+        self.claim_planned_groups(account);
+        self.record_names(account);
+        self.record_progress().await?;
+        let Some(after) = self.carry_out(account, steps).await? else { return self.handle_missing(&account.id).await };
+        self.connection.wrote(K::ACCOUNT_KIND, &account.id, Some(after));
+        self.remember(account).await?;
+        self.repaired(change);
+        Ok(Progress::Change(change))
+    }
+
+    /// The account after `steps`; `None`: the vendor answers that it is not there.
+    pub async fn carry_out(&mut self, account: &Account, steps: Vec<Step>) -> Result<Option<Account>, Stop> {
+        let mut after = account.clone();
+        let mut due = steps.len();
+        for step in steps {
+            due -= 1;
+            match step {
+                Step::Update(changes) => {
+                    match self.update(account, &changes).await {
+                        // The account was just read, so this is as much a doubt as a read that does not find it.
+                        Err(Stop::Provider(error)) if error.kind == ErrorKind::NotFound => return Ok(None),
+                        updated => updated?,
+                    }
+                    after = after.with(&changes);
+                    self.sent_fields();
+                }
+                Step::Grant { application, rights } => self.grant(&account.id, &application, &rights).await?,
+            }
+            if due > 0 {
+                self.connection.wrote(K::ACCOUNT_KIND, &account.id, Some(after.clone()));
+                self.record_progress().await?;
+            }
+        }
+        Ok(Some(after))
+    }
+
+    /// Why a change is made: the manifest or Secret changed, or the vendor's side did.
+    pub fn classify_change(&self, steps: &[Step]) -> Change {
+        let password_only = |step: &Step| matches!(step, Step::Update(changes) if changes.names() == ["password"]);
+        if steps.iter().all(password_only) {
+            Change::PasswordSent
+        } else if self.object.is_in_sync() || self.connection.is_drifting(&self.object.key(), self.object.generation())
+        {
+            Change::DriftRepaired
+        } else {
+            Change::Updated
+        }
+    }
+
+    /// Notes that a drift was found, because a repair that fails at first is a repair all the same.
+    pub fn note_drift(&self, is_drift: bool) {
+        if is_drift {
+            self.connection.note_drift(self.object.key(), self.object.generation());
+        }
+    }
+
+    pub fn repaired(&self, change: Change) {
+        self.connection.forget_drift(&self.object.key());
+        if change == Change::DriftRepaired {
+            self.context.metrics.drift_repaired(K::KIND.into(), self.connection.vendor);
+        }
+    }
+
+    pub async fn update(&self, account: &Account, changes: &Changes) -> Result<(), Stop> {
+        let password = self.password_beside(changes).await?;
+        self.connection.provider.update(K::ACCOUNT_KIND, account, changes, password.as_ref()).await?;
+        let sent = Changes { password: password.is_some(), ..changes.clone() };
+        self.log("update", &account.id, &sent.names());
+        Ok(())
+    }
+
+    /// The password that goes along with `changes`: a new one, or the present one once more where the vendor insists.
+    pub async fn password_beside(&self, changes: &Changes) -> Result<Option<SecretString>, Stop> {
+        let insists = self.connection.provider.capabilities().change_needs_password;
+        match self.password.due().filter(|_| changes.password || insists) {
+            None if insists => password::present(self.context, &*self.object).await,
+            due => Ok(due.cloned()),
+        }
+    }
+
+    /// Sets rights in one application, and notes them as applied.
+    pub async fn grant(&mut self, id: &str, application: &str, rights: &BTreeMap<String, bool>) -> Result<(), Stop> {
+        self.connection.provider.grant(id, application, rights).await?;
+        let sent = self.known_sent();
+        self.identity.sent = sent.with_grant(application, rights).text();
+        self.log("grant", id, &[application.to_owned()]);
+        Ok(())
+    }
+
+    /// Logs one vendor write: the operation, the credential, the account and the names of the fields; never values.
+    pub fn log(&self, operation: &str, account: &str, fields: &[String]) {
+        info!(
+            object = %self.object.key(),
+            generation = self.object.generation(),
+            credential = %self.connection.key,
+            account,
+            operation,
+            fields = fields.join(","),
+            "vendor write"
+        );
+    }
+}

@@ -1,0 +1,180 @@
+//! The removal budget: how many accounts of one credential may be taken away within a time, so that one mistake does not cost
+//! many accounts. Pure: the caller passes the counts and the time.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::api::ProviderCredentialSpec;
+use crate::api::credential::RecentRemovals;
+
+/// How long a removal waits for a successor unless the credential sets `removals.after`.
+const AFTER: SignedDuration = SignedDuration::from_secs(10);
+/// How many removals are admitted within [`PER`] unless the credential sets `removals.atMost`.
+const AT_MOST: u32 = 50;
+/// The time over which removals are counted unless the credential sets `removals.per`.
+const PER: SignedDuration = SignedDuration::from_hours(1);
+/// Removals are counted in this many parts of the time, so that the count slides with the time and stays small.
+const BUCKETS: i32 = 60;
+
+/// Removals that wait for the budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// How many.
+    pub count: usize,
+    /// When the last of their objects was deleted.
+    pub last: Timestamp,
+}
+
+impl Batch {
+    /// No removal.
+    pub const EMPTY: Self = Self { count: 0, last: Timestamp::UNIX_EPOCH };
+
+    /// The batch with one more object, deleted at `at`.
+    #[must_use]
+    pub fn with(self, at: Timestamp) -> Self {
+        Self { count: self.count + 1, last: self.last.max(at) }
+    }
+
+    /// The value of the annotation that releases the batch: the second in which its last object was deleted.
+    #[must_use]
+    pub fn release_token(self) -> String {
+        self.last.as_second().to_string()
+    }
+}
+
+/// Whether `token` releases an object deleted at `deleted`: the token of its batch or of a later one. A token of a time to come
+/// releases nothing, because no batch has it yet.
+#[must_use]
+pub fn is_released(token: &str, deleted: Timestamp, now: Timestamp) -> bool {
+    // Earlier builds wrote a digest after the second.
+    let second = token.split_once('-').map_or(token, |(second, _)| second).parse::<i64>();
+    second.is_ok_and(|second| second <= now.as_second() && deleted.as_second() <= second)
+}
+
+/// The budget of one credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemovalBudget {
+    /// How long a removal waits for a successor.
+    pub after: SignedDuration,
+    /// How many removals are admitted.
+    pub at_most: usize,
+    /// The time within which they are counted.
+    pub per: SignedDuration,
+}
+
+impl RemovalBudget {
+    /// The budget that `spec` sets.
+    #[must_use]
+    pub fn of(spec: &ProviderCredentialSpec) -> Self {
+        let removals = spec.removals.clone().unwrap_or_default();
+        let duration = |text: Option<String>| text.and_then(|text| text.parse().ok());
+        Self {
+            after: duration(removals.after).unwrap_or(AFTER),
+            at_most: removals.at_most.unwrap_or(AT_MOST) as usize,
+            per: duration(removals.per).unwrap_or(PER),
+        }
+    }
+
+    /// Whether `batch` exceeds the budget after the removals in `recent`.
+    #[must_use]
+    pub fn is_exceeded(&self, recent: &[RecentRemovals], batch: Batch) -> bool {
+        batch.count > 0 && total(recent) + batch.count > self.at_most
+    }
+
+    /// The buckets of `counted` that still count at `now`.
+    #[must_use]
+    pub fn recent(&self, counted: &[RecentRemovals], now: Timestamp) -> Vec<RecentRemovals> {
+        counted.iter().filter(|bucket| self.end(bucket.since) > now).cloned().collect()
+    }
+
+    /// `recent` with one more removal at `now`: that of the object `uid`.
+    #[must_use]
+    pub fn counting(&self, mut recent: Vec<RecentRemovals>, uid: String, now: Timestamp) -> Vec<RecentRemovals> {
+        match recent.last_mut().filter(|last| now.duration_since(last.since) < self.per / BUCKETS) {
+            Some(last) => {
+                last.count += 1;
+                last.under_way.push(uid);
+            }
+            None => recent.push(RecentRemovals { since: now, count: 1, under_way: vec![uid] }),
+        }
+        recent
+    }
+
+    /// When the first bucket of `recent` ends to count.
+    #[must_use]
+    pub fn next_room(&self, recent: &[RecentRemovals], now: Timestamp) -> Timestamp {
+        self.end(recent.first().map_or(now, |bucket| bucket.since))
+    }
+
+    /// When a bucket that began at `since` ends to count.
+    fn end(&self, since: Timestamp) -> Timestamp {
+        since.checked_add(self.per / BUCKETS + self.per).unwrap_or(Timestamp::MAX)
+    }
+}
+
+/// Whether the removal of the object `uid` is among `recent`, admitted by this process or an earlier one.
+#[must_use]
+pub fn is_counted(recent: &[RecentRemovals], uid: &str) -> bool {
+    recent.iter().any(|bucket| bucket.under_way.iter().any(|counted| counted == uid))
+}
+
+fn total(recent: &[RecentRemovals]) -> usize {
+    recent.iter().map(|bucket| bucket.count as usize).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn budget() -> RemovalBudget {
+        RemovalBudget { after: AFTER, at_most: 50, per: PER }
+    }
+
+    fn minute(minute: i64) -> Timestamp {
+        Timestamp::UNIX_EPOCH + SignedDuration::from_mins(minute)
+    }
+
+    /// Removals that were admitted at these minutes.
+    fn counted(minutes: impl IntoIterator<Item = i64>) -> Vec<RecentRemovals> {
+        minutes.into_iter().fold(Vec::new(), |recent, at| budget().counting(recent, "fake-uid".into(), minute(at)))
+    }
+
+    #[test]
+    fn a_removal_counts_for_an_hour_and_at_most_a_minute_more() {
+        let counted = counted([0, 30, 59]);
+        let at = |at| total(&budget().recent(&counted, minute(at)));
+        assert_eq!([at(59), at(60), at(61), at(91), at(120)], [3, 3, 2, 1, 0]);
+    }
+
+    #[test]
+    fn thousands_of_removals_take_few_buckets() {
+        let counted = counted((0..5000).map(|number| number / 90));
+        let recent = budget().recent(&counted, minute(55));
+        assert_eq!((total(&recent), recent.len()), (5000, 56));
+    }
+
+    #[rstest]
+    #[case::its_own_batch("600", 10, true)]
+    #[case::a_later_batch("660", 10, true)]
+    #[case::an_earlier_batch("540", 10, false)]
+    #[case::a_time_to_come("6060", 10, false)]
+    #[case::with_the_digest_of_earlier_builds("600-1f2e3d4c", 10, true)]
+    #[case::no_token("yes", 10, false)]
+    fn a_token_releases_the_objects_deleted_until_its_time(
+        #[case] token: &str,
+        #[case] deleted: i64,
+        #[case] released: bool,
+    ) {
+        assert_eq!(is_released(token, minute(deleted), minute(100)), released);
+    }
+
+    #[rstest]
+    #[case::within(49, 1, false)]
+    #[case::beyond(50, 1, true)]
+    #[case::nothing_waits(60, 0, false)]
+    fn a_budget_is_exceeded_by_the_whole_batch(#[case] before: i64, #[case] waiting: usize, #[case] exceeded: bool) {
+        let batch = Batch { count: waiting, ..Batch::EMPTY };
+        assert_eq!(budget().is_exceeded(&counted((0..before).map(|_| 0)), batch), exceeded);
+    }
+}
