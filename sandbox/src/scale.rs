@@ -83,7 +83,7 @@ struct Removal {
 pub async fn run(args: Args, out: &mut (dyn Write + Send)) -> Result<(), Failure> {
     if let Some(arguments) = args.operator {
         let arguments = ["usher".to_owned(), "run".to_owned()].into_iter().chain(arguments);
-        Box::pin(usher::cli::Cli::parse_from(arguments).execute()).await?;
+        usher::cli::Cli::parse_from(arguments).execute().await?;
         return Ok(());
     }
     writeln!(out, "{} users at Pegasus, {} ms a call, {} at a time", args.users, args.latency, args.concurrency)?;

@@ -9,6 +9,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use futures::future::{FutureExt, LocalBoxFuture};
 
 pub use prometheus::PrometheusMetrics;
 
@@ -36,17 +37,19 @@ enum Command {
     Plan(plan::Args),
 }
 
+/// What a command ends with.
+pub type Executed = Result<ExitCode, Box<dyn std::error::Error + Send + Sync>>;
+
 impl Cli {
-    /// Runs the command and returns its exit code.
+    /// Runs the command and returns its exit code. Boxed, so that the commands are compiled in this crate alone.
     ///
     /// Errors: why the command failed, with the remedy where there is one.
-    pub async fn execute(self) -> Result<ExitCode, Box<dyn std::error::Error + Send + Sync>> {
+    pub fn execute(self) -> LocalBoxFuture<'static, Executed> {
         match self.command {
-            Command::Run(args) => Box::pin(run::run(*args)).await?,
-            Command::Crds(args) => crds::crds(&args)?,
-            Command::Plan(args) => return Ok(Box::pin(plan::plan(args)).await?),
+            Command::Run(args) => async move { Ok(run::run(*args).await.map(|()| ExitCode::SUCCESS)?) }.boxed_local(),
+            Command::Crds(args) => async move { Ok(crds::crds(&args).map(|()| ExitCode::SUCCESS)?) }.boxed_local(),
+            Command::Plan(args) => async move { Ok(plan::plan(args).await?) }.boxed_local(),
         }
-        Ok(ExitCode::SUCCESS)
     }
 }
 

@@ -198,10 +198,8 @@ async fn work(args: &Args, client: Client, metrics: MetricsRegistry, readiness: 
         secret_finalizer: args.secret_finalizer,
         concurrency: args.concurrency,
     };
-    let controllers =
-        controller::run(client, settings, Arc::new(PrometheusMetrics(metrics)), stop.clone(), move |kind| {
-            readiness.done(kind);
-        });
+    let listed = Box::new(move |kind| readiness.done(kind));
+    let controllers = controller::run(client, settings, Arc::new(PrometheusMetrics(metrics)), stop.clone(), listed);
     let too_long = async {
         stop.cancelled().await;
         tokio::time::sleep(args.drain_timeout).await;

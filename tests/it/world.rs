@@ -97,7 +97,7 @@ async fn make() -> World {
         settings(),
         Arc::new(PrometheusMetrics(metrics.clone())),
         CancellationToken::new(),
-        |_| {},
+        Box::new(|_| {}),
     ));
     World { plane, operator_token, metrics }
 }
