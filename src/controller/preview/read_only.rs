@@ -151,7 +151,7 @@ mod tests {
             Err(ProviderError::rate_limited("20 calls a minute", None))
         }
 
-        async fn whoami(&self) -> Result<String, ProviderError> {
+        async fn whoami(&self) -> Result<Option<String>, ProviderError> {
             Err(no())
         }
 
