@@ -41,7 +41,12 @@ impl<K: Managed> Reconciliation<'_, K> {
             return Err(error.into());
         }
         // The listing lacks the account, so it must not answer the next search.
-        self.connection.inventory().refused(K::ACCOUNT_KIND, self.desired.key(), &error.message, Timestamp::now());
+        self.connection.inventory().record_not_visible(
+            K::ACCOUNT_KIND,
+            self.desired.key(),
+            &error.message,
+            Timestamp::now(),
+        );
         Err(self.there_unseen(&error.message))
     }
 
@@ -53,7 +58,7 @@ impl<K: Managed> Reconciliation<'_, K> {
         if tried != Some(self.object.generation()) || self.forced || self.identity.creating.is_some() {
             return Ok(());
         }
-        let unseen = self.connection.inventory().unseen(K::ACCOUNT_KIND, key, interval, Timestamp::now());
+        let unseen = self.connection.inventory().not_visible(K::ACCOUNT_KIND, key, interval, Timestamp::now());
         unseen.map_or(Ok(()), |words| Err(self.there_unseen(&words)))
     }
 
@@ -137,7 +142,7 @@ impl<K: Managed> Reconciliation<'_, K> {
     pub async fn settle_pending_create(&mut self) -> Result<(), Stop> {
         if self.identity.creating.is_some() {
             self.identity = Identity { refused: Some(self.desired.key().to_owned()), ..Identity::default() };
-            self.connection.inventory().refute(K::ACCOUNT_KIND, self.desired.key());
+            self.connection.inventory().record_lacking(K::ACCOUNT_KIND, self.desired.key());
             self.object = write_identity(&self.context.cluster, &*self.object, &self.identity, false).await?;
         }
         Ok(())

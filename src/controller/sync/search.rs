@@ -23,7 +23,7 @@ impl<K: Managed> Reconciliation<'_, K> {
         if by_listing && self.is_listing_cheaper() {
             return Err(self.ask_for_listing());
         }
-        self.connection.inventory().answered(&self.uid());
+        self.connection.inventory().end_search(K::ACCOUNT_KIND, &self.uid());
         if is_pending {
             return Ok(self.connection.search_exhaustively(K::ACCOUNT_KIND, &self.desired).await?);
         }
@@ -38,7 +38,7 @@ impl<K: Managed> Reconciliation<'_, K> {
     /// The accounts in the inventory, if its listing is recent enough to prove that there are no others.
     fn in_recent_listing(&self) -> Option<Vec<Account>> {
         let (key, now) = (self.desired.key(), Timestamp::now());
-        let is_recent = self.connection.inventory().is_fresh(K::ACCOUNT_KIND, key, &self.uid(), now);
+        let is_recent = self.connection.inventory().is_recent_for(K::ACCOUNT_KIND, key, &self.uid(), now);
         is_recent.then(|| self.matching())
     }
 
