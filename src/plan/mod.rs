@@ -4,6 +4,7 @@
 
 mod binding;
 mod compare;
+mod conflict;
 mod credential_account;
 mod deletion;
 mod key;
@@ -18,6 +19,7 @@ mod tests;
 
 pub use binding::{BindingFacts, BindingQuestion, BindingRefusal, Candidate, NextBinding, Search, next_binding};
 pub use compare::{Compare, folds, matches_key, same};
+pub use conflict::{Conflict, ConflictFacts, judge_conflict};
 pub use credential_account::CredentialAccount;
 pub use deletion::{
     AccountState, Admission, DeletionFacts, LinkState, NextDeletion, Question, Release, Wait, next_deletion,

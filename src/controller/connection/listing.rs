@@ -178,8 +178,5 @@ mod tests {
     fn a_listing_is_recent_for_ten_seconds() {
         let listing = Listing::new(at(60), &[], Vec::new());
         assert!(listing.is_recent(at(69)) && !listing.is_recent(at(70)));
-        let ids = ListedIds { begun: at(60), ids: ["eve".to_owned()].into() };
-        assert_eq!((ids.shows_recently("eve", at(69)), ids.shows_recently("ada", at(69))), (Some(true), Some(false)));
-        assert_eq!(ids.shows_recently("ada", at(70)), None);
     }
 }

@@ -15,9 +15,9 @@ use crate::controller::context::Context;
 use crate::controller::outcome::Stop;
 use crate::plan::{Account, AccountKind, GroupHandle, GroupSupport, Membership};
 
-/// The groups that `user` names, as its vendor takes them; `None` when groups are not managed. A group that is absent, not
-/// ready, of another credential, not there or there twice is left out, with the reason beside: whoever shall lose a group never
-/// waits for another one, and what a group that is left out may mean is neither given nor taken.
+/// The groups that `user` names, as its vendor takes them; `None` when its groups are not managed. A group that cannot be resolved is left
+/// out, and the reason is returned beside it, because a user must lose a group without waiting for another one. The groups that such an
+/// entry may stand for are neither added nor removed.
 pub fn membership(
     context: &Context,
     user: &PlatformUser,
@@ -49,10 +49,10 @@ pub fn membership(
     (Some(membership), Some(resolved).filter(|resolved| !resolved.is_empty()), missing)
 }
 
-/// The groups that entries stand for.
+/// The groups that entries of the manifest stand for.
 type Resolved = BTreeMap<String, String>;
 
-/// What an entry is remembered by; an id needs no remembering.
+/// The label under which status keeps the group of an entry; an id needs none.
 fn label(entry: &GroupEntry) -> Option<String> {
     match entry {
         GroupEntry::GroupRef(reference) => Some(format!("groupRef/{}", reference.name)),
@@ -78,7 +78,7 @@ fn group(
     }
 }
 
-/// The groups that an entry which cannot be resolved now may mean.
+/// The groups that an entry may stand for while it cannot be resolved.
 fn candidates(context: &Context, user: &PlatformUser, connection: &Connection, entry: &GroupEntry) -> Vec<GroupHandle> {
     match entry {
         GroupEntry::GroupRef(reference) => {
@@ -114,7 +114,7 @@ fn referenced(context: &Context, user: &PlatformUser, name: &str, position: usiz
     }
 }
 
-/// Whether a group is there, though perhaps not as its manifest says now.
+/// Whether a group exists at the vendor, perhaps not in its present form.
 fn is_usable(group: &PlatformGroup) -> bool {
     group.status.as_ref().is_some_and(|status| {
         conditions::find(&status.report.conditions, ConditionType::Ready)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::password::{self, Password};
-use super::rights::{self, Held};
+use super::rights::{self, Rights};
 use super::{deletion_policy, groups, listing, mode};
 use crate::api::status::Identity;
 use crate::api::user::Mode;
@@ -162,7 +162,7 @@ impl<K: Managed> Resolved<K> {
         let connection = &self.connection;
         rights::check_protected(connection, K::ACCOUNT_KIND, desired.keys.iter().map(|key| key.value.as_str()))?;
         let groups = desired.groups.as_ref().map(|membership| membership.wanted.clone()).unwrap_or_default();
-        let asked = Held { why: desired.privileged.as_deref(), groups: &groups, roles: &desired.roles };
+        let asked = Rights { why: desired.privileged.as_deref(), groups: &groups, roles: &desired.roles };
         rights::check_privileged(context, &**self.object, connection, &asked, "the manifest asks for")?;
         deletion_policy::decide(context, &**self.object)?;
         Ok(())

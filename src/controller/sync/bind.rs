@@ -91,7 +91,8 @@ impl<K: Managed> Reconciliation<'_, K> {
         self.object.adoption().or(self.connection.spec.adoption_policy).unwrap_or_default()
     }
 
-    fn search_support(&self) -> Search {
+    /// How far the vendor shows accounts.
+    pub fn search_support(&self) -> Search {
         match (self.blind, self.is_unsearchable()) {
             (true, _) => Search::None,
             (false, true) => Search::ById,
@@ -140,7 +141,8 @@ impl<K: Managed> Reconciliation<'_, K> {
         Ok(())
     }
 
-    fn candidates(&self, found: Vec<Account>) -> Vec<Candidate> {
+    /// The accounts of a search as candidates.
+    pub fn candidates(&self, found: Vec<Account>) -> Vec<Candidate> {
         found.into_iter().map(|account| self.candidate(account)).collect()
     }
 
@@ -216,13 +218,6 @@ impl<K: Managed> Reconciliation<'_, K> {
         let name_one = if self.identity.creating.is_some() { WITH_ID } else { "name one in spec.externalId" };
         let message = format!("{count} accounts of {vendor} match {key}: remove the surplus there, or {name_one}");
         Stop::because(Reason::AmbiguousMatch, message)
-    }
-
-    /// Whether `account` is the one that the pending create with the manifest's key made.
-    pub fn is_claimed(&self, account: &Account) -> bool {
-        let creating = self.identity.creating.as_ref();
-        creating.is_some_and(|creating| creating.key == self.desired.key())
-            && conflict::is_made_by(self.context, &*self.object, &self.connection, account)
     }
 }
 

@@ -9,6 +9,9 @@ use crate::controller::outcome::Stop;
 use crate::controller::resolve::listing;
 use crate::plan::{Account, AccountKind};
 
+/// Accounts on one page of a listing, roughly.
+const PAGE: usize = 1000;
+
 impl<K: Managed> Reconciliation<'_, K> {
     /// The accounts with a natural key of the manifest. Users are searched in a recent listing. A call of its own is made for groups,
     /// because their names are not unique, after a pending create, and where no listing is recent.
@@ -48,7 +51,7 @@ impl<K: Managed> Reconciliation<'_, K> {
 
     /// Whether one listing costs less than a search for each object that waits.
     fn is_listing_cheaper(&self) -> bool {
-        let pages = self.connection.inventory().pages(K::ACCOUNT_KIND);
+        let pages = self.connection.inventory().count(K::ACCOUNT_KIND) / PAGE + 1;
         self.connection.limiter.queued_creates() > pages || !self.connection.provider.capabilities().filter
     }
 
