@@ -95,6 +95,7 @@ mod tests {
             is_made_by_us,
             holder: None,
             carries_key: true,
+            name: None,
         }
     }
 

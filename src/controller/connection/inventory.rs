@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::evidence::{About, Evidence, EvidenceSet, almost, is_within};
 use super::listing::{ListedIds, Listing};
-use crate::plan::{Account, AccountKind, Catalog, Desired, Field};
+use crate::plan::{Account, AccountKind, Catalog, Desired, Field, shown_key};
 
 /// Users, groups and catalogue of one credential.
 #[derive(Default)]
@@ -68,10 +68,10 @@ impl Inventory {
         self.listing(kind).map(|listing| listing.matching(table, desired)).unwrap_or_default()
     }
 
-    /// The groups with this name.
-    pub fn groups_named(&self, name: &str) -> Vec<&Account> {
+    /// The groups with this name, the first natural key of `table`.
+    pub fn groups_named(&self, table: &[Field], name: &str) -> Vec<&Account> {
         let groups = self.groups.listing.iter().flat_map(Listing::accounts);
-        groups.filter(|group| group.text("name") == Some(name)).collect()
+        groups.filter(|group| shown_key(table, group) == Some(name)).collect()
     }
 
     /// When the listing began.

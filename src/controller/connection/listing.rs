@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use jiff::{SignedDuration, Timestamp};
 
 use super::evidence::is_within;
-use crate::plan::{Account, Desired, Field, KEYS, matches_key};
+use crate::plan::{Account, Desired, Field, keys, matches_key};
 
 /// A listing proves that an account is absent for this long after it began.
 const PROOF: SignedDuration = SignedDuration::from_secs(10);
@@ -124,12 +124,10 @@ impl Listing {
     }
 
     fn insert(&mut self, table: &[Field], account: Account) {
-        for field in table.iter().filter(|field| KEYS.contains(&field.name)) {
-            if let Some(key) = account.text(field.name) {
-                let ids = self.ids.entry(key.to_ascii_lowercase()).or_default();
-                if !ids.contains(&account.id) {
-                    ids.push(account.id.clone());
-                }
+        for key in keys(table, &account) {
+            let ids = self.ids.entry(key.to_ascii_lowercase()).or_default();
+            if !ids.contains(&account.id) {
+                ids.push(account.id.clone());
             }
         }
         self.accounts.insert(account.id.clone(), account);
@@ -147,6 +145,7 @@ impl Listing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::{Compare, Key, KeySource};
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_second(seconds).unwrap()
@@ -172,6 +171,19 @@ mod tests {
         listing.record_lacking("Eve@example.com");
         assert!(listing.lacks("eve@EXAMPLE.com") && !listing.lacks("ada@example.com"));
         assert_eq!((listing.shows("ada"), listing.shows("eve")), (None, None));
+    }
+
+    #[test]
+    fn a_listing_finds_accounts_by_whatever_the_vendor_calls_its_key() {
+        const USERS: &[Field] = &[Field::fixed("login", Compare::Login).key(KeySource::Username)];
+        let account = |id: &str, login: &str| Account {
+            id: id.into(),
+            fields: [("login".to_owned(), login.into())].into(),
+            ..Account::default()
+        };
+        let listing = Listing::new(at(60), USERS, vec![account("1", "ada"), account("2", "eve")]);
+        let keys = vec![Key { field: "login", value: "eve".into() }];
+        assert_eq!(listing.matching(USERS, &Desired { keys, ..Desired::default() }), [account("2", "eve")]);
     }
 
     #[test]

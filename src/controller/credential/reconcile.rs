@@ -14,6 +14,7 @@ use crate::api::user::Mode;
 use crate::controller::connection::breaker;
 use crate::controller::connection::link::{Connection, Link};
 use crate::controller::context::Context;
+use crate::plan::AccountKind;
 
 /// Checks one credential, renews its connection and the inventory of its vendor, and enqueues its objects when something that concerns
 /// them changed.
@@ -70,7 +71,7 @@ fn is_ready(credential: &ProviderCredential) -> bool {
 async fn compare(context: &Context, connection: &Connection, forced: bool) -> bool {
     let may_probe = breaker::allow_probe(connection, &connection.spec, forced);
     let swept = resync::sweep(context, connection, forced).await;
-    let is_read_singly = !connection.provider.capabilities().listable;
+    let is_read_singly = !connection.provider.capabilities().lists(AccountKind::User);
     let are_due =
         is_read_singly && connection.inventory().are_reads_due(connection.spec.resync_interval(), Timestamp::now());
     may_probe || swept || are_due || (is_read_singly && forced)

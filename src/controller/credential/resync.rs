@@ -14,7 +14,7 @@ use crate::controller::connection::listing::Listing;
 use crate::controller::connection::retry;
 use crate::controller::connection::session::Failure;
 use crate::controller::context::Context;
-use crate::plan::{AccountKind, GroupSupport};
+use crate::plan::AccountKind;
 use crate::providers::{ErrorKind, Priority, ProviderError};
 
 /// Longest time for one sweep. The sweep of a large tenant at a low rate takes many minutes.
@@ -32,7 +32,7 @@ pub async fn sweep(context: &Context, connection: &Connection, forced: bool) -> 
         .collect();
     if due.is_empty() {
         // No object needs the failed listing any more. Where nothing is listed, the failure is that of a create and remains.
-        let is_over = connection.provider.capabilities().readable && connection.last_failure().is_some();
+        let is_over = connection.provider.capabilities().shows_accounts() && connection.last_failure().is_some();
         return is_over && connection.set_failure(None).is_some();
     }
     let mut has_news = false;
@@ -68,7 +68,7 @@ async fn list(connection: &Connection, due: &[AccountKind], has_news: &mut bool)
     for account_kind in due {
         let begun = Timestamp::now();
         let listed = connection.provider.list(*account_kind).await;
-        if *account_kind == AccountKind::User && !connection.provider.capabilities().listable {
+        if !connection.provider.capabilities().lists(*account_kind) {
             // That is no failure: this server has no call for it, and users are read one by one.
             info!(credential = %connection.key, "the server lists no users");
             connection.inventory().set_no_listing(*account_kind, begun);
@@ -95,9 +95,12 @@ async fn list(connection: &Connection, due: &[AccountKind], has_news: &mut bool)
 /// Whether a listing is requested, or needed and older than the credential's interval.
 fn is_due(context: &Context, connection: &Connection, account_kind: AccountKind, forced: bool) -> bool {
     let capabilities = connection.provider.capabilities();
-    let can =
-        capabilities.readable && (account_kind == AccountKind::User || capabilities.groups != GroupSupport::Given);
-    if !can {
+    let may_list = match account_kind {
+        // Also where the last listing was refused, because the server may have got one since.
+        AccountKind::User => capabilities.shows_accounts(),
+        AccountKind::Group => capabilities.lists(account_kind),
+    };
+    if !may_list {
         return false;
     }
     let inventory = connection.inventory();

@@ -13,7 +13,7 @@ use crate::controller::cluster::object::Object as _;
 use crate::controller::connection::link::Connection;
 use crate::controller::context::Context;
 use crate::controller::outcome::Stop;
-use crate::plan::{Account, AccountKind, GroupHandle, GroupSupport, Membership};
+use crate::plan::{Account, AccountKind, GroupHandle, GroupSupport, Membership, shown_key};
 
 /// The groups that `user` names, as its vendor takes them; `None` when its groups are not managed. A group that cannot be resolved is left
 /// out, and the reason is returned beside it, because a user must lose a group without waiting for another one. The groups that such an
@@ -88,10 +88,14 @@ fn candidates(context: &Context, user: &PlatformUser, connection: &Connection, e
         }
         GroupEntry::ExternalId(id) => {
             let inventory = connection.inventory();
-            let known = inventory.get(AccountKind::Group, id).map(handle);
+            let known = inventory.get(AccountKind::Group, id).map(|group| handle(connection, group));
             vec![known.unwrap_or_else(|| GroupHandle { id: id.clone(), name: None })]
         }
-        GroupEntry::ExternalName(name) => connection.inventory().groups_named(name).into_iter().map(handle).collect(),
+        GroupEntry::ExternalName(name) => {
+            let inventory = connection.inventory();
+            let named = inventory.groups_named(connection.table(AccountKind::Group), name);
+            named.into_iter().map(|group| handle(connection, group)).collect()
+        }
     }
 }
 
@@ -141,7 +145,7 @@ fn by_id(
         );
         Stop::because(Reason::NotFound, message)
     })?;
-    Ok(handle(group))
+    Ok(handle(connection, group))
 }
 
 fn by_name(
@@ -158,8 +162,8 @@ fn by_name(
     }
     listing::listed(context, user, connection, AccountKind::Group)?;
     let inventory = connection.inventory();
-    match inventory.groups_named(name).as_slice() {
-        [group] => Ok(handle(group)),
+    match inventory.groups_named(connection.table(AccountKind::Group), name).as_slice() {
+        [group] => Ok(handle(connection, group)),
         [] => Err(Stop::because(
             Reason::NotFound,
             format!("spec.groups[{position}].externalName: {vendor} lists no group named {name}; correct the name"),
@@ -174,6 +178,7 @@ fn by_name(
     }
 }
 
-fn handle(group: &Account) -> GroupHandle {
-    GroupHandle { id: group.id.clone(), name: group.text("name").map(str::to_owned) }
+fn handle(connection: &Connection, group: &Account) -> GroupHandle {
+    let name = shown_key(connection.table(AccountKind::Group), group);
+    GroupHandle { id: group.id.clone(), name: name.map(str::to_owned) }
 }

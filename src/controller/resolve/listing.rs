@@ -7,7 +7,7 @@ use crate::controller::cluster::managed::Managed;
 use crate::controller::connection::link::Connection;
 use crate::controller::context::Context;
 use crate::controller::outcome::Stop;
-use crate::plan::{AccountKind, GroupSupport};
+use crate::plan::AccountKind;
 
 /// Errors: there is no listing of this kind yet. One is requested.
 pub fn listed<K: Managed>(
@@ -16,12 +16,7 @@ pub fn listed<K: Managed>(
     connection: &Connection,
     account_kind: AccountKind,
 ) -> Result<(), Stop> {
-    let capabilities = connection.provider.capabilities();
-    let none_to_have = match account_kind {
-        AccountKind::User => !capabilities.listable,
-        AccountKind::Group => !capabilities.readable || capabilities.groups == GroupSupport::Given,
-    };
-    if none_to_have || connection.inventory().has_listing(account_kind) {
+    if !connection.provider.capabilities().lists(account_kind) || connection.inventory().has_listing(account_kind) {
         return Ok(());
     }
     Err(ask_for_listing(context, object, connection, account_kind))

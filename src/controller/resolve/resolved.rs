@@ -149,7 +149,7 @@ impl<K: Managed> Resolved<K> {
     /// Errors: a group that is absent and has to come first, because the account is not made yet or cannot be changed later.
     fn late(&mut self) -> Result<Option<Stop>, Stop> {
         let identity = self.object.identity();
-        let is_first = identity.external_id.is_none() || !self.connection.provider.capabilities().readable;
+        let is_first = identity.external_id.is_none() || !self.connection.provider.capabilities().shows_accounts();
         match self.missing_group.take() {
             Some(stop) if is_first || matches!(stop, Stop::AwaitsListing) => Err(stop),
             missing => Ok(missing.or(self.unread_password.take()).or_else(|| never_sent(&self.password, &identity))),

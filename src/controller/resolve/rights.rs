@@ -8,7 +8,7 @@ use crate::controller::cluster::managed::Managed;
 use crate::controller::connection::link::Connection;
 use crate::controller::context::Context;
 use crate::controller::outcome::Stop;
-use crate::plan::{Account, AccountKind, ROLE};
+use crate::plan::{Account, AccountKind, ROLE, names, shown_key};
 
 /// The roles and groups that may make an account an administrator.
 pub struct Rights<'a> {
@@ -28,7 +28,7 @@ pub fn check<K: Managed>(
     connection: &Connection,
     account: &Account,
 ) -> Result<(), Stop> {
-    let names = ["username", "email", "name"].into_iter().filter_map(|field| account.text(field));
+    let names = names(connection.table(K::ACCOUNT_KIND), account);
     check_protected(connection, K::ACCOUNT_KIND, names.chain([account.id.as_str()]))?;
     let groups = account.groups.clone().unwrap_or_default();
     let rights = Rights { why: account.privileged.as_deref(), groups: &groups, roles: &account.roles };
@@ -115,12 +115,12 @@ fn privileged_role(connection: &Connection, roles: &BTreeSet<String>) -> Option<
 /// A group that makes its members privileged: by the vendor's own rule or the credential's list. Groups are named by id, or
 /// by name where the vendor takes names.
 fn privileged_group(connection: &Connection, groups: &BTreeSet<String>) -> Option<String> {
-    let inventory = connection.inventory();
+    let (inventory, table) = (connection.inventory(), connection.table(AccountKind::Group));
     let listed: Vec<&String> = connection.spec.privileged.iter().flatten().collect();
     groups.iter().find_map(|id_or_name| {
-        let by_name = || inventory.groups_named(id_or_name).into_iter().next();
+        let by_name = || inventory.groups_named(table, id_or_name).into_iter().next();
         let group = inventory.get(AccountKind::Group, id_or_name).or_else(by_name);
-        let name = group.and_then(|group| group.text("name"));
+        let name = group.and_then(|group| shown_key(table, group));
         let by_rule = group.and_then(|group| group.privileged.clone());
         let is_listed =
             |entry: &str| entry == id_or_name || Some(entry) == name || group.is_some_and(|group| group.id == entry);

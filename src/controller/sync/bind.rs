@@ -14,7 +14,7 @@ use crate::controller::ownership::conflict;
 use crate::controller::resolve::access;
 use crate::plan::{
     Account, AccountKind, BindingFacts, BindingQuestion, BindingRefusal, Candidate, NextBinding, Search, as_created,
-    matches_key, next_binding,
+    matches_key, names, next_binding,
 };
 use crate::providers::{Permit, Priority};
 
@@ -103,7 +103,7 @@ impl<K: Managed> Reconciliation<'_, K> {
     /// The message, if another object has, makes or is the first to ask for this account.
     fn competitor(&self) -> Option<String> {
         let first = conflict::ensure_first(self.context, &*self.object, self.connection.vendor);
-        let unbound = || match self.connection.provider.unseen_id(self.desired.key()) {
+        let unbound = || match self.connection.provider.id_from_key(self.desired.key()) {
             Some(id) => conflict::ensure_unbound(self.context, &*self.object, &self.connection, &id),
             None => Ok(()),
         };
@@ -149,7 +149,9 @@ impl<K: Managed> Reconciliation<'_, K> {
     fn candidate(&self, account: Account) -> Candidate {
         let table = self.connection.table(K::ACCOUNT_KIND);
         let holder = conflict::ensure_unbound(self.context, &*self.object, &self.connection, &account.id).err();
+        let name = names(table, &account).next().map(str::to_owned);
         Candidate {
+            name,
             is_made_by_us: conflict::is_made_by(self.context, &*self.object, &self.connection, &account),
             holder: holder.map(message),
             // A group is bound by its id whatever its name.

@@ -81,7 +81,7 @@ impl<K: Managed> Reconciliation<'_, K> {
             key,
             is_pending,
             search: self.search_support(),
-            id_of_key: self.connection.provider.unseen_id(key),
+            id_of_key: self.connection.provider.id_from_key(key),
             found: None,
         };
         if judge_conflict(&facts) == Conflict::Search {
