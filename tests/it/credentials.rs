@@ -120,7 +120,7 @@ async fn a_deleted_credential_serves_until_nothing_is_bound_through_it() {
     scene.user_ready("ada").await;
     scene.delete::<ProviderCredential>("main").await;
     let credential = scene.credential_says("DeletionBlocked").await;
-    assert!(said(&credential).contains("1 objects"), "{}", said(&credential));
+    assert!(said(&credential).contains("1 object is"), "{}", said(&credential));
     scene.delete::<PlatformUser>("ada").await;
     scene.until_gone::<PlatformUser>("ada").await;
     assert!(scene.vendor.user("ada@example.com").is_none());

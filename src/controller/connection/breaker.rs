@@ -1,5 +1,5 @@
-//! A circuit breaker for vendors that offer no way to check a credential: after a create was not accepted, one create in each slow
-//! interval probes whether the credential is accepted again. For other vendors it decides nothing.
+//! A circuit breaker for vendors that offer no way to check a credential: after the vendor did not accept the credential in a create,
+//! single creates probe at growing intervals whether it accepts the credential again. It does nothing for other vendors.
 
 use std::sync::Arc;
 
@@ -12,11 +12,11 @@ use crate::api::{ProviderCredentialSpec, Reason};
 use crate::controller::outcome::Stop;
 use crate::providers::{ErrorKind, ProviderError};
 
-/// The right to one create, given back on drop unless it was used.
+/// The right to one create. It is returned on drop unless it was used.
 pub struct Probe(Option<Arc<Session>>);
 
 impl Probe {
-    /// The call is made now.
+    /// Uses the right up, because the create is sent now.
     pub fn used(mut self) {
         self.0 = None;
     }
@@ -32,7 +32,7 @@ impl Drop for Probe {
 
 /// The right to one create.
 ///
-/// Errors: the credential is not accepted, and another object probes it.
+/// Errors: the vendor does not accept the credential, and another object probes it or the next probe is not due.
 pub fn probe(session: &Arc<Session>) -> Result<Probe, Stop> {
     let Some(failure) = not_accepted(session) else { return Ok(Probe(None)) };
     if std::mem::take(&mut session.health.lock().probe_allowed) {
@@ -41,7 +41,7 @@ pub fn probe(session: &Arc<Session>) -> Result<Probe, Stop> {
     Err(waiting(session, &failure.error))
 }
 
-/// Allows the next probe once its time has come, or when it is `forced`; returns whether it does.
+/// Allows the next probe if it is due or `forced`. Returns whether it does.
 pub fn allow_probe(session: &Session, spec: &ProviderCredentialSpec, forced: bool) -> bool {
     let is_due = |failure: &Failure| forced || failure.until <= Timestamp::now();
     let Some(failure) = not_accepted(session).filter(is_due) else { return false };
@@ -51,7 +51,7 @@ pub fn allow_probe(session: &Session, spec: &ProviderCredentialSpec, forced: boo
     true
 }
 
-/// Notes that a create was accepted: objects that wait for the credential go on.
+/// Records that the vendor accepted the credential in a create, and enqueues the credential, whose reconcile enqueues the waiting objects.
 pub fn accepted(session: &Session) {
     if not_accepted(session).is_some() {
         session.set_failure(None);
@@ -60,9 +60,9 @@ pub fn accepted(session: &Session) {
     }
 }
 
-/// Notes the answer to a create that failed.
+/// Records the answer to a create that failed.
 ///
-/// Errors: the credential is not accepted; the object waits for it and does not come back by itself.
+/// Errors: the vendor does not accept the credential, so the object waits until the credential's reconcile enqueues it.
 pub fn failed(session: &Session, spec: &ProviderCredentialSpec, error: &ProviderError) -> Result<(), Stop> {
     match error.kind {
         _ if session.provider.capabilities().checkable => {}
@@ -75,14 +75,14 @@ pub fn failed(session: &Session, spec: &ProviderCredentialSpec, error: &Provider
             session.queue.add(session.key.clone());
             return Err(waiting(session, error));
         }
-        // The vendor objects to the request and not to the credential.
+        // The vendor refused the request, so it accepted the credential.
         ErrorKind::PermissionDenied | ErrorKind::Conflict | ErrorKind::Invalid => accepted(session),
         ErrorKind::NotFound | ErrorKind::RateLimited | ErrorKind::Unavailable | ErrorKind::Unsupported => {}
     }
     Ok(())
 }
 
-/// The failure of a credential that only a create can check.
+/// The last failure, where only a create can check the credential.
 fn not_accepted(session: &Session) -> Option<Failure> {
     session.last_failure().filter(|_| !session.provider.capabilities().checkable)
 }

@@ -22,7 +22,8 @@ use crate::controller::deletion::budget;
 use crate::plan::AccountKind;
 use crate::providers::credible_closing;
 
-/// Writes the status of a credential, and returns when its next reconcile is due. `asked` is the comparison that was asked for and made.
+/// Writes the status of a credential, and returns when its next reconcile is due. `asked` is the value of the annotation that asked for the
+/// comparison which was made.
 ///
 /// Errors: Kubernetes did not answer.
 pub async fn report(
@@ -35,9 +36,10 @@ pub async fn report(
     let verdict = verdict(context, credential, link);
     let credential_key = credential.key();
     let swept = match link {
-        Link::Up(connection) => {
-            [AccountKind::User, AccountKind::Group].iter().filter_map(|s| connection.inventory().begun(*s)).max()
-        }
+        Link::Up(connection) => [AccountKind::User, AccountKind::Group]
+            .iter()
+            .filter_map(|kind| connection.inventory().listed_at(*kind))
+            .max(),
         Link::Down(_) => None,
     };
     let (users, groups) = counts(context, credential, &before, swept);
@@ -80,13 +82,13 @@ pub async fn report(
     Ok(next(context, credential, link))
 }
 
-/// The time to come that the vendor named, to this process or an earlier one.
+/// The time that the vendor named, to this process or an earlier one, before which it wants no call.
 fn rate_limited_until(context: &Context, credential: &ProviderCredential) -> Option<Timestamp> {
     let stored = credential.status.as_ref().and_then(|status| status.rate_limited_until);
     context.connections.rate_limited_until(&credential.key()).max(credible_closing(stored))
 }
 
-/// How many users and groups use a credential; counted again at most once a sweep.
+/// The numbers of users and groups that use a credential. They are counted again after each sweep and each edit of the credential.
 fn counts(
     context: &Context,
     credential: &ProviderCredential,
@@ -105,9 +107,9 @@ fn counts(
 pub fn verdict(context: &Context, credential: &ProviderCredential, link: &Link) -> Verdict {
     if credential.metadata.deletion_timestamp.is_some() {
         let bound = release::bound(context, credential);
-        let are = if bound == 1 { "1 object is".to_owned() } else { format!("{bound} objects are") };
+        let objects = if bound == 1 { "1 object is".to_owned() } else { format!("{bound} objects are") };
         let message = format!(
-            "{are} bound through it; delete them first, or release them all: kubectl -n {} patch {} {} --type merge -p '{{\"spec\":{{\"deletionPolicy\":\"Orphan\"}}}}'",
+            "{objects} bound through it; delete them first, or release them all: kubectl -n {} patch {} {} --type merge -p '{{\"spec\":{{\"deletionPolicy\":\"Orphan\"}}}}'",
             credential.namespace().unwrap_or_default(),
             Kind::Credential.short(),
             credential.name_any()
@@ -122,7 +124,7 @@ pub fn verdict(context: &Context, credential: &ProviderCredential, link: &Link) 
     if context.cluster.secret(&namespace, &credential.spec.secret_ref.name).is_none() {
         let name = &credential.spec.secret_ref.name;
         let message = format!(
-            "spec.secretRef: Secret {namespace}/{name} is not there; the session lasts until it expires; create the Secret to keep it"
+            "spec.secretRef: Secret {namespace}/{name} is not there; usher works on until its session expires; create the Secret to keep it connected"
         );
         return Verdict::new(Reason::WaitingForSecret, message);
     }
@@ -159,12 +161,15 @@ fn next(context: &Context, credential: &ProviderCredential, link: &Link) -> Acti
         .into_iter()
         .filter(|account_kind| resync::is_used(context, connection, *account_kind));
     let oldest = used.filter_map(|account_kind| inventory.asked_at(account_kind)).min();
-    let due = oldest.unwrap_or_else(Timestamp::now) + credential.spec.resync_interval();
-    let wait = Duration::try_from(due.duration_since(Timestamp::now())).unwrap_or_default();
+    let now = Timestamp::now();
+    let age = now.duration_since(oldest.unwrap_or(now));
+    let wait = Duration::try_from(credential.spec.resync_interval().saturating_sub(age)).unwrap_or_default();
     Action::requeue(wait.max(Duration::from_secs(1)))
 }
 
-/// Writes the status of a paused credential: Ready and observedGeneration stay as they were, and no vendor is called.
+/// Writes the status of a credential that is paused by `by`. Ready and observedGeneration stay as they were, because no vendor is called.
+///
+/// Errors: Kubernetes did not answer.
 pub async fn paused(context: &Context, credential: &Arc<ProviderCredential>, by: &str) -> Result<Action, kube::Error> {
     let before = credential.status.clone().unwrap_or_default();
     let generation = credential.metadata.generation.unwrap_or_default();

@@ -36,12 +36,12 @@ pub async fn admit<K: Managed>(context: &Context, object: &K) -> Result<Admissio
         return Ok(Admission::Admitted);
     }
     let deleted = object.meta().deletion_timestamp.as_ref().map_or_else(Timestamp::now, |time| time.0);
-    if let Some(batch) = memory.held() {
+    if let Some(batch) = memory.exceeding() {
         return Ok(counting.held(object, batch.with(deleted)));
     }
     let batch = counting.waiting(Some(&uid)).with(deleted);
     if counting.budget.is_exceeded(&counting.recent, batch) {
-        memory.set_held(Some(batch));
+        memory.set_exceeding(Some(batch));
         context.cluster.enqueue(key);
         return Ok(counting.held(object, batch));
     }
@@ -60,7 +60,7 @@ pub async fn held_removals(context: &Context, credential: &ProviderCredential) -
     let credential = context.cluster.credentials.latest(Arc::new(credential.clone()));
     let counting = Counting::new(context, &credential);
     let batch = Some(counting.waiting(None)).filter(|batch| counting.budget.is_exceeded(&counting.recent, *batch));
-    memory.set_held(batch);
+    memory.set_exceeding(batch);
     let batch = batch?;
     Some(HeldRemovals { count: u32::try_from(batch.count).unwrap_or(u32::MAX), release: batch.release_token() })
 }

@@ -80,7 +80,7 @@ pub async fn delete<K: Managed>(
         }
         other => other?,
     }
-    connection.wrote(K::ACCOUNT_KIND, &account.id, None);
+    connection.record_write(K::ACCOUNT_KIND, &account.id, None);
     log(object, connection, account, Change::Deleted);
     Ok(Change::Deleted)
 }
@@ -101,7 +101,7 @@ pub async fn disable<K: Managed>(
     let changes = Changes { fields, alongside: kept.unwrap_or_default(), ..Changes::default() };
     let password = password_beside(context, object, connection).await?;
     connection.provider.update(K::ACCOUNT_KIND, account, &changes, password.as_ref()).await?;
-    connection.wrote(K::ACCOUNT_KIND, &account.id, Some(account.clone().with(&changes)));
+    connection.record_write(K::ACCOUNT_KIND, &account.id, Some(account.clone().with(&changes)));
     log(object, connection, account, Change::Disabled);
     Ok(Change::Disabled)
 }

@@ -71,7 +71,7 @@ fn released<K: Managed>(object: &Deleting<K>, decision: &Decision<K>, release: R
         }
         Release::AlreadyGone => {
             let connection = decision.connection.as_ref()?;
-            identity.external_id.iter().for_each(|id| connection.wrote(K::ACCOUNT_KIND, id, None));
+            identity.external_id.iter().for_each(|id| connection.record_write(K::ACCOUNT_KIND, id, None));
             Some(Finalized { change: Change::Deleted, note: nothing_there(connection, &identity), warns: false })
         }
         Release::AlreadyDisabled => {

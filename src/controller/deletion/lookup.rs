@@ -15,7 +15,7 @@ use crate::providers::{ErrorKind, ProviderError};
 pub fn is_unlisted<K: Managed>(connection: &Connection, object: &K) -> bool {
     let identity = object.identity();
     let inventory = connection.inventory();
-    let bound = identity.known_id().filter(|_| identity.creating.is_none() && inventory.has(K::ACCOUNT_KIND));
+    let bound = identity.known_id().filter(|_| identity.creating.is_none() && inventory.has_listing(K::ACCOUNT_KIND));
     bound.is_some_and(|id| inventory.get(K::ACCOUNT_KIND, id).is_none())
 }
 

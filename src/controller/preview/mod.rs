@@ -166,7 +166,7 @@ impl Stage {
                 && let Some(account) =
                     item::new_account(connection.table(K::ACCOUNT_KIND), &item.calls, &done.identity())
             {
-                connection.wrote(K::ACCOUNT_KIND, &account.id.clone(), Some(account));
+                connection.record_write(K::ACCOUNT_KIND, &account.id.clone(), Some(account));
             }
             K::writer(self).apply_watcher_event(&Event::Apply(done.clone()));
             K::cache(&self.context.cluster).observe(&done);

@@ -133,7 +133,7 @@ impl<K: Managed> Reconciliation<'_, K> {
             BindingQuestion::Search => {
                 let found = self.search().await?;
                 if !found.is_empty() {
-                    self.connection.inventory().shown(K::ACCOUNT_KIND, self.desired.key());
+                    self.connection.inventory().record_visible(K::ACCOUNT_KIND, self.desired.key());
                 }
                 answers.found = Some(self.candidates(found));
             }

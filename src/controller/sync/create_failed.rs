@@ -66,7 +66,7 @@ impl<K: Managed> Reconciliation<'_, K> {
                 accepted?;
                 // The listing lacks the account, so it must not answer the next search.
                 let (kind, key) = (K::ACCOUNT_KIND, self.desired.key());
-                self.connection.inventory().refused(kind, key, &error.message, Timestamp::now());
+                self.connection.inventory().record_not_visible(kind, key, &error.message, Timestamp::now());
                 Err(self.not_shown(&error.message))
             }
             Conflict::Search | Conflict::Undecided => Err(error.into()),
@@ -137,7 +137,7 @@ impl<K: Managed> Reconciliation<'_, K> {
         if tried != Some(self.object.generation()) || self.forced || self.identity.creating.is_some() {
             return Ok(());
         }
-        let unseen = self.connection.inventory().unseen(K::ACCOUNT_KIND, key, interval, Timestamp::now());
+        let unseen = self.connection.inventory().not_visible(K::ACCOUNT_KIND, key, interval, Timestamp::now());
         unseen.map_or(Ok(()), |words| Err(self.not_shown(&words)))
     }
 
@@ -171,7 +171,7 @@ impl<K: Managed> Reconciliation<'_, K> {
     pub async fn settle_pending_create(&mut self) -> Result<(), Stop> {
         if self.identity.creating.is_some() {
             self.identity = Identity { refused: Some(self.desired.key().to_owned()), ..Identity::default() };
-            self.connection.inventory().refute(K::ACCOUNT_KIND, self.desired.key());
+            self.connection.inventory().record_lacking(K::ACCOUNT_KIND, self.desired.key());
             self.object = write_identity(&self.context.cluster, &*self.object, &self.identity, false).await?;
         }
         Ok(())

@@ -29,7 +29,7 @@ impl<K: Managed> Reconciliation<'_, K> {
         self.record_names(account);
         self.record_progress().await?;
         let Some(after) = self.carry_out(account, steps).await? else { return self.handle_missing(&account.id).await };
-        self.connection.wrote(K::ACCOUNT_KIND, &account.id, Some(after));
+        self.connection.record_write(K::ACCOUNT_KIND, &account.id, Some(after));
         self.remember(account).await?;
         self.repaired(change);
         Ok(Progress::Change(change))
@@ -54,7 +54,7 @@ impl<K: Managed> Reconciliation<'_, K> {
                 Step::Grant { application, rights } => self.grant(&account.id, &application, &rights).await?,
             }
             if due > 0 {
-                self.connection.wrote(K::ACCOUNT_KIND, &account.id, Some(after.clone()));
+                self.connection.record_write(K::ACCOUNT_KIND, &account.id, Some(after.clone()));
                 self.record_progress().await?;
             }
         }

@@ -45,7 +45,7 @@ impl<K: Managed> Reconciliation<'_, K> {
         match found.as_slice() {
             [id] => self.bind_found(id).await.map(|()| Progress::None),
             // A vendor that shows no group at all any more is no evidence against one that was there.
-            [] if self.object.is_in_sync() && self.connection.inventory().is_empty(AccountKind::Group) => {
+            [] if self.object.is_in_sync() && self.connection.inventory().count(AccountKind::Group) == 0 => {
                 Err(Stop::Unchanged)
             }
             [] => Err(Stop::because(

@@ -173,7 +173,7 @@ impl<'a, K: Managed> Reconciliation<'a, K> {
             Err(error) if error.is_passing() && !is_compared && self.is_at_rest() => return Err(Stop::Unchanged),
             Err(error) => return Err(error.into()),
         };
-        self.connection.saw(K::ACCOUNT_KIND, begun, &account);
+        self.connection.record_read(K::ACCOUNT_KIND, begun, &account);
         Ok(Some(account))
     }
 

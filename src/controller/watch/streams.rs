@@ -116,7 +116,7 @@ pub async fn secrets(
                     &secret.namespace().unwrap_or_default(),
                     &secret.name_any(),
                 );
-                if secret_finalizer::is_orphan(&context, &secret) {
+                if secret_finalizer::is_unused(&context, &secret) {
                     context.cluster.unused_secrets.notify_one();
                 }
             }
