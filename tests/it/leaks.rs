@@ -60,7 +60,7 @@ pub fn register(secrets: impl IntoIterator<Item = String>) {
     }
 }
 
-/// Makes the values of a Secret known; who logs in is none, and is shown.
+/// Makes the values of a Secret known; the name of a login is none, and is shown.
 pub fn register_entries(entries: &Value) {
     let entries = entries.as_object().into_iter().flatten().filter(|(key, _)| *key != "username" && *key != "note");
     register(entries.filter_map(|(_, value)| value.as_str().map(str::to_owned)));

@@ -159,7 +159,7 @@ async fn the_metrics_tell_of_calls_and_objects_and_of_no_secret() {
 }
 
 #[tokio::test]
-async fn a_restart_says_nothing_anew_of_who_is_not_ready() {
+async fn a_restart_reports_nothing_new_about_an_object_that_is_not_ready() {
     let plane = cluster().await;
     let vendor = Simulator::start(Vendor::Pegasus).await.unwrap();
     vendor.put_user(json!({"email": "ada@example.com", "username": "ada@example.com"}));

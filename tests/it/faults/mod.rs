@@ -51,7 +51,7 @@ fn words(panic: &(dyn std::any::Any + Send)) -> String {
 
 #[rstest]
 #[tokio::test]
-async fn whatever_a_call_suffers_is_said_harms_nobody_and_passes(
+async fn a_fault_of_a_call_is_reported_harms_no_other_object_and_passes(
     #[values(Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy, Vendor::Industrility, Vendor::Ozmap)] vendor: Vendor,
 ) {
     let elsewhere = Simulator::start(vendor).await.unwrap();
