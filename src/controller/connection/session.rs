@@ -43,8 +43,9 @@ pub struct Session {
     pub inventory: Arc<Mutex<Inventory>>,
     /// The last failure, and who may try again.
     pub health: Mutex<Health>,
-    /// The objects, and generations of them, whose drift was found and is not repaired yet.
-    pub drifting: Mutex<HashMap<ObjectKey, i64>>,
+    /// The objects, and generations of them, whose drift was found and is not repaired yet. It outlives a new log-in, because a refused
+    /// repair may be the reason for that.
+    pub drifting: Arc<Mutex<HashMap<ObjectKey, i64>>>,
     /// Enqueues objects.
     pub queue: Queue,
     /// How long failing objects wait.
@@ -112,7 +113,7 @@ impl Session {
         self.drifting.lock().insert(object, generation);
     }
 
-    /// Notes that the object was changed.
+    /// Notes that the object is in sync, or gone.
     pub fn forget_drift(&self, object: &ObjectKey) {
         self.drifting.lock().remove(object);
     }
