@@ -338,3 +338,18 @@ async fn an_account_is_known_by_a_name_whose_record_was_lost_when_it_gets_yet_an
     assert!(scene.vendor.user("eve@example.com").is_some());
     assert_eq!(scene.vendor.count("users.create"), 1);
 }
+
+#[tokio::test]
+async fn an_update_is_announced_although_the_user_then_waits_for_a_group() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    scene.user("ada", ada(json!({"phone": "1"}))).await;
+    scene.user_ready("ada").await;
+    scene.user("ada", ada(json!({"phone": "2", "groups": [{"groupRef": {"name": "not-there-yet"}}]}))).await;
+    scene.user_says("ada", "WaitingForGroup").await;
+    assert_eq!(scene.vendor.user("ada@example.com").unwrap()["phone"], "2");
+    scene.until_event("ada", "Updated").await;
+    // The next reconcile changes nothing, and announces nothing.
+    scene.compare_user("ada").await;
+    let updates = scene.events("ada").await.into_iter().filter(|event| event == "Updated").count();
+    assert_eq!((updates, scene.vendor.count("users.update")), (1, 1));
+}

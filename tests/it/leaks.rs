@@ -77,6 +77,13 @@ pub fn emitted(text: &str) {
     watch.emitted.push('\n');
 }
 
+/// Whether a line that was emitted so far holds all `words`.
+pub fn has_line(words: &[&str]) -> bool {
+    let guard = watch();
+    let mut lines = guard.iter().flat_map(|watch| watch.emitted.lines());
+    lines.any(|line| words.iter().all(|word| line.contains(word)))
+}
+
 /// Searches the text of metrics; of what it shows again and again, once.
 pub fn counted(text: &str) {
     let fresh: String = {

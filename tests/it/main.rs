@@ -7,6 +7,7 @@ mod amani;
 mod architecture;
 mod binding;
 mod broken;
+mod budget;
 mod conflicts;
 mod contract;
 mod crash;

@@ -7,6 +7,7 @@ use usher::api::{PlatformUser, ProviderCredential};
 use usher_sandbox::vendors::{Fault, FaultKind, Options, Vendor};
 
 use crate::contract::message;
+use crate::leaks;
 use crate::scene::{Scene, merge};
 
 fn person(name: &str, further: Value) -> Value {
@@ -178,6 +179,27 @@ async fn a_disabled_user_keeps_the_scopes_of_its_manifest() {
     scene.until_gone::<PlatformUser>("ada").await;
     let account = scene.vendor.user("ada@example.com").unwrap();
     assert_eq!((&account["scopes"], scene.vendor.count("users.update")), (&json!({"vehicles": "w"}), 1));
+}
+
+#[tokio::test]
+async fn a_disable_of_an_account_that_is_inactive_already_sends_and_logs_no_write() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    for name in ["ada", "eve"] {
+        scene.user(name, person(name, json!({"deletionPolicy": "Disable"}))).await;
+        scene.user_ready(name).await;
+    }
+    scene.vendor.edit_user("ada@example.com", json!({"is_active": false}));
+    scene.vendor.clear_calls();
+    for (name, writes) in [("ada", 0), ("eve", 1)] {
+        scene.delete::<PlatformUser>(name).await;
+        scene.until_gone::<PlatformUser>(name).await;
+        scene.until_event(name, "Disabled").await;
+        assert_eq!(scene.vendor.user(&format!("{name}@example.com")).unwrap()["is_active"], false, "{name}");
+        assert_eq!(scene.vendor.writes().len(), writes, "{name}: {:#?}", scene.vendor.writes());
+        let object = format!("PlatformUser {}/{name} ", scene.namespace);
+        let is_logged = leaks::has_line(&["vendor write", &object, "operation=Disabled"]);
+        assert_eq!(is_logged, writes > 0, "{name}");
+    }
 }
 
 #[tokio::test]
