@@ -148,10 +148,10 @@ async fn an_object_that_no_longer_parses_keeps_its_account_and_goes_as_its_polic
         stage.patch(name, json!({"membership": "Sometimes", "deletionPolicy": policy})).await;
         stage.says(name, "Invalid").await;
     }
-    stage.create("rival", json!({"email": "gone@example.com"})).await;
-    stage.says("rival", "Duplicate").await;
-    stage.users.delete("rival", &DeleteParams::default()).await.unwrap();
-    stage.until_gone("rival").await;
+    stage.create("competitor", json!({"email": "gone@example.com"})).await;
+    stage.says("competitor", "Duplicate").await;
+    stage.users.delete("competitor", &DeleteParams::default()).await.unwrap();
+    stage.until_gone("competitor").await;
     for (name, _) in policies {
         stage.users.delete(name, &DeleteParams::default()).await.unwrap();
     }

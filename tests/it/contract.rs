@@ -116,14 +116,14 @@ async fn with_group_and_user(sample: &Sample) -> Scene {
     scene
 }
 
-/// What a user says who is as he shall be.
+/// The reason of a user in sync.
 pub fn ready(vendor: Vendor) -> &'static str {
     if vendor == Vendor::Industrility { "Created" } else { "Synced" }
 }
 
 #[apply(every_vendor)]
 #[tokio::test]
-async fn a_user_comes_about_once_with_his_group_and_password(vendor: Vendor) {
+async fn a_user_is_made_once_with_its_group_and_password(vendor: Vendor) {
     let sample = sample(vendor);
     let scene = with_group_and_user(&sample).await;
     let ada = scene.user_says("ada", ready(vendor)).await;
@@ -294,7 +294,7 @@ async fn a_lost_create_answer_does_not_create_twice(vendor: Vendor) {
 }
 
 #[tokio::test]
-async fn a_password_that_changed_while_a_create_was_in_doubt_is_sent() {
+async fn a_password_that_changed_while_a_create_was_pending_is_sent() {
     let scene = Scene::new(Vendor::Amani).await;
     scene.secret("login", &json!({"password": PASSWORD})).await;
     scene.vendor.fault(Fault::once("users.create", FaultKind::LostAfterCommit));
@@ -308,7 +308,7 @@ async fn a_password_that_changed_while_a_create_was_in_doubt_is_sent() {
 
 #[apply(every_vendor)]
 #[tokio::test]
-async fn a_create_that_reached_nobody_leaves_no_doubt(vendor: Vendor) {
+async fn a_create_that_did_not_reach_the_vendor_is_not_pending(vendor: Vendor) {
     let sample = sample(vendor);
     let scene = Scene::new(vendor).await;
     scene.secret("login", &json!({"password": PASSWORD})).await;
@@ -353,7 +353,7 @@ async fn a_refused_create_says_why_and_recovers_when_the_fault_ends(
     scene.sweep("1").await;
     scene.user_ready("ada").await;
     let emitted = scene.emitted().await;
-    // Who logs in is no secret and is shown; what he logs in with is.
+    // The name of a login is no secret and is shown; its password is one.
     let secrets = scene.vendor.secret().into_iter().filter(|(key, _)| key != "username").map(|(_, value)| value);
     for secret in secrets.chain([PASSWORD.to_owned()]) {
         assert!(!emitted.contains(&secret), "{secret} leaked into\n{emitted}");

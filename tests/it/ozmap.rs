@@ -25,7 +25,7 @@ async fn ozmap(ozmap: OzmapOptions) -> Scene {
 #[case::nothing(OzmapWhoami::Nothing)]
 #[case::missing(OzmapWhoami::Missing)]
 #[tokio::test]
-async fn a_server_that_does_not_say_who_we_are_is_served(#[case] whoami: OzmapWhoami) {
+async fn a_server_that_does_not_name_our_login_is_served(#[case] whoami: OzmapWhoami) {
     let scene = ozmap(OzmapOptions { whoami, ..OzmapOptions::default() }).await;
     scene.credential_says("Synced").await;
     scene.user("ada", ada(json!({}))).await;

@@ -116,7 +116,7 @@ fn applications(vendor: Vendor) -> Value {
     }
 }
 
-/// The documents of a group and a user who is in it, without a namespace.
+/// The documents of a group and a user in it, without a namespace.
 fn documents(sample: &Sample) -> String {
     let document = |kind: &str, name: &str, mut spec: Value| {
         merge(&mut spec, json!({"credentialRef": {"name": "main"}}));
@@ -176,7 +176,7 @@ pub async fn versions(scene: &Scene) -> Vec<String> {
 
 /// Neither output has a value of a Secret.
 pub fn no_secret(scene: &Scene, said: &Said) {
-    // Who logs in is no secret and is shown; what he logs in with is.
+    // The name of a login is no secret and is shown; its password is one.
     let secrets = scene.vendor.secret().into_iter().filter(|(key, _)| key != "username").map(|(_, value)| value);
     for secret in secrets.chain([PASSWORD.to_owned()]) {
         assert!(!said.out.contains(&secret) && !said.err.contains(&secret), "{secret} leaked into\n{}", said.out);
@@ -265,7 +265,7 @@ async fn an_adoption_is_shown_binds_nothing_and_is_then_done(vendor: Vendor) {
 }
 
 #[tokio::test]
-async fn an_account_that_vanished_is_shown_as_made_anew_with_its_password() {
+async fn a_missing_account_is_shown_as_made_again_with_its_password() {
     let scene = settled_then_planning(&sample(Vendor::Pegasus)).await;
     scene.vendor.remove_user("ada@example.com");
     scene.sweep("gone").await;

@@ -145,7 +145,7 @@ async fn a_field_that_the_file_leaves_out_breaks_no_rule() {
     assert_eq!((said.code, &said.entry("main")["reason"]), (0, &json!("Synced")), "{}", said.out);
 }
 
-/// Someone who may read all that a plan needs in the scene's namespace.
+/// A person with the right to read all that a plan needs in the scene's namespace.
 async fn reader(scene: &Scene) -> (Tenant<'static>, String) {
     let plane = &world().plane;
     let tenant = Tenant::without_rights(plane, &scene.namespace).await;
@@ -182,7 +182,7 @@ async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
 }
 
 #[tokio::test]
-async fn who_may_not_patch_gets_the_plan_and_one_note() {
+async fn a_person_without_the_right_to_patch_gets_the_plan_and_one_note() {
     let scene = bound().await;
     let (_reader, token) = reader(&scene).await;
     let plan = async |documents: &[Value]| {
@@ -248,7 +248,7 @@ async fn planned_again(scene: &Scene, all: &[Value]) -> (i32, Value, Value) {
 }
 
 #[tokio::test]
-async fn a_new_password_in_the_files_is_shown_for_whoever_has_it_and_then_sent() {
+async fn a_new_password_in_the_files_is_shown_for_its_users_and_then_sent() {
     let scene = Scene::new(Vendor::Pegasus).await;
     scene.secret("login", &json!({"password": PASSWORD, "note": "old"})).await;
     apply(&scene, &[user("ada", json!({"passwordSecretRef": {"name": "login"}}))]).await;
@@ -258,7 +258,7 @@ async fn a_new_password_in_the_files_is_shown_for_whoever_has_it_and_then_sent()
     let fresh = secret("login", &json!({"password": NEW_PASSWORD}));
     let said = planned(&scene, std::slice::from_ref(&fresh)).await;
     assert_eq!((said.code, &said.calls("ada")[0]["fields"]), (2, &json!(["password"])), "{}", said.out);
-    // Whoever may not read the key of usher's digests sees the same.
+    // A person without the right to read the key of usher's digests sees the same.
     let (_reader, token) = reader(&scene).await;
     for (document, code) in [(&same, 0), (&fresh, 2)] {
         let input = in_one(std::slice::from_ref(document));

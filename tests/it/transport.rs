@@ -129,7 +129,7 @@ async fn a_refused_login_says_nothing_of_the_account() {
 }
 
 #[tokio::test]
-async fn a_create_whose_words_ask_to_slow_down_closes_the_gate() {
+async fn a_create_whose_words_ask_to_slow_down_closes_the_limiter() {
     let vendor = Simulator::start(Simulated::Plaspy).await.unwrap();
     let limiter = limiter(Vendor::Plaspy);
     let provider = connected(&vendor, &limiter, "");
@@ -147,7 +147,7 @@ async fn a_create_whose_words_ask_to_slow_down_closes_the_gate() {
 }
 
 #[tokio::test]
-async fn a_vendor_whose_words_ask_to_slow_down_closes_the_gate() {
+async fn a_vendor_whose_words_ask_to_slow_down_closes_the_limiter() {
     let vendor = Simulator::start(Simulated::Plaspy).await.unwrap();
     let limiter = limiter(Vendor::Plaspy);
     let provider = connected(&vendor, &limiter, "");

@@ -90,3 +90,83 @@ fn not_accepted(session: &Session) -> Option<Failure> {
 fn waiting(session: &Session, error: &ProviderError) -> Stop {
     Stop::waiting(Reason::WaitingForCredential, &session.key, &error.message)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+    use std::time::Duration;
+
+    use parking_lot::Mutex;
+    use serde_json::json;
+
+    use super::*;
+    use crate::api::{ProviderCredential, Vendor};
+    use crate::controller::backoff::Backoff;
+    use crate::controller::connection::link::Connection;
+    use crate::controller::queue::Queue;
+    use crate::plan::CredentialAccount;
+    use crate::providers::{self, Access, Limiter, NoMetrics, SecretData};
+
+    /// A credential of a vendor that offers no way to check it.
+    fn credential(generation: i64) -> ProviderCredential {
+        let provider = json!({"industrility": {"url": "https://vendor.example.com"}});
+        let spec = serde_json::from_value(json!({"provider": provider, "secretRef": {"name": "main"}})).unwrap();
+        let mut credential = ProviderCredential::new("main", spec);
+        credential.metadata.namespace = Some("identity".into());
+        credential.metadata.generation = Some(generation);
+        credential
+    }
+
+    fn session(credential: &ProviderCredential) -> Arc<Session> {
+        let (key, vendor, (queue, _)) = (credential.key(), Vendor::Industrility, Queue::new());
+        let limits = providers::capabilities(vendor).default_limits;
+        let limiter = Limiter::new(key.clone(), vendor, limits, queue.sender(), Arc::new(NoMetrics));
+        let access = Access {
+            provider: &credential.spec.provider,
+            secret: &SecretData::new("main", [("token".to_owned(), b"fake-token".to_vec())]),
+            limiter: limiter.clone(),
+            observer: Arc::new(NoMetrics),
+            timeout: Duration::from_secs(1),
+            insecure: false,
+            ca_bundle: None,
+        };
+        Arc::new(Session {
+            key,
+            vendor,
+            provider: providers::connect(&access).unwrap(),
+            limiter,
+            account: "here".into(),
+            credential_account: CredentialAccount::new("here".into(), None, None),
+            stamp: Mutex::default(),
+            content: String::new(),
+            needs_check: AtomicBool::new(false),
+            inventory: Arc::default(),
+            health: Mutex::default(),
+            drifting: Arc::default(),
+            queue,
+            backoff: Backoff::default(),
+            listing_timeout: Duration::from_secs(1),
+        })
+    }
+
+    #[tokio::test]
+    async fn a_create_that_was_under_way_during_an_edit_opens_the_breaker_for_all_objects() {
+        let before = Arc::new(Connection::new(session(&credential(1)), &credential(1)));
+        let after = before.under(&credential(2));
+        assert!(probe(&after.session).is_ok(), "no create was refused yet");
+        let refusal = ProviderError::refused(ErrorKind::Unauthenticated, "401");
+        assert!(failed(&before, &before.spec, &refusal).is_err());
+        assert!(probe(&after.session).is_err(), "the refusal is known under the edited credential");
+
+        assert!(allow_probe(&after, &after.spec, true));
+        let first = probe(&before.session);
+        assert!(first.is_ok() && probe(&after.session).is_err(), "there is one probe");
+        drop(first);
+        let again = probe(&after.session).unwrap();
+        again.used();
+        assert!(probe(&before.session).is_err(), "a probe that was used is not given back");
+
+        accepted(&before);
+        assert!(probe(&after.session).is_ok() && probe(&before.session).is_ok());
+    }
+}

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
 use crate::api::ObjectKey;
-use crate::plan::Batch;
+use crate::api::credential::RecentRemovals;
+use crate::plan::{Batch, is_counted};
 
 /// A batch that exceeded the budget is counted again after this time, because each of thousands of objects would count all of them.
 const RECOUNT: Duration = Duration::from_secs(1);
@@ -33,7 +34,15 @@ impl BudgetMemories {
         self.0.lock().entry(credential.clone()).or_default().clone()
     }
 
-    /// Forgets a credential that was deleted.
+    /// Notes that the object `uid` of a credential is gone. It is remembered only if its removal is `counted`, until its count is written
+    /// anew.
+    pub async fn note_gone(&self, credential: &ObjectKey, counted: &[RecentRemovals], uid: String) {
+        if is_counted(counted, &uid) {
+            self.of(credential).lock().await.gone.insert(uid);
+        }
+    }
+
+    /// Forgets a credential that is gone.
     pub fn forget(&self, credential: &ObjectKey) {
         self.0.lock().remove(credential);
     }
@@ -55,5 +64,44 @@ impl BudgetMemory {
         let is_fresh = released.is_some() && self.released != released;
         self.released = released;
         is_fresh
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::api::Kind;
+
+    fn credential() -> ObjectKey {
+        ObjectKey::new(Kind::Credential, "identity", "main")
+    }
+
+    /// A status that counts the removal of one object.
+    fn counted(uid: &str) -> Vec<RecentRemovals> {
+        vec![RecentRemovals { since: Timestamp::UNIX_EPOCH, count: 1, under_way: vec![uid.to_owned()] }]
+    }
+
+    #[tokio::test]
+    async fn an_object_whose_removal_was_not_counted_leaves_no_memory() {
+        let memories = BudgetMemories::default();
+        for number in 0..1000 {
+            memories.note_gone(&credential(), &counted("ada"), format!("orphan-{number}")).await;
+        }
+        assert!(memories.0.lock().is_empty());
+        memories.note_gone(&credential(), &counted("ada"), "ada".to_owned()).await;
+        assert_eq!(memories.of(&credential()).lock().await.gone, HashSet::from(["ada".to_owned()]));
+    }
+
+    #[tokio::test]
+    async fn the_memory_of_a_credential_ends_with_the_credential() {
+        let memories = BudgetMemories::default();
+        memories.note_gone(&credential(), &counted("ada"), "ada".to_owned()).await;
+        memories.of(&credential()).lock().await.set_held(Some(Batch::EMPTY));
+        memories.forget(&credential());
+        assert!(memories.0.lock().is_empty());
+        let memory = memories.of(&credential());
+        assert!(memory.lock().await.gone.is_empty() && memory.lock().await.held().is_none());
     }
 }

@@ -43,8 +43,9 @@ pub struct Session {
     pub inventory: Arc<Mutex<Inventory>>,
     /// The last failure, and whether a probe is allowed.
     pub health: Mutex<Health>,
-    /// Generations of the objects whose drift was found and is not repaired yet.
-    pub drifting: Mutex<HashMap<ObjectKey, i64>>,
+    /// The objects, and generations of them, whose drift was found and is not repaired yet. It outlives a new log-in, because a refused
+    /// repair may be the reason for that.
+    pub drifting: Arc<Mutex<HashMap<ObjectKey, i64>>>,
     /// Enqueues objects.
     pub queue: Queue,
     /// The waits of failing objects.
@@ -112,7 +113,7 @@ impl Session {
         self.drifting.lock().insert(object, generation);
     }
 
-    /// Forgets drift of the object, because its account was changed.
+    /// Notes that the object is in sync, or gone.
     pub fn forget_drift(&self, object: &ObjectKey) {
         self.drifting.lock().remove(object);
     }

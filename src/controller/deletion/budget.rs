@@ -72,14 +72,12 @@ pub async fn is_freshly_released(context: &Context, credential: &ProviderCredent
     memory.lock().await.is_freshly_released(released)
 }
 
-/// Forgets an object that was released. Only an object whose removal was counted is remembered, until its count is written anew.
-pub async fn forget<K: Managed>(context: &Context, object: &K) {
+/// Notes that an object was released, if its removal was counted.
+pub async fn note_gone<K: Managed>(context: &Context, object: &K) {
     let Some(uid) = object.uid() else { return };
     let Some(credential) = access::credential(context, object) else { return };
     let counted = credential.status.as_ref().and_then(|status| status.recent_removals.as_deref()).unwrap_or_default();
-    if is_counted(counted, &uid) {
-        context.budgets.of(&object.credential_key()).lock().await.gone.insert(uid);
-    }
+    context.budgets.note_gone(&object.credential_key(), counted, uid).await;
 }
 
 /// Whether the annotation of the credential releases the batch of `object`, or a later one.

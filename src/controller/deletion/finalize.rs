@@ -39,7 +39,7 @@ pub async fn finalize<K: Managed>(context: &Context, object: &Deleting<K>) -> Re
         NextDeletion::Ask(_) => return Err(Stop::AwaitsEdit),
     };
     finalizer::remove_finalizer(&context.cluster, &***object).await?;
-    budget::forget(context, &***object).await;
+    budget::note_gone(context, &***object).await;
     Ok(Outcome::Released(finalized))
 }
 

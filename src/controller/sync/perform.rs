@@ -31,7 +31,7 @@ impl<K: Managed> Reconciliation<'_, K> {
         let Some(after) = self.carry_out(account, steps).await? else { return self.handle_missing(&account.id).await };
         self.connection.record_write(K::ACCOUNT_KIND, &account.id, Some(after));
         self.remember(account).await?;
-        self.repaired(change);
+        self.count_repair(change);
         Ok(Progress::Change(change))
     }
 
@@ -81,8 +81,8 @@ impl<K: Managed> Reconciliation<'_, K> {
         }
     }
 
-    pub fn repaired(&self, change: Change) {
-        self.connection.forget_drift(&self.object.key());
+    /// Counts a repaired drift.
+    pub fn count_repair(&self, change: Change) {
         if change == Change::DriftRepaired {
             self.context.metrics.drift_repaired(K::KIND.into(), self.connection.vendor);
         }

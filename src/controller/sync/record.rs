@@ -65,6 +65,7 @@ impl<K: Managed> Reconciliation<'_, K> {
 
     /// Writes the identity of an account that is in sync, if it changed.
     pub async fn remember(&mut self, account: &Account) -> Result<(), Stop> {
+        self.connection.forget_drift(&self.object.key());
         let before = self.identity.key.replace(self.key(account));
         if let (Some(_), Some(before)) = (self.identity.renaming.take(), before) {
             wake::enqueue_waiting_for_key(self.context, &*self.object, &before);

@@ -77,6 +77,9 @@ fn gone<K: Managed>(context: &Context, object: &K) {
     K::cache(&context.cluster).remove(object);
     wake::enqueue_waiting(context, object);
     forget(context, &object.key());
+    if let Some(connection) = context.connections.up(&object.credential_key()) {
+        connection.forget_drift(&object.key());
+    }
     context.cluster.enqueue(object.credential_key());
 }
 

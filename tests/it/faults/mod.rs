@@ -53,7 +53,7 @@ fn words(panic: &(dyn std::any::Any + Send)) -> String {
 
 #[apply(every_vendor)]
 #[tokio::test]
-async fn whatever_a_call_suffers_is_said_harms_nobody_and_passes(vendor: Vendor) {
+async fn a_fault_of_a_call_is_reported_harms_no_other_object_and_passes(vendor: Vendor) {
     let elsewhere = Simulator::start(vendor).await.unwrap();
     // For work on one cell: USHER_FAULTS=users.create.
     let only = std::env::var("USHER_FAULTS").unwrap_or_default();
