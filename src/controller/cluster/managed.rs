@@ -5,10 +5,9 @@ use kube::ResourceExt;
 use super::index_key::IndexKey;
 use super::object::Object;
 use crate::api::conditions::{self, ConditionType};
-use crate::api::group::GroupDeletionPolicy;
-use crate::api::names::RECONCILE_AT;
+use crate::api::group::{GroupDeletionPolicy, GroupProvider};
 use crate::api::status::{Identity, ObjectStatus};
-use crate::api::user::{AdoptionPolicy, CredentialRef, Mode, PasswordSecretRef, UserDeletionPolicy};
+use crate::api::user::{AdoptionPolicy, CredentialRef, PasswordSecretRef, UserDeletionPolicy, UserProvider};
 use crate::api::{Kind, ObjectKey, PlatformGroup, PlatformUser, Vendor};
 use crate::plan::{AccountKind, Catalog, DeletionPolicy, Desired, Rejection};
 use crate::providers::Provider;
@@ -26,8 +25,6 @@ pub trait Managed: Object {
     fn adoption(&self) -> Option<AdoptionPolicy>;
     /// Its own deletion policy.
     fn deletion_policy(&self) -> Option<DeletionPolicy>;
-    /// Its own mode.
-    fn mode(&self) -> Option<Mode>;
     /// The vendor of its provider block.
     fn block(&self) -> Option<Vendor>;
     /// Its status.
@@ -76,12 +73,6 @@ pub trait Managed: Object {
             && !self.is_deleting()
             && ready.is_some_and(|ready| ready.status == "True")
     }
-
-    /// Whether the annotation `usher.dev/reconcile-at` asks for a comparison that was not made yet.
-    fn is_forced(&self) -> bool {
-        let handled = self.status().and_then(|status| status.report.last_handled_reconcile_at.as_ref());
-        self.annotations().get(RECONCILE_AT).is_some_and(|asked| Some(asked) != handled)
-    }
 }
 
 impl Managed for PlatformUser {
@@ -103,12 +94,8 @@ impl Managed for PlatformUser {
         self.spec.deletion_policy.map(deletion_policy_of)
     }
 
-    fn mode(&self) -> Option<Mode> {
-        self.spec.mode
-    }
-
     fn block(&self) -> Option<Vendor> {
-        self.spec.provider.as_ref().map(crate::api::user::UserProvider::vendor)
+        self.spec.provider.as_ref().map(UserProvider::vendor)
     }
 
     fn status(&self) -> Option<&ObjectStatus> {
@@ -160,12 +147,8 @@ impl Managed for PlatformGroup {
         })
     }
 
-    fn mode(&self) -> Option<Mode> {
-        self.spec.mode
-    }
-
     fn block(&self) -> Option<Vendor> {
-        self.spec.provider.as_ref().map(crate::api::group::GroupProvider::vendor)
+        self.spec.provider.as_ref().map(GroupProvider::vendor)
     }
 
     fn status(&self) -> Option<&ObjectStatus> {
