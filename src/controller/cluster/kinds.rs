@@ -85,7 +85,7 @@ impl Object for ProviderCredential {
         self.spec.mode
     }
 
-    /// The vendor that the spec names; if it names none that is known, the vendor before, because a credential's vendor is fixed.
+    /// The vendor that the spec names. If the spec names no known one, the vendor in status, because a credential's vendor is fixed.
     fn vendor(&self) -> Option<Vendor> {
         match self.decode_issues() {
             Some(issues) if issues.is_vendor_unknown => self.status.as_ref()?.provider,

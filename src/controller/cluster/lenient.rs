@@ -114,8 +114,7 @@ fn blank<K: Object>(stored: &Value) -> Value {
     json!({"apiVersion": stored["apiVersion"], "kind": stored["kind"], "metadata": {}, "spec": spec, "status": {}})
 }
 
-/// The vendor of a stored credential by the key of its provider block, whatever the block holds; `None` unless one known vendor alone
-/// has a block.
+/// The vendor of a stored credential, by the key of its provider block alone; `None` unless exactly one known vendor has a block.
 fn vendor_of(stored: &Value) -> Option<Vendor> {
     let mut known = Vendor::iter().filter(|vendor| stored["spec"]["provider"].get(vendor.label()).is_some());
     known.next().filter(|_| known.next().is_none())

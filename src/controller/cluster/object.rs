@@ -66,12 +66,12 @@ pub trait Object:
         self.meta().deletion_timestamp.is_some()
     }
 
-    /// Whether usher's finalizer holds it.
+    /// Whether it has usher's finalizer.
     fn has_finalizer(&self) -> bool {
         self.finalizers().iter().any(|finalizer| finalizer == names::FINALIZER)
     }
 
-    /// The generation of its spec.
+    /// The generation of its spec; 0 before it is stored.
     fn generation(&self) -> i64 {
         self.meta().generation.unwrap_or_default()
     }
