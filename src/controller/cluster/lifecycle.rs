@@ -30,8 +30,8 @@ impl<K: Object> Lifecycle<K> {
 }
 
 impl<K: Object> Live<K> {
-    /// The same object in its `latest` state; `None` if it is being deleted by now.
-    pub fn refreshed(self, latest: Arc<K>) -> Option<Self> {
+    /// A live object in its `latest` state; `None` if it is being deleted by now.
+    pub fn refreshed(latest: Arc<K>) -> Option<Self> {
         (!latest.is_deleting()).then_some(Self(latest))
     }
 }

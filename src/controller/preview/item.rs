@@ -12,7 +12,7 @@ use crate::controller::context::Context;
 use crate::controller::credential::{release, status};
 use crate::controller::object::report;
 use crate::controller::outcome::{Done, Outcome, Stop};
-use crate::plan::{Account, KEYS};
+use crate::plan::{Account, Field, naming_fields};
 
 /// The message on an object that waits for something passing.
 const ASK_AGAIN: &str = "the vendor has no room now; ask again";
@@ -168,8 +168,8 @@ fn call(operation: &str, identity: &Identity, fields: Vec<String>) -> PendingCal
 }
 
 /// The account that a create among `calls` would make, as far as others can see it.
-pub fn new_account(calls: &[PendingCall], identity: &Identity) -> Option<Account> {
+pub fn new_account(table: &[Field], calls: &[PendingCall], identity: &Identity) -> Option<Account> {
     let create = calls.first().filter(|call| call.operation == "create")?;
-    let names = KEYS.map(|field| (field.to_owned(), create.target.clone().into()));
-    Some(Account { id: identity.external_id.clone()?, fields: names.into(), ..Account::default() })
+    let names = naming_fields(table).map(|field| (field.to_owned(), create.target.clone().into()));
+    Some(Account { id: identity.external_id.clone()?, fields: names.collect(), ..Account::default() })
 }

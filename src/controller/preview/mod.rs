@@ -162,10 +162,10 @@ impl Stage {
         let item = item::of_object(&self.context, &*object, result)?;
         if !object.is_deleting() && item.effect != Effect::Blocked {
             let done = merged::done(&*object, &item.calls);
-            if let (Some(connection), Some(account)) = (
-                self.context.connections.up(&object.credential_key()),
-                item::new_account(&item.calls, &done.identity()),
-            ) {
+            if let Some(connection) = self.context.connections.up(&object.credential_key())
+                && let Some(account) =
+                    item::new_account(connection.table(K::ACCOUNT_KIND), &item.calls, &done.identity())
+            {
                 connection.wrote(K::ACCOUNT_KIND, &account.id.clone(), Some(account));
             }
             K::writer(self).apply_watcher_event(&Event::Apply(done.clone()));

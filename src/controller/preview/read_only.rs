@@ -1,4 +1,4 @@
-//! A vendor that is asked and never changed: whatever path a preview takes, no write gets through here.
+//! The provider of a preview: it passes every question on to the vendor and refuses every write.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::controller::connection::session::Session;
 use crate::plan::{Account, AccountKind, Capabilities, Catalog, Changes, Desired, GroupHandle, Rejection};
 use crate::providers::{ErrorKind, Provider, ProviderError};
 
-/// The link with a provider that only reads. A connection that others hold already is given up: it could write.
+/// The link with a provider that only reads; `None` for a connection that something else holds too, because that could write.
 pub fn untouched(link: Link) -> Option<Link> {
     match link {
         Link::Down(down) => Some(Link::Down(down)),
@@ -26,13 +26,15 @@ pub fn untouched(link: Link) -> Option<Link> {
     }
 }
 
-/// Passes questions on and refuses the rest.
+/// Passes questions on and refuses writes.
 struct ReadOnly(Arc<dyn Provider>);
 
 fn refused(operation: &str) -> ProviderError {
     ProviderError::refused(ErrorKind::Unsupported, format!("a preview sends no {operation}: this is a fault in usher"))
 }
 
+// A method with a default would ask the vendor's default and not the vendor.
+#[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl Provider for ReadOnly {
     fn capabilities(&self) -> &'static Capabilities {
@@ -55,8 +57,8 @@ impl Provider for ReadOnly {
         self.0.group_value(group)
     }
 
-    fn unseen_id(&self, key: &str) -> Option<String> {
-        self.0.unseen_id(key)
+    fn id_from_key(&self, key: &str) -> Option<String> {
+        self.0.id_from_key(key)
     }
 
     async fn whoami(&self) -> Result<Option<String>, ProviderError> {
@@ -87,6 +89,10 @@ impl Provider for ReadOnly {
         self.0.granted(user, application).await
     }
 
+    fn may_grant(&self, user: &str) -> Result<(), ProviderError> {
+        self.0.may_grant(user)
+    }
+
     async fn create(&self, _: AccountKind, _: &Changes, _: Option<&SecretString>) -> Result<Account, ProviderError> {
         Err(refused("create"))
     }
@@ -107,5 +113,102 @@ impl Provider for ReadOnly {
 
     async fn grant(&self, _: &str, _: &str, _: &BTreeMap<String, bool>) -> Result<(), ProviderError> {
         Err(refused("grant"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{Reason, Vendor};
+    use crate::providers::capabilities;
+
+    /// A vendor at its limit for applications, which answers nothing else.
+    struct Exhausted;
+
+    fn no() -> ProviderError {
+        ProviderError::refused(ErrorKind::Unsupported, "no")
+    }
+
+    #[async_trait]
+    impl Provider for Exhausted {
+        fn capabilities(&self) -> &'static Capabilities {
+            capabilities(Vendor::Pegasus)
+        }
+
+        fn place(&self) -> String {
+            "vendor.example.com".into()
+        }
+
+        fn desire_user(&self, _: &PlatformUserSpec, _: &Catalog) -> Result<Desired, Rejection> {
+            Err(Rejection::new(Reason::Invalid, "no"))
+        }
+
+        fn desire_group(&self, _: &str, _: &PlatformGroupSpec, _: &Catalog) -> Result<Desired, Rejection> {
+            Err(Rejection::new(Reason::Invalid, "no"))
+        }
+
+        fn may_grant(&self, _: &str) -> Result<(), ProviderError> {
+            Err(ProviderError::rate_limited("20 calls a minute", None))
+        }
+
+        async fn whoami(&self) -> Result<Option<String>, ProviderError> {
+            Err(no())
+        }
+
+        async fn list(&self, _: AccountKind) -> Result<Vec<Account>, ProviderError> {
+            Err(no())
+        }
+
+        async fn read(&self, _: AccountKind, _: &str) -> Result<Option<Account>, ProviderError> {
+            Err(no())
+        }
+
+        async fn create(
+            &self,
+            _: AccountKind,
+            _: &Changes,
+            _: Option<&SecretString>,
+        ) -> Result<Account, ProviderError> {
+            Ok(Account::default())
+        }
+
+        async fn update(
+            &self,
+            _: AccountKind,
+            _: &Account,
+            _: &Changes,
+            _: Option<&SecretString>,
+        ) -> Result<(), ProviderError> {
+            Ok(())
+        }
+
+        async fn delete(&self, _: AccountKind, _: &str) -> Result<(), ProviderError> {
+            Ok(())
+        }
+
+        async fn grant(&self, _: &str, _: &str, _: &BTreeMap<String, bool>) -> Result<(), ProviderError> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_preview_hears_of_the_rate_limit_on_applications() {
+        let refused = ReadOnly(Arc::new(Exhausted)).may_grant("1").unwrap_err();
+        assert_eq!(refused.kind, ErrorKind::RateLimited);
+    }
+
+    #[tokio::test]
+    async fn no_write_gets_through() {
+        let (preview, kind) = (ReadOnly(Arc::new(Exhausted)), AccountKind::User);
+        let refusals = [
+            preview.create(kind, &Changes::default(), None).await.map(drop),
+            preview.update(kind, &Account::default(), &Changes::default(), None).await,
+            preview.delete(kind, "1").await,
+            preview.grant("1", "app", &BTreeMap::new()).await,
+        ];
+        for refused in refusals {
+            let error = refused.unwrap_err();
+            assert!(error.message.contains("a preview sends no"), "{}", error.message);
+        }
     }
 }
