@@ -1,11 +1,14 @@
 //! `ProviderCredential`: the manifest of a login at one vendor.
 
+#![expect(dead_code, reason = "KubeSchema derives the schema from a copy of the spec that never reads a skipped field")]
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::decode_issues::DecodeIssues;
 use super::rules;
 use super::status::unseen;
 use super::user::{AdoptionPolicy, Mode, UserDeletionPolicy};
@@ -94,6 +97,9 @@ pub struct ProviderCredentialSpec {
     #[schemars(length(min = 1, max = 262_144))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_bundle: Option<String>,
+    /// What of the stored object was not decoded; in memory only.
+    #[serde(skip)]
+    pub decode_issues: Option<Box<DecodeIssues>>,
 }
 
 /// A vendor and its address.

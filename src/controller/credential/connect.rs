@@ -17,6 +17,7 @@ use crate::api::conditions::Verdict;
 use crate::api::{ProviderCredential, ProviderCredentialSpec, Reason};
 use crate::controller::backoff;
 use crate::controller::cluster::lenient;
+use crate::controller::cluster::object::Object as _;
 use crate::controller::connection::link::{Connection, Down, Link};
 use crate::controller::connection::retry;
 use crate::controller::connection::session::{Failure, Health, Session};

@@ -11,6 +11,7 @@ use crate::api::ProviderCredential;
 use crate::api::conditions::{ConditionType, find};
 use crate::api::names::RECONCILE_AT;
 use crate::api::user::Mode;
+use crate::controller::cluster::object::Object as _;
 use crate::controller::connection::breaker;
 use crate::controller::connection::link::{Connection, Link};
 use crate::controller::context::Context;

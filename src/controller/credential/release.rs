@@ -45,17 +45,20 @@ pub async fn is_released(context: &Context, credential: &Arc<ProviderCredential>
         finalizer::remove_finalizer(&context.cluster, &**credential).await?;
     }
     forget(context, credential);
+    info!(credential = %credential.key(), "released");
     Ok(true)
 }
 
-fn forget(context: &Context, credential: &ProviderCredential) {
+/// Forgets the connection, the removals, the failures and the metrics of a credential that is gone.
+pub fn forget(context: &Context, credential: &ProviderCredential) {
     let key = credential.key();
     context.connections.forget(&key);
     context.budgets.forget(&key);
     context.backoff.reset(&key);
     context.metrics.object_state(&key, None);
-    context.metrics.credential_ready(credential.spec.provider.vendor(), &key, None);
-    info!(credential = %key, "released");
+    if let Some(vendor) = credential.vendor() {
+        context.metrics.credential_ready(vendor, &key, None);
+    }
 }
 
 /// The number of objects that may use a credential and are bound, or have a pending create, through it.

@@ -14,6 +14,7 @@ use crate::api::user::Mode;
 use crate::api::{Kind, ProviderCredential, ProviderCredentialStatus, Reason};
 use crate::controller::backoff;
 use crate::controller::cluster::index_key::IndexKey;
+use crate::controller::cluster::object::Object as _;
 use crate::controller::cluster::status::write_credential;
 use crate::controller::connection::link::Link;
 use crate::controller::connection::retry;
@@ -52,7 +53,7 @@ pub async fn report(
             Timestamp::now(),
         ),
         mode: Some(context.settings.mode.max(credential.spec.mode.unwrap_or_default())),
-        provider: Some(credential.spec.provider.vendor()),
+        provider: credential.vendor(),
         account: match link {
             Link::Up(connection) => Some(connection.account.clone()),
             Link::Down(_) => before.account.clone(),
@@ -66,11 +67,9 @@ pub async fn report(
         last_handled_reconcile_at: asked.or(before.last_handled_reconcile_at.clone()),
     };
     context.metrics.object_state(&credential_key, Some(verdict.reason));
-    context.metrics.credential_ready(
-        credential.spec.provider.vendor(),
-        &credential_key,
-        Some(verdict.reason.is_ready()),
-    );
+    if let Some(vendor) = credential.vendor() {
+        context.metrics.credential_ready(vendor, &credential_key, Some(verdict.reason.is_ready()));
+    }
     if after != before {
         write_credential(&context.cluster, credential, &after).await?;
         info!(credential = %credential_key, reason = %verdict.reason, message = verdict.message, "status");
@@ -176,7 +175,7 @@ pub async fn paused(context: &Context, credential: &Arc<ProviderCredential>, by:
     let after = ProviderCredentialStatus {
         conditions: conditions::paused(&before.conditions, &format!("paused by {by}"), generation, Timestamp::now()),
         mode: Some(Mode::Paused),
-        provider: Some(credential.spec.provider.vendor()),
+        provider: credential.vendor(),
         rate_limited_until: rate_limited_until(context, credential),
         ..before.clone()
     };

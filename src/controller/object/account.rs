@@ -23,5 +23,5 @@ pub async fn renew_account<K: Managed>(
     }
     let identity = Identity { account: renewed, ..identity };
     let latest = write_identity(&context.cluster, &**object, &identity, true).await?;
-    object.refreshed(latest).ok_or(Stop::AwaitsEdit)
+    Live::refreshed(latest).ok_or(Stop::AwaitsEdit)
 }

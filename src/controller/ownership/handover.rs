@@ -12,6 +12,7 @@ use crate::api::{ProviderCredentialSpec, Vendor};
 use crate::controller::cluster::finalizer;
 use crate::controller::cluster::index_key::IndexKey;
 use crate::controller::cluster::managed::Managed;
+use crate::controller::cluster::object::Object as _;
 use crate::controller::cluster::status::write_identity;
 use crate::controller::context::Context;
 use crate::controller::outcome::Stop;
@@ -29,7 +30,7 @@ pub fn find<K: Managed>(context: &Context, holder: &K) -> Option<Arc<K>> {
     let mut successors = K::cache(&context.cluster).by_index(&index_keys, |other| {
         !other.is_deleting()
             && other.uid() != holder.uid()
-            && asks_for(context, other, &identity, credential.spec.provider.vendor())
+            && asks_for(context, other, &identity, credential.vendor())
             && may_take_over(context, &credential.spec, holder, other)
     });
     successors.sort_by_key(|successor| seniority(&**successor));
@@ -41,7 +42,7 @@ pub fn seniority<K: Managed>(object: &K) -> (Option<jiff::Timestamp>, Option<Str
     (object.creation_timestamp().map(|time| time.0), object.uid())
 }
 
-fn asks_for<K: Managed>(context: &Context, other: &K, identity: &Identity, vendor: Vendor) -> bool {
+fn asks_for<K: Managed>(context: &Context, other: &K, identity: &Identity, vendor: Option<Vendor>) -> bool {
     let own = other.identity();
     if own.creating.is_some() {
         return own.creating == identity.creating;
@@ -54,7 +55,8 @@ fn asks_for<K: Managed>(context: &Context, other: &K, identity: &Identity, vendo
         }
         (None, Some(id)) if other.external_id().is_some() => other.external_id() == Some(id.as_str()),
         (None, _) => {
-            let wanted = other.keys_at(vendor);
+            // Without a vendor no key counts, because each vendor ignores other keys.
+            let wanted = vendor.map(|vendor| other.keys_at(vendor)).unwrap_or_default();
             identity.known_keys().any(|key| wanted.iter().any(|own| same_key(own, key)))
         }
     }

@@ -6,6 +6,7 @@ use crate::api::status::{Identity, PendingCall};
 use crate::api::user::{Mode, UserDeletionPolicy};
 use crate::api::{ObjectKey, ProviderCredential, Reason};
 use crate::controller::cluster::managed::Managed;
+use crate::controller::cluster::object::Object as _;
 use crate::controller::connection::link::Link;
 use crate::controller::context::Context;
 use crate::controller::credential::{release, status};

@@ -8,7 +8,6 @@ use kube::api::ObjectMeta;
 use crate::api::conditions::{self, Verdict};
 use crate::api::status::{ObjectStatus, PendingCall};
 use crate::api::{PlatformGroup, PlatformUser, ProviderCredential, Reason};
-use crate::controller::cluster::lenient;
 use crate::controller::cluster::managed::Managed;
 use crate::controller::cluster::object::Object;
 
@@ -34,15 +33,10 @@ pub enum Effect {
 impl<K: Laid> Draft<K> {
     /// `document` over what is stored, if something is.
     pub fn new(document: K, stored: Option<&K>) -> Self {
-        let document = lenient::unmarked(document);
         let Some(stored) = stored else { return Self { laid: document.fresh(), effect: Effect::New } };
-        let is_whole = lenient::unreadable(stored).is_none();
-        let stored = lenient::unmarked(stored.clone());
-        let laid = document.over(&stored);
-        let same = is_whole
-            && laid.same_spec(&stored)
-            && laid.labels() == stored.labels()
-            && laid.annotations() == stored.annotations();
+        let laid = document.over(stored);
+        let same =
+            laid.same_spec(stored) && laid.labels() == stored.labels() && laid.annotations() == stored.annotations();
         Self { laid, effect: if same { Effect::None } else { Effect::Changed } }
     }
 }
@@ -159,7 +153,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::controller::cluster::lenient::Lenient;
+    use crate::controller::cluster::lenient::{self, Lenient};
 
     fn user(further: &Value) -> PlatformUser {
         let mut user = json!({

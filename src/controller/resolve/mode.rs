@@ -1,11 +1,9 @@
 //! The mode in effect for an object, and what sets it. It asks no vendor.
 
-use kube::ResourceExt;
-
 use super::access;
-use crate::api::names::PAUSED;
 use crate::api::user::Mode;
 use crate::controller::cluster::managed::Managed;
+use crate::controller::cluster::object::Object as _;
 use crate::controller::connection::link::Connection;
 use crate::controller::context::Context;
 use crate::controller::outcome::Stop;
@@ -23,14 +21,8 @@ pub fn paused_by<K: Managed>(context: &Context, object: &K) -> Option<String> {
     if context.settings.mode == Mode::Paused {
         return Some("usher runs with --mode Paused".into());
     }
-    if object.mode() == Some(Mode::Paused) {
-        return Some("spec.mode: Paused".into());
-    }
-    if object.annotations().get(PAUSED).is_some_and(|value| value == "true") {
-        return Some(format!("the annotation {PAUSED}"));
-    }
-    // A credential of another namespace that may not be used must not be revealed.
-    access::credential(context, object)?.paused_by()
+    // A credential that the object may not use is not considered, because a message must not reveal whether it exists.
+    object.paused_by().or_else(|| access::credential(context, object)?.paused_by())
 }
 
 /// The flag or field that asks for mode Plan, where that is in effect.

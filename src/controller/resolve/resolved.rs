@@ -11,6 +11,7 @@ use crate::api::user::Mode;
 use crate::api::{PlatformGroup, PlatformUser};
 use crate::controller::cluster::lifecycle::Live;
 use crate::controller::cluster::managed::Managed;
+use crate::controller::cluster::object::Object as _;
 use crate::controller::connection::link::Connection;
 use crate::controller::context::Context;
 use crate::controller::outcome::Stop;
