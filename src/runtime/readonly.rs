@@ -1,5 +1,4 @@
-//! A read-only Kubernetes client: it sends reads and allowed dry runs, and refuses every other request before it leaves the
-//! process.
+//! A read-only Kubernetes client: it sends reads and allowed dry runs, and refuses every other request before that leaves the process.
 
 use http::Method;
 use kube::client::{Body, ClientBuilder};
@@ -7,7 +6,7 @@ use kube::{Client, Config};
 use tower::BoxError;
 use tower::filter::FilterLayer;
 
-/// A request that would have written.
+/// A request that the client did not send because it could write.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("refused to {method} {path}: this command is read-only and sends Kubernetes only reads and dry runs")]
 pub struct Refused {

@@ -1,4 +1,5 @@
-//! Asks the API server whether it would take documents, by dry runs: it checks all its rules and stores nothing.
+//! Dry runs of `usher plan -f`: the API server checks each manifest against schema, rules and admission policies as if it were applied,
+//! and stores nothing.
 
 use kube::api::{Patch, PatchParams};
 use kube::core::response::StatusCause;
@@ -6,84 +7,88 @@ use kube::core::{ObjectMeta, Status};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 
-use super::merged::{Draft, Effect, Laid};
+use super::merged::{Merge, Merged, Write};
 use crate::api::conditions::Verdict;
 use crate::api::names::MANAGER_PLAN;
 use crate::api::{Kind, Reason};
 
-/// Most characters of the API server's own words.
-const LONGEST: usize = 1000;
+/// Most characters that a message quotes from the API server.
+const MAX_QUOTED: usize = 1000;
 
-/// What the API server says of a document.
+/// Whether the API server would accept a manifest.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// It would take it.
-    Taken,
-    /// It would not.
+    /// The API server would store the manifest.
+    Accepted,
+    /// The API server would refuse the manifest.
     Refused(Verdict),
-    /// It does not say, for this reason.
-    Untold(String),
+    /// The API server cannot check the manifest, for this reason.
+    Unchecked(String),
 }
 
-/// Whether the API server would take a document now. One that changes nothing is not asked about.
+/// Whether the API server would accept a manifest now. A manifest that changes nothing is accepted without a dry run.
 ///
 /// Errors: the API server did not answer.
-pub async fn ask<K: Laid>(client: &Client, draft: &Draft<K>) -> Result<Answer, kube::Error> {
-    let patch = match draft.effect {
-        Effect::None => return Ok(Answer::Taken),
-        Effect::New => whole(&draft.laid),
-        Effect::Changed => replacing(&draft.laid)?,
+pub async fn check<K: Merge>(client: &Client, merged: &Merged<K>) -> Result<Answer, kube::Error> {
+    let Merged { object, write } = merged;
+    let patch = match write {
+        Write::Nothing => return Ok(Answer::Accepted),
+        Write::Create => apply(object),
+        Write::Update => replace_spec(object)?,
     };
     let force = matches!(patch, Patch::Apply(_));
     let params =
         PatchParams { dry_run: true, force, field_manager: Some(MANAGER_PLAN.into()), ..PatchParams::default() };
-    let namespace = draft.laid.namespace().unwrap_or_default();
+    let namespace = object.namespace().unwrap_or_default();
     let api = Api::<K>::namespaced(client.clone(), &namespace);
-    match api.patch_metadata(&draft.laid.name_any(), &params, &patch).await {
-        Ok(_) => Ok(Answer::Taken),
+    match api.patch_metadata(&object.name_any(), &params, &patch).await {
+        Ok(_) => Ok(Answer::Accepted),
         Err(kube::Error::Api(status)) => answer(*status, K::KIND, &namespace),
         Err(error) => Err(error),
     }
 }
 
-/// The whole document, for server-side apply.
-fn whole<K: Laid>(laid: &K) -> Patch<Value> {
-    let ObjectMeta { name, namespace, labels, annotations, .. } = laid.meta().clone();
+/// Server-side apply of the whole manifest.
+fn apply<K: Merge>(object: &K) -> Patch<Value> {
+    let ObjectMeta { name, namespace, labels, annotations, .. } = object.meta().clone();
     let metadata = ObjectMeta { name, namespace, labels, annotations, ..ObjectMeta::default() };
-    let mut document = json!(laid);
-    document["metadata"] = json!(metadata);
-    Patch::Apply(document)
+    let mut manifest = json!(object);
+    manifest["metadata"] = json!(metadata);
+    Patch::Apply(manifest)
 }
 
-/// The whole spec in place of the stored one. Server-side apply in a name of our own would keep what the document leaves out,
-/// and rules between fields would then refuse what whoever owns those fields may well apply.
-fn replacing<K: Laid>(laid: &K) -> Result<Patch<Value>, kube::Error> {
+/// A JSON patch that replaces the stored spec. Server-side apply as the field manager of `usher plan` would keep the fields that the
+/// manifest leaves out, and rules between fields could refuse a manifest that the manager of those fields can apply.
+fn replace_spec<K: Merge>(object: &K) -> Result<Patch<Value>, kube::Error> {
     let operations = json!([
-        {"op": "add", "path": "/metadata/labels", "value": laid.labels()},
-        {"op": "add", "path": "/metadata/annotations", "value": laid.annotations()},
-        {"op": "add", "path": "/spec", "value": json!(laid)["spec"]},
+        {"op": "add", "path": "/metadata/labels", "value": object.labels()},
+        {"op": "add", "path": "/metadata/annotations", "value": object.annotations()},
+        {"op": "add", "path": "/spec", "value": json!(object)["spec"]},
     ]);
     serde_json::from_value(operations).map(Patch::Json).map_err(kube::Error::SerdeError)
 }
 
-/// Errors: it is no answer to the question.
+/// The answer that the failed dry run of an object in `namespace` gives.
+///
+/// Errors: the API server did not check the manifest, for example because of an outage.
 fn answer(status: Status, kind: Kind, namespace: &str) -> Result<Answer, kube::Error> {
-    let refused = |reason| {
-        let message = format!("the API server refuses it: {}", words(&status));
-        Ok(Answer::Refused(Verdict::new(reason, message)))
-    };
     match status.code {
         404 if status.details.as_ref().is_some_and(|about| about.kind == "namespaces") => {
-            Ok(Answer::Untold(format!("there is no namespace {namespace} yet")))
+            Ok(Answer::Unchecked(format!("there is no namespace {namespace} yet")))
         }
         403 if is_about_rights(&status) => {
-            Ok(Answer::Untold(format!("you may not create and patch {} in namespace {namespace}", kind.plural())))
+            Ok(Answer::Unchecked(format!("you may not create and patch {} in namespace {namespace}", kind.plural())))
         }
-        403 => refused(Reason::PermissionDenied),
+        403 => Ok(refused(Reason::PermissionDenied, &status)),
         401 | 404 | 408 | 409 | 429 => Err(kube::Error::Api(status.boxed())),
-        400..500 => refused(Reason::Invalid),
+        400..500 => Ok(refused(Reason::Invalid, &status)),
         _ => Err(kube::Error::Api(status.boxed())),
     }
+}
+
+/// A refusal with the message of the API server.
+fn refused(reason: Reason, status: &Status) -> Answer {
+    Answer::Refused(Verdict::new(reason, format!("the API server refuses it: {}", quote(status))))
 }
 
 /// Whether the asking itself is not allowed. A policy's refusal has the same code and reason, and words of its own.
@@ -93,27 +98,27 @@ fn is_about_rights(status: &Status) -> bool {
     !has_causes && (lacks("patch") || lacks("create"))
 }
 
-/// The API server's words on one line, without the object, which is shown beside, and without what an address may carry.
-fn words(status: &Status) -> String {
+/// The message of the API server on one line, without the name of the object, which the plan shows anyway, and without credentials.
+fn quote(status: &Status) -> String {
     let causes = status.details.iter().flat_map(|about| &about.causes).map(cause).collect::<Vec<_>>().join("; ");
     let about = [" is invalid: ", " is forbidden: "].into_iter().find_map(|after| status.message.split_once(after));
-    let said = if causes.is_empty() { about.map_or(&*status.message, |(_, words)| words) } else { &causes };
-    let line = without_logins(&said.split_whitespace().collect::<Vec<_>>().join(" "));
-    line.chars().filter(|letter| !letter.is_control()).take(LONGEST).collect()
+    let text = if causes.is_empty() { about.map_or(&*status.message, |(_, rest)| rest) } else { &causes };
+    let line = without_credentials(&text.split_whitespace().collect::<Vec<_>>().join(" "));
+    line.chars().filter(|letter| !letter.is_control()).take(MAX_QUOTED).collect()
 }
 
-/// One reason, after the field that it is about; that it is invalid is said already.
+/// The field and message of one cause, without the prefixes that say only that a value is invalid.
 fn cause(cause: &StatusCause) -> String {
-    let noise = ["Invalid value: ", "\"object\": ", "\"array\": "];
-    let message = noise.iter().fold(&*cause.message, |words, noise| words.strip_prefix(noise).unwrap_or(words));
+    let prefixes = ["Invalid value: ", "\"object\": ", "\"array\": "];
+    let message = prefixes.iter().fold(&*cause.message, |text, prefix| text.strip_prefix(prefix).unwrap_or(text));
     match &*cause.field {
         "" | "<nil>" => message.to_owned(),
         field => format!("{field}: {message}"),
     }
 }
 
-/// The text with its addresses cut to host and path: a user or a query may hold a secret that someone put there by mistake.
-fn without_logins(text: &str) -> String {
+/// The text with its URLs cut to host and path, because user and query of a URL may hold a secret by mistake.
+fn without_credentials(text: &str) -> String {
     let mut parts = text.split("://");
     let first = parts.next().unwrap_or_default().to_owned();
     parts.fold(first, |text, part| {
@@ -136,8 +141,8 @@ mod tests {
     fn message(answer: &Answer) -> &str {
         match answer {
             Answer::Refused(verdict) => &verdict.message,
-            Answer::Untold(why) => why,
-            Answer::Taken => "",
+            Answer::Unchecked(why) => why,
+            Answer::Accepted => "",
         }
     }
 

@@ -1,4 +1,5 @@
-//! A vendor that is asked and never changed: whatever path a preview takes, no write gets through here.
+//! A vendor's API that only reads. `usher plan` runs the code of the operator, and this wrapper guarantees that no call of that code
+//! changes anything at a vendor.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,8 +13,8 @@ use crate::controller::connection::session::Session;
 use crate::plan::{Account, AccountKind, Capabilities, Catalog, Changes, Desired, GroupHandle, Rejection};
 use crate::providers::{ErrorKind, Provider, ProviderError};
 
-/// The link with a provider that only reads. A connection that others hold already is given up: it could write.
-pub fn untouched(link: Link) -> Option<Link> {
+/// `link` with a provider that only reads; `None` for a connection that is shared already, because its other owners could write.
+pub fn read_only(link: Link) -> Option<Link> {
     match link {
         Link::Down(down) => Some(Link::Down(down)),
         Link::Up(connection) => {
@@ -26,13 +27,16 @@ pub fn untouched(link: Link) -> Option<Link> {
     }
 }
 
-/// Passes questions on and refuses the rest.
+/// Forwards reads to the provider and refuses writes.
 struct ReadOnly(Arc<dyn Provider>);
 
 fn refused(operation: &str) -> ProviderError {
-    ProviderError::refused(ErrorKind::Unsupported, format!("a preview sends no {operation}: this is a fault in usher"))
+    let message = format!("usher plan is read-only and does not send {operation} to a vendor: this is a bug in usher");
+    ProviderError::refused(ErrorKind::Unsupported, message)
 }
 
+// Without a default, so that a new method is either forwarded or refused here.
+#[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl Provider for ReadOnly {
     fn capabilities(&self) -> &'static Capabilities {
@@ -85,6 +89,10 @@ impl Provider for ReadOnly {
 
     async fn granted(&self, user: &str, application: &str) -> Result<Option<BTreeMap<String, bool>>, ProviderError> {
         self.0.granted(user, application).await
+    }
+
+    fn may_grant(&self, user: &str) -> Result<(), ProviderError> {
+        self.0.may_grant(user)
     }
 
     async fn create(&self, _: AccountKind, _: &Changes, _: Option<&SecretString>) -> Result<Account, ProviderError> {
