@@ -1,5 +1,5 @@
-//! Reads the manifests of `usher plan -f` from files, folders and standard input. It contacts no cluster, and no message quotes a value
-//! of a Secret.
+//! Reads the manifests of `usher plan -f` from files, folders and standard input. It contacts no cluster, and no message quotes
+//! a value of a Secret.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read as _};

@@ -1,5 +1,5 @@
-//! The command `usher plan`: it prints the calls to vendors that `usher run` would make, for the objects of the cluster or for manifests
-//! that are not applied yet. It changes nothing in Kubernetes or at a vendor.
+//! The command `usher plan`: it prints the calls to vendors that `usher run` would make, for the objects of the cluster or for
+//! manifests that are not applied yet. It changes nothing in Kubernetes or at a vendor.
 
 mod files;
 mod print;
@@ -43,7 +43,8 @@ Examples:
 Exit code: 0 nothing to do, 2 changes, 1 error or an object that is blocked.
 
 The API server checks files in dry runs, which store nothing: an object that its rules or admission
-policies refuse is BLOCKED. Without permission to patch the kinds, the plan skips this check and says so.";
+policies refuse is BLOCKED. Without permission to patch the kinds, the plan skips this check and
+prints a note.";
 
 /// Which objects to plan, and how to print the plan.
 #[derive(Debug, ClapArgs)]

@@ -23,8 +23,8 @@ pub enum Error {
     Read(#[source] KubernetesError),
 }
 
-/// The message of the API server, or the innermost cause of a missing answer. It has no source, because the Display of `kube::Error`
-/// and its sources repeat each other.
+/// The message of the API server, or the innermost cause of a missing answer. It has no source, because the texts of
+/// `kube::Error` and of its sources repeat each other.
 #[derive(Debug, thiserror::Error)]
 pub struct KubernetesError(kube::Error);
 

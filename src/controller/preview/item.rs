@@ -15,7 +15,8 @@ use crate::controller::outcome::{Done, Outcome, Stop};
 use crate::plan::{Account, KEYS};
 
 /// The message on an object whose plan waits for something that passes, such as a rate limit.
-const RUN_AGAIN: &str = "the plan needs an answer that is not there yet, for example because of the vendor's rate limit; run usher plan again";
+const RUN_AGAIN: &str =
+    "an answer of the vendor is still missing, perhaps because of its rate limit; run usher plan again";
 
 /// The plan of one object.
 #[derive(Clone, Debug)]

@@ -1,6 +1,6 @@
-//! The preview behind `usher plan`: the calls to vendors that `usher run` would make, for objects in the cluster or for files that are
-//! not applied yet. It reconciles each object once with the operator's own code, which stops before the first write, and it changes
-//! nothing in Kubernetes or at a vendor.
+//! The preview behind `usher plan`: the calls to vendors that `usher run` would make, for objects in the cluster or for files
+//! that are not applied yet. It reconciles each object with the operator's own code, which stops before the first write, and
+//! it changes nothing in Kubernetes or at a vendor.
 
 mod dry_run;
 mod error;
@@ -70,8 +70,8 @@ struct Simulation {
 
 /// The calls that `usher run` in mode Enforce would make now if `documents` were applied: one item per object in `scope`.
 ///
-/// `client` needs the rights to read, and to send dry runs of the documents. Errors: the cluster cannot be read. A problem with one
-/// object is part of its item.
+/// `client` needs the rights to read, and to send dry runs of the documents. Errors: the cluster cannot be read. A problem with
+/// one object is part of its item.
 pub async fn preview(
     client: Client,
     settings: Settings,

@@ -1,5 +1,5 @@
-//! The cluster as applying the files of `usher plan -f` would leave it: all objects that a plan needs, with the files' manifests merged
-//! onto them. It lists objects and sends dry runs, and stores nothing.
+//! The cluster as applying the files of `usher plan -f` would leave it: all objects that a plan needs, with the manifests of the
+//! files merged onto them. It lists objects and sends dry runs, and stores nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;

@@ -1,5 +1,5 @@
-//! A vendor's API that only reads. `usher plan` runs the code of the operator, and this wrapper guarantees that no call of that code
-//! changes anything at a vendor.
+//! A vendor's API that only reads. `usher plan` runs the code of the operator, and this wrapper guarantees that no call of that
+//! code changes anything at a vendor.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

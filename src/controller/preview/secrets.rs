@@ -1,5 +1,5 @@
-//! The Secrets and namespaces that the files of `usher plan -f` would leave in the cluster, computed in memory: usher reads passwords
-//! and logins from them as if the files were applied. No value of a Secret is printed or sent to Kubernetes.
+//! The Secrets and namespaces that the files of `usher plan -f` would leave in the cluster, computed in memory: usher reads
+//! passwords and logins from them as if the files were applied. No value of a Secret is printed or sent to Kubernetes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -62,8 +62,8 @@ impl SecretReader for SecretOverlay {
 }
 
 impl SecretOverlay {
-    /// Merges `documents` onto the stored Secrets, whose metadata is `listed` and becomes that of the merged ones. A document that
-    /// Kubernetes would refuse leads to one of the `notes`.
+    /// Merges `documents` onto the stored Secrets, whose metadata is `listed` and becomes that of the merged ones. A document
+    /// that Kubernetes would refuse leads to one of the `notes`.
     ///
     /// Errors: Kubernetes did not answer. A Secret that the caller may not read counts as empty.
     pub async fn new(
