@@ -13,6 +13,6 @@ async fn main() -> ExitCode {
     };
     match cli.execute().await {
         Ok(code) => code,
-        Err(error) => usher::cli::complain(&*error),
+        Err(error) => usher::cli::complain("usher", &*error),
     }
 }

@@ -23,6 +23,8 @@ use crate::vendors::{Options as VendorOptions, Simulator, Vendor};
 
 /// Namespace of the benchmark's objects.
 const NAMESPACE: &str = "scale";
+/// The most that the schema of spec.removals.atMost allows.
+const MOST_REMOVALS: i64 = 100_000;
 /// Longest time until all users are ready.
 const PATIENCE: Duration = Duration::from_mins(10);
 
@@ -33,8 +35,8 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 #[command(name = "cargo scale")]
 pub struct Args {
     /// Number of users.
-    #[arg(long, default_value_t = 500)]
-    users: usize,
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=MOST_REMOVALS))]
+    users: u32,
     /// Duration of every vendor call, in milliseconds.
     #[arg(long, default_value_t = 20)]
     latency: u64,
@@ -47,9 +49,9 @@ pub struct Args {
     /// Afterwards delete all users at once, and measure that too.
     #[arg(long)]
     remove: bool,
-    /// Removal budget: the credential's spec.removals.atMost. Further removals wait.
-    #[arg(long, default_value_t = u32::MAX)]
-    at_most: u32,
+    /// Removal budget: the credential's spec.removals.atMost. Further removals wait. Defaults to the number of users.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(..=MOST_REMOVALS))]
+    at_most: Option<u32>,
     /// Run the operator. The benchmark starts itself with this flag.
     #[arg(long, hide = true, num_args = 0.., allow_hyphen_values = true)]
     operator: Option<Vec<String>>,
@@ -81,7 +83,7 @@ struct Removal {
 pub async fn run(args: Args, out: &mut (dyn Write + Send)) -> Result<(), Failure> {
     if let Some(arguments) = args.operator {
         let arguments = ["usher".to_owned(), "run".to_owned()].into_iter().chain(arguments);
-        Box::pin(usher::cli::Cli::parse_from(arguments).execute()).await?;
+        usher::cli::Cli::parse_from(arguments).execute().await?;
         return Ok(());
     }
     writeln!(out, "{} users at Pegasus, {} ms a call, {} at a time", args.users, args.latency, args.concurrency)?;
@@ -170,7 +172,7 @@ async fn prepare(client: &Client, vendor: &Simulator, args: &Args) -> Result<(),
         json!({"apiVersion": "usher.dev/v1alpha1", "kind": "ProviderCredential", "metadata": metadata("main"), "spec": {
             "provider": {"pegasus": {"url": vendor.url()}}, "secretRef": {"name": "main"}, "allowInsecureHttp": true,
             "requests": {"perMinute": 600_000, "burst": 10_000, "concurrency": args.concurrency},
-            "removals": {"after": "0s", "atMost": args.at_most},
+            "removals": {"after": "0s", "atMost": args.at_most.unwrap_or(args.users)},
         }}),
     ];
     for document in documents {
@@ -185,9 +187,9 @@ async fn prepare(client: &Client, vendor: &Simulator, args: &Args) -> Result<(),
     Ok(())
 }
 
-async fn create_users(client: &Client, count: usize, appliers: usize) -> Result<(), Failure> {
+async fn create_users(client: &Client, count: u32, appliers: usize) -> Result<(), Failure> {
     let api: Api<PlatformUser> = Api::namespaced(client.clone(), NAMESPACE);
-    let create = |number: usize| {
+    let create = |number: u32| {
         let api = api.clone();
         async move {
             let user: PlatformUser = serde_json::from_value(json!({
@@ -206,11 +208,11 @@ async fn create_users(client: &Client, count: usize, appliers: usize) -> Result<
 }
 
 /// Ends when a watch shows `count` Ready users.
-async fn all_ready(client: &Client, count: usize) -> Result<(), Failure> {
+async fn all_ready(client: &Client, count: u32) -> Result<(), Failure> {
     let api: Api<PlatformUser> = Api::namespaced(client.clone(), NAMESPACE);
     let mut ready = std::collections::HashSet::new();
     let mut users = Box::pin(watcher(api, watcher::Config::default()).default_backoff().applied_objects());
-    while ready.len() < count {
+    while ready.len() < count as usize {
         let Some(user) = users.try_next().await? else { break };
         let conditions = user.status.map(|status| status.report.conditions).unwrap_or_default();
         if conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True") {
@@ -255,7 +257,7 @@ fn print(args: &Args, figures: &Figures, out: &mut (dyn Write + Send)) -> Result
     let Figures { applying, after_last_apply, vendor_calls, kubernetes_writes, peak_rss_mib, cpu_seconds, removal } =
         figures;
     #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
-    let (users, calls) = (args.users as f64, *vendor_calls as f64);
+    let (users, calls) = (f64::from(args.users), *vendor_calls as f64);
     let floor = users * f64::from(u32::try_from(args.latency)?) / 1000.0 / f64::from(args.concurrency);
     let total = (*applying + *after_last_apply).as_secs_f64();
     let mut rows = vec![

@@ -26,7 +26,7 @@ pub enum Error {
     #[error("failed to render the definitions: {0}")]
     Render(String),
     /// A file could not be read or written.
-    #[error("failed to access {path}: {source}")]
+    #[error("failed to access {path}")]
     Access {
         /// Which file.
         path: PathBuf,

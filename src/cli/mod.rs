@@ -5,13 +5,17 @@ mod plan;
 mod prometheus;
 mod run;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use futures::future::{FutureExt, LocalBoxFuture};
 
 pub use prometheus::PrometheusMetrics;
 
-/// Manages users and groups at five vendors from Kubernetes manifests.
+use crate::runtime::failure::describe;
+
+/// Manages users and groups at their vendors from Kubernetes manifests.
 ///
 /// usher turns PlatformUser and PlatformGroup manifests into users and groups at Pegasus Gateway, Amani, Plaspy,
 /// Industrility and OZmap, and writes ids and conditions back to the objects.
@@ -33,17 +37,19 @@ enum Command {
     Plan(plan::Args),
 }
 
+/// What a command ends with.
+pub type Executed = Result<ExitCode, Box<dyn std::error::Error + Send + Sync>>;
+
 impl Cli {
-    /// Runs the command and returns its exit code.
+    /// Runs the command and returns its exit code. Boxed, so that the commands are compiled in this crate alone.
     ///
     /// Errors: why the command failed, with the remedy where there is one.
-    pub async fn execute(self) -> Result<ExitCode, Box<dyn std::error::Error + Send + Sync>> {
+    pub fn execute(self) -> LocalBoxFuture<'static, Executed> {
         match self.command {
-            Command::Run(args) => Box::pin(run::run(*args)).await?,
-            Command::Crds(args) => crds::crds(&args)?,
-            Command::Plan(args) => return Ok(Box::pin(plan::plan(args)).await?),
+            Command::Run(args) => async move { Ok(run::run(*args).await.map(|()| ExitCode::SUCCESS)?) }.boxed_local(),
+            Command::Crds(args) => async move { Ok(crds::crds(&args).map(|()| ExitCode::SUCCESS)?) }.boxed_local(),
+            Command::Plan(args) => async move { Ok(plan::plan(args).await?) }.boxed_local(),
         }
-        Ok(ExitCode::SUCCESS)
     }
 }
 
@@ -55,17 +61,10 @@ pub fn explain(usage: &clap::Error) -> ExitCode {
     if usage.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-/// Prints an error with its causes to standard error; the exit code is 1.
+/// Prints one line with the error and its causes to standard error, after the name of the program; the exit code is 1.
 #[must_use]
-pub fn complain(error: &(dyn std::error::Error + 'static)) -> ExitCode {
-    let mut text = format!("usher: {error}");
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
+pub fn complain(program: &str, error: &(dyn std::error::Error + 'static)) -> ExitCode {
     // Ignored because it fails only if standard error is closed.
-    let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{text}\n").as_bytes());
+    let _ = writeln!(std::io::stderr(), "{program}: {}", describe(error));
     ExitCode::FAILURE
 }

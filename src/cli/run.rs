@@ -8,13 +8,14 @@ use clap::Args as ClapArgs;
 use kube::api::ListParams;
 use kube::{Api, Client, Config};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::prometheus::PrometheusMetrics;
 use crate::api::ProviderCredential;
 use crate::api::user::Mode;
 use crate::controller::{self, Settings};
 use crate::runtime::admin::{self, Readiness};
+use crate::runtime::failure::describe;
 use crate::runtime::leader::Lease;
 use crate::runtime::metrics::MetricsRegistry;
 use crate::runtime::shutdown;
@@ -118,10 +119,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
     wait_for_crds(&client, &stop).await;
     readiness.done("crds");
     let result = Box::pin(lead(&args, client, metrics, readiness, &stop)).await;
-    match &result {
-        Ok(()) => info!("usher ends"),
-        Err(failure) => error!("usher ends: {failure}"),
-    }
+    info!("usher ends");
     result
 }
 
@@ -146,7 +144,7 @@ async fn wait_for_crds(client: &Client, stop: &CancellationToken) {
             Ok(Err(kube::Error::Api(status))) if status.code == 403 => {
                 warn!("waiting for permissions: {}; kubectl apply -k deploy", status.message);
             }
-            Ok(Err(failure)) => warn!("waiting for Kubernetes: {failure}"),
+            Ok(Err(failure)) => warn!("waiting for Kubernetes: {}", describe(&failure)),
             Err(_) => warn!("waiting for Kubernetes: no answer"),
         }
         tokio::select! {
@@ -200,10 +198,8 @@ async fn work(args: &Args, client: Client, metrics: MetricsRegistry, readiness: 
         secret_finalizer: args.secret_finalizer,
         concurrency: args.concurrency,
     };
-    let controllers =
-        controller::run(client, settings, Arc::new(PrometheusMetrics(metrics)), stop.clone(), move |kind| {
-            readiness.done(kind);
-        });
+    let listed = Box::new(move |kind| readiness.done(kind));
+    let controllers = controller::run(client, settings, Arc::new(PrometheusMetrics(metrics)), stop.clone(), listed);
     let too_long = async {
         stop.cancelled().await;
         tokio::time::sleep(args.drain_timeout).await;

@@ -38,7 +38,7 @@ mod watch;
 
 use std::sync::Arc;
 
-use futures::future::FutureExt;
+use futures::future::{BoxFuture, FutureExt};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::core::PartialObjectMeta;
 use kube::runtime::events::{Recorder, Reporter};
@@ -61,14 +61,28 @@ use queue::Queue;
 use runner::{control, route};
 use watch::streams;
 
-/// Runs the three controllers until `stop`, then finishes what is under way. `listed` is called with each kind once its
-/// first listing is there.
-pub async fn run(
+/// Called with each kind once its first listing is there.
+pub type Listed = Box<dyn Fn(&'static str) + Send + Sync>;
+
+/// Runs the three controllers until `stop`, then finishes what is under way.
+///
+/// Boxed and without type parameters, so that the controllers are compiled in this crate alone and not in each that runs them.
+pub fn run(
     client: Client,
     settings: Settings,
     metrics: Arc<dyn Metrics>,
     stop: CancellationToken,
-    listed: impl Fn(&'static str) + Send + Sync + 'static,
+    listed: Listed,
+) -> BoxFuture<'static, ()> {
+    run_all(client, settings, metrics, stop, listed).boxed()
+}
+
+async fn run_all(
+    client: Client,
+    settings: Settings,
+    metrics: Arc<dyn Metrics>,
+    stop: CancellationToken,
+    listed: Listed,
 ) {
     let (queue, enqueued) = Queue::new();
     let ((users, user_writer), (groups, group_writer)) = (store(), store());
@@ -128,7 +142,7 @@ async fn watch_all(context: &Arc<Context>, client: Client, (users, groups, crede
 }
 
 /// Calls `listed` for each kind once its first listing is there.
-async fn announce(context: Arc<Context>, listed: impl Fn(&'static str)) {
+async fn announce(context: Arc<Context>, listed: Listed) {
     context.cluster.synced().await;
     [Kind::Credential, Kind::Group, Kind::User].into_iter().for_each(|kind| listed(kind.plural()));
 }

@@ -57,6 +57,8 @@ pub enum Search {
 /// An account that may be the object's.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Candidate {
+    /// The first name that the account shows.
+    pub name: Option<String>,
     /// The account.
     pub account: Account,
     /// Whether the object's pending create made it, or it is the object's missing account; and no other object is bound to it.
@@ -185,8 +187,8 @@ fn bind_by_id(facts: &BindingFacts<'_>) -> NextBinding {
         None => N::Ask(BindingQuestion::ById),
         Some(None) => N::Refused(BindingRefusal::NoSuchId),
         Some(Some(one)) if !one.carries_key => {
-            let name = one.account.text("username").or(one.account.text("email")).unwrap_or("another account");
-            N::Refused(BindingRefusal::OtherAccount(name.to_owned()))
+            let name = one.name.clone().unwrap_or_else(|| "another account".to_owned());
+            N::Refused(BindingRefusal::OtherAccount(name))
         }
         Some(Some(one)) => one.holder.as_ref().map_or_else(
             || N::Bind(one.account.clone()),
@@ -260,7 +262,13 @@ mod tests {
     }
 
     fn candidate(id: &str) -> Candidate {
-        Candidate { account: account(id), is_made_by_us: false, holder: None, carries_key: true }
+        Candidate {
+            name: Some("eve@example.com".into()),
+            account: account(id),
+            is_made_by_us: false,
+            holder: None,
+            carries_key: true,
+        }
     }
 
     fn ours(id: &str) -> Candidate {

@@ -8,7 +8,8 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_enco
 use serde_json::{Value, json};
 
 use super::compare::Compare;
-use super::model::{Desired, Field};
+use super::field::Field;
+use super::model::Desired;
 
 /// The number of bytes kept of a digest: enough to notice a change, too few to recover a value.
 const KEPT: usize = 6;

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 
 use super::compare::{Compare, same};
+use super::field::Field;
 use super::last_applied::LastApplied;
-use super::model::{Account, Changes, Desired, Field, Fields, Membership, Rejection};
+use super::model::{Account, Changes, Desired, Fields, Membership, Rejection};
 use crate::api::Reason;
 use crate::api::status::PendingCall;
 

@@ -21,6 +21,7 @@ mod plaspy;
 mod queue;
 mod rate_limit;
 mod redact;
+mod resource;
 mod retry;
 mod secret;
 mod session;
@@ -40,7 +41,7 @@ pub use secret::SecretData;
 
 use crate::api::credential::CredentialProvider;
 use crate::api::{PlatformGroupSpec, PlatformUserSpec, Vendor};
-use crate::plan::{Account, AccountKind, Capabilities, Catalog, Changes, Desired, GroupHandle, Rejection};
+use crate::plan::{Account, AccountKind, Capabilities, Catalog, Changes, Desired, GroupHandle, Rejection, carrying};
 use http::{Settings, Transport};
 
 /// A vendor's API, reached through one credential.
@@ -68,7 +69,7 @@ pub trait Provider: Send + Sync {
     }
 
     /// The id of the user with this natural key at a vendor that shows no users; `None` at any other vendor.
-    fn unseen_id(&self, _key: &str) -> Option<String> {
+    fn id_from_key(&self, _key: &str) -> Option<String> {
         None
     }
 
@@ -92,8 +93,12 @@ pub trait Provider: Send + Sync {
         Ok(Catalog::default())
     }
 
-    /// The accounts that carry one of the natural keys of `desired`, freshly asked; each account once.
-    async fn find(&self, account_kind: AccountKind, desired: &Desired) -> Result<Vec<Account>, ProviderError>;
+    /// The accounts that carry one of the natural keys of `desired`, freshly asked; each account once. Without a search of the
+    /// vendor's own the whole listing answers.
+    async fn find(&self, account_kind: AccountKind, desired: &Desired) -> Result<Vec<Account>, ProviderError> {
+        let accounts = self.list(account_kind).await?;
+        Ok(carrying(self.capabilities().fields(account_kind), accounts, &desired.keys))
+    }
 
     /// The account with this id; `None` if the vendor answers that there is none, which does not prove that it is gone.
     async fn read(&self, account_kind: AccountKind, id: &str) -> Result<Option<Account>, ProviderError>;

@@ -210,7 +210,8 @@ fn absolute(path: &str, here: &Module) -> Module {
     base
 }
 
-fn rust_files(dir: &Path) -> Vec<PathBuf> {
+/// All Rust files below a folder.
+pub fn rust_files(dir: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
     entries
         .flat_map(|path| if path.is_dir() { rust_files(&path) } else { vec![path] })

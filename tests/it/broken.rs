@@ -59,7 +59,7 @@ impl Stage {
         let token = plane.service_account_token("usher-system", "usher").await.unwrap();
         let client = kube::Client::try_from(plane.config(&token).unwrap()).unwrap();
         let stop = CancellationToken::new();
-        tokio::spawn(usher::controller::run(client, settings(), Arc::new(Uncounted), stop.clone(), |_| {}));
+        tokio::spawn(usher::controller::run(client, settings(), Arc::new(Uncounted), stop.clone(), Box::new(|_| {})));
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("usher.dev", "v1alpha1", "PlatformUser"));
         let users = Api::namespaced_with(admin.clone(), "default", &resource);
         Self { admin, vendor, users, _plane: plane, operator: stop.drop_guard() }

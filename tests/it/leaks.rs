@@ -17,6 +17,8 @@ use serde_json::{Value, json};
 use tracing_subscriber::EnvFilter;
 use usher::api::{PlatformGroup, PlatformUser, ProviderCredential};
 
+/// Log lines are searched together, because preparing a search costs more than a line.
+const TOGETHER: usize = 32 * 1024;
 /// Shorter texts are no secrets of ours, and would be found everywhere.
 const SHORTEST: usize = 8;
 
@@ -25,6 +27,8 @@ const SHORTEST: usize = 8;
 struct Watch {
     secrets: BTreeSet<String>,
     emitted: String,
+    /// The part of it that was not searched yet.
+    unsearched: String,
     /// The series of metrics that were searched, without their values.
     series: HashSet<String>,
 }
@@ -52,6 +56,7 @@ fn end_the_run(secret: &str, text: &str) -> ! {
 pub fn register(secrets: impl IntoIterator<Item = String>) {
     let mut guard = watch();
     let watch = guard.get_or_insert_default();
+    watch.search();
     for secret in secrets.into_iter().filter(|secret| secret.len() >= SHORTEST) {
         if !watch.secrets.contains(&secret) && watch.emitted.contains(&secret) {
             end_the_run(&secret, &watch.emitted);
@@ -66,15 +71,38 @@ pub fn register_entries(entries: &Value) {
     register(entries.filter_map(|(_, value)| value.as_str().map(str::to_owned)));
 }
 
+impl Watch {
+    /// Searches what was not searched yet.
+    fn search(&mut self) {
+        let text = std::mem::take(&mut self.unsearched);
+        if let Some(secret) = leaked(&text, self.secrets.iter()) {
+            end_the_run(secret, &text);
+        }
+        self.emitted.push_str(&text);
+    }
+
+    fn take(&mut self, text: &str) {
+        self.unsearched.push_str(text);
+        self.unsearched.push('\n');
+    }
+}
+
 /// Searches what was just emitted, and keeps it.
 pub fn emitted(text: &str) {
     let mut guard = watch();
     let watch = guard.get_or_insert_default();
-    if let Some(secret) = leaked(text, watch.secrets.iter()) {
-        end_the_run(secret, text);
+    watch.take(text);
+    watch.search();
+}
+
+/// Keeps what was just emitted, and searches it a little later: at the end of a test at the latest.
+fn emitted_in_between(text: &str) {
+    let mut guard = watch();
+    let watch = guard.get_or_insert_default();
+    watch.take(text);
+    if watch.unsearched.len() > TOGETHER {
+        watch.search();
     }
-    watch.emitted.push_str(text);
-    watch.emitted.push('\n');
 }
 
 /// Searches the text of metrics; of what it shows again and again, once.
@@ -93,7 +121,7 @@ struct Lines;
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        emitted(&String::from_utf8_lossy(bytes));
+        emitted_in_between(&String::from_utf8_lossy(bytes));
         if std::env::var_os("USHER_LOG").is_some() {
             io::stderr().write_all(bytes)?;
         }
@@ -130,7 +158,7 @@ where
     let objects = watcher(Api::<K>::all(client.clone()), watcher::Config::default()).default_backoff();
     tokio::spawn(objects.touched_objects().for_each(move |object| async move {
         if let Ok(object) = object {
-            emitted(&text(&object));
+            emitted_in_between(&text(&object));
         }
     }));
 }

@@ -2,16 +2,19 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+mod adding_a_vendor;
 mod admission;
 mod amani;
 mod architecture;
 mod binding;
 mod broken;
+mod commands;
 mod contract;
 mod crash;
 mod crds;
 mod credentials;
 mod demo;
+mod errors;
 mod faults;
 mod industrility;
 mod judgement;
@@ -37,5 +40,6 @@ mod sharing;
 mod states;
 mod transport;
 mod uninstall;
+mod vendors;
 mod words;
 mod world;

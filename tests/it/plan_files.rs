@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::{ListParams, Patch, PatchParams};
 use rstest::rstest;
+use rstest_reuse::apply;
 use serde_json::{Value, json};
 use usher::api::{PlatformUser, ProviderCredential};
 use usher_sandbox::vendors::{Options, Vendor};
@@ -15,6 +16,7 @@ use crate::contract::{PASSWORD, sample};
 use crate::leaks;
 use crate::plan::{Said, no_secret, operations, usher_plan, usher_plan_as, versions, written};
 use crate::scene::{Scene, merge};
+use crate::vendors::every_vendor_that_shows_accounts;
 use crate::world::world;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -239,11 +241,9 @@ async fn without_the_right_to_create_only_new_objects_are_unchecked() {
     assert!(said.err.ends_with(&why), "{}", said.err);
 }
 
-#[rstest]
+#[apply(every_vendor_that_shows_accounts)]
 #[tokio::test]
-async fn a_folder_with_everything_in_it_is_planned_as_it_is_then_done(
-    #[values(Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy, Vendor::Ozmap)] vendor: Vendor,
-) {
+async fn a_folder_with_everything_in_it_is_planned_as_it_is_then_done(vendor: Vendor) {
     let scene = Scene::without_credential(vendor, Options::default()).await;
     let sample = sample(vendor);
     let (mut ada, mut team) = (user("ada", sample.user), document("PlatformGroup", "team", &sample.group.0));

@@ -1,5 +1,6 @@
 //! The real process: ready when it is, one leader at a time, and a clean end on SIGTERM.
 
+use std::ops::Deref;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use kube::runtime::wait::await_condition;
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
+use tokio::sync::{Mutex, MutexGuard, OnceCell};
 use usher::api::conditions::{ConditionType, find};
 use usher::api::{PlatformUser, ProviderCredential, ProviderCredentialStatus};
 use usher_sandbox::controlplane::{self, ControlPlane, Options};
@@ -18,8 +20,31 @@ use crate::leaks;
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// A cluster of its own: operators of these tests must not see the objects of others.
-async fn cluster() -> ControlPlane {
+/// The control plane of these tests, for one of them at a time: their operators must not see the objects of others.
+struct Cluster {
+    plane: &'static ControlPlane,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Deref for Cluster {
+    type Target = ControlPlane;
+
+    fn deref(&self) -> &ControlPlane {
+        self.plane
+    }
+}
+
+/// The control plane, without the objects of the test before.
+async fn cluster() -> Cluster {
+    static PLANE: OnceCell<ControlPlane> = OnceCell::const_new();
+    static TURN: Mutex<()> = Mutex::const_new(());
+    let turn = TURN.lock().await;
+    let plane = PLANE.get_or_init(start).await;
+    controlplane::clear(&plane.client().unwrap()).await.unwrap();
+    Cluster { plane, _turn: turn }
+}
+
+async fn start() -> ControlPlane {
     let plane = ControlPlane::start(Options::default()).await.unwrap();
     let admin = plane.client().unwrap();
     controlplane::apply(&admin, &controlplane::crds().unwrap()).await.unwrap();

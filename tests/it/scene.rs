@@ -73,7 +73,8 @@ impl Scene {
     async fn around(vendor: Arc<Simulator>) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let client = world().plane.client().unwrap();
-        let namespace = format!("t{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        // A control plane that stays may have namespaces of an earlier process.
+        let namespace = format!("t{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let scene = Self { client, namespace, vendor };
         scene.apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": scene.namespace}})).await;
         scene

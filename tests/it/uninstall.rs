@@ -38,7 +38,13 @@ impl Stage {
         controlplane::apply(&admin, &controlplane::operator_manifests().unwrap()).await.unwrap();
         let token = plane.service_account_token("usher-system", "usher").await.unwrap();
         let client = Client::try_from(plane.config(&token).unwrap()).unwrap();
-        tokio::spawn(usher::controller::run(client, settings(), Arc::new(Uncounted), CancellationToken::new(), |_| {}));
+        tokio::spawn(usher::controller::run(
+            client,
+            settings(),
+            Arc::new(Uncounted),
+            CancellationToken::new(),
+            Box::new(|_| {}),
+        ));
         let stage = Self { admin, vendor, _plane: plane };
         stage.populate().await;
         stage

@@ -80,7 +80,11 @@ pub fn world() -> &'static World {
 
 async fn make() -> World {
     leaks::watch_logs();
-    let plane = ControlPlane::start(Options::default()).await.unwrap();
+    let running = ControlPlane::running().await.unwrap();
+    let plane = match running {
+        Some(running) => running,
+        None => ControlPlane::start(Options::default()).await.unwrap(),
+    };
     let admin = plane.client().unwrap();
     controlplane::apply(&admin, &controlplane::crds().unwrap()).await.unwrap();
     controlplane::apply(&admin, &controlplane::operator_manifests().unwrap()).await.unwrap();
@@ -93,7 +97,7 @@ async fn make() -> World {
         settings(),
         Arc::new(PrometheusMetrics(metrics.clone())),
         CancellationToken::new(),
-        |_| {},
+        Box::new(|_| {}),
     ));
     World { plane, operator_token, metrics }
 }

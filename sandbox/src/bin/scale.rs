@@ -9,6 +9,6 @@ use usher_sandbox::scale::{self, Args};
 async fn main() -> ExitCode {
     match scale::run(Args::parse(), &mut std::io::stdout()).await {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => usher::cli::complain(&*error),
+        Err(error) => usher::cli::complain("scale", &*error),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::ServiceAccount;
@@ -43,6 +44,15 @@ impl Access {
     /// A client of the administrator.
     pub fn admin(&self) -> Result<Client, Error> {
         Ok(Client::try_from(self.config(ADMIN_TOKEN)?)?)
+    }
+
+    /// Whether the API server says that it is ready.
+    pub async fn is_ready(&self) -> bool {
+        let (Ok(client), Ok(request)) = (self.admin(), http::Request::get("/readyz").body(Vec::new())) else {
+            return false;
+        };
+        let asked = tokio::time::timeout(Duration::from_secs(5), client.request_text(request));
+        matches!(asked.await, Ok(Ok(_)))
     }
 
     /// Writes a kubeconfig for the bearer of `token`.

@@ -27,7 +27,7 @@ pub async fn build_once(program: Program, path: &Path) -> Result<(), Error> {
     }
     let folder = path.parent().unwrap_or(path);
     fs::create_dir_all(folder).map_err(io(format!("make {}", folder.display())))?;
-    let lock = lock(folder.join("lock").as_path(), program).await?;
+    let lock = lock(&path.with_extension("lock"), program).await?;
     if !path.exists() {
         build(program, path).await?;
     }

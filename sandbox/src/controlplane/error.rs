@@ -7,7 +7,7 @@ pub enum Error {
     #[error("{0}")]
     Assets(String),
     /// A file or process of the sandbox failed.
-    #[error("failed to {what}: {source}")]
+    #[error("failed to {what}")]
     Io {
         /// The operation.
         what: String,
@@ -30,11 +30,11 @@ pub enum Error {
         /// The end of its log.
         log: String,
     },
-    /// The API server refused something.
-    #[error("the API server refused: {0}")]
+    /// The API server refused a request, or did not answer.
+    #[error("failed to ask the API server")]
     Kube(#[from] kube::Error),
     /// The API server refused an object.
-    #[error("failed to apply {object}: {source}")]
+    #[error("failed to apply {object}")]
     Apply {
         /// Kind and name.
         object: String,
@@ -44,6 +44,9 @@ pub enum Error {
     /// The API server accepted a `CustomResourceDefinition` but does not serve it.
     #[error("{0} is still not served after 30 s")]
     NotServed(String),
+    /// The control plane of another process cannot be used; the text gives the way out.
+    #[error("{0}")]
+    Running(String),
     /// A text is not a manifest.
     #[error("not a manifest: {0}")]
     Manifest(String),

@@ -8,10 +8,11 @@ mod error;
 mod guarded;
 mod manifests;
 mod processes;
+mod reuse;
 #[cfg(test)]
 mod tests;
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,7 @@ pub use apply::{apply, documents};
 pub use assets::workspace;
 pub use error::Error;
 pub use manifests::{crds, deploy, operator_manifests, tenancy};
+pub use reuse::clear;
 
 use access::Access;
 use assets::{Assets, Program};
@@ -44,11 +46,18 @@ pub struct Options {
 /// A running control plane. It ends when it is dropped or when this process ends.
 pub struct ControlPlane {
     access: Access,
-    // Dropped in this order, so that each program ends before the store that it writes to.
+    // None if another process runs it.
+    _processes: Option<Processes>,
+    folder: TempDir,
+    // Held while another process's control plane is used.
+    _lock: Option<File>,
+}
+
+/// Dropped in this order, so that each program ends before the store that it writes to.
+struct Processes {
     controllers: Option<Guarded>,
     api_server: Guarded,
     etcd: Guarded,
-    folder: TempDir,
 }
 
 impl ControlPlane {
@@ -67,25 +76,22 @@ impl ControlPlane {
     }
 
     async fn launch(assets: &Assets, options: Options) -> Result<Self, Error> {
-        let base = workspace().join("target/tmp");
-        fs::create_dir_all(&base).map_err(io("make target/tmp"))?;
-        let dir = tempfile::Builder::new().prefix("controlplane-").tempdir_in(base).map_err(io("make a folder"))?;
+        let dir = folder()?;
         let ports = Ports::free()?;
-        let mut plane = Self {
-            access: Access {
-                url: format!("https://127.0.0.1:{}", ports.secure),
-                certificate: dir.path().join("certs/apiserver.crt"),
-            },
+        let access = Access {
+            url: format!("https://127.0.0.1:{}", ports.secure),
+            certificate: dir.path().join("certs/apiserver.crt"),
+        };
+        let mut processes = Processes {
             controllers: None,
             etcd: processes::start_etcd(assets, dir.path(), &ports)?,
             api_server: processes::start_api_server(assets, dir.path(), &ports)?,
-            folder: dir,
         };
-        plane.wait_until_ready().await?;
+        processes.wait_until_ready(&access).await?;
         if options.controllers {
-            plane.controllers = Some(processes::start_controllers(assets, plane.dir(), &plane.access)?);
+            processes.controllers = Some(processes::start_controllers(assets, dir.path(), &access)?);
         }
-        Ok(plane)
+        Ok(Self { access, _processes: Some(processes), folder: dir, _lock: None })
     }
 
     /// Its folder, for kubeconfigs and the like; removed with it.
@@ -93,8 +99,17 @@ impl ControlPlane {
     pub fn dir(&self) -> &Path {
         self.folder.path()
     }
+}
 
-    async fn wait_until_ready(&mut self) -> Result<(), Error> {
+/// A fresh folder under target/.
+fn folder() -> Result<TempDir, Error> {
+    let base = workspace().join("target/tmp");
+    fs::create_dir_all(&base).map_err(io("make target/tmp"))?;
+    tempfile::Builder::new().prefix("controlplane-").tempdir_in(base).map_err(io("make a folder"))
+}
+
+impl Processes {
+    async fn wait_until_ready(&mut self, access: &Access) -> Result<(), Error> {
         let begun = Instant::now();
         while begun.elapsed() < READY {
             // Checked first, because another control plane may answer on a port that this one did not get.
@@ -103,19 +118,11 @@ impl ControlPlane {
                     return Err(Error::Ended { name, log: process.log() });
                 }
             }
-            if self.is_ready().await {
+            if access.is_ready().await {
                 return Ok(());
             }
             tokio::time::sleep(PAUSE).await;
         }
         Err(Error::NotReady { name: "kube-apiserver", log: self.api_server.log() })
-    }
-
-    async fn is_ready(&self) -> bool {
-        let (Ok(client), Ok(request)) = (self.access.admin(), http::Request::get("/readyz").body(Vec::new())) else {
-            return false;
-        };
-        let asked = tokio::time::timeout(Duration::from_secs(5), client.request_text(request));
-        matches!(asked.await, Ok(Ok(_)))
     }
 }

@@ -9,6 +9,7 @@ use std::{env, fs};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Secret};
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, Client};
+use usher::api::PlatformUser;
 
 use super::{ControlPlane, Options, apply, client_from, crds, deploy, documents};
 
@@ -62,6 +63,25 @@ async fn its_pods_keep_to_the_restricted_standard(admin: &Client) {
     pods.create(&try_only, &pod).await.expect("admitted");
     pod.spec.as_mut().unwrap().containers[0].security_context = None;
     assert_eq!(status(&pods.create(&try_only, &pod).await.unwrap_err()), 403, "the namespace enforces the standard");
+}
+
+#[tokio::test]
+async fn a_control_plane_that_runs_is_used_again_without_objects_of_earlier_runs() {
+    let plane = ControlPlane::start(Options::default()).await.unwrap();
+    let (admin, kubeconfig) = (plane.client().unwrap(), plane.dir().join("kubeconfig"));
+    plane.write_kubeconfig(&kubeconfig, plane.admin_token()).unwrap();
+    drop(ControlPlane::reuse(&kubeconfig).await.expect("before the kinds are there"));
+    apply(&admin, &crds().unwrap()).await.unwrap();
+    let user = "{apiVersion: usher.dev/v1alpha1, kind: PlatformUser, metadata: {name: ada, namespace: default, \
+        finalizers: [usher.dev/finalizer]}, spec: {credentialRef: {name: main}, email: ada@example.com}}";
+    apply(&admin, user).await.unwrap();
+    let again = ControlPlane::reuse(&kubeconfig).await.unwrap();
+    let users: Api<PlatformUser> = Api::all(again.client().unwrap());
+    assert!(users.list(&ListParams::default()).await.unwrap().items.is_empty());
+    let second = ControlPlane::reuse(&kubeconfig).await.err().expect("one test run at a time").to_string();
+    assert!(second.contains("another test run uses the control plane"), "{second}");
+    drop(again);
+    admin.apiserver_version().await.expect("it goes on");
 }
 
 /// Builds kube-controller-manager, which takes minutes: run with `--ignored` to test the deletion of namespaces.

@@ -48,7 +48,7 @@ impl Operator {
             secret_finalizer: true,
             concurrency: 64,
         };
-        let running = usher::controller::run(client, settings, Arc::new(Uncounted), stop.clone(), |_| {});
+        let running = usher::controller::run(client, settings, Arc::new(Uncounted), stop.clone(), Box::new(|_| {}));
         Ok(Self { stop, running: tokio::spawn(running) })
     }
 

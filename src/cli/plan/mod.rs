@@ -84,8 +84,8 @@ enum Format {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no kubeconfig, and the process does not run in a cluster.
-    #[error("failed to find a cluster: set KUBECONFIG to a kubeconfig with a valid current context: {0}")]
-    Config(String),
+    #[error("failed to find a cluster: set KUBECONFIG to a kubeconfig with a valid current context")]
+    Config(#[from] kube::config::InferConfigError),
     /// The kubeconfig is not valid for a client.
     #[error("failed to build a Kubernetes client")]
     Client(#[source] kube::Error),
@@ -106,7 +106,7 @@ pub enum Error {
 /// Prints the plan. The exit code is 0 without changes, 2 with changes and 1 if an object is blocked.
 pub async fn plan(args: Args) -> Result<ExitCode, Error> {
     let parsed = files::read(&args.filenames)?;
-    let mut config = Config::infer().await.map_err(|error| Error::Config(error.to_string()))?;
+    let mut config = Config::infer().await?;
     config.default_retry = false;
     config.connect_timeout = Some(KUBERNETES_TIMEOUT);
     config.read_timeout = Some(KUBERNETES_TIMEOUT);

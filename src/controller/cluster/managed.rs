@@ -10,8 +10,8 @@ use crate::api::names::RECONCILE_AT;
 use crate::api::status::{Identity, ObjectStatus};
 use crate::api::user::{AdoptionPolicy, CredentialRef, Mode, PasswordSecretRef, UserDeletionPolicy};
 use crate::api::{Kind, ObjectKey, PlatformGroup, PlatformUser, Vendor};
-use crate::plan::{AccountKind, Catalog, DeletionPolicy, Desired, Rejection};
-use crate::providers::Provider;
+use crate::plan::{AccountKind, Catalog, DeletionPolicy, Desired, Rejection, first_key_field, group_keys, user_keys};
+use crate::providers::{Provider, capabilities};
 
 /// A PlatformUser or PlatformGroup.
 pub trait Managed: Object {
@@ -39,7 +39,7 @@ pub trait Managed: Object {
     /// What it may be found by at the vendor, as the manifest says: username and e-mail, or name.
     fn natural_keys(&self) -> impl Iterator<Item = &str>;
     /// Those of its natural keys that name an account at `vendor`: what a vendor ignores makes no two objects one.
-    fn keys_at(&self, vendor: Vendor) -> Vec<&str>;
+    fn keys_at(&self, vendor: Vendor) -> Vec<String>;
     /// The account it describes.
     ///
     /// Errors: what cannot be done as written.
@@ -123,14 +123,9 @@ impl Managed for PlatformUser {
         self.spec.username.as_deref().into_iter().chain([self.spec.email.as_str()])
     }
 
-    fn keys_at(&self, vendor: Vendor) -> Vec<&str> {
-        let email = self.spec.email.as_str();
-        let username = self.spec.username.as_deref().unwrap_or(email);
-        match vendor {
-            Vendor::Pegasus => vec![username],
-            Vendor::Amani | Vendor::Plaspy | Vendor::Industrility => vec![email],
-            Vendor::Ozmap => vec![username, email],
-        }
+    fn keys_at(&self, vendor: Vendor) -> Vec<String> {
+        let keys = user_keys(capabilities(vendor).user_fields, &self.spec);
+        keys.into_iter().map(|key| key.value).collect()
     }
 
     fn desire(&self, provider: &dyn Provider, catalog: &Catalog) -> Result<Desired, Rejection> {
@@ -176,15 +171,16 @@ impl Managed for PlatformGroup {
         self.spec.display_name.as_deref().or(self.metadata.name.as_deref()).into_iter()
     }
 
-    fn keys_at(&self, _: Vendor) -> Vec<&str> {
-        self.natural_keys().collect()
+    fn keys_at(&self, vendor: Vendor) -> Vec<String> {
+        let keys = group_keys(capabilities(vendor).group_fields, &remote_name(self));
+        keys.into_iter().map(|key| key.value).collect()
     }
 
     fn desire(&self, provider: &dyn Provider, catalog: &Catalog) -> Result<Desired, Rejection> {
         let mut desired = provider.desire_group(&remote_name(self), &self.spec, catalog)?;
         // A group that is bound by its id and given no name keeps the one it has.
         if self.spec.external_id.is_some() && self.spec.display_name.is_none() {
-            desired.fields.remove("name");
+            first_key_field(provider.capabilities().group_fields).map(|name| desired.fields.remove(name));
         }
         Ok(desired)
     }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::plan::{Account, AccountKind, Catalog, Desired, Field, matches_key};
+use crate::plan::{Account, AccountKind, Catalog, Desired, Field, keys, matches_key, shown_key};
 
 /// A listing this young answers "is it there?" before a create.
 const FRESH: SignedDuration = SignedDuration::from_secs(10);
@@ -180,9 +180,9 @@ impl Inventory {
     }
 
     /// Ids of the groups with this name.
-    pub fn groups_named(&self, name: &str) -> Vec<&Account> {
+    pub fn groups_named(&self, table: &[Field], name: &str) -> Vec<&Account> {
         let groups = self.groups.iter().flat_map(|listing| listing.accounts.values());
-        groups.filter(|group| group.text("name") == Some(name)).collect()
+        groups.filter(|group| shown_key(table, group) == Some(name)).collect()
     }
 
     /// Notes that the vendor has an account with this key which the listing lacks: it no longer tells anyone that it is not there.
@@ -269,12 +269,10 @@ impl Inventory {
 
 impl Listing {
     fn insert(&mut self, table: &[Field], account: Account) {
-        for field in table {
-            if let Some(key) = account.text(field.name).filter(|_| is_key(field.name)) {
-                let ids = self.keys.entry(key.to_ascii_lowercase()).or_default();
-                if !ids.contains(&account.id) {
-                    ids.push(account.id.clone());
-                }
+        for key in keys(table, &account) {
+            let ids = self.keys.entry(key.to_ascii_lowercase()).or_default();
+            if !ids.contains(&account.id) {
+                ids.push(account.id.clone());
             }
         }
         self.accounts.insert(account.id.clone(), account);
@@ -291,14 +289,10 @@ impl Listing {
     }
 }
 
-/// The fields that natural keys are made of, at all vendors.
-fn is_key(field: &str) -> bool {
-    matches!(field, "username" | "email" | "name")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::{Compare, Key, KeySource};
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_second(seconds).unwrap()
@@ -428,5 +422,20 @@ mod tests {
         inventory.answered("ada");
         inventory.replace(AccountKind::User, at(61), &[], Vec::new());
         assert!(!inventory.is_fresh(AccountKind::User, "ada@example.com", "ada", at(300)));
+    }
+
+    #[test]
+    fn a_listing_finds_accounts_by_whatever_the_vendor_calls_its_key() {
+        const USERS: &[Field] = &[Field::fixed("login", Compare::Login).key(KeySource::Username)];
+        let account = |id: &str, login: &str| Account {
+            id: id.into(),
+            fields: [("login".to_owned(), login.into())].into(),
+            ..Account::default()
+        };
+        let mut index = Inventory::default();
+        index.replace(AccountKind::User, at(60), USERS, vec![account("1", "ada"), account("2", "eve")]);
+        let keys = vec![Key { field: "login", value: "eve".into() }];
+        let found = index.matching(AccountKind::User, USERS, &Desired { keys, ..Desired::default() });
+        assert_eq!(found, [account("2", "eve")]);
     }
 }

@@ -15,7 +15,7 @@ use crate::api::{ObjectKey, Vendor};
 use crate::controller::backoff::Backoff;
 use crate::controller::queue::Queue;
 use crate::plan::{
-    Account, AccountKind, CredentialAccount, Desired, Field, can_have_made, folds, matches_key, was_there_before,
+    Account, AccountKind, CredentialAccount, Desired, Field, can_have_made, carrying, folds, was_there_before,
 };
 use crate::providers::{ErrorKind, Limiter, Provider, ProviderError};
 
@@ -152,9 +152,7 @@ impl Session {
         if !found.is_empty() || !may_miss_case {
             return Ok(found);
         }
-        let mut all = self.provider.list(kind).await?;
-        all.retain(|account| desired.keys.iter().any(|key| matches_key(table, account, key)));
-        Ok(all)
+        Ok(carrying(table, self.provider.list(kind).await?, &desired.keys))
     }
 
     /// Whether a complete listing has the account with this id: a recent one, or one made now, which then answers for other accounts

@@ -14,6 +14,7 @@ use crate::api::user::Mode;
 use crate::controller::connection::breaker;
 use crate::controller::connection::link::{Connection, Link};
 use crate::controller::context::Context;
+use crate::plan::AccountKind;
 
 /// Checks one credential, keeps its connection and the inventory of its vendor, and enqueues its objects when there is news for them.
 ///
@@ -69,7 +70,7 @@ fn is_well(credential: &ProviderCredential) -> bool {
 async fn look(context: &Context, connection: &Connection, forced: bool) -> bool {
     let reopened = breaker::allow_probe(connection, &connection.spec, forced);
     let swept = resync::sweep(context, connection, forced).await;
-    let is_blind = !connection.provider.capabilities().listable;
+    let is_blind = !connection.provider.capabilities().lists(AccountKind::User);
     let is_time = is_blind && connection.inventory().is_look_due(connection.spec.resync_interval(), Timestamp::now());
     reopened || swept || is_time || (is_blind && forced)
 }

@@ -13,7 +13,7 @@ use crate::controller::connection::link::Connection;
 use crate::controller::connection::retry;
 use crate::controller::connection::session::Failure;
 use crate::controller::context::Context;
-use crate::plan::{AccountKind, GroupSupport};
+use crate::plan::AccountKind;
 use crate::providers::{ErrorKind, Priority, ProviderError};
 
 /// Longest time for one sweep. A large tenant behind a small rate takes many minutes.
@@ -31,7 +31,7 @@ pub async fn sweep(context: &Context, connection: &Connection, forced: bool) -> 
         .collect();
     if due.is_empty() {
         // Nobody needs the listing that failed any more. Where nothing is ever listed, the trouble is a refused credential's.
-        let is_over = connection.provider.capabilities().readable && connection.last_failure().is_some();
+        let is_over = connection.provider.capabilities().shows_accounts() && connection.last_failure().is_some();
         return is_over && connection.set_failure(None).is_some();
     }
     let mut is_news = false;
@@ -65,7 +65,7 @@ async fn list(connection: &Connection, due: &[AccountKind], is_news: &mut bool) 
     for account_kind in due {
         let begun = Timestamp::now();
         let listed = connection.provider.list(*account_kind).await;
-        if *account_kind == AccountKind::User && !connection.provider.capabilities().listable {
+        if !connection.provider.capabilities().lists(*account_kind) {
             // Not a failure: the server has no such call, and its users are read one by one.
             info!(credential = %connection.key, "the server lists no users");
             connection.inventory().forget(*account_kind, begun);
@@ -90,9 +90,12 @@ async fn list(connection: &Connection, due: &[AccountKind], is_news: &mut bool) 
 /// Whether a listing is needed by anyone, and asked for, or older than the credential's interval.
 fn is_due(context: &Context, connection: &Connection, account_kind: AccountKind, forced: bool) -> bool {
     let capabilities = connection.provider.capabilities();
-    let can =
-        capabilities.readable && (account_kind == AccountKind::User || capabilities.groups != GroupSupport::Given);
-    if !can {
+    let may_list = match account_kind {
+        // Also where the last listing was refused, because the server may have got one since.
+        AccountKind::User => capabilities.shows_accounts(),
+        AccountKind::Group => capabilities.lists(account_kind),
+    };
+    if !may_list {
         return false;
     }
     let inventory = connection.inventory();

@@ -131,7 +131,7 @@ pub fn verdict(context: &Context, credential: &ProviderCredential, link: &Link) 
     }
     let capabilities = connection.provider.capabilities();
     if capabilities.checkable {
-        let unlisted = if capabilities.listable {
+        let unlisted = if capabilities.lists(AccountKind::User) {
             ""
         } else {
             "; this server lists no users, so usher cannot find an existing one: its create is refused, and it is not adopted"

@@ -60,7 +60,7 @@ fn assumed(
     identity: &Identity,
     error: ProviderError,
 ) -> Result<Account, Stop> {
-    if error.kind != ErrorKind::Unsupported || connection.provider.capabilities().listable {
+    if error.kind != ErrorKind::Unsupported || connection.provider.capabilities().lists(kind) {
         return Err(error.into());
     }
     Ok(assumed_account(id.to_owned(), identity, connection.table(kind), Fields::new()))

@@ -12,7 +12,7 @@ use crate::controller::context::Context;
 use crate::controller::credential::{release, status};
 use crate::controller::object::report;
 use crate::controller::outcome::{Done, Outcome, Stop};
-use crate::plan::{Account, KEYS};
+use crate::plan::{Account, Field, naming_fields};
 
 /// The message on an object whose plan waits for something that passes, such as a rate limit.
 const RUN_AGAIN: &str =
@@ -175,9 +175,9 @@ fn call(operation: &str, identity: &Identity, fields: Vec<String>) -> PendingCal
     PendingCall::new(operation, target.cloned().unwrap_or_default(), fields)
 }
 
-/// The account that a create among `calls` would make, with the fields by which other objects find it.
-pub fn new_account(calls: &[PendingCall], identity: &Identity) -> Option<Account> {
+/// The account that a create among `calls` would make, with the fields of `table` by which other objects find it.
+pub fn new_account(table: &[Field], calls: &[PendingCall], identity: &Identity) -> Option<Account> {
     let create = calls.first().filter(|call| call.operation == "create")?;
-    let names = KEYS.map(|field| (field.to_owned(), create.target.clone().into()));
-    Some(Account { id: identity.external_id.clone()?, fields: names.into(), ..Account::default() })
+    let names = naming_fields(table).map(|field| (field.to_owned(), create.target.clone().into()));
+    Some(Account { id: identity.external_id.clone()?, fields: names.collect(), ..Account::default() })
 }

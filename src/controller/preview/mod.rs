@@ -172,8 +172,8 @@ impl Simulation {
 
     /// Shows `object` and the account that `item` creates to all objects that are planned later.
     fn assume<K: Simulated>(&mut self, object: &K, item: &Item) {
-        if let (Some(connection), Some(account)) =
-            (self.context.connections.up(&object.credential_key()), item::new_account(&item.calls, &object.identity()))
+        if let Some(connection) = self.context.connections.up(&object.credential_key())
+            && let Some(account) = item::new_account(connection.table(K::ACCOUNT_KIND), &item.calls, &object.identity())
         {
             connection.wrote(K::ACCOUNT_KIND, &account.id.clone(), Some(account));
         }

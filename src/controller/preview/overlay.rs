@@ -139,7 +139,7 @@ async fn merge_all<K: Merge>(
     });
     let merged: Vec<Merged<K>> = merged.collect();
     let answers = stream::iter(&merged).map(|merged| dry_run::check(client, merged)).buffered(CONCURRENCY);
-    let answers: Vec<Answer> = answers.try_collect().await.map_err(Error::dry_run)?;
+    let answers: Vec<Answer> = answers.try_collect().await.map_err(Error::DryRun)?;
     for (Merged { object, .. }, answer) in merged.into_iter().zip(answers) {
         let key = object.key();
         findings.blocked.retain(|item| item.key != key);

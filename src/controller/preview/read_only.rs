@@ -35,7 +35,7 @@ fn refused(operation: &str) -> ProviderError {
     ProviderError::refused(ErrorKind::Unsupported, message)
 }
 
-// Without a default, so that a new method is either forwarded or refused here.
+// Without it, a new method with a default would bypass the vendor's own answer.
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl Provider for ReadOnly {
@@ -59,8 +59,8 @@ impl Provider for ReadOnly {
         self.0.group_value(group)
     }
 
-    fn unseen_id(&self, key: &str) -> Option<String> {
-        self.0.unseen_id(key)
+    fn id_from_key(&self, key: &str) -> Option<String> {
+        self.0.id_from_key(key)
     }
 
     async fn whoami(&self) -> Result<Option<String>, ProviderError> {
@@ -115,5 +115,102 @@ impl Provider for ReadOnly {
 
     async fn grant(&self, _: &str, _: &str, _: &BTreeMap<String, bool>) -> Result<(), ProviderError> {
         Err(refused("grant"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{Reason, Vendor};
+    use crate::providers::capabilities;
+
+    /// A vendor at its limit for applications, which answers nothing else.
+    struct Exhausted;
+
+    fn no() -> ProviderError {
+        ProviderError::refused(ErrorKind::Unsupported, "no")
+    }
+
+    #[async_trait]
+    impl Provider for Exhausted {
+        fn capabilities(&self) -> &'static Capabilities {
+            capabilities(Vendor::Pegasus)
+        }
+
+        fn place(&self) -> String {
+            "vendor.example.com".into()
+        }
+
+        fn desire_user(&self, _: &PlatformUserSpec, _: &Catalog) -> Result<Desired, Rejection> {
+            Err(Rejection::new(Reason::Invalid, "no"))
+        }
+
+        fn desire_group(&self, _: &str, _: &PlatformGroupSpec, _: &Catalog) -> Result<Desired, Rejection> {
+            Err(Rejection::new(Reason::Invalid, "no"))
+        }
+
+        fn may_grant(&self, _: &str) -> Result<(), ProviderError> {
+            Err(ProviderError::rate_limited("20 calls a minute", None))
+        }
+
+        async fn whoami(&self) -> Result<Option<String>, ProviderError> {
+            Err(no())
+        }
+
+        async fn list(&self, _: AccountKind) -> Result<Vec<Account>, ProviderError> {
+            Err(no())
+        }
+
+        async fn read(&self, _: AccountKind, _: &str) -> Result<Option<Account>, ProviderError> {
+            Err(no())
+        }
+
+        async fn create(
+            &self,
+            _: AccountKind,
+            _: &Changes,
+            _: Option<&SecretString>,
+        ) -> Result<Account, ProviderError> {
+            Ok(Account::default())
+        }
+
+        async fn update(
+            &self,
+            _: AccountKind,
+            _: &Account,
+            _: &Changes,
+            _: Option<&SecretString>,
+        ) -> Result<(), ProviderError> {
+            Ok(())
+        }
+
+        async fn delete(&self, _: AccountKind, _: &str) -> Result<(), ProviderError> {
+            Ok(())
+        }
+
+        async fn grant(&self, _: &str, _: &str, _: &BTreeMap<String, bool>) -> Result<(), ProviderError> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_preview_hears_of_the_rate_limit_on_applications() {
+        let refused = ReadOnly(Arc::new(Exhausted)).may_grant("1").unwrap_err();
+        assert_eq!(refused.kind, ErrorKind::RateLimited);
+    }
+
+    #[tokio::test]
+    async fn no_write_gets_through() {
+        let (preview, kind) = (ReadOnly(Arc::new(Exhausted)), AccountKind::User);
+        let refusals = [
+            preview.create(kind, &Changes::default(), None).await.map(drop),
+            preview.update(kind, &Account::default(), &Changes::default(), None).await,
+            preview.delete(kind, "1").await,
+            preview.grant("1", "app", &BTreeMap::new()).await,
+        ];
+        for refused in refusals {
+            let error = refused.unwrap_err();
+            assert!(error.message.contains("a preview sends no"), "{}", error.message);
+        }
     }
 }

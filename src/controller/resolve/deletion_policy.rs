@@ -8,9 +8,9 @@ use crate::controller::context::Context;
 use crate::plan::{AccountKind, DeletionPolicy, GroupSupport, Rejection, Removal};
 use crate::{plan, providers};
 
-/// What is to be done, before any vendor is spoken to.
+/// The removal that the policies ask for.
 ///
-/// Errors: a policy in the manifest that the vendor cannot carry out, or that cannot be read.
+/// Errors: the vendor cannot carry out the policy in the manifest, or the policy cannot be read.
 pub fn decide<K: Managed>(context: &Context, object: &K) -> Result<Removal, Rejection> {
     if let Some(policy) = lenient::unread_policy(object) {
         let message = format!("spec.deletionPolicy: {policy} is none that usher knows");

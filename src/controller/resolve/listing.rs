@@ -5,28 +5,22 @@ use crate::controller::cluster::managed::Managed;
 use crate::controller::connection::link::Connection;
 use crate::controller::context::Context;
 use crate::controller::outcome::Stop;
-use crate::plan::{AccountKind, GroupSupport};
+use crate::plan::AccountKind;
 
-/// Errors: no listing of `subject` yet; one is asked for.
+/// Errors: there is no listing of `account_kind` yet; one is asked for.
 pub fn listed<K: Managed>(
     context: &Context,
     object: &K,
     connection: &Connection,
     account_kind: AccountKind,
 ) -> Result<(), Stop> {
-    let capabilities = connection.provider.capabilities();
-    let none_to_have = match account_kind {
-        AccountKind::User => !capabilities.listable,
-        AccountKind::Group => !capabilities.readable || capabilities.groups == GroupSupport::Given,
-    };
-    if none_to_have || connection.inventory().has(account_kind) {
+    if !connection.provider.capabilities().lists(account_kind) || connection.inventory().has(account_kind) {
         return Ok(());
     }
     Err(ask_for_listing(context, object, connection, account_kind))
 }
 
-/// Asks for a listing of `subject`, whose end wakes the object. If listing fails, that is the credential's news, and the object
-/// waits for it.
+/// Asks for a listing of `account_kind`, whose end enqueues the object. While listings fail, the object waits for its credential.
 pub fn ask_for_listing<K: Managed>(
     context: &Context,
     object: &K,

@@ -10,7 +10,7 @@ use crate::controller::connection::link::Connection;
 use crate::controller::context::Context;
 use crate::controller::outcome::Stop;
 
-/// Errors: what pauses the object itself, if something does.
+/// Errors: the object is paused.
 pub fn not_paused<K: Managed>(context: &Context, object: &K) -> Result<(), Stop> {
     match paused_by(context, object) {
         Some(by) => Err(Stop::Paused(by)),
@@ -18,7 +18,7 @@ pub fn not_paused<K: Managed>(context: &Context, object: &K) -> Result<(), Stop>
     }
 }
 
-/// What pauses `object`, apart from its credential.
+/// The flag, field or annotation that pauses `object`, if any.
 pub fn paused_by<K: Managed>(context: &Context, object: &K) -> Option<String> {
     if context.settings.mode == Mode::Paused {
         return Some("usher runs with --mode Paused".into());
@@ -29,11 +29,11 @@ pub fn paused_by<K: Managed>(context: &Context, object: &K) -> Option<String> {
     if object.annotations().get(PAUSED).is_some_and(|value| value == "true") {
         return Some(format!("the annotation {PAUSED}"));
     }
-    // Whether a credential elsewhere that may not be used exists is not told.
+    // A credential of another namespace that may not be used must not be revealed.
     access::credential(context, object)?.paused_by()
 }
 
-/// Who asks for mode Plan, where it is in effect.
+/// The flag or field that asks for mode Plan, where that is in effect.
 pub fn planned_by<K: Managed>(context: &Context, connection: &Connection, object: &K) -> String {
     if context.settings.mode == Mode::Plan && !context.is_preview() {
         "usher's flag --mode".into()
@@ -44,7 +44,7 @@ pub fn planned_by<K: Managed>(context: &Context, connection: &Connection, object
     }
 }
 
-/// The strictest of operator's, credential's and object's mode.
+/// The strictest of the modes of operator, credential and object.
 pub fn mode<K: Managed>(context: &Context, connection: &Connection, object: &K) -> Mode {
     context.settings.mode.max(connection.mode()).max(object.mode().unwrap_or_default())
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::password::{self, Password};
-use super::rights::{self, Held};
+use super::rights::{self, Rights};
 use super::{deletion_policy, groups, listing, mode};
 use crate::api::status::Identity;
 use crate::api::user::Mode;
@@ -149,7 +149,7 @@ impl<K: Managed> Resolved<K> {
     /// Errors: a group that is absent and has to come first, because the account is not made yet or cannot be changed later.
     fn late(&mut self) -> Result<Option<Stop>, Stop> {
         let identity = self.object.identity();
-        let is_first = identity.external_id.is_none() || !self.connection.provider.capabilities().readable;
+        let is_first = identity.external_id.is_none() || !self.connection.provider.capabilities().shows_accounts();
         match self.missing_group.take() {
             Some(stop) if is_first || matches!(stop, Stop::AwaitsListing) => Err(stop),
             missing => Ok(missing.or(self.unread_password.take()).or_else(|| never_sent(&self.password, &identity))),
@@ -162,7 +162,7 @@ impl<K: Managed> Resolved<K> {
         let connection = &self.connection;
         rights::check_protected(connection, K::ACCOUNT_KIND, desired.keys.iter().map(|key| key.value.as_str()))?;
         let groups = desired.groups.as_ref().map(|membership| membership.wanted.clone()).unwrap_or_default();
-        let asked = Held { why: desired.privileged.as_deref(), groups: &groups, roles: &desired.roles };
+        let asked = Rights { why: desired.privileged.as_deref(), groups: &groups, roles: &desired.roles };
         rights::check_privileged(context, &**self.object, connection, &asked, "the manifest asks for")?;
         deletion_policy::decide(context, &**self.object)?;
         Ok(())

@@ -54,7 +54,7 @@ impl<'a, K: Managed> Reconciliation<'a, K> {
     pub fn new(context: &'a Context, validated: Validated<K>) -> Self {
         let Validated { resolved, desired, .. } = validated;
         let Resolved { object, connection, mode, password, releases_groups, resolved_groups, is_forced, .. } = resolved;
-        let blind = !connection.provider.capabilities().readable;
+        let blind = !connection.provider.capabilities().shows_accounts();
         let (identity, object) = (object.identity(), (*object).clone());
         Self {
             context,
@@ -200,7 +200,7 @@ impl<'a, K: Managed> Reconciliation<'a, K> {
 
     /// Whether accounts can be listed, and so seen.
     pub fn is_listable(&self) -> bool {
-        K::ACCOUNT_KIND == AccountKind::Group || self.connection.provider.capabilities().listable
+        self.connection.provider.capabilities().lists(K::ACCOUNT_KIND)
     }
 
     /// The steps from the account as `observed` to the manifest.

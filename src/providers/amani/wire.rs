@@ -1,4 +1,4 @@
-//! Amani's fields and shapes, both ways; no call is made here.
+//! Amani's fields and shapes, translated both ways; it makes no call.
 
 use std::collections::BTreeSet;
 
@@ -6,29 +6,29 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
 use crate::api::{PlatformGroupSpec, PlatformUserSpec};
-use crate::plan::{Account, AccountKind, Compare, Desired, Field, Fields, Key};
+use crate::plan::{Account, AccountKind, Compare, Desired, Field, Fields, KeySource, group_keys, user_keys};
 use crate::providers::decode::{self, put};
 use crate::providers::error::{ErrorKind, ProviderError};
 use crate::providers::http::{Answer, parameters};
 
-/// Writable fields of a user (seed 001). That `is_active` can be written is assumed, as Studio's Block does it; the table of
-/// a create lacks it, and users are made active.
+/// Writable fields of a user (seed 001). That `is_active` can be written is assumed, because Studio's Block does it; a
+/// create does not take it and makes active users.
 pub const USER: &[Field] = &[
-    Field::new("email", Compare::FoldCase),
+    Field::new("email", Compare::FoldCase).key(KeySource::Email),
     Field::new("first_name", Compare::Exact),
     Field::new("last_name", Compare::Exact),
     Field::new("phone", Compare::Exact),
     Field::after_create("is_active", Compare::Exact, true),
 ];
 
-/// What is looked at in a role; roles are never written.
-pub const GROUP: &[Field] = &[Field::new("name", Compare::Exact)];
+/// Fields of a role; roles are never written.
+pub const GROUP: &[Field] = &[Field::new("name", Compare::Exact).key(KeySource::GroupName)];
 
 /// The permission that makes an administrator: its holder may make users (documents/studio).
 const ADD_USER: &str = "add_user";
-/// The role that makes an administrator whatever it holds (documents/websdk).
+/// The role that makes an administrator whatever its permissions (documents/websdk).
 const ADMINISTRATOR: &str = "Company Admin";
-/// Fields of an error body that are quoted (Django REST Framework's habits).
+/// Fields of an error body that are quoted (usual in Django REST Framework).
 const QUOTED: &[&str] = &[
     "detail",
     "non_field_errors",
@@ -44,7 +44,7 @@ const QUOTED: &[&str] = &[
     "is_active",
 ];
 
-/// Operation for metrics of a listing, and path.
+/// The name of a listing in metrics, and its path.
 pub fn listing(account_kind: AccountKind) -> (&'static str, &'static str) {
     match account_kind {
         AccountKind::User => ("users.list", "/api/v2/user"),
@@ -54,11 +54,7 @@ pub fn listing(account_kind: AccountKind) -> (&'static str, &'static str) {
 
 /// The user that a manifest describes. Amani makes the username from the e-mail address and has no display name.
 pub fn desire_user(spec: &PlatformUserSpec) -> Desired {
-    let mut desired = Desired {
-        keys: vec![Key { field: "email", value: spec.email.clone() }],
-        needs_password: true,
-        ..Desired::default()
-    };
+    let mut desired = Desired { keys: user_keys(USER, spec), needs_password: true, ..Desired::default() };
     desired.fields.insert("email".into(), json!(spec.email));
     put(&mut desired.fields, "first_name", spec.first_name.as_ref());
     put(&mut desired.fields, "last_name", spec.last_name.as_ref());
@@ -70,7 +66,7 @@ pub fn desire_user(spec: &PlatformUserSpec) -> Desired {
 /// The role that a manifest names.
 pub fn desire_group(name: &str, _: &PlatformGroupSpec) -> Desired {
     Desired {
-        keys: vec![Key { field: "name", value: name.to_owned() }],
+        keys: group_keys(GROUP, name),
         fields: Fields::from([("name".to_owned(), json!(name))]),
         ..Desired::default()
     }
@@ -112,7 +108,7 @@ fn role_id(role: &Value) -> Option<String> {
     decode::id(role.get("id").unwrap_or(role))
 }
 
-/// Through one of the roles shown, or through the flat list of what the user may do.
+/// Why a user is an administrator: by one of its roles, or by its own list of permissions.
 fn privilege_of(user: &Map<String, Value>) -> Option<String> {
     let by_role = elements(user.get("groups")).filter_map(Value::as_object).find_map(role_privilege);
     by_role.or_else(|| adds_users(user).then(|| format!("permission {ADD_USER}")))
@@ -135,21 +131,21 @@ fn adds_users(holder: &Map<String, Value>) -> bool {
 /// One page of a listing.
 #[derive(Debug)]
 pub struct Page {
-    /// What is on it.
+    /// The accounts on this page.
     pub accounts: Vec<Account>,
-    /// Entries on all pages, where the server says so.
+    /// The number of entries on all pages, where the server says it.
     pub count: Option<usize>,
-    /// What asks for the page after this one, if there is one.
+    /// The query of the next page, if there is one.
     pub next: Option<Query>,
 }
 
 /// Parameters of an address.
 pub type Query = Vec<(String, String)>;
 
-/// A bare array (seed 001, roles), or a page `{count, next, previous, results}` (Django REST Framework; assumed for users). Of
-/// `next` only the parameters are used, be they `page`, `limit` and `offset` or `cursor`: its host may be an inner one.
+/// A bare array (seed 001, roles), or a page `{count, next, previous, results}` (Django REST Framework; assumed for
+/// users). Only the query of `next` is used, because its host may be an internal one.
 ///
-/// Errors: anything else, and a `next` that asks for nothing.
+/// Errors: any other shape, and a `next` without a query.
 pub fn page(account_kind: AccountKind, answer: &Value) -> Result<Page, ProviderError> {
     let (_, said) = listing(account_kind);
     let (entries, count, next) = match answer.as_array() {
@@ -168,7 +164,7 @@ pub fn page(account_kind: AccountKind, answer: &Value) -> Result<Page, ProviderE
     Ok(Page { accounts, count, next: next.transpose()? })
 }
 
-/// The body of a POST or PATCH: what is given, and nothing else.
+/// The body of a POST or PATCH, with the given values only.
 pub fn body(fields: Fields, groups: Option<&BTreeSet<String>>, password: Option<&SecretString>) -> Value {
     let mut body: Map<String, Value> = fields.into_iter().collect();
     if let Some(groups) = groups {

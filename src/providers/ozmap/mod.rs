@@ -11,29 +11,29 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use super::decode::{self, Verb, operation};
-use super::error::{ErrorKind, ProviderError};
-use super::http::{Call, Transport, segment};
+use super::error::ProviderError;
+use super::http::{Call, Transport};
+use super::resource::{entry, found};
 use super::session::Session;
 use super::{Access, Provider};
 use crate::api::credential::{OzmapAccess, PasswordEncoding};
 use crate::api::{PlatformGroupSpec, PlatformUserSpec};
 use crate::plan::{
     Account, AccountKind, Capabilities, Catalog, CatalogEntry, Changes, Desired, GroupSupport, Key, Limits, ROLE,
-    Rejection, matches_key,
+    Rejection, Visibility, carrying, matches_key,
 };
 use auth::OzmapLogin;
 
-/// Entries asked for per page; the default of 25 would cost a call per 25 users (wiki, "User creation").
+/// Entries per page; the default of 25 would cost a call per 25 users (wiki, "User creation").
 const PAGE: usize = 500;
-/// What the path of every address ends in (vendors.md §1): it tells nobody apart.
+/// The end of the path of every address (SDK); a place leaves it out, because all tenants have it.
 const BASE_PATH: &str = "/api/v2";
 
-/// What OZmap can do.
+/// The capabilities of OZmap.
 pub const CAPABILITIES: Capabilities = Capabilities {
     user_fields: wire::USER,
     group_fields: wire::GROUP,
-    readable: true,
-    listable: true,
+    visibility: Visibility::Full,
     filter: true,
     updates: true,
     change_needs_password: false,
@@ -43,6 +43,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     named_roles: true,
     checkable: true,
     default_limits: Limits { per_minute: 120, burst: 20, concurrency: 4 },
+    secret_fields: &["password", "apikey", "token"],
 };
 
 /// One credential's way to OZmap.
@@ -76,7 +77,7 @@ impl Ozmap {
         }
     }
 
-    /// All rows of a collection, or those that `filter` lets through; rows marked as deleted are not there.
+    /// All rows of a collection, or those that match `filter`, without the rows marked as deleted.
     async fn rows(&self, name: &'static str, path: &str, filter: Option<&Value>) -> Result<Vec<Value>, ProviderError> {
         let (mut rows, mut limit, mut promised) = (Vec::new(), PAGE, decode::Total::default());
         for page in 1_usize.. {
@@ -97,7 +98,8 @@ impl Ozmap {
                 return Err(decode::unexpected_answer(path, &what));
             }
             if page == 1 {
-                // Pages may be capped: asked for in the size that came, the next begins where this one ended.
+                // The server may cap pages: the next one is asked for in the size of this one, so that it begins where
+                // this one ended.
                 limit = found.len();
             }
         }
@@ -113,8 +115,8 @@ impl Ozmap {
         decode::distinct(accounts?, path)
     }
 
-    /// The accounts that carry `key`. A filter that is refused, or ignored, which rows that do not match show, tells nothing:
-    /// then the listing answers.
+    /// The accounts that carry `key`. The listing answers where the vendor refuses the filter or ignores it, which rows
+    /// that do not match show.
     async fn with_key(&self, account_kind: AccountKind, key: &Key) -> Result<Vec<Account>, ProviderError> {
         let table = CAPABILITIES.fields(account_kind);
         for spelling in decode::search_terms(table, key) {
@@ -124,17 +126,17 @@ impl Ozmap {
                 Ok(found) if found.iter().all(|account| matches_key(table, account, key)) => return Ok(found),
                 Err(error) if !decode::is_no_search(&error) => return Err(error),
                 Ok(_) | Err(_) => {
-                    let all = self.accounts(account_kind, None).await?;
-                    return Ok(all.into_iter().filter(|account| matches_key(table, account, key)).collect());
+                    return Ok(carrying(table, self.list(account_kind).await?, std::slice::from_ref(key)));
                 }
             }
         }
         Ok(Vec::new())
     }
+}
 
-    fn one(account_kind: AccountKind, id: &str) -> String {
-        format!("{}/{}", wire::path(account_kind), segment(id))
-    }
+/// The path of one user or group.
+fn one(account_kind: AccountKind, id: &str) -> String {
+    entry(wire::path(account_kind), id)
 }
 
 #[async_trait]
@@ -215,13 +217,9 @@ impl Provider for Ozmap {
     }
 
     async fn read(&self, account_kind: AccountKind, id: &str) -> Result<Option<Account>, ProviderError> {
-        match self.call(Call::new(operation(account_kind, Verb::Read), Method::GET, Self::one(account_kind, id))).await
-        {
-            Ok(row) if !wire::is_there(&row) => Ok(None),
-            Ok(row) => wire::account(account_kind, &row).map(Some),
-            Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        let call = Call::new(operation(account_kind, Verb::Read), Method::GET, one(account_kind, id));
+        let row = found(self.call(call).await)?.filter(wire::is_there);
+        row.map(|row| wire::account(account_kind, &row)).transpose()
     }
 
     async fn create(
@@ -244,15 +242,14 @@ impl Provider for Ozmap {
     ) -> Result<(), ProviderError> {
         let body = wire::body(changes, password, self.encoding);
         let call =
-            Call::new(operation(account_kind, Verb::Update), Method::PATCH, Self::one(account_kind, &current.id))
-                .json(body);
+            Call::new(operation(account_kind, Verb::Update), Method::PATCH, one(account_kind, &current.id)).json(body);
         let answer = self.session.send(&self.transport, call).await?;
         // The SDK ignores the body of this answer; so do we.
         if answer.is_success() { decode::done(&answer) } else { Err(wire::refusal(&answer)) }
     }
 
     async fn delete(&self, account_kind: AccountKind, id: &str) -> Result<(), ProviderError> {
-        let call = Call::new(operation(account_kind, Verb::Delete), Method::DELETE, Self::one(account_kind, id));
+        let call = Call::new(operation(account_kind, Verb::Delete), Method::DELETE, one(account_kind, id));
         let answer = self.session.send(&self.transport, call).await?;
         if answer.is_success() { decode::done(&answer) } else { Err(wire::refusal(&answer)) }
     }

@@ -1,4 +1,4 @@
-//! OZmap's fields and shapes, both ways; no call is made here.
+//! OZmap's fields and shapes, translated both ways; it makes no call.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -11,17 +11,19 @@ use crate::api::credential::PasswordEncoding;
 use crate::api::group::GroupProvider;
 use crate::api::user::{OzmapProjectRole, OzmapResource, OzmapUser, Reference, UserProvider};
 use crate::api::{PlatformGroupSpec, PlatformUserSpec, Reason};
-use crate::plan::{Account, AccountKind, Catalog, Changes, Compare, Desired, Field, Key, ROLE, Rejection};
+use crate::plan::{
+    Account, AccountKind, Catalog, Changes, Compare, Desired, Field, KeySource, ROLE, Rejection, group_keys, user_keys,
+};
 use crate::providers::decode::{self, put};
 use crate::providers::error::{ErrorKind, ProviderError};
 use crate::providers::http::Answer;
 
-/// Writable fields of a user (seed 004). That `username` never changes is assumed; nothing says that it may. It may be an e-mail
-/// address, and shown in lower case then.
+/// Writable fields of a user (seed 004). That `username` never changes is assumed. A username that is an e-mail address
+/// may be shown in lower case.
 pub const USER: &[Field] = &[
-    Field::fixed("username", Compare::Login),
-    Field::new("email", Compare::FoldCase),
-    Field::new("name", Compare::Exact),
+    Field::fixed("username", Compare::Login).key(KeySource::Username),
+    Field::new("email", Compare::FoldCase).key(KeySource::Email),
+    Field::new("name", Compare::Exact).alias(),
     Field::new("phone", Compare::Exact),
     Field::new("resources", Compare::Set),
     Field::new("role", Compare::Exact),
@@ -31,13 +33,14 @@ pub const USER: &[Field] = &[
 ];
 
 /// Writable fields of a project group (SDK, docs/PROJECTGROUP.md).
-pub const GROUP: &[Field] = &[Field::new("name", Compare::Exact), Field::new("projects", Compare::Set)];
+pub const GROUP: &[Field] =
+    &[Field::new("name", Compare::Exact).key(KeySource::GroupName), Field::new("projects", Compare::Set)];
 
 /// The catalogue of projects.
 pub const PROJECT: &str = "project";
 /// The role that may do everything (help centre, 44001786995).
 pub const ADMINISTRATOR: &str = "Administrator";
-/// Both are there, with the same value (seed 004).
+/// The names of the id, which both show the same value (seed 004).
 pub const ID: &[&str] = &["id", "_id"];
 
 /// The collection's path.
@@ -61,14 +64,7 @@ pub fn desire_user(spec: &PlatformUserSpec, catalog: &Catalog) -> Result<Desired
         return Err(Rejection::new(Reason::Unsupported, message));
     }
     let username = spec.username.clone().unwrap_or_else(|| spec.email.clone());
-    let mut desired = Desired {
-        keys: vec![
-            Key { field: "username", value: username.clone() },
-            Key { field: "email", value: spec.email.clone() },
-        ],
-        needs_password: true,
-        ..Desired::default()
-    };
+    let mut desired = Desired { keys: user_keys(USER, spec), needs_password: true, ..Desired::default() };
     put(&mut desired.fields, "username", Some(username));
     put(&mut desired.fields, "email", Some(&spec.email));
     put(&mut desired.fields, "name", Some(decode::display_name(spec)));
@@ -126,7 +122,7 @@ fn resolve(catalog: &Catalog, of: &str, reference: &Reference, field: &str) -> R
 ///
 /// Errors: a project that matches nothing or several.
 pub fn desire_group(name: &str, spec: &PlatformGroupSpec, catalog: &Catalog) -> Result<Desired, Rejection> {
-    let mut desired = Desired { keys: vec![Key { field: "name", value: name.to_owned() }], ..Desired::default() };
+    let mut desired = Desired { keys: group_keys(GROUP, name), ..Desired::default() };
     put(&mut desired.fields, "name", Some(name));
     if let Some(GroupProvider::Ozmap(block)) = &spec.provider
         && let Some(projects) = &block.projects
@@ -176,10 +172,10 @@ pub fn is_there(row: &Value) -> bool {
     row.get("deletedAt").is_none_or(Value::is_null)
 }
 
-/// What looks like a name in the answer of the call that says who we are.
+/// The name in the answer to `GET /authenticated`; `None` where it shows none.
 ///
-/// Errors: a name that cannot be read. Taking this for "shows no name" would make it another account, and strangers of all that
-/// is bound.
+/// Errors: a name that cannot be read. Without an error the login would seem to be another one, and no object would be
+/// bound to it.
 pub fn name(me: &Value) -> Result<Option<String>, ProviderError> {
     let user = me.get("user").filter(|user| user.is_object()).unwrap_or(me);
     let names = || ["username", "email"].iter().filter_map(|name| user.get(*name).filter(|value| !value.is_null()));
@@ -190,12 +186,12 @@ pub fn name(me: &Value) -> Result<Option<String>, ProviderError> {
     Ok(shown)
 }
 
-/// An id, or the id of an object that was filled in.
+/// An id, or the id of the object in its place (`populate`).
 fn reference(value: &Value) -> Option<String> {
     decode::id(value).or_else(|| ID.iter().find_map(|name| value.get(*name).and_then(decode::id)))
 }
 
-/// Projects that were given directly; those that come with a group (`fromGroup`) are not ours to send.
+/// Projects that the user has directly; those of a group (`fromGroup`) are never sent.
 fn projects(list: Option<&Value>) -> Vec<Value> {
     let entries = list.and_then(Value::as_array).into_iter().flatten();
     entries
@@ -222,7 +218,7 @@ fn privilege(account: &Account) -> Option<String> {
     resources.is_some_and(|resources| resources.contains(&json!("API"))).then(|| "resource API".into())
 }
 
-/// The body of a POST: what the SDK's type requires is there, if only empty.
+/// The body of a POST, with every list that the SDK's type requires, if only an empty one.
 pub fn creation(
     account_kind: AccountKind,
     changes: &Changes,
@@ -285,7 +281,7 @@ mod tests {
     use rstest::rstest;
 
     #[test]
-    fn a_taken_name_is_recognised_however_deep_the_words_are() {
+    fn a_taken_name_is_recognised_in_nested_words() {
         let body = json!({"message": "Bad request", "error": {"message": "User already exists"}});
         let answer = Answer::new(400, body.to_string().as_bytes(), "POST /users answered");
         assert_eq!(refusal(&answer).kind, ErrorKind::Conflict);

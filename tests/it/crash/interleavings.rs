@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use rstest::rstest;
+use rstest_reuse::apply;
 use serde_json::json;
 use usher::api::{PlatformGroup, PlatformUser, ProviderCredential};
 use usher_sandbox::vendors::{Options, Simulator, Vendor};
@@ -12,6 +13,7 @@ use super::operator::Operator;
 use super::stage::Stage;
 use super::steps::{alone, basics, person};
 use crate::scene::Scene;
+use crate::vendors::{every_vendor, every_vendor_that_renames, every_vendor_that_shows_accounts};
 
 /// The status write that announces a create, and the one that follows it.
 const ANNOUNCEMENT: &str = "PATCH platformusers/ada/status usher-identity";
@@ -62,11 +64,9 @@ async fn an_account_made_by_hand_in_the_middle_of_a_create_stays_who_made_its(
     operator.kill().await;
 }
 
-#[rstest]
+#[apply(every_vendor_that_shows_accounts)]
 #[tokio::test]
-async fn a_sweep_that_began_before_a_create_and_ends_after_it_does_not_undo_it(
-    #[values(Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy, Vendor::Ozmap)] vendor: Vendor,
-) {
+async fn a_sweep_that_began_before_a_create_and_ends_after_it_does_not_undo_it(vendor: Vendor) {
     let (stage, operator) = stage(vendor).await;
     let scene = &stage.scene;
     scene.user("first", further(vendor, "first@example.com")).await;
@@ -213,11 +213,9 @@ async fn an_heir_who_comes_while_the_account_is_looked_at_for_removal_inherits()
     operator.kill().await;
 }
 
-#[rstest]
+#[apply(every_vendor)]
 #[tokio::test]
-async fn a_create_that_is_done_long_after_its_time_ran_out_is_still_ours(
-    #[values(Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy, Vendor::Ozmap, Vendor::Industrility)] vendor: Vendor,
-) {
+async fn a_create_that_is_done_long_after_its_time_ran_out_is_still_ours(vendor: Vendor) {
     let (stage, operator) = stage(vendor).await;
     let scene = &stage.scene;
     let create = operator.fuse.detach("vendor users.create");
@@ -230,11 +228,9 @@ async fn a_create_that_is_done_long_after_its_time_ran_out_is_still_ours(
     operator.kill().await;
 }
 
-#[rstest]
+#[apply(every_vendor_that_shows_accounts)]
 #[tokio::test]
-async fn a_credential_rotated_in_the_middle_of_a_create_finishes_it(
-    #[values(Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy, Vendor::Ozmap)] vendor: Vendor,
-) {
+async fn a_credential_rotated_in_the_middle_of_a_create_finishes_it(vendor: Vendor) {
     let (stage, operator) = stage(vendor).await;
     let scene = &stage.scene;
     let create = operator.fuse.hold("vendor users.create");
@@ -251,11 +247,9 @@ async fn a_credential_rotated_in_the_middle_of_a_create_finishes_it(
     operator.kill().await;
 }
 
-#[rstest]
+#[apply(every_vendor_that_shows_accounts)]
 #[tokio::test]
-async fn a_credential_pointed_elsewhere_in_the_middle_of_a_create_touches_nothing_there(
-    #[values(Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy, Vendor::Ozmap)] vendor: Vendor,
-) {
+async fn a_credential_pointed_elsewhere_in_the_middle_of_a_create_touches_nothing_there(vendor: Vendor) {
     let (stage, operator) = stage(vendor).await;
     let scene = &stage.scene;
     let elsewhere = Simulator::start_with(vendor, Options::default()).await.unwrap();
@@ -272,11 +266,9 @@ async fn a_credential_pointed_elsewhere_in_the_middle_of_a_create_touches_nothin
     operator.kill().await;
 }
 
-#[rstest]
+#[apply(every_vendor_that_shows_accounts)]
 #[tokio::test]
-async fn two_operators_for_a_moment_make_one_account(
-    #[values(Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy, Vendor::Ozmap)] vendor: Vendor,
-) {
+async fn two_operators_for_a_moment_make_one_account(vendor: Vendor) {
     let (stage, first) = stage(vendor).await;
     let scene = &stage.scene;
     let announced = first.fuse.hold(ANNOUNCEMENT);
@@ -292,11 +284,9 @@ async fn two_operators_for_a_moment_make_one_account(
     second.kill().await;
 }
 
-#[rstest]
+#[apply(every_vendor_that_renames)]
 #[tokio::test]
-async fn a_user_deleted_right_after_a_rename_that_nobody_recorded_is_removed(
-    #[values(Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy)] vendor: Vendor,
-) {
+async fn a_user_deleted_right_after_a_rename_that_nobody_recorded_is_removed(vendor: Vendor) {
     let (stage, operator) = stage(vendor).await;
     let scene = &stage.scene;
     apply_ada(&stage).await;
@@ -313,11 +303,9 @@ async fn a_user_deleted_right_after_a_rename_that_nobody_recorded_is_removed(
     successor.kill().await;
 }
 
-#[rstest]
+#[apply(every_vendor_that_renames)]
 #[tokio::test]
-async fn an_email_changed_after_an_unrecorded_create_leaves_no_second_account(
-    #[values(Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy)] vendor: Vendor,
-) {
+async fn an_email_changed_after_an_unrecorded_create_leaves_no_second_account(vendor: Vendor) {
     let (stage, operator) = stage(vendor).await;
     let scene = &stage.scene;
     made_and_forgotten(&stage, operator).await;

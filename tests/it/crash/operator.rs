@@ -55,7 +55,7 @@ impl Operator {
             namespace: own.to_owned(),
             ..settings()
         };
-        let run = usher::controller::run(client, settings, counts.clone(), CancellationToken::new(), |_| {});
+        let run = usher::controller::run(client, settings, counts.clone(), CancellationToken::new(), Box::new(|_| {}));
         Self { task: tokio::spawn(run), fuse, counts }
     }
 

@@ -1,0 +1,55 @@
+//! `cargo scale` as people call it, small.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::process::{Command, Output};
+
+fn scale(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_scale"));
+    command.args(arguments);
+    command
+}
+
+fn text(output: &Output) -> (String, String) {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (text(&output.stdout), text(&output.stderr))
+}
+
+/// The figure in the line that begins with `name`.
+fn figure<'a>(printed: &'a str, name: &str) -> Option<&'a str> {
+    printed.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
+}
+
+#[test]
+fn five_users_are_made_with_the_defaults() {
+    let output = scale(&["--users", "5"]).output().unwrap();
+    let (printed, complaint) = text(&output);
+    assert!(output.status.success(), "{printed}{complaint}");
+    assert_eq!(figure(&printed, "vendor calls per user").map(|calls| calls.parse::<f64>().unwrap() < 3.0), Some(true));
+}
+
+#[test]
+fn of_five_users_who_are_removed_all_but_at_most_two_are_held() {
+    let output = scale(&["--users", "5", "--remove", "--at-most", "2"]).output().unwrap();
+    let (printed, complaint) = text(&output);
+    assert!(output.status.success(), "{printed}{complaint}");
+    assert_eq!(figure(&printed, "users that exceed the removal budget"), Some("3"), "{printed}");
+}
+
+#[test]
+fn a_number_that_the_api_would_refuse_is_refused_as_an_argument() {
+    let output = scale(&["--at-most", "4294967295"]).output().unwrap();
+    let (_, complaint) = text(&output);
+    assert!(!output.status.success() && complaint.contains("100000"), "{complaint}");
+}
+
+#[test]
+fn without_a_control_plane_one_sentence_says_what_to_set() {
+    let output = scale(&["--users", "5"]).env("KUBEBUILDER_ASSETS", "/nowhere").output().unwrap();
+    let (_, complaint) = text(&output);
+    assert_eq!(
+        complaint,
+        "scale: KUBEBUILDER_ASSETS is set, but /nowhere/etcd is not there: put it there, or unset KUBEBUILDER_ASSETS to build it with Go\n"
+    );
+    assert!(!output.status.success());
+}
