@@ -210,7 +210,7 @@ mod tests {
         ];
         for refused in refusals {
             let error = refused.unwrap_err();
-            assert!(error.message.contains("a preview sends no"), "{}", error.message);
+            assert!(error.message.contains("usher plan is read-only"), "{}", error.message);
         }
     }
 }
