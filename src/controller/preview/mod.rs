@@ -7,7 +7,6 @@ mod error;
 mod item;
 mod merged;
 mod overlay;
-mod read_only;
 mod secrets;
 
 use std::collections::BTreeSet;
@@ -35,7 +34,8 @@ use crate::controller::cluster::Cluster;
 use crate::controller::cluster::cache::Cache;
 use crate::controller::cluster::managed::Managed;
 use crate::controller::cluster::object::Object as _;
-use crate::controller::connection::link::{Down, Link};
+use crate::controller::connection::link::{Connection, Down, Link};
+use crate::controller::connection::session::Session;
 use crate::controller::context::{Context, Run};
 use crate::controller::credential::{connect, resync};
 use crate::controller::metrics::Metrics;
@@ -45,6 +45,7 @@ use crate::controller::outcome::Stop;
 use crate::controller::queue::Queue;
 use crate::controller::resolve::resolved::Resolve;
 use crate::controller::settings::Settings;
+use crate::providers::ReadOnly;
 use overlay::Snapshot;
 
 /// Most reconciles of one object that waits for a listing.
@@ -238,10 +239,19 @@ async fn log_in(context: &Context, credential: Arc<ProviderCredential>) -> Resul
         }
         link => link?,
     };
-    let Some(link) = read_only::read_only(link) else { return Ok(()) };
+    let Some(link) = read_only(link) else { return Ok(()) };
     if let Link::Up(connection) = &link {
         resync::sweep(context, connection, false).await;
     }
     context.connections.set(&credential.key(), link);
     Ok(())
+}
+
+/// `link` with a provider that only reads; `None` for a connection that is shared already, because its other owners could write.
+fn read_only(link: Link) -> Option<Link> {
+    let Link::Up(connection) = link else { return Some(link) };
+    let connection = Arc::into_inner(connection)?;
+    let session = Arc::into_inner(connection.session)?;
+    let session = Session { provider: Arc::new(ReadOnly(session.provider.clone())), ..session };
+    Some(Link::Up(Arc::new(Connection { session: Arc::new(session), ..connection })))
 }

@@ -7,28 +7,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use secrecy::SecretString;
 
+use super::{ErrorKind, Provider, ProviderError};
 use crate::api::{PlatformGroupSpec, PlatformUserSpec};
-use crate::controller::connection::link::{Connection, Link};
-use crate::controller::connection::session::Session;
 use crate::plan::{Account, AccountKind, Capabilities, Catalog, Changes, Desired, GroupHandle, Rejection};
-use crate::providers::{ErrorKind, Provider, ProviderError};
-
-/// `link` with a provider that only reads; `None` for a connection that is shared already, because its other owners could write.
-pub fn read_only(link: Link) -> Option<Link> {
-    match link {
-        Link::Down(down) => Some(Link::Down(down)),
-        Link::Up(connection) => {
-            let connection = Arc::into_inner(connection)?;
-            let session = Arc::into_inner(connection.session)?;
-            let provider: Arc<dyn Provider> = Arc::new(ReadOnly(session.provider.clone()));
-            let session = Arc::new(Session { provider, ..session });
-            Some(Link::Up(Arc::new(Connection { session, ..connection })))
-        }
-    }
-}
 
 /// Forwards reads to the provider and refuses writes.
-struct ReadOnly(Arc<dyn Provider>);
+pub struct ReadOnly(pub Arc<dyn Provider>);
 
 fn refused(operation: &str) -> ProviderError {
     let message = format!("usher plan is read-only and does not send {operation} to a vendor: this is a bug in usher");
