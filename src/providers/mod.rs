@@ -20,6 +20,7 @@ mod pegasus;
 mod plaspy;
 mod queue;
 mod rate_limit;
+mod read_only;
 mod redact;
 mod resource;
 mod retry;
@@ -37,6 +38,7 @@ pub use error::{Delivery, ErrorKind, ProviderError};
 pub use limiter::{Limiter, Permit, credible_closing};
 pub use observer::{NoMetrics, Observer};
 pub use queue::Priority;
+pub use read_only::ReadOnly;
 pub use secret::SecretData;
 
 use crate::api::credential::CredentialProvider;

@@ -219,6 +219,28 @@ async fn an_admission_policy_blocks_a_file() {
     assert_eq!(said.err, "");
 }
 
+#[tokio::test]
+async fn without_the_right_to_create_only_new_objects_are_unchecked() {
+    let scene = bound().await;
+    let (tenant, token) = reader(&scene).await;
+    tenant.may("patch", &scene.namespace, &rule(&["patch"])).await;
+    let users = tenant_api::<PlatformUser>(&tenant, &scene);
+    let dry = PatchParams { dry_run: true, ..PatchParams::default() };
+    let labels = json!({"metadata": {"labels": {"team": "blue"}}});
+    until("the tenant may patch", async || users.patch("ada", &dry, &Patch::Merge(&labels)).await.is_ok()).await;
+    let changed = user("ada", json!({"passwordSecretRef": {"name": "hidden"}}));
+    let mut new = invited("eve");
+    new["spec"]["email"] = json!("eve@example.com");
+    let input = in_one(&[changed, new]);
+    let said = usher_plan_as(&token, &["-f", "-", "-n", &scene.namespace, "-o", "json"], &input).await;
+    assert_eq!((said.code, &said.entry("ada")["reason"]), (1, &json!("PermissionDenied")), "{}{}", said.out, said.err);
+    let message = said.entry("ada")["message"].clone();
+    assert!(message.as_str().unwrap().contains("may not read Secret"), "{message}");
+    assert_eq!(said.calls("eve")[0]["operation"], "create", "{}", said.out);
+    let why = format!(": you may not create platformusers in namespace {}\n", scene.namespace);
+    assert!(said.err.ends_with(&why), "{}", said.err);
+}
+
 #[apply(every_vendor_that_shows_accounts)]
 #[tokio::test]
 async fn a_folder_with_everything_in_it_is_planned_as_it_is_then_done(vendor: Vendor) {

@@ -3,6 +3,7 @@
 //! It may import [`crate::api`], [`crate::plan`], [`crate::providers`] (types only) and the queue. It decides nothing about
 //! accounts and uses no connection.
 
+pub mod access_review;
 pub mod cache;
 pub mod digest_key;
 mod enqueue;

@@ -1,4 +1,5 @@
-//! The provider of a preview: it passes every question on to the vendor and refuses every write.
+//! A vendor's API that only reads. `usher plan` runs the code of the operator, and this wrapper guarantees that no call of that
+//! code changes anything at a vendor.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,34 +7,19 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use secrecy::SecretString;
 
+use super::{ErrorKind, Provider, ProviderError};
 use crate::api::{PlatformGroupSpec, PlatformUserSpec};
-use crate::controller::connection::link::{Connection, Link};
-use crate::controller::connection::session::Session;
 use crate::plan::{Account, AccountKind, Capabilities, Catalog, Changes, Desired, GroupHandle, Rejection};
-use crate::providers::{ErrorKind, Provider, ProviderError};
 
-/// The link with a provider that only reads; `None` for a connection that something else holds too, because that could write.
-pub fn untouched(link: Link) -> Option<Link> {
-    match link {
-        Link::Down(down) => Some(Link::Down(down)),
-        Link::Up(connection) => {
-            let connection = Arc::into_inner(connection)?;
-            let session = Arc::into_inner(connection.session)?;
-            let provider: Arc<dyn Provider> = Arc::new(ReadOnly(session.provider.clone()));
-            let session = Arc::new(Session { provider, ..session });
-            Some(Link::Up(Arc::new(Connection { session, ..connection })))
-        }
-    }
-}
-
-/// Passes questions on and refuses writes.
-struct ReadOnly(Arc<dyn Provider>);
+/// Forwards reads to the provider and refuses writes.
+pub struct ReadOnly(pub Arc<dyn Provider>);
 
 fn refused(operation: &str) -> ProviderError {
-    ProviderError::refused(ErrorKind::Unsupported, format!("a preview sends no {operation}: this is a fault in usher"))
+    let message = format!("usher plan is read-only and does not send {operation} to a vendor: this is a bug in usher");
+    ProviderError::refused(ErrorKind::Unsupported, message)
 }
 
-// A method with a default would ask the vendor's default and not the vendor.
+// Without it, a new method with a default would bypass the vendor's own answer.
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl Provider for ReadOnly {
@@ -208,7 +194,7 @@ mod tests {
         ];
         for refused in refusals {
             let error = refused.unwrap_err();
-            assert!(error.message.contains("a preview sends no"), "{}", error.message);
+            assert!(error.message.contains("usher plan is read-only"), "{}", error.message);
         }
     }
 }
