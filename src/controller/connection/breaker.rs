@@ -102,6 +102,7 @@ mod tests {
     use super::*;
     use crate::api::{ProviderCredential, Vendor};
     use crate::controller::backoff::Backoff;
+    use crate::controller::cluster::object::Object as _;
     use crate::controller::connection::link::Connection;
     use crate::controller::queue::Queue;
     use crate::plan::CredentialAccount;

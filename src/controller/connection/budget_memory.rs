@@ -98,10 +98,10 @@ mod tests {
     async fn the_memory_of_a_credential_ends_with_the_credential() {
         let memories = BudgetMemories::default();
         memories.note_gone(&credential(), &counted("ada"), "ada".to_owned()).await;
-        memories.of(&credential()).lock().await.set_held(Some(Batch::EMPTY));
+        memories.of(&credential()).lock().await.set_exceeding(Some(Batch::EMPTY));
         memories.forget(&credential());
         assert!(memories.0.lock().is_empty());
         let memory = memories.of(&credential());
-        assert!(memory.lock().await.gone.is_empty() && memory.lock().await.held().is_none());
+        assert!(memory.lock().await.gone.is_empty() && memory.lock().await.exceeding().is_none());
     }
 }
