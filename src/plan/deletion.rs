@@ -246,7 +246,7 @@ mod tests {
         Timestamp::from_second(seconds).unwrap()
     }
 
-    /// A bound user whose removal was admitted, looked at and confirmed.
+    /// A bound user whose removal was admitted, found and confirmed.
     fn facts() -> DeletionFacts {
         DeletionFacts {
             is_held: true,

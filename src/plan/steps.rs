@@ -131,7 +131,7 @@ fn difference(
     }
     if let Some(membership) = &desired.groups {
         if membership.additive && account.groups.is_none() {
-            return Err(unseen());
+            return Err(groups_not_shown());
         }
         changes.groups = regroup(membership, account, known.added);
     }
@@ -152,7 +152,7 @@ pub fn alongside(table: &[Field], desired: &Desired, changed: &Fields) -> Fields
 
 /// The rejection of Additive membership where the vendor hides a user's groups, because groups that usher did not add could be
 /// lost.
-fn unseen() -> Rejection {
+fn groups_not_shown() -> Rejection {
     let message = "spec.membership: the vendor does not show which groups this user is in; set Exclusive";
     Rejection::new(Reason::Unsupported, message)
 }

@@ -1,7 +1,7 @@
 //! The limiter of one credential: it bounds rate, burst and concurrency of all calls to the vendor, and closes until the time
 //! that the vendor named.
 //!
-//! An object that gets no permit is queued and woken through a channel, so it holds no reconcile slot while it waits.
+//! An object that gets no permit is queued and enqueued through a channel, so it holds no reconcile slot while it waits.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -104,7 +104,7 @@ impl Limiter {
         &self.0.clock
     }
 
-    /// A permit for `object`; `None` queues it, and it is woken when one is free.
+    /// A permit for `object`; `None` queues it, and it is enqueued when one is free.
     #[must_use]
     pub fn try_acquire(&self, priority: Priority, object: &ObjectKey) -> Option<Permit> {
         let mut queue = self.0.queue.lock();
@@ -232,7 +232,7 @@ fn backoff(refusals: u32) -> SignedDuration {
 }
 
 impl Inner {
-    /// Hands free permits to waiters: a task gets one, an object gets a reservation and is woken.
+    /// Hands free permits to waiters: a task gets one, an object gets a reservation and is enqueued.
     fn serve(self: &Arc<Self>, queue: &mut Queue) {
         while let Some((priority, Waiting { since, waiter })) = queue.pop(Instant::now()) {
             match waiter {
@@ -289,10 +289,10 @@ mod tests {
     use crate::providers::NoMetrics;
 
     fn limiter(concurrency: u32) -> (Limiter, mpsc::UnboundedReceiver<ObjectKey>) {
-        let (wake, woken) = mpsc::unbounded_channel();
+        let (wake, enqueued) = mpsc::unbounded_channel();
         let limits = Limits { per_minute: 60_000, burst: 100, concurrency };
         let credential = ObjectKey::new(Kind::Credential, "identity", "main");
-        (Limiter::new(credential, Vendor::Pegasus, limits, wake, Arc::new(NoMetrics)), woken)
+        (Limiter::new(credential, Vendor::Pegasus, limits, wake, Arc::new(NoMetrics)), enqueued)
     }
 
     fn user(name: &str) -> ObjectKey {
@@ -300,48 +300,48 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_object_without_a_permit_is_woken_and_then_goes_before_newcomers() {
-        let (limiter, mut woken) = limiter(1);
+    async fn an_object_without_a_permit_is_enqueued_and_then_goes_before_newcomers() {
+        let (limiter, mut enqueued) = limiter(1);
         let first = limiter.try_acquire(Priority::New, &user("first")).unwrap();
         assert!(limiter.try_acquire(Priority::New, &user("second")).is_none());
-        assert!(woken.try_recv().is_err(), "no object is woken while no permit is free");
+        assert!(enqueued.try_recv().is_err(), "no object is enqueued while no permit is free");
         drop(first);
-        assert_eq!(woken.recv().await, Some(user("second")));
+        assert_eq!(enqueued.recv().await, Some(user("second")));
         assert!(
             limiter.try_acquire(Priority::New, &user("third")).is_none(),
-            "the permit is reserved for the woken object"
+            "the permit is reserved for the enqueued object"
         );
         assert!(limiter.try_acquire(Priority::New, &user("second")).is_some());
     }
 
     #[tokio::test]
     async fn edits_go_before_new_accounts_and_these_before_sweeps() {
-        let (limiter, mut woken) = limiter(1);
+        let (limiter, mut enqueued) = limiter(1);
         let inside = limiter.try_acquire(Priority::Edit, &user("inside")).unwrap();
         for (priority, name) in [(Priority::Background, "sweep"), (Priority::New, "new"), (Priority::Edit, "edit")] {
             assert!(limiter.try_acquire(priority, &user(name)).is_none());
         }
         drop(inside);
         for name in ["edit", "new", "sweep"] {
-            assert_eq!(woken.recv().await, Some(user(name)));
+            assert_eq!(enqueued.recv().await, Some(user(name)));
             drop(limiter.try_acquire(Priority::Edit, &user(name)).unwrap());
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_expired_reservation_goes_to_a_waiting_task() {
-        let (limiter, mut woken) = limiter(1);
+        let (limiter, mut enqueued) = limiter(1);
         let inside = limiter.try_acquire(Priority::Edit, &user("inside")).unwrap();
         assert!(limiter.try_acquire(Priority::Edit, &user("gone")).is_none());
         drop(inside);
-        assert_eq!(woken.recv().await, Some(user("gone")));
+        assert_eq!(enqueued.recv().await, Some(user("gone")));
         let acquired = tokio::time::timeout(3 * RESERVATION, limiter.acquire(Priority::Background)).await;
         assert!(acquired.is_ok_and(|permit| permit.is_some()));
     }
 
     #[tokio::test]
     async fn a_cancelled_object_gives_up_its_reservation_and_its_place_in_the_queue() {
-        let (limiter, mut woken) = limiter(1);
+        let (limiter, mut enqueued) = limiter(1);
         let inside = limiter.try_acquire(Priority::Edit, &user("inside")).unwrap();
         for name in ["reserved", "queued", "next"] {
             assert!(limiter.try_acquire(Priority::New, &user(name)).is_none());
@@ -349,14 +349,14 @@ mod tests {
         limiter.cancel(&user("queued"));
         assert_eq!(limiter.queued_creates(), 2);
         drop(inside);
-        assert_eq!(woken.recv().await, Some(user("reserved")));
+        assert_eq!(enqueued.recv().await, Some(user("reserved")));
         limiter.cancel(&user("reserved"));
-        assert_eq!(woken.recv().await, Some(user("next")));
+        assert_eq!(enqueued.recv().await, Some(user("next")));
     }
 
     #[tokio::test]
     async fn a_cancelled_task_keeps_neither_a_permit_nor_the_limiter() {
-        let (limiter, _woken) = limiter(1);
+        let (limiter, _enqueued) = limiter(1);
         let permit = limiter.try_acquire(Priority::Edit, &user("first")).unwrap();
         let cancelled = tokio::time::timeout(Duration::ZERO, limiter.acquire(Priority::Background)).await;
         assert!(cancelled.is_err());
@@ -369,19 +369,19 @@ mod tests {
 
     #[tokio::test]
     async fn changed_limits_keep_the_queue_and_the_closing() {
-        let (limiter, mut woken) = limiter(1);
+        let (limiter, mut enqueued) = limiter(1);
         let _inside = limiter.try_acquire(Priority::Edit, &user("inside")).unwrap();
         assert!(limiter.try_acquire(Priority::Edit, &user("second")).is_none());
         let until = limiter.close(None);
-        assert_eq!(woken.recv().await, Some(ObjectKey::new(Kind::Credential, "identity", "main")));
+        assert_eq!(enqueued.recv().await, Some(ObjectKey::new(Kind::Credential, "identity", "main")));
         limiter.set_limits(Limits { per_minute: 60, burst: 10, concurrency: 2 });
-        assert_eq!(woken.recv().await, Some(user("second")));
+        assert_eq!(enqueued.recv().await, Some(user("second")));
         assert_eq!(limiter.closed_until(), Some(until));
     }
 
     #[tokio::test]
     async fn a_closed_limiter_refuses_calls_and_reports_when_it_opens() {
-        let (limiter, _woken) = limiter(1);
+        let (limiter, _enqueued) = limiter(1);
         let until = limiter.close(Some(Timestamp::now() + SignedDuration::from_mins(1)));
         let refused = limiter.until_ready().await.unwrap_err();
         assert_eq!(refused.retry_at, Some(until));
@@ -391,9 +391,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_closing_wakes_the_credential_and_is_restored_after_a_restart() {
-        let (before, mut woken) = limiter(1);
+        let (before, mut enqueued) = limiter(1);
         let until = before.close(None);
-        assert_eq!(woken.recv().await, Some(ObjectKey::new(Kind::Credential, "identity", "main")));
+        assert_eq!(enqueued.recv().await, Some(ObjectKey::new(Kind::Credential, "identity", "main")));
         assert_eq!(
             before.closed_until_second(),
             Some(full_second(until)),
@@ -401,12 +401,12 @@ mod tests {
         );
         let named = full_second(Timestamp::now() + SignedDuration::from_mins(1));
         before.close(Some(named));
-        assert_eq!(woken.recv().await, Some(ObjectKey::new(Kind::Credential, "identity", "main")));
+        assert_eq!(enqueued.recv().await, Some(ObjectKey::new(Kind::Credential, "identity", "main")));
         assert_eq!(before.closed_until_second(), Some(named));
-        let (after, _woken) = limiter(1);
+        let (after, _enqueued) = limiter(1);
         after.restore(before.closed_until_second());
         assert_eq!((after.closed_until(), after.closed_until_second()), (Some(named), Some(named)));
-        let (sound, _woken) = limiter(1);
+        let (sound, _enqueued) = limiter(1);
         sound.restore(Some(Timestamp::now() + MAX_CLOSED + FIRST_BACKOFF + FIRST_BACKOFF));
         assert_eq!(sound.closed_until(), None, "a time this far away comes from a wrong clock");
     }

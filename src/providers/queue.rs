@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::limiter::Permit;
 use crate::api::ObjectKey;
 
-/// How long a permit stays reserved for an object that was woken; afterwards the next waiter gets it.
+/// How long a permit stays reserved for an object that was enqueued; afterwards the next waiter gets it.
 pub const RESERVATION: Duration = Duration::from_secs(5);
 /// One permit in this many goes to one of the two lower priorities first, in turn, so that neither of them starves.
 const LOWER_FIRST: u32 = 8;
@@ -50,7 +50,7 @@ pub struct Waiting {
 
 /// What waits for a permit.
 pub enum Waiter {
-    /// An object: it is woken through a channel, and its reconcile asks again.
+    /// An object: it is enqueued through a channel, and its reconcile asks again.
     Object(ObjectKey),
     /// A task: it gets its permit through this sender.
     Task(oneshot::Sender<Permit>),
@@ -91,7 +91,7 @@ impl Queue {
         self.push(priority, Waiter::Task(task), now);
     }
 
-    /// Reserves a permit for `object`, which is being woken.
+    /// Reserves a permit for `object`, which is being enqueued.
     pub fn reserve(&mut self, object: ObjectKey, now: Instant) {
         self.reserved.insert(object, now);
     }

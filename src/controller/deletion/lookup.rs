@@ -21,7 +21,7 @@ pub fn is_unlisted<K: Managed>(connection: &Connection, object: &K) -> bool {
 
 /// The account as it is now; `None` when there is none any more.
 ///
-/// Errors: it cannot be told whether there is one.
+/// Errors: it is not known yet whether there is one.
 pub async fn account<K: Managed>(
     context: &Context,
     object: &Deleting<K>,

@@ -57,14 +57,14 @@ pub fn check_protected<'n>(
     }
 }
 
-/// Errors: the account has administrator rights that the credential does not allow, or the listing that shows them is missing. `who`
+/// Errors: the account has administrator rights that the credential does not allow, or the listing that shows them is missing. `subject`
 /// begins the message.
 pub fn check_privileged<K: Managed>(
     context: &Context,
     object: &K,
     connection: &Connection,
     rights: &Rights<'_>,
-    who: &str,
+    subject: &str,
 ) -> Result<(), Stop> {
     if K::ACCOUNT_KIND == AccountKind::Group || connection.spec.allow_privileged == Some(true) {
         return Ok(());
@@ -75,7 +75,7 @@ pub fn check_privileged<K: Managed>(
         Some(why) => Err(Stop::because(
             Reason::Privileged,
             format!(
-                "{who} administrator rights ({why}): remove them, or set allowPrivileged: true on the credential {}",
+                "{subject} administrator rights ({why}): remove them, or set allowPrivileged: true on the credential {}",
                 connection.key.name
             ),
         )),

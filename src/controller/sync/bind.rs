@@ -18,7 +18,7 @@ use crate::plan::{
 };
 use crate::providers::{Permit, Priority};
 
-/// When to look again while another object makes an account with the same key.
+/// When the next reconcile is due while another object makes an account with the same key.
 const LOCKED: SignedDuration = SignedDuration::from_secs(1);
 
 /// The answers to the questions of [`next_binding`], and the rights that go with them.
@@ -93,7 +93,7 @@ impl<K: Managed> Reconciliation<'_, K> {
 
     /// How far the vendor shows accounts.
     pub fn search_support(&self) -> Search {
-        match (self.blind, self.is_unsearchable()) {
+        match (self.is_write_only, self.is_unsearchable()) {
             (true, _) => Search::None,
             (false, true) => Search::ById,
             (false, false) => Search::Full,

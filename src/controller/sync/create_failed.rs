@@ -46,7 +46,7 @@ impl<K: Managed> Reconciliation<'_, K> {
     ) -> Result<Progress, Stop> {
         match self.judge(is_pending, &before).await? {
             Conflict::Claim(account) => self.claim(account).await,
-            Conflict::ClaimId(id) => self.claim_unseen(id).await,
+            Conflict::ClaimId(id) => self.claim_by_id(id).await,
             Conflict::ClaimWithoutId => self.claim_without_id().await,
             Conflict::NotVisible if is_pending => self.keep_not_visible(self.identity.clone()).await,
             Conflict::NotVisible => self.keep_not_visible(before).await,
@@ -101,7 +101,7 @@ impl<K: Managed> Reconciliation<'_, K> {
     }
 
     /// Binds an account that the vendor does not show, by the id that follows from its key.
-    async fn claim_unseen(&mut self, id: String) -> Result<Progress, Stop> {
+    async fn claim_by_id(&mut self, id: String) -> Result<Progress, Stop> {
         let groups = self.desired.groups.as_ref().map(|groups| groups.wanted.clone());
         self.bind(&Account { id, groups, ..Account::default() }, false).await?;
         self.compare_with_last_applied()?;
@@ -137,8 +137,8 @@ impl<K: Managed> Reconciliation<'_, K> {
         if tried != Some(self.object.generation()) || self.forced || self.identity.creating.is_some() {
             return Ok(());
         }
-        let unseen = self.connection.inventory().not_visible(K::ACCOUNT_KIND, key, interval, Timestamp::now());
-        unseen.map_or(Ok(()), |words| Err(self.not_shown(&words)))
+        let message = self.connection.inventory().not_visible(K::ACCOUNT_KIND, key, interval, Timestamp::now());
+        message.map_or(Ok(()), |words| Err(self.not_shown(&words)))
     }
 
     /// The vendor answers that an account exists which no search has shown.

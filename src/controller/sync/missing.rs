@@ -52,7 +52,7 @@ impl<K: Managed> Reconciliation<'_, K> {
         Ok(Progress::Again)
     }
 
-    /// An account of ours that the vendor neither shows nor makes anew.
+    /// The verdict on the object's account that the vendor neither shows nor lets usher make again.
     pub fn not_visible(&self) -> Stop {
         let message = format!(
             "{} neither shows {} nor lets usher make it again, because it is there: give usher's login access to it",

@@ -44,7 +44,7 @@ impl<K: Managed> Reconciliation<'_, K> {
             match step {
                 Step::Update(changes) => {
                     match self.update(account, &changes).await {
-                        // The account was just read, so this is as much a doubt as a read that does not find it.
+                        // The account was just read, so this proves as little as a read that does not find it.
                         Err(Stop::Provider(error)) if error.kind == ErrorKind::NotFound => return Ok(None),
                         updated => updated?,
                     }

@@ -21,7 +21,7 @@ impl<K: Managed> Reconciliation<'_, K> {
     /// from the first read that failed.
     pub fn sent(&self, desired: &Desired) -> Option<String> {
         let is_new = self.object.identity().external_id.is_none();
-        let is_counted = is_new || self.blind || self.identity.sent.is_some();
+        let is_counted = is_new || self.is_write_only || self.identity.sent.is_some();
         let digests = if is_counted && !self.is_listable() { LastApplied::whole } else { LastApplied::of };
         digests(self.connection.table(K::ACCOUNT_KIND), desired).text()
     }

@@ -1,6 +1,6 @@
 //! Which event enqueues which objects.
 //!
-//! | event | who is enqueued |
+//! | event | objects that are enqueued |
 //! |---|---|
 //! | spec, request in an annotation, or deletion of an object changed | the object ([`super::streams::changes`]) |
 //! | a user is gone | its credential, its groups, the objects that wait for its account |

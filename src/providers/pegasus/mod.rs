@@ -135,11 +135,7 @@ impl Pegasus {
         key: &Key,
         value: &str,
     ) -> Result<Option<Vec<Account>>, ProviderError> {
-        let search = match account_kind {
-            AccountKind::User => "search.username",
-            AccountKind::Group => "search.name",
-        };
-        let Page { accounts, total } = match self.page(account_kind, 1, Some((search, value))).await {
+        let Page { accounts, total } = match self.page(account_kind, 1, Some((key.field, value))).await {
             Err(error) if decode::is_no_search(&error) => return Ok(None),
             page => page?,
         };
@@ -158,8 +154,8 @@ impl Pegasus {
             Some(Key { field, value })
         });
         let desired = Desired { keys: key.into_iter().collect(), ..Desired::default() };
-        let in_doubt = |error| ProviderError { delivery: Delivery::Unknown, ..error };
-        match self.find(account_kind, &desired).await.map_err(in_doubt)?.as_slice() {
+        let unknown = |error| ProviderError { delivery: Delivery::Unknown, ..error };
+        match self.find(account_kind, &desired).await.map_err(unknown)?.as_slice() {
             [one] => Ok(one.clone()),
             found => Err(decode::unexpected_answer(
                 wire::path(account_kind),
