@@ -200,7 +200,7 @@ fn bind_by_id(facts: &BindingFacts<'_>) -> NextBinding {
 /// The account of a pending create whose key the manifest has given up since.
 fn by_pending_key(facts: &BindingFacts<'_>) -> NextBinding {
     use NextBinding as N;
-    if !facts.identity.creating.as_ref().is_some_and(|creating| creating.key != facts.key) {
+    if facts.identity.creating.as_ref().is_none_or(|creating| creating.key == facts.key) {
         return reappeared(facts);
     }
     let Some(found) = &facts.under_pending_key else { return N::Ask(BindingQuestion::UnderPendingKey) };

@@ -54,7 +54,7 @@ fn accounts(vendor: Vendor, answer: &Answer) {
     }
     match vendor {
         Vendor::Amani => {
-            [AccountKind::User, AccountKind::Group].iter().for_each(|account_kind| page(*account_kind, &value))
+            [AccountKind::User, AccountKind::Group].iter().for_each(|account_kind| page(*account_kind, &value));
         }
         Vendor::Plaspy => plaspy::wire::countries(&value, SAID).map_or_else(|error| readable(&error), drop),
         Vendor::Industrility => assert!(!industrility::wire::id(&value, "ada@example.com").is_empty()),

@@ -31,7 +31,7 @@ pub async fn add_finalizer<K: Object>(cluster: &Cluster, object: Arc<K>) -> Resu
 pub async fn remove_finalizer<K: Object>(cluster: &Cluster, object: &K) -> Result<(), kube::Error> {
     match set(cluster, object, false).await {
         Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.is_not_found() => {
+        Err(kube::Error::Api(status)) if status.code == 404 => {
             // Kubernetes knows the kind and has no object of this name, so the state in the watch is out of date.
             if status.details.as_ref().is_some_and(|details| details.name == object.name_any()) {
                 let mut released = object.clone();

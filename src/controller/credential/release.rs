@@ -21,7 +21,7 @@ pub async fn is_released(context: &Context, credential: &Arc<ProviderCredential>
     let has_finalizer = credential.has_finalizer();
     if !credential.is_deleting() {
         match finalizer::add_finalizer(&context.cluster, credential.clone()).await {
-            Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(true),
+            Err(kube::Error::Api(status)) if status.code == 404 => return Ok(true),
             added => drop(added?),
         }
         secret_finalizer::update(context, credential).await?;

@@ -143,7 +143,7 @@ async fn patch(context: &Context, secret: &PartialObjectMeta<Secret>, present: b
             info!(secret = %format!("{namespace}/{name}"), present, "the finalizer of a credential's Secret");
             Ok(())
         }
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
         // The credential works without the finalizer, which matters only when the Secret is deleted too early.
         Err(kube::Error::Api(status)) if status.is_forbidden() => {
             let secret = format!("{namespace}/{name}");

@@ -52,7 +52,7 @@ pub async fn report<K: Managed>(
     let said = Saying { context, object, report_context };
     match result {
         Ok(Outcome::Done(Done { verdict, change })) => said.settled(verdict, change, None).await,
-        Ok(Outcome::Again) => said.nothing(Action::requeue(backoff::LOST_WAKE_UP)),
+        Ok(Outcome::Again) => Ok(said.nothing(Action::requeue(backoff::LOST_WAKE_UP))),
         Ok(Outcome::Released(finalized)) => Ok(released(context, object, finalized).await),
         Err(Stop::Verdict(verdict)) => said.settled(verdict, report_context.change, None).await,
         Err(Stop::Pending(calls)) => {
@@ -66,11 +66,11 @@ pub async fn report<K: Managed>(
         }
         Err(Stop::Provider(error)) => said.failed(error).await,
         Err(Stop::Paused(by)) => said.paused(&by).await,
-        Err(Stop::CreatePending(until) | Stop::KeyLocked(until)) => said.nothing(backoff::at(until)),
+        Err(Stop::CreatePending(until) | Stop::KeyLocked(until)) => Ok(said.nothing(backoff::at(until))),
         Err(Stop::AwaitsPermit | Stop::AwaitsCredential | Stop::AwaitsListing | Stop::AwaitsEdit) => {
-            said.nothing(Action::requeue(backoff::LOST_WAKE_UP))
+            Ok(said.nothing(Action::requeue(backoff::LOST_WAKE_UP)))
         }
-        Err(Stop::Unchanged) => said.nothing(Action::await_change()),
+        Err(Stop::Unchanged) => Ok(said.nothing(Action::await_change())),
         Err(Stop::Kube(error)) => Err(error),
     }
 }
@@ -133,13 +133,13 @@ impl<K: Managed> Saying<'_, K> {
     }
 
     /// No news: status keeps its last verdict, which counts in the metrics after a restart too.
-    fn nothing(&self, action: Action) -> Result<Action, kube::Error> {
+    fn nothing(&self, action: Action) -> Action {
         let ready =
             self.object.status().and_then(|status| conditions::find(&status.report.conditions, ConditionType::Ready));
         if let Some(reason) = ready.and_then(|ready| ready.reason.parse().ok()) {
             self.context.metrics.object_state(&self.object.key(), Some(reason));
         }
-        Ok(action)
+        action
     }
 
     /// The vendor refused a call or was not reached, and there is something to do.
@@ -198,7 +198,7 @@ impl<K: Managed> Saying<'_, K> {
             debug!(object = %object.key(), reason = %verdict.reason, "nothing changed");
         } else {
             match write_report(&context.cluster, &**object, &after).await {
-                Err(kube::Error::Api(status)) if status.is_not_found() => {}
+                Err(kube::Error::Api(status)) if status.code == 404 => {}
                 other => drop(other?),
             }
             info!(object = %object.key(), reason = %verdict.reason, message = verdict.message, "status");
@@ -247,6 +247,6 @@ impl<K: Managed> Saying<'_, K> {
             write_report(&self.context.cluster, &**object, &after).await?;
             info!(object = %object.key(), "{message}");
         }
-        self.nothing(Action::await_change())
+        Ok(self.nothing(Action::await_change()))
     }
 }

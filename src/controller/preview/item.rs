@@ -69,6 +69,7 @@ impl Item {
     }
 
     /// The item with a message that its calls follow those of `groups`.
+    #[must_use]
     pub fn after_groups(mut self, groups: &[String]) -> Self {
         if self.effect == Effect::Changes && !groups.is_empty() {
             let after = format!("after group {}", groups.join(", "));

@@ -36,7 +36,7 @@ impl<K: Merge> Merged<K> {
     /// `manifest` merged onto `stored`, or as a new object if there is none. A stored object that could not be decoded differs from
     /// every manifest.
     pub fn new(manifest: K, stored: Option<&K>) -> Self {
-        let Some(stored) = stored else { return Self { object: manifest.as_new(), write: Write::Create } };
+        let Some(stored) = stored else { return Self { object: manifest.into_new(), write: Write::Create } };
         let object = manifest.merge_onto(stored);
         let is_same = object.spec() == stored.spec()
             && object.labels() == stored.labels()
@@ -61,7 +61,7 @@ pub trait Merge: Object + HasSpec<Spec: PartialEq> + HasStatus<Status: Clone> {
     }
 
     /// The manifest as it would be stored after it was applied for the first time.
-    fn as_new(mut self) -> Self {
+    fn into_new(mut self) -> Self {
         let ObjectMeta { name, namespace, labels, annotations, .. } = self.meta().clone();
         // Unique and sorted by name, because usher settles conflicts between objects of one age by uid.
         let uid = format!("{}/{}", namespace.as_deref().unwrap_or_default(), name.as_deref().unwrap_or_default());

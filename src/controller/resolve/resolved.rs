@@ -42,7 +42,7 @@ pub struct Resolved<K> {
     /// The groups that it names; `None` when its groups are not managed.
     pub membership: Option<Membership>,
     /// The groups that entries of the manifest stand for.
-    pub resolved_groups: Option<BTreeMap<String, String>>,
+    pub entry_groups: Option<BTreeMap<String, String>>,
     /// What is known of its password.
     pub password: Password,
     /// Whether the manifest does not mention groups.
@@ -70,7 +70,7 @@ impl Resolve for PlatformUser {
         connection: Arc<Connection>,
     ) -> Result<Resolved<Self>, Stop> {
         listing::listed(context, &**object, &connection, AccountKind::User)?;
-        let (membership, resolved_groups, missing_group) = groups::membership(context, &object, &connection);
+        let (membership, entry_groups, missing_group) = groups::membership(context, &object, &connection);
         let (password, unread_password) = read_password(context, &object).await?;
         Ok(Resolved {
             mode: mode::mode(context, &connection, &**object),
@@ -79,7 +79,7 @@ impl Resolve for PlatformUser {
             object,
             connection,
             membership,
-            resolved_groups,
+            entry_groups,
             password,
             missing_group,
             unread_password,
@@ -101,7 +101,7 @@ impl Resolve for PlatformGroup {
             object,
             connection,
             membership: None,
-            resolved_groups: None,
+            entry_groups: None,
             password: Password::Unmanaged,
             missing_group: None,
             unread_password: None,

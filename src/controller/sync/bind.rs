@@ -26,13 +26,13 @@ const LOCKED: SignedDuration = SignedDuration::from_secs(1);
 struct Answers {
     competitor: Option<String>,
     is_alone: Option<bool>,
-    has_permit: Option<bool>,
+    #[expect(clippy::option_option, reason = "not asked yet, asked and absent, asked and there")]
     by_id: Option<Option<Candidate>>,
     under_pending_key: Option<Vec<Candidate>>,
     has_reappeared: Option<bool>,
     found: Option<Vec<Candidate>>,
-    _lock: Option<KeyGuard>,
-    _permit: Option<Permit>,
+    lock: Option<KeyGuard>,
+    permit: Option<Permit>,
 }
 
 impl<K: Managed> Reconciliation<'_, K> {
@@ -79,7 +79,7 @@ impl<K: Managed> Reconciliation<'_, K> {
             competitor: answers.competitor.clone(),
             forbidden_by_id: external_id.and(allowed.err()).map(message),
             is_alone: answers.is_alone,
-            has_permit: answers.has_permit,
+            has_permit: answers.permit.as_ref().map(|_| true),
             by_id: answers.by_id.clone(),
             under_pending_key: answers.under_pending_key.clone(),
             has_reappeared: answers.has_reappeared,
@@ -114,12 +114,11 @@ impl<K: Managed> Reconciliation<'_, K> {
         match question {
             BindingQuestion::Lock => {
                 let (creates, account) = (&self.context.creates, &self.connection.account);
-                answers._lock = creates.try_lock(account, K::ACCOUNT_KIND, self.desired.key());
-                answers.is_alone = Some(answers._lock.is_some());
+                answers.lock = creates.try_lock(account, K::ACCOUNT_KIND, self.desired.key());
+                answers.is_alone = Some(answers.lock.is_some());
             }
             BindingQuestion::Permit => {
-                answers._permit = Some(self.permit(Priority::New)?);
-                answers.has_permit = Some(true);
+                answers.permit = Some(self.permit(Priority::New)?);
             }
             BindingQuestion::ById => {
                 let id = self.object.external_id().unwrap_or_default();

@@ -53,7 +53,7 @@ impl<'a, K: Managed> Reconciliation<'a, K> {
     /// The reconciliation of a validated object.
     pub fn new(context: &'a Context, validated: Validated<K>) -> Self {
         let Validated { resolved, desired, .. } = validated;
-        let Resolved { object, connection, mode, password, releases_groups, resolved_groups, is_forced, .. } = resolved;
+        let Resolved { object, connection, mode, password, releases_groups, entry_groups, is_forced, .. } = resolved;
         let is_write_only = !connection.provider.capabilities().shows_accounts();
         let (identity, object) = (object.identity(), (*object).clone());
         Self {
@@ -64,7 +64,7 @@ impl<'a, K: Managed> Reconciliation<'a, K> {
             password,
             mode,
             releases_groups,
-            resolved: resolved_groups,
+            resolved: entry_groups,
             forced: is_forced,
             is_write_only,
             identity,
