@@ -26,7 +26,7 @@ const COMMANDS: &[(&str, Cover)] = &[
     ("cargo doc --open", Cannot("it opens a browser; .ci/run builds the same pages")),
     ("cargo plane", Test("a_control_plane_that_runs_is_used_again_without_objects_of_earlier_runs")),
     ("cargo scale", Test("five_users_are_made_with_the_defaults")),
-    ("cargo scale --remove --at-most 50", Test("of_five_users_who_are_removed_all_but_at_most_two_are_held")),
+    ("cargo scale --remove --at-most 50", Test("at_most_two_of_five_deleted_users_are_removed")),
     ("cargo install just", Cannot("it installs a program; each recipe works without it")),
     ("cargo test --workspace", Cannot("it runs this test")),
     (
