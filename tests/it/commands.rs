@@ -173,15 +173,13 @@ fn split(page: &str) -> (Vec<Vec<&str>>, String) {
 fn recipes() -> BTreeMap<String, Vec<String>> {
     let text = fs::read_to_string(root().join("justfile")).unwrap();
     let mut recipes: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    let mut last = None;
+    let mut last = String::new();
     for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#') && !line.contains(":=")) {
-        match line.strip_prefix("    ") {
-            Some(command) => recipes.get_mut(last.as_ref().unwrap()).unwrap().push(command.to_owned()),
-            None => {
-                let name = line.strip_suffix(':').and_then(|head| head.split(' ').next()).expect(line).to_owned();
-                recipes.insert(name.clone(), Vec::new());
-                last = Some(name);
-            }
+        if let Some(command) = line.strip_prefix("    ") {
+            recipes.get_mut(&last).unwrap().push(command.to_owned());
+        } else {
+            last = line.strip_suffix(':').and_then(|head| head.split(' ').next()).expect(line).to_owned();
+            recipes.insert(last.clone(), Vec::new());
         }
     }
     recipes
