@@ -1,4 +1,4 @@
-//! usher manages users and groups at five vendors from Kubernetes manifests.
+//! usher manages users and groups at their vendors from Kubernetes manifests.
 //!
 //! The crate is a set of rooms, each a top-level module with one purpose. A room imports only the rooms that its line names:
 //!

@@ -1,4 +1,4 @@
-//! Whatever stands there, reading it never crashes and never makes anything up.
+//! No value makes reading crash or invent anything.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| usher::providers::fuzzing::headers(data));

@@ -1,4 +1,4 @@
-//! Whatever the vendor answers, decoding it never crashes and never makes anything up.
+//! No answer of the vendor makes decoding crash or invent anything.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| usher::providers::fuzzing::decode(usher::api::Vendor::Industrility, data));

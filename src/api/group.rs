@@ -1,9 +1,12 @@
 //! `PlatformGroup`: the manifest of a group at one vendor.
 
+#![expect(dead_code, reason = "KubeSchema derives the schema from a copy of the spec that never reads a skipped field")]
+
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::decode_issues::DecodeIssues;
 use super::rules;
 use super::status::GroupStatus;
 use super::user::{AdoptionPolicy, CredentialRef, Empty, Mode, Reference};
@@ -62,6 +65,9 @@ pub struct PlatformGroupSpec {
     /// Enforce (default), Plan (show changes, make none) or Paused (no vendor call).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
+    /// What of the stored object was not decoded; in memory only.
+    #[serde(skip)]
+    pub decode_issues: Option<Box<DecodeIssues>>,
 }
 
 /// What happens to a group at the vendor when its object is deleted.

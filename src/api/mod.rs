@@ -5,6 +5,7 @@
 pub mod conditions;
 pub mod crds;
 pub mod credential;
+mod decode_issues;
 mod defaults;
 pub mod group;
 pub mod names;
@@ -16,6 +17,7 @@ pub mod vendor;
 
 pub use conditions::{ConditionType, Reason};
 pub use credential::{ProviderCredential, ProviderCredentialSpec, ProviderCredentialStatus};
+pub use decode_issues::DecodeIssues;
 pub use group::{PlatformGroup, PlatformGroupSpec};
 pub use names::{Kind, ObjectKey};
 pub use status::ObjectStatus;

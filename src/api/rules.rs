@@ -1,11 +1,47 @@
-//! CEL rules that several fields share, each with a message that says what to do. It defines no types.
+//! CEL rules that more than one kind shares or that name every vendor, each with a message that says what to do; no schema shapes.
 
 use kube::core::Rule;
+use strum::IntoEnumIterator;
+
+use super::vendor::Vendor;
+
+/// `each` of every vendor, in the order of [`Vendor`], with `between` between two of them.
+fn of_every_vendor(between: &str, each: impl Fn(Vendor) -> String) -> String {
+    Vendor::iter().map(each).collect::<Vec<_>>().join(between)
+}
 
 /// Exactly one vendor in a provider block.
 pub fn one_vendor() -> Rule {
-    Rule::new("[has(self.pegasus), has(self.amani), has(self.plaspy), has(self.industrility), has(self.ozmap)].exists_one(set, set)")
-        .message("provider: name exactly one of pegasus, amani, plaspy, industrility, ozmap; move the others to objects of their own")
+    let set = of_every_vendor(", ", |vendor| format!("has(self.{vendor})"));
+    let names = of_every_vendor(", ", |vendor| vendor.to_string());
+    Rule::new(format!("[{set}].exists_one(set, set)"))
+        .message(format!("provider: name exactly one of {names}; move the others to objects of their own").as_str())
+}
+
+/// The vendor of a block of vendors stays.
+pub fn same_vendor() -> Rule {
+    Rule::new(of_every_vendor(" && ", |vendor| format!("has(self.{vendor}) == has(oldSelf.{vendor})")))
+        .message("the vendor of a credential cannot change: make a new ProviderCredential")
+}
+
+/// Every address of a credential's block is https, unless `allowInsecureHttp` is set.
+pub fn https() -> Rule {
+    let urls = of_every_vendor(", ", |vendor| {
+        let fields = vendor.url_fields().iter().map(|field| format!("self.provider.{vendor}.{field}"));
+        let urls = fields.map(|url| format!("has(self.provider.{vendor}) && has({url}) ? {url} : 'https://'"));
+        urls.collect::<Vec<_>>().join(", ")
+    });
+    let mut names: Vec<&str> = Vec::new();
+    for field in Vendor::iter().flat_map(Vendor::url_fields) {
+        if !names.contains(field) {
+            names.push(field);
+        }
+    }
+    let names = names.join(" and ");
+    Rule::new(format!(
+        "(has(self.allowInsecureHttp) && self.allowInsecureHttp) || [{urls}].all(address, address.startsWith('https://'))"
+    ))
+    .message(format!("{names} must begin with https://; for a test server set spec.allowInsecureHttp: true").as_str())
 }
 
 /// `credentialRef` cannot change once an object is bound or has a pending create.
@@ -48,4 +84,48 @@ pub fn duration(least: &str, most: &str) -> Rule {
 pub fn url() -> Rule {
     Rule::new("self.matches('^https?://[^/?#@\\\\s]+(/[^?#\\\\s]*)?$')")
         .message("not a base address: write it as https://host[:port][/path], without user, query or fragment")
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::CustomResourceExt;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::api::ProviderCredential;
+
+    /// The schema of the vendors' blocks in a credential, and the rule on addresses.
+    fn schema() -> (Value, String) {
+        let schema = json!(ProviderCredential::crd());
+        let spec = schema.pointer("/spec/versions/0/schema/openAPIV3Schema/properties/spec").cloned().unwrap();
+        let blocks = spec["properties"]["provider"]["properties"].clone();
+        let rules = spec["x-kubernetes-validations"].as_array().cloned().unwrap_or_default();
+        let https = rules.iter().filter_map(|rule| rule["rule"].as_str()).find(|rule| rule.contains("'https://'"));
+        (blocks, https.unwrap().to_owned())
+    }
+
+    #[test]
+    fn every_vendor_has_a_block_and_every_address_in_it_must_be_https() {
+        let (blocks, https) = schema();
+        for vendor in Vendor::iter() {
+            let fields = blocks[vendor.label()]["properties"].as_object().unwrap();
+            let is_url = |schema: &Value| schema["x-kubernetes-validations"].to_string().contains("^https?://");
+            let urls = fields.iter().filter(|(_, schema)| is_url(schema)).map(|(name, _)| name.as_str());
+            let mut declared = vendor.url_fields().to_vec();
+            declared.sort_unstable();
+            assert_eq!(urls.collect::<Vec<_>>(), declared, "{vendor}");
+            for field in declared {
+                let url = format!("self.provider.{vendor}.{field}");
+                assert!(https.contains(&format!("has({url}) ? {url} : 'https://'")), "{vendor}: {https}");
+            }
+        }
+        assert_eq!(blocks.as_object().unwrap().len(), Vendor::iter().count());
+    }
+
+    #[test]
+    fn the_rules_on_the_block_name_every_vendor() {
+        for rule in [one_vendor(), same_vendor(), https()].map(|rule| json!(rule).to_string()) {
+            Vendor::iter().for_each(|vendor| assert!(rule.contains(&format!(".{vendor}")), "{vendor}: {rule}"));
+        }
+    }
 }

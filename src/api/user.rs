@@ -1,9 +1,12 @@
 //! `PlatformUser`: the manifest of a person's account at one vendor.
 
+#![expect(dead_code, reason = "KubeSchema derives the schema from a copy of the spec that never reads a skipped field")]
+
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::decode_issues::DecodeIssues;
 use super::rules;
 use super::status::UserStatus;
 pub use super::user_provider::*;
@@ -100,6 +103,9 @@ pub struct PlatformUserSpec {
     #[x_kube(validation = rules::one_vendor())]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provider: Option<UserProvider>,
+    /// What of the stored object was not decoded; in memory only.
+    #[serde(skip)]
+    pub decode_issues: Option<Box<DecodeIssues>>,
 }
 
 /// Reference to a ProviderCredential.

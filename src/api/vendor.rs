@@ -1,9 +1,10 @@
-//! The closed list of vendors. It knows no vendor's API.
+//! The closed list of vendors and what the schema needs of each; it does not know their APIs.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A vendor whose users and groups usher manages. A sixth is a new variant; the compiler lists the rest.
+/// A vendor whose users and groups usher manages.
+// docs/adding-a-vendor.md lists what goes with a new variant.
 #[derive(
     Clone,
     Copy,
@@ -36,13 +37,13 @@ pub enum Vendor {
 }
 
 impl Vendor {
-    /// The label value of metrics and logs.
+    /// The name in manifests, folders, metrics and logs.
     #[must_use]
     pub fn label(self) -> &'static str {
         self.into()
     }
 
-    /// The name people know it by, for messages.
+    /// The name in messages, as the vendor writes it.
     #[must_use]
     pub fn title(self) -> &'static str {
         match self {
@@ -51,6 +52,16 @@ impl Vendor {
             Self::Plaspy => "Plaspy",
             Self::Industrility => "Industrility",
             Self::Ozmap => "OZmap",
+        }
+    }
+
+    /// The fields of its block in `ProviderCredential.spec.provider` that hold an address which usher calls. Each must be https
+    /// unless the credential allows http.
+    #[must_use]
+    pub fn url_fields(self) -> &'static [&'static str] {
+        match self {
+            Self::Pegasus => &["url", "loginUrl"],
+            Self::Amani | Self::Plaspy | Self::Industrility | Self::Ozmap => &["url"],
         }
     }
 }

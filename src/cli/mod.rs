@@ -15,7 +15,7 @@ pub use prometheus::PrometheusMetrics;
 
 use crate::runtime::failure::describe;
 
-/// Manages users and groups at five vendors from Kubernetes manifests.
+/// Manages users and groups at their vendors from Kubernetes manifests.
 ///
 /// usher turns PlatformUser and PlatformGroup manifests into users and groups at Pegasus Gateway, Amani, Plaspy,
 /// Industrility and OZmap, and writes ids and conditions back to the objects.

@@ -1,4 +1,4 @@
-//! When a failing object is looked at again; no clock of its own.
+//! When the next reconcile of a failing object is due.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -131,7 +131,7 @@ type Writers = (
     Writer<PartialObjectMeta<Namespace>>,
 );
 
-/// Keeps the stores true and wakes whatever changed, for as long as it is polled.
+/// Fills the stores and enqueues changed objects, for as long as it is polled.
 async fn watch_all(context: &Arc<Context>, client: Client, (users, groups, credentials, secrets, namespaces): Writers) {
     let users = streams::changes(context.clone(), Api::all(client.clone()), users);
     let groups = streams::changes(context.clone(), Api::all(client.clone()), groups);

@@ -8,7 +8,7 @@ use crate::api::{ObjectKey, Reason};
 use crate::plan::Rejection;
 use crate::providers::{ErrorKind, ProviderError};
 
-/// The good end of a reconcile.
+/// The end of a reconcile without an obstacle.
 #[derive(Debug)]
 pub enum Outcome {
     /// Vendor and spec agree as far as can be known.

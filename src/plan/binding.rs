@@ -57,6 +57,8 @@ pub enum Search {
 /// An account that may be the object's.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Candidate {
+    /// The first name that the account shows.
+    pub name: Option<String>,
     /// The account.
     pub account: Account,
     /// Whether the object's pending create made it, or it is the object's missing account; and no other object is bound to it.
@@ -185,8 +187,8 @@ fn bind_by_id(facts: &BindingFacts<'_>) -> NextBinding {
         None => N::Ask(BindingQuestion::ById),
         Some(None) => N::Refused(BindingRefusal::NoSuchId),
         Some(Some(one)) if !one.carries_key => {
-            let name = one.account.text("username").or(one.account.text("email")).unwrap_or("another account");
-            N::Refused(BindingRefusal::OtherAccount(name.to_owned()))
+            let name = one.name.clone().unwrap_or_else(|| "another account".to_owned());
+            N::Refused(BindingRefusal::OtherAccount(name))
         }
         Some(Some(one)) => one.holder.as_ref().map_or_else(
             || N::Bind(one.account.clone()),
@@ -260,7 +262,13 @@ mod tests {
     }
 
     fn candidate(id: &str) -> Candidate {
-        Candidate { account: account(id), is_made_by_us: false, holder: None, carries_key: true }
+        Candidate {
+            name: Some("eve@example.com".into()),
+            account: account(id),
+            is_made_by_us: false,
+            holder: None,
+            carries_key: true,
+        }
     }
 
     fn ours(id: &str) -> Candidate {
@@ -338,6 +346,10 @@ mod tests {
         &[(|facts| facts.is_credential_deleting = true) as Change, COMPETITOR],
         NextBinding::CredentialDeleting
     )]
+    #[case::a_credential_that_is_deleted_settles_no_pending_create(
+        &[(|facts| facts.is_credential_deleting = true) as Change, |facts| facts.pending_until = Some(at(50))],
+        NextBinding::CredentialDeleting
+    )]
     #[case::a_pending_create_comes_first(
         &[(|facts| facts.pending_until = Some(at(50))) as Change, COMPETITOR],
         NextBinding::CreatePending(at(50))
@@ -362,6 +374,14 @@ mod tests {
         &[ADOPT, |facts| facts.found = Some(vec![candidate("5"), candidate("6")])],
         refused(BindingRefusal::Ambiguous(2))
     )]
+    #[case::several_match_and_none_may_be_adopted(
+        &[(|facts| facts.found = Some(vec![candidate("5"), candidate("6")])) as Change],
+        refused(BindingRefusal::Ambiguous(2))
+    )]
+    #[case::bound_to_another_object_and_not_to_be_adopted(
+        &[(|facts| facts.found = Some(vec![held("5")])) as Change],
+        refused(BindingRefusal::Duplicate("bob".into()))
+    )]
     #[case::without_a_pending_create_nothing_is_claimed(
         &[OURS],
         refused(BindingRefusal::AlreadyExists { settles_create: false })
@@ -371,6 +391,18 @@ mod tests {
         refused(BindingRefusal::NotAllowed("not here".into()))
     )]
     #[case::by_id(&[BY_ID], NextBinding::Ask(BindingQuestion::ById))]
+    #[case::by_id_needs_no_adoption_policy_and_no_search(
+        &[BY_ID, ABSENT, |facts| facts.by_id = Some(Some(candidate("5")))],
+        NextBinding::Bind(account("5"))
+    )]
+    #[case::by_id_is_refused_before_a_call(
+        &[BY_ID, |facts| facts.forbidden_by_id = Some("not here".into()), |facts| facts.by_id = Some(Some(candidate("5")))],
+        refused(BindingRefusal::NotAllowed("not here".into()))
+    )]
+    #[case::by_id_another_person_who_is_bound(
+        &[BY_ID, |facts| facts.by_id = Some(Some(Candidate { carries_key: false, ..held("5") }))],
+        refused(BindingRefusal::OtherAccount("eve@example.com".into()))
+    )]
     #[case::by_id_absent(&[BY_ID, |facts| facts.by_id = Some(None)], refused(BindingRefusal::NoSuchId))]
     #[case::by_id_another_person(
         &[BY_ID, |facts| facts.by_id = Some(Some(Candidate { carries_key: false, ..candidate("5") }))],
@@ -404,6 +436,22 @@ mod tests {
         refused(BindingRefusal::AlreadyExists { settles_create: true })
     )]
     #[case::older_than_its_create_and_wanted("ada@example.com", &[FOREIGN, ADOPT], NextBinding::Adopt(account("5")))]
+    #[case::one_of_several_is_not_told_apart(
+        "ada@example.com",
+        &[(|facts| facts.found = Some(vec![ours("5"), candidate("6")])) as Change],
+        refused(BindingRefusal::Ambiguous(2))
+    )]
+    #[case::it_may_still_take_effect(
+        "ada@example.com",
+        &[OURS, |facts| facts.pending_until = Some(at(50))],
+        NextBinding::CreatePending(at(50))
+    )]
+    #[case::it_made_this_and_adoption_is_allowed("ada@example.com", &[OURS, ADOPT], NextBinding::Claim(account("5")))]
+    #[case::it_made_nothing_and_another_object_is_bound(
+        "ada@example.com",
+        &[(|facts| facts.found = Some(vec![held("5")])) as Change],
+        refused(BindingRefusal::Duplicate("bob".into()))
+    )]
     #[case::under_another_key("old@example.com", &[], NextBinding::Ask(BindingQuestion::UnderPendingKey))]
     #[case::made_under_another_key(
         "old@example.com",
@@ -439,6 +487,13 @@ mod tests {
     #[rstest]
     #[case::still_missing("ada@example.com", &[ABSENT], NextBinding::Create)]
     #[case::back("ada@example.com", &[(|facts| facts.found = Some(vec![candidate("17")])) as Change], NextBinding::Rebind)]
+    #[case::back_beside_another_account(
+        "ada@example.com",
+        &[(|facts| facts.found = Some(vec![candidate("5"), candidate("17")])) as Change],
+        NextBinding::Rebind
+    )]
+    #[case::another_account_to_be_adopted("ada@example.com", &[FOREIGN, ADOPT], NextBinding::Adopt(account("5")))]
+    #[case::without_a_listing("ada@example.com", &[(|facts| facts.search = Search::ById) as Change], NextBinding::Create)]
     #[case::another_account(
         "ada@example.com",
         &[FOREIGN],

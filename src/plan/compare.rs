@@ -1,35 +1,33 @@
-//! When two values of a field mean the same; it does not decide what follows.
+//! Whether two values of a field mean the same; it does not decide what follows.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::model::{Account, Field, Key};
-
 /// How desired and observed values of a field are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compare {
-    /// The same value; nothing, null and "" are one.
+    /// The same value; an absent value, null and "" are equal.
     Exact,
-    /// The same text but for ASCII case: e-mail addresses.
+    /// The same text without regard to ASCII case, for e-mail addresses.
     FoldCase,
-    /// A name to log in with: an e-mail address but for ASCII case, anything else exactly.
+    /// A login name: as `FoldCase` if it is an e-mail address, otherwise exactly.
     Login,
     /// A list whose order and repetitions do not matter.
     Set,
-    /// A map of which only the named keys matter; the others stay.
+    /// A map in which only the desired keys count; the others stay.
     PerKey,
-    /// A map that is the whole truth, but for keys derived from a listed parent (Pegasus scopes).
+    /// A map in which every key counts, except keys that follow from a desired parent (Pegasus scopes).
     Scopes,
     /// A point in time, however it is written.
     Instant,
-    /// A text with other spellings of the same, see `Desired::synonyms`. Where they are not known, a two-letter code and a name
-    /// cannot be told apart and count as the same.
+    /// A text with other spellings of the same, see `Desired::synonyms`. Without known spellings a two-letter code and
+    /// a name count as equal, because they may be.
     Synonym,
-    /// The same value where the vendor shows one; where it shows none, as `Hidden`.
+    /// As `Exact` where the vendor shows a value, and as `Hidden` where it shows none.
     Shy,
-    /// Never shown by the vendor: sent when its digest differs.
+    /// Never shown by the vendor; sent when its digest differs.
     Hidden,
 }
 
@@ -42,7 +40,9 @@ pub fn same(compare: Compare, desired: &Value, observed: &Value, synonyms: Optio
     match compare {
         Compare::Exact | Compare::Shy | Compare::Hidden => desired == observed,
         Compare::FoldCase => fold(desired) == fold(observed),
-        Compare::Login => desired == observed || (is_address(desired) && fold(desired) == fold(observed)),
+        Compare::Login => {
+            desired == observed || (desired.as_str().is_some_and(is_address) && fold(desired) == fold(observed))
+        }
         Compare::Set => as_set(desired) == as_set(observed),
         Compare::PerKey => per_key(desired, observed),
         Compare::Scopes => scopes(desired, observed),
@@ -58,25 +58,7 @@ pub fn same(compare: Compare, desired: &Value, observed: &Value, synonyms: Optio
     }
 }
 
-/// Whether `account` carries the natural key `key`, compared as `table` says.
-#[must_use]
-pub fn matches_key(table: &[Field], account: &Account, key: &Key) -> bool {
-    let Some(text) = account.text(key.field) else { return false };
-    if folds(table, key) { text.eq_ignore_ascii_case(&key.value) } else { text == key.value }
-}
-
-/// Whether `table` says that the case of `key` does not matter.
-#[must_use]
-pub fn folds(table: &[Field], key: &Key) -> bool {
-    let folds = |compare: Compare| match compare {
-        Compare::FoldCase => true,
-        Compare::Login => is_address(&Value::from(key.value.as_str())),
-        _ => false,
-    };
-    table.iter().any(|field| field.name == key.field && folds(field.compare))
-}
-
-/// Nothing to speak of: null, "", an empty list or map.
+/// Whether a value is empty: null, "", an empty list or map.
 fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
@@ -91,8 +73,9 @@ fn fold(value: &Value) -> Option<String> {
     value.as_str().map(str::to_ascii_lowercase)
 }
 
-fn is_address(value: &Value) -> bool {
-    value.as_str().is_some_and(|text| text.contains('@'))
+/// Whether a login name is an e-mail address.
+pub(super) fn is_address(text: &str) -> bool {
+    text.contains('@')
 }
 
 fn instant(value: &Value) -> Option<Timestamp> {
@@ -112,7 +95,8 @@ fn per_key(desired: &Value, observed: &Value) -> bool {
     })
 }
 
-/// Scopes as listed; a shown scope that is not listed is tolerated when a listed parent gives at least as much.
+/// Whether the scopes are as desired. A shown scope that is not desired is allowed when a desired parent gives at least
+/// as much.
 fn scopes(desired: &Value, observed: &Value) -> bool {
     let empty = Map::new();
     let desired = desired.as_object().unwrap_or(&empty);
@@ -123,7 +107,7 @@ fn scopes(desired: &Value, observed: &Value) -> bool {
         && observed.iter().all(|(scope, level)| wanted.contains_key(scope.as_str()) || derived(&wanted, scope, level))
 }
 
-/// Whether a listed parent of `scope` (the part before a `.` or `:`) gives `level` or more.
+/// Whether a desired parent of `scope` (the part before a `.` or `:`) gives `level` or more.
 fn derived(wanted: &BTreeMap<&str, &Value>, scope: &str, level: &Value) -> bool {
     scope
         .char_indices()

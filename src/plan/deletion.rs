@@ -246,7 +246,7 @@ mod tests {
         Timestamp::from_second(seconds).unwrap()
     }
 
-    /// A bound user whose removal was admitted, looked at and confirmed.
+    /// A bound user whose removal was admitted, found and confirmed.
     fn facts() -> DeletionFacts {
         DeletionFacts {
             is_held: true,
@@ -292,15 +292,35 @@ mod tests {
     const NOT_ADMITTED: Change = |facts| facts.admission = None;
     const NOT_LOOKED: Change = |facts| facts.account = None;
     const GONE: Change = |facts| facts.account = Some(AccountState::Absent);
+    const DISABLED: Change = |facts| facts.account = Some(AccountState::Disabled);
+    const PROTECTED: Change = |facts| facts.account = Some(AccountState::Untouchable("5 is protected".into()));
+    const NOT_CONFIRMED: Change = |facts| facts.is_confirmed = None;
+    const EDITED: Change = |facts| facts.is_confirmed = Some(false);
+    const USERS_FIRST: Change = |facts| facts.users_first = Some((2, "ada".into()));
 
     // behaviour.md, "Taking away": the order of these rows is the order in which the controller decides.
     #[rstest]
     #[case::nothing_to_finalize(&[(|facts| facts.is_held = false) as Change], NextDeletion::Finished)]
     #[case::never_created(&[NO_ACCOUNT, PAUSED, DOWN], NextDeletion::Release(Release::NoAccount))]
+    #[case::never_created_has_nothing_to_hand_over(&[NO_ACCOUNT, SUCCESSOR], NextDeletion::Release(Release::NoAccount))]
+    #[case::a_successor_takes_over_in_every_mode(&[SUCCESSOR, PAUSED, PLAN, UNINSTALLED], NextDeletion::HandOver)]
+    #[case::a_successor_takes_over_although_the_policy_is_unsupported(&[SUCCESSOR, UNSUPPORTED], NextDeletion::HandOver)]
     #[case::a_renamed_manifest_takes_over(&[SUCCESSOR, ORPHAN, DOWN], NextDeletion::HandOver)]
     #[case::orphan_in_every_mode_without_the_vendor(
         &[ORPHAN, PAUSED, PLAN, ABSENT_CREDENTIAL],
         NextDeletion::Release(Release::Orphan { unexpected: false })
+    )]
+    #[case::an_account_that_the_vendor_cannot_remove_stays_with_a_warning(
+        &[(|facts| facts.policy = Ok(Removal::Orphan { unexpected: true })) as Change, DOWN],
+        NextDeletion::Release(Release::Orphan { unexpected: true })
+    )]
+    #[case::orphan_needs_no_question(
+        &[ORPHAN, |facts| facts.is_uninstalled = None],
+        NextDeletion::Release(Release::Orphan { unexpected: false })
+    )]
+    #[case::uninstall_needs_no_credential(
+        &[UNINSTALLED, ABSENT_CREDENTIAL, PLAN],
+        NextDeletion::Release(Release::Uninstalled)
     )]
     #[case::uninstall_means_orphan(&[UNINSTALLED, UNSUPPORTED, PAUSED], NextDeletion::Release(Release::Uninstalled))]
     #[case::uninstall_is_asked_first(
@@ -311,6 +331,10 @@ mod tests {
     #[case::unread_mode(
         &[(|facts| facts.unread_mode = Some("\"Off\"".into())) as Change, PAUSED],
         NextDeletion::Blocked("spec.mode: \"Off\" is no mode: set Enforce, Plan or Paused".into())
+    )]
+    #[case::paused_is_named_before_an_absent_credential(
+        &[PAUSED, ABSENT_CREDENTIAL],
+        NextDeletion::Blocked("paused by spec.mode: Paused; lift that".into())
     )]
     #[case::paused(&[PAUSED, DOWN], NextDeletion::Blocked("paused by spec.mode: Paused; lift that".into()))]
     #[case::no_credential(
@@ -325,12 +349,17 @@ mod tests {
     #[case::vendor_refuses(&[DOWN, PLAN], NextDeletion::Blocked("refused".into()))]
     #[case::another_account(&[ELSEWHERE], NextDeletion::Blocked("other".into()))]
     #[case::not_checked_yet(&[(|facts| facts.link = LinkState::Unchecked) as Change], NextDeletion::Wait(Wait::Credential))]
+    #[case::another_account_in_mode_plan(&[ELSEWHERE, PLAN], NextDeletion::Blocked("other".into()))]
+    #[case::plan_before_the_users_of_a_group(
+        &[PLAN, USERS_FIRST],
+        NextDeletion::Blocked("mode Plan removes nothing, and spec.mode asks for it; set Enforce there".into())
+    )]
     #[case::plan(
         &[PLAN],
         NextDeletion::Blocked("mode Plan removes nothing, and spec.mode asks for it; set Enforce there".into())
     )]
     #[case::users_of_a_group_first(
-        &[(|facts| facts.users_first = Some((2, "ada".into()))) as Change],
+        &[USERS_FIRST, |facts| facts.has_permit = None],
         NextDeletion::Wait(Wait::Users(2, "ada".into()))
     )]
     #[case::permit_is_asked(&[(|facts| facts.has_permit = None) as Change], NextDeletion::Ask(Question::Permit))]
@@ -349,8 +378,21 @@ mod tests {
         &[UNLISTED, NOT_ADMITTED],
         NextDeletion::Ask(Question::Budget)
     )]
+    #[case::an_unlisted_account_that_is_there_is_held(&[UNLISTED, HELD], NextDeletion::Held("full".into(), at(200)))]
+    #[case::an_edited_credential_ends_the_question_for_budget(
+        &[NOT_ADMITTED, NOT_LOOKED, EDITED],
+        NextDeletion::Wait(Wait::Edit)
+    )]
+    #[case::an_account_that_was_disabled_by_hand_needs_budget(
+        &[DISABLE, DISABLED, NOT_ADMITTED],
+        NextDeletion::Ask(Question::Budget)
+    )]
     #[case::look(&[NOT_LOOKED], NextDeletion::Ask(Question::Account))]
     #[case::gone(&[GONE], NextDeletion::Release(Release::AlreadyGone))]
+    #[case::gone_needs_no_confirmation(&[GONE, NOT_CONFIRMED], NextDeletion::Release(Release::AlreadyGone))]
+    #[case::gone_for_a_disable(&[GONE, DISABLE], NextDeletion::Release(Release::AlreadyGone))]
+    #[case::protected_is_not_disabled_either(&[PROTECTED, DISABLE], NextDeletion::Blocked("5 is protected".into()))]
+    #[case::protected_needs_no_confirmation(&[PROTECTED, NOT_CONFIRMED], NextDeletion::Blocked("5 is protected".into()))]
     #[case::given_to_another_person(
         &[(|facts| facts.account = Some(AccountState::Untouchable("5 is eve".into()))) as Change],
         NextDeletion::Blocked("5 is eve".into())
@@ -359,15 +401,20 @@ mod tests {
         &[(|facts| facts.account = Some(AccountState::InUse("3 users".into()))) as Change],
         NextDeletion::Blocked("the group still holds 3 users; move them to another group".into())
     )]
-    #[case::confirmation(&[(|facts| facts.is_confirmed = None) as Change], NextDeletion::Ask(Question::Confirmation))]
-    #[case::edited_meanwhile(&[(|facts| facts.is_confirmed = Some(false)) as Change], NextDeletion::Wait(Wait::Edit))]
+    #[case::confirmation(&[NOT_CONFIRMED], NextDeletion::Ask(Question::Confirmation))]
+    #[case::confirmation_of_a_disable(&[NOT_CONFIRMED, DISABLE, DISABLED], NextDeletion::Ask(Question::Confirmation))]
+    #[case::edited_meanwhile(&[EDITED], NextDeletion::Wait(Wait::Edit))]
+    // The confirmation reads policy and successor once more.
+    #[case::a_successor_at_the_last_moment(&[SUCCESSOR], NextDeletion::HandOver)]
+    #[case::orphan_at_the_last_moment(&[ORPHAN], NextDeletion::Release(Release::Orphan { unexpected: false }))]
+    #[case::disable_at_the_last_moment(&[DISABLE, NOT_CONFIRMED], NextDeletion::Ask(Question::Confirmation))]
     #[case::delete(&[], NextDeletion::Delete)]
     #[case::disable(&[DISABLE], NextDeletion::Disable)]
     #[case::disabled_already(
-        &[DISABLE, |facts| facts.account = Some(AccountState::Disabled)],
+        &[DISABLE, DISABLED],
         NextDeletion::Release(Release::AlreadyDisabled)
     )]
-    #[case::a_disabled_account_is_deleted(&[(|facts| facts.account = Some(AccountState::Disabled)) as Change], NextDeletion::Delete)]
+    #[case::a_disabled_account_is_deleted(&[DISABLED], NextDeletion::Delete)]
     fn what_happens_next(#[case] changes: &[Change], #[case] expected: NextDeletion) {
         assert_eq!(next(changes), expected);
     }

@@ -3,30 +3,40 @@
 //! It is pure: no async, no clock, no network. It imports only `api`.
 
 mod binding;
+mod capabilities;
 mod compare;
+mod conflict;
+mod credential_account;
 mod deletion;
+mod field;
 mod key;
+mod last_applied;
 mod model;
 mod pending_create;
 mod removal;
 mod removal_budget;
-mod sent;
 mod steps;
 #[cfg(test)]
 mod tests;
 
 pub use binding::{BindingFacts, BindingQuestion, BindingRefusal, Candidate, NextBinding, Search, next_binding};
-pub use compare::{Compare, folds, matches_key, same};
+pub use capabilities::{Capabilities, GroupSupport, Limits, Switch, Visibility};
+pub use compare::{Compare, same};
+pub use conflict::{Conflict, ConflictFacts, judge_conflict};
+pub use credential_account::CredentialAccount;
 pub use deletion::{
     AccountState, Admission, DeletionFacts, LinkState, NextDeletion, Question, Release, Wait, next_deletion,
 };
-pub use key::{KEYS, as_created, assumed_account, first_key_field, same_key};
+pub use field::{Field, Key, KeySource, Naming};
+pub use key::{
+    as_created, assumed_account, carrying, first_key_field, folds, group_keys, keys, matches_key, names, naming_fields,
+    same_key, shown_key, user_keys,
+};
+pub use last_applied::LastApplied;
 pub use model::{
-    Account, AccountKind, Capabilities, Catalog, CatalogEntry, Changes, Desired, Field, Fields, GroupHandle,
-    GroupSupport, Key, Limits, Membership, ROLE, Rejection, Switch,
+    Account, AccountKind, Catalog, CatalogEntry, Changes, Desired, Fields, GroupHandle, Membership, ROLE, Rejection,
 };
 pub use pending_create::{can_have_made, pending_until, was_there_before};
 pub use removal::{DeletionPolicy, Removal, removal};
 pub use removal_budget::{Batch, RemovalBudget, is_counted, is_released};
-pub use sent::LastApplied;
 pub use steps::{Creation, PriorState, Step, alongside, creation, creation_calls, plan, step_calls};

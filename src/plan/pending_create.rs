@@ -13,16 +13,21 @@ const SKEW: SignedDuration = SignedDuration::from_secs(5);
 /// Whether the pending create can have made `account`.
 ///
 /// `vendor_time` is the vendor's time of the first call as its clock is known now. The time that was recorded with the create
-/// wins over it, because another process may have had another clock. `login` is the name of usher's own login, as the vendor
-/// states it. A creator that the vendor does not name, or names in another form than `login`, is no evidence.
+/// wins over it, because another process may have had another clock. `login` is the name of usher's own login, if it is
+/// known. A creator that the vendor does not name, or names in another form than `login`, is no evidence.
 #[must_use]
-pub fn can_have_made(creating: &Creating, account: &Account, login: &str, vendor_time: Option<Timestamp>) -> bool {
+pub fn can_have_made(
+    creating: &Creating,
+    account: &Account,
+    login: Option<&str>,
+    vendor_time: Option<Timestamp>,
+) -> bool {
     let first = creating.first_sent();
     let earliest = creating.vendor_time.or(vendor_time).unwrap_or(first).checked_sub(SKEW).unwrap_or(Timestamp::MIN);
     let is_young = account.created.is_none_or(|created| created >= earliest);
-    let comparable = |creator: &&String| form(creator) == form(login);
-    let by_us = account.creator.as_ref().filter(comparable).is_none_or(|creator| creator.eq_ignore_ascii_case(login));
-    is_young && (by_us || login == "token")
+    let is_other = |login: &str, creator: &str| form(creator) == form(login) && !creator.eq_ignore_ascii_case(login);
+    let by_other = login.zip(account.creator.as_deref()).is_some_and(|(login, creator)| is_other(login, creator));
+    is_young && !by_other
 }
 
 /// Whether the vendor reported, before the create was pending, that a foreign account has this key. In that case only a creation
@@ -70,10 +75,10 @@ mod tests {
 
     #[test]
     fn an_account_that_existed_before_the_create_is_not_ours() {
-        assert!(can_have_made(&creating(100), &made(95, None), "usher", None), "clocks differ");
-        assert!(!can_have_made(&creating(100), &made(94, None), "usher", None));
+        assert!(can_have_made(&creating(100), &made(95, None), Some("usher"), None), "clocks differ");
+        assert!(!can_have_made(&creating(100), &made(94, None), Some("usher"), None));
         assert!(
-            can_have_made(&creating(100), &Account::default(), "usher", None),
+            can_have_made(&creating(100), &Account::default(), Some("usher"), None),
             "the vendor states no creation time"
         );
     }
@@ -81,24 +86,24 @@ mod tests {
     #[test]
     fn before_means_by_the_vendors_clock() {
         let ninety_behind = Some(at(10));
-        assert!(can_have_made(&creating(100), &made(5, None), "usher", ninety_behind));
-        assert!(!can_have_made(&creating(100), &made(4, None), "usher", ninety_behind));
+        assert!(can_have_made(&creating(100), &made(5, None), Some("usher"), ninety_behind));
+        assert!(!can_have_made(&creating(100), &made(4, None), Some("usher"), ninety_behind));
     }
 
     #[test]
     fn the_recorded_vendor_time_outlives_the_clock_that_recorded_it() {
         let fast = Creating { vendor_time: Some(at(40)), ..creating(100) };
-        assert!(can_have_made(&fast, &made(35, None), "usher", None), "our clock was a minute ahead");
-        assert!(!can_have_made(&fast, &made(34, None), "usher", None));
+        assert!(can_have_made(&fast, &made(35, None), Some("usher"), None), "our clock was a minute ahead");
+        assert!(!can_have_made(&fast, &made(34, None), Some("usher"), None));
     }
 
     #[test]
     fn an_account_that_another_login_made_is_not_ours() {
         let by = |creator, login| can_have_made(&creating(100), &made(100, Some(creator)), login, None);
-        assert!(by("Usher@example.com", "usher@example.com"));
-        assert!(!by("eve@example.com", "usher@example.com"));
-        assert!(by("0123456789abcdef01234567", "usher@example.com"), "an id and a name cannot be compared");
-        assert!(by("eve", "token"), "the login's name is not known");
+        assert!(by("Usher@example.com", Some("usher@example.com")));
+        assert!(!by("eve@example.com", Some("usher@example.com")));
+        assert!(by("0123456789abcdef01234567", Some("usher@example.com")), "an id and a name cannot be compared");
+        assert!(by("eve", None), "the login's name is not known");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Decides what happens to an account when its object is deleted, before any vendor call.
 
-use super::model::{AccountKind, Capabilities, GroupSupport, Rejection};
+use super::capabilities::{Capabilities, GroupSupport};
+use super::model::{AccountKind, Rejection};
 use crate::api::Reason;
 
 /// What usher does with the account.

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 
 use super::compare::{Compare, same};
-use super::model::{Account, Changes, Desired, Field, Fields, Membership, Rejection};
-use super::sent::LastApplied;
+use super::field::Field;
+use super::last_applied::LastApplied;
+use super::model::{Account, Changes, Desired, Fields, Membership, Rejection};
 use crate::api::Reason;
 use crate::api::status::PendingCall;
 
@@ -130,7 +131,7 @@ fn difference(
     }
     if let Some(membership) = &desired.groups {
         if membership.additive && account.groups.is_none() {
-            return Err(unseen());
+            return Err(groups_not_shown());
         }
         changes.groups = regroup(membership, account, known.added);
     }
@@ -151,7 +152,7 @@ pub fn alongside(table: &[Field], desired: &Desired, changed: &Fields) -> Fields
 
 /// The rejection of Additive membership where the vendor hides a user's groups, because groups that usher did not add could be
 /// lost.
-fn unseen() -> Rejection {
+fn groups_not_shown() -> Rejection {
     let message = "spec.membership: the vendor does not show which groups this user is in; set Exclusive";
     Rejection::new(Reason::Unsupported, message)
 }

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::{
     Account, AccountKind, Capabilities, Changes, Compare, Creation, DeletionPolicy, Desired, Field, GroupSupport, Key,
-    LastApplied, Limits, Membership, PriorState, Removal, Step, Switch, creation, folds, matches_key, plan, removal,
-    same,
+    LastApplied, Limits, Membership, PriorState, Removal, Step, Switch, Visibility, creation, folds, matches_key, plan,
+    removal, same,
 };
 use crate::api::Reason;
 
@@ -288,8 +288,7 @@ fn a_field_that_a_create_does_not_take_is_sent_after_it(#[case] wanted: Option<b
 const CAPABLE: Capabilities = Capabilities {
     user_fields: TABLE,
     group_fields: &[],
-    readable: true,
-    listable: true,
+    visibility: Visibility::Full,
     filter: true,
     updates: true,
     change_needs_password: false,
@@ -299,6 +298,7 @@ const CAPABLE: Capabilities = Capabilities {
     named_roles: false,
     checkable: true,
     default_limits: Limits { per_minute: 1, burst: 1, concurrency: 1 },
+    secret_fields: &[],
 };
 
 #[rstest]

@@ -1,4 +1,4 @@
-//! Which addresses may be called at all, before and after DNS; it makes no call.
+//! The addresses that may be called, checked before and after DNS. It makes no call.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -8,7 +8,9 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use crate::api::Reason;
 use crate::plan::Rejection;
 
-/// The base address, if it may be used.
+/// The base address of a vendor. `insecure` allows http:// and loopback addresses.
+///
+/// Errors: `Invalid` for any other scheme, for a user in the URL and for a forbidden address.
 pub fn check(url: &str, insecure: bool) -> Result<Url, Rejection> {
     let invalid = |why: &str| Rejection::new(Reason::Invalid, format!("url {}: {why}", shown(url)));
     let parsed =
@@ -18,16 +20,16 @@ pub fn check(url: &str, insecure: bool) -> Result<Url, Rejection> {
         "http" if insecure => {}
         "http" => {
             return Err(invalid(
-                "http:// would send the token in clear; use https://, or allowInsecureHttp: true for a test server",
+                "http:// would send the token in clear text; use https://, or allowInsecureHttp: true for a test server",
             ));
         }
-        _ => return Err(invalid("only https:// is spoken")),
+        _ => return Err(invalid("only https:// is supported")),
     }
     if !parsed.username().is_empty() || parsed.password().is_some() {
-        let message = "url: a user in the address would leak; put it in the Secret";
+        let message = "url: a user in the address would leak into logs; put it into the Secret";
         return Err(Rejection::new(Reason::Invalid, message));
     }
-    let host = parsed.host_str().ok_or_else(|| invalid("has no host"))?;
+    let host = parsed.host_str().ok_or_else(|| invalid("it has no host"))?;
     let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok();
     if let Some(why) = literal.and_then(|address| forbidden(address, insecure)) {
         return Err(invalid(why));
@@ -40,7 +42,7 @@ pub fn check(url: &str, insecure: bool) -> Result<Url, Rejection> {
 
 const LOOPBACK: &str = "loopback addresses need allowInsecureHttp: true";
 
-/// A url for a message, readable or not: without a user and a query, which may be secrets.
+/// `url` for a message, even if it cannot be parsed: without user and query, which may be secrets.
 fn shown(url: &str) -> String {
     let masked = url.rsplit_once('@').map(|(_, host)| format!("…@{host}"));
     let masked = masked.unwrap_or_else(|| url.to_owned());
@@ -53,7 +55,7 @@ const METADATA_V4: [Ipv4Addr; 3] =
 /// Networks of metadata services by their first 32 bits: AWS `fd00:ec2::254`, Google Cloud `fd20:ce::254`.
 const METADATA_V6: [[u16; 2]; 2] = [[0xfd00, 0x0ec2], [0xfd20, 0x00ce]];
 
-/// Why an address may not be called, if it may not.
+/// The reason why `address` is forbidden, if it is.
 fn forbidden(address: IpAddr, insecure: bool) -> Option<&'static str> {
     let astray = match address {
         IpAddr::V4(v4) => v4.is_link_local() || METADATA_V4.contains(&v4),
@@ -68,11 +70,11 @@ fn forbidden(address: IpAddr, insecure: bool) -> Option<&'static str> {
     (address.is_loopback() && !insecure).then_some(LOOPBACK)
 }
 
-/// The IPv4 address that packets to `address` may end at: mapped and translated (RFC 4291, 2765), compatible (RFC 4291),
+/// The IPv4 address to which packets for `address` may be translated: mapped and translated (RFC 4291, 2765), compatible (RFC 4291),
 /// NAT64 (RFC 6052, 8215), 6to4 (RFC 3056).
 fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
     match address.segments() {
-        // The unspecified address and loopback look like compatible ones.
+        // The unspecified address and loopback have the form of compatible addresses.
         [0, 0, 0, 0, 0, 0, 0, 0 | 1] => None,
         [0, 0, 0, 0, 0, 0 | 0xffff, high, low]
         | [0, 0, 0, 0, 0xffff, 0, high, low]
@@ -83,9 +85,9 @@ fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
     }
 }
 
-/// Resolves names and refuses forbidden addresses, so that a name cannot lead where a literal may not.
+/// Resolves names and refuses forbidden addresses, so that a name gives no access to an address that is forbidden as a literal.
 pub struct GuardedDns {
-    /// Whether loopback is allowed.
+    /// Whether loopback addresses are allowed.
     pub insecure: bool,
 }
 
@@ -95,7 +97,7 @@ impl Resolve for GuardedDns {
         Box::pin(async move {
             let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
             if let Some(why) = found.iter().find_map(|address| forbidden(address.ip(), insecure)) {
-                return Err(format!("{} leads to a forbidden address: {why}", name.as_str()).into());
+                return Err(format!("{} resolves to a forbidden address: {why}", name.as_str()).into());
             }
             Ok(Box::new(found.into_iter()) as Addrs)
         })
@@ -133,15 +135,19 @@ mod tests {
     #[case::unspecified_v6("::", true, true)]
     #[case::private("10.0.0.1", false, false)]
     #[case::public("192.0.2.1", false, false)]
-    fn addresses_that_lead_astray_are_forbidden(#[case] address: &str, #[case] insecure: bool, #[case] refused: bool) {
+    fn metadata_and_local_addresses_are_forbidden(
+        #[case] address: &str,
+        #[case] insecure: bool,
+        #[case] refused: bool,
+    ) {
         assert_eq!(forbidden(address.parse().unwrap(), insecure).is_some(), refused);
     }
 
     #[rstest]
-    #[case::plain_http("http://example.com", "send the token in clear")]
+    #[case::plain_http("http://example.com", "send the token in clear text")]
     #[case::other_scheme("ftp://example.com", "only https")]
     #[case::user("https://me:secret@example.com", "would leak")]
-    #[case::user_in_the_clear("http://me:secret@example.com", "send the token in clear")]
+    #[case::user_in_the_clear("http://me:secret@example.com", "send the token in clear text")]
     #[case::user_and_no_port("https://me:secret@example.com:port/", "write it as")]
     #[case::user_and_no_scheme("me:secret@example.com", "only https")]
     #[case::query("ftp://example.com/?auth=secret@", "only https")]
@@ -149,7 +155,7 @@ mod tests {
     #[case::literal("https://[::1]/", "loopback")]
     #[case::decimal("https://2130706433/", "loopback")]
     #[case::unexpected_answer("example.com", "write it as")]
-    fn a_url_that_may_not_be_used_says_why(#[case] url: &str, #[case] words: &str) {
+    fn a_rejected_url_names_the_reason(#[case] url: &str, #[case] words: &str) {
         let rejection = check(url, false).unwrap_err();
         assert!(rejection.message.contains(words), "{rejection}");
         assert!(!rejection.message.contains("secret@"), "{rejection}");

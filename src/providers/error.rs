@@ -1,25 +1,25 @@
-//! One error for all vendors: what kind it is, whether it may have had an effect, and when to come back.
+//! One error for all vendors: its kind, whether the call may have had an effect, and the time of the next attempt.
 
 use std::fmt;
 
 use jiff::Timestamp;
 
-/// What a vendor's refusal means to us.
+/// The kind of a failed call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::Display, strum::IntoStaticStr)]
 pub enum ErrorKind {
-    /// The credential is not accepted.
+    /// The vendor does not accept the credential.
     Unauthenticated,
-    /// The credential is accepted, the act is not.
+    /// The vendor accepts the credential but does not allow the operation.
     PermissionDenied,
-    /// Nothing at this address; for a known id that is a doubt, not a proof.
+    /// The vendor has nothing at this address. For a known id this does not prove that the account is gone.
     NotFound,
-    /// Something with this key is there already.
+    /// The vendor has an account with this key already.
     Conflict,
-    /// The vendor finds fault with what was sent.
+    /// The vendor rejects the request.
     Invalid,
-    /// Too many calls.
+    /// The vendor or the limiter rejects the call because there were too many.
     RateLimited,
-    /// Not reached, or an answer that makes no sense.
+    /// The vendor was not reached, or its answer is unexpected.
     Unavailable,
     /// The vendor has no such call.
     Unsupported,
@@ -28,42 +28,42 @@ pub enum ErrorKind {
 /// Whether a failed call may have had an effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
-    /// It never left, or the vendor said no: no effect.
+    /// The call was not sent, or the vendor refused it.
     NoEffect,
-    /// The answer was lost or makes no sense: there may have been one.
+    /// The answer was lost or is unexpected, so the call may have had an effect.
     Unknown,
 }
 
-/// A vendor's refusal, or our failure to reach it. The message quotes known fields only and holds no secret.
+/// A failed call. Its message quotes only known fields of the answer and holds no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProviderError {
-    /// What it means.
+    /// The kind.
     pub kind: ErrorKind,
-    /// Whether there may have been an effect.
+    /// Whether the call may have had an effect.
     pub delivery: Delivery,
-    /// What a person should read.
+    /// The message for the status.
     pub message: String,
-    /// When the vendor lets us come back, if it said so.
+    /// The time of the next attempt, if the vendor named one.
     pub retry_at: Option<Timestamp>,
 }
 
 impl ProviderError {
-    /// Whether it says something of the vendor's state, and nothing of what was asked.
+    /// Whether the failure comes from the vendor's state and not from the request.
     pub fn is_passing(&self) -> bool {
         matches!(self.kind, ErrorKind::Unavailable | ErrorKind::RateLimited)
     }
 
-    /// A refusal: the vendor answered, nothing was done.
+    /// A refused call, without effect.
     pub fn refused(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, delivery: Delivery::NoEffect, message: message.into(), retry_at: None }
     }
 
-    /// No usable answer: whatever was sent may have been done.
+    /// A call without a usable answer: `Unavailable`, with unknown delivery.
     pub fn lost(message: impl Into<String>) -> Self {
         Self { kind: ErrorKind::Unavailable, delivery: Delivery::Unknown, message: message.into(), retry_at: None }
     }
 
-    /// The gate or the vendor asks to wait until `retry_at`.
+    /// A call refused by the limiter or the vendor until `retry_at`.
     pub fn rate_limited(message: impl Into<String>, retry_at: Option<Timestamp>) -> Self {
         Self { retry_at, ..Self::refused(ErrorKind::RateLimited, message) }
     }

@@ -1,4 +1,5 @@
-//! What must hold of every decoder, whatever a vendor answers: for the fuzz targets in fuzz/ and for the bounded run under `cargo test`.
+//! Properties of every decoder for any answer of a vendor, checked by the fuzz targets in fuzz/ and, within bounds, by
+//! `cargo test`.
 
 use jiff::{SignedDuration, Timestamp};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -7,19 +8,19 @@ use serde_json::Value;
 use super::error::ProviderError;
 use super::http::{Answer, quote};
 use super::retry::named_time;
-use super::{amani, industrility, ozmap, pegasus, plaspy, shape};
+use super::{amani, decode, industrility, ozmap, pegasus, plaspy};
 use crate::api::Vendor;
 use crate::plan::{Account, AccountKind};
 
 const SAID: &str = "GET https://vendor.example.com/users answered 200";
-/// Longest message: where it came from, what is wrong, and at most 256 characters of the vendor's own.
+/// The longest message: the call, what is wrong, and at most 256 characters of the vendor's own.
 const LONGEST: usize = SAID.len() + 256 + 128;
-/// What the first byte of the input stands for.
+/// The statuses that the first byte of the input selects.
 const STATUSES: [u16; 12] = [200, 201, 204, 400, 401, 403, 404, 409, 410, 422, 429, 503];
 
 /// Decodes `data` (the first byte chooses the status, the rest is the body) as every kind of answer of `vendor`.
 ///
-/// Panics: when a decoder does, or when it makes up an account or a message that it must not.
+/// Panics: a decoder panics, or invents an account or a message.
 pub fn decode(vendor: Vendor, data: &[u8]) {
     let Some((first, body)) = data.split_first() else { return };
     let answer = Answer::new(STATUSES[usize::from(*first) % STATUSES.len()], body, SAID);
@@ -46,23 +47,24 @@ fn accounts(vendor: Vendor, answer: &Answer) {
     let rows = rows(&value);
     for account_kind in [AccountKind::User, AccountKind::Group] {
         let decoded = rows.iter().filter_map(|row| account(vendor, account_kind, row)).collect::<Vec<_>>();
-        if let Ok(accounts) = shape::distinct(decoded, SAID) {
+        if let Ok(accounts) = decode::distinct(decoded, SAID) {
             let ids: std::collections::BTreeSet<&str> = accounts.iter().map(|account| account.id.as_str()).collect();
             assert_eq!(ids.len(), accounts.len(), "one account twice");
         }
-        if vendor == Vendor::Amani {
-            page(account_kind, &value);
-        }
     }
     match vendor {
+        Vendor::Amani => {
+            [AccountKind::User, AccountKind::Group].iter().for_each(|account_kind| page(*account_kind, &value))
+        }
         Vendor::Plaspy => plaspy::wire::countries(&value, SAID).map_or_else(|error| readable(&error), drop),
         Vendor::Industrility => assert!(!industrility::wire::id(&value, "ada@example.com").is_empty()),
-        Vendor::Pegasus | Vendor::Amani | Vendor::Ozmap => {}
+        Vendor::Pegasus | Vendor::Ozmap => {}
     }
-    let _ = shape::instant(Some(&value));
+    let _ = decode::instant(Some(&value));
 }
 
-/// A page of a listing: as many accounts as rows, or an error; and it asks for something further, if for anything.
+/// Checks a page of a listing: it has as many accounts as rows, or is an error, and the query of its next page is not
+/// empty.
 fn page(account_kind: AccountKind, value: &Value) {
     match amani::wire::page(account_kind, value) {
         Ok(page) => {
@@ -111,7 +113,7 @@ fn readable(error: &ProviderError) {
 
 /// Reads `data` as the value of each header that names a time.
 ///
-/// Panics: when reading does, or when it names a time that has passed.
+/// Panics: reading panics, or names a time that has passed.
 pub fn headers(data: &[u8]) {
     let now = Timestamp::from_second(1_800_000_000).unwrap_or_default();
     let Ok(value) = HeaderValue::from_bytes(data) else { return };
@@ -127,7 +129,7 @@ pub fn headers(data: &[u8]) {
 
 /// Reads `data` as a duration of a manifest.
 ///
-/// Panics: when reading does, or when it makes up a negative one from text without a sign.
+/// Panics: reading panics, or returns a negative duration for a text without a sign.
 pub fn durations(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Ok(duration) = text.parse::<SignedDuration>() {
@@ -139,12 +141,11 @@ pub fn durations(data: &[u8]) {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use rstest::rstest;
     use serde_json::{Value, json};
+    use strum::IntoEnumIterator;
 
     use super::*;
-
-    const VENDORS: [Vendor; 5] = [Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy, Vendor::Industrility, Vendor::Ozmap];
+    use crate::providers::capabilities;
 
     /// An answer that each vendor might give, with visibly made-up people.
     fn sample(vendor: Vendor) -> Value {
@@ -228,20 +229,19 @@ mod tests {
         std::iter::once(status).chain(body.iter().copied()).collect()
     }
 
-    #[rstest]
-    #[case(Vendor::Pegasus)]
-    #[case(Vendor::Amani)]
-    #[case(Vendor::Plaspy)]
-    #[case(Vendor::Ozmap)]
-    fn the_samples_hold_an_account(#[case] vendor: Vendor) {
-        let sample = sample(vendor);
-        assert!(rows(&sample).into_iter().any(|row| account(vendor, AccountKind::User, row).is_some()), "{sample}");
+    #[test]
+    fn the_sample_of_every_vendor_that_shows_accounts_holds_one() {
+        for vendor in Vendor::iter() {
+            let sample = sample(vendor);
+            let holds = rows(&sample).into_iter().any(|row| account(vendor, AccountKind::User, row).is_some());
+            assert_eq!(holds, capabilities(vendor).shows_accounts(), "{vendor}: {sample}");
+        }
     }
 
     #[test]
     fn deep_nesting_is_an_error_and_no_crash() {
         let deep = "[".repeat(100_000);
-        VENDORS.into_iter().for_each(|vendor| decode(vendor, &encoded(0, deep.as_bytes())));
+        Vendor::iter().for_each(|vendor| decode(vendor, &encoded(0, deep.as_bytes())));
     }
 
     proptest! {
@@ -249,19 +249,19 @@ mod tests {
 
         #[test]
         fn any_bytes_are_survived(data in prop::collection::vec(any::<u8>(), 0..256)) {
-            VENDORS.into_iter().for_each(|vendor| decode(vendor, &data));
+            Vendor::iter().for_each(|vendor| decode(vendor, &data));
             headers(&data);
             durations(&data);
         }
 
         #[test]
         fn any_json_is_survived(status in any::<u8>(), value in any_json()) {
-            VENDORS.into_iter().for_each(|vendor| decode(vendor, &encoded(status, value.to_string().as_bytes())));
+            Vendor::iter().for_each(|vendor| decode(vendor, &encoded(status, value.to_string().as_bytes())));
         }
 
         #[test]
         fn a_spoiled_answer_is_survived(status in any::<u8>(), place in any::<usize>(), with in any_json(), cut in 0..400_usize) {
-            for vendor in VENDORS {
+            for vendor in Vendor::iter() {
                 let mut value = sample(vendor);
                 spoiled(&mut value, place, &with);
                 let text = value.to_string();

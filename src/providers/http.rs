@@ -1,46 +1,51 @@
-//! The one transport: bounded in time and size, through the gate, no redirects, no forbidden addresses; it judges no vendor's answer.
+//! The one transport to a vendor: every call passes the limiter and is bounded in time and size; it follows no redirects and
+//! calls no forbidden addresses. It does not interpret the answer, except for 429.
 
 use std::borrow::Cow;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Certificate, Client, Method, Url, redirect};
 use serde_json::Value;
 
 use super::address::{GuardedDns, check};
 use super::error::{ErrorKind, ProviderError};
-use super::limiter::{LONGEST_CLOSING, Limiter};
+use super::limiter::{Limiter, MAX_CLOSED};
 use super::observer::Observer;
-use super::pace::Turns;
+use super::rate_limit::SharedRateLimit;
 use super::redact::Hidden;
 use super::retry::{named_time, retry_after};
 use crate::api::{Reason, Vendor};
 use crate::plan::Rejection;
 
-/// Largest answer that is read, in bytes: a page of 1,000 users is under 2 MiB.
+/// The largest answer that is read, in bytes; a page of 1,000 users has less than 2 MiB.
 const LARGEST_BODY: usize = 16 * 1024 * 1024;
 
-/// What a transport needs to know beside its base address.
+/// The characters that are encoded in paths and queries: all but the unreserved ones (RFC 3986, section 2.3).
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+/// What a transport needs beside its base address.
 #[derive(Clone)]
 pub struct Settings {
-    /// For metrics and messages.
+    /// The vendor, for metrics and messages.
     pub vendor: Vendor,
     /// Bounds every call.
     pub limiter: Limiter,
-    /// Is told of every call.
+    /// Observes every call.
     pub observer: Arc<dyn Observer>,
-    /// Longest time for one call, answer included.
+    /// The longest time for one call including its answer.
     pub timeout: Duration,
     /// Whether http:// and loopback are allowed.
     pub insecure: bool,
-    /// PEM of further certificate authorities.
+    /// PEM of additional certificate authorities.
     pub ca_bundle: Option<Vec<u8>>,
 }
 
-/// Calls to one base address.
+/// A client for one base address; cheap to clone.
 #[derive(Clone)]
 pub struct Transport {
     client: Client,
@@ -48,7 +53,7 @@ pub struct Transport {
     settings: Settings,
 }
 
-/// One call, before a vendor's authentication is added. `Debug` shows no values: they may be secrets.
+/// One call, before the vendor's authentication is added. `Debug` shows no values, because they may be secrets.
 #[derive(Clone)]
 pub struct Call {
     operation: &'static str,
@@ -57,13 +62,13 @@ pub struct Call {
     query: Vec<(Cow<'static, str>, String)>,
     header: Option<(HeaderName, HeaderValue)>,
     body: Option<Value>,
-    turns: Option<Arc<Turns>>,
+    rate_limit: Option<SharedRateLimit>,
 }
 
 impl Call {
-    /// A call of `operation` (a bounded word for metrics) to `path` under the base address; ids in it must be encoded.
+    /// A call of `operation` (a bounded word for metrics) to `path` under the base address; the caller encodes ids in it (`segment`).
     pub fn new(operation: &'static str, method: Method, path: impl Into<String>) -> Self {
-        Self { operation, method, path: path.into(), query: Vec::new(), header: None, body: None, turns: None }
+        Self { operation, method, path: path.into(), query: Vec::new(), header: None, body: None, rate_limit: None }
     }
 
     /// With one more query parameter.
@@ -80,21 +85,21 @@ impl Call {
         self
     }
 
-    /// Within a pace of its own: each time it is sent counts there too.
+    /// With a rate limit of its own beside the limiter's; each sending counts there too.
     #[must_use]
-    pub fn within(mut self, turns: Arc<Turns>) -> Self {
-        self.turns = Some(turns);
+    pub fn within(mut self, rate_limit: SharedRateLimit) -> Self {
+        self.rate_limit = Some(rate_limit);
         self
     }
 
-    /// With the header that authenticates; its value is marked sensitive so that nothing prints it.
+    /// With the header that authenticates. Its value is marked as sensitive, so `Debug` does not print it.
     ///
-    /// Errors: `Invalid` when the secret cannot be a header's value.
+    /// Errors: `Invalid` if the value has characters that a header cannot have.
     pub fn header(mut self, name: HeaderName, value: &str) -> Result<Self, ProviderError> {
         let mut value = HeaderValue::from_str(value).map_err(|_| {
             ProviderError::refused(
                 ErrorKind::Invalid,
-                "the token in the Secret has characters that no HTTP header can carry",
+                "the token in the Secret has characters that an HTTP header cannot have",
             )
         })?;
         value.set_sensitive(true);
@@ -105,7 +110,7 @@ impl Call {
 
 impl fmt::Debug for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { operation, method, path, query, header: _, body: _, turns: _ } = self;
+        let Self { operation, method, path, query, header: _, body: _, rate_limit: _ } = self;
         let query: Vec<_> = query.iter().map(|(name, _)| name).collect();
         let mut shown = f.debug_struct("Call");
         shown.field("operation", operation).field("method", method).field("path", path).field("query", &query);
@@ -113,7 +118,7 @@ impl fmt::Debug for Call {
     }
 }
 
-/// Whatever the vendor answered, read to its end.
+/// A complete answer of the vendor.
 #[derive(Clone)]
 pub struct Answer {
     /// The HTTP status.
@@ -125,7 +130,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// An answer as if it had come.
+    /// An answer for tests.
     #[cfg(any(test, fuzzing))]
     pub fn new(status: u16, body: &[u8], said: &str) -> Self {
         Self { status, body: body.to_vec(), said: said.to_owned(), hidden: Hidden::default(), retry_at: None }
@@ -137,23 +142,23 @@ impl Answer {
         (200..300).contains(&self.status)
     }
 
-    /// It with the status that its body means.
+    /// The same answer with the status that its body means.
     #[must_use]
     pub fn restated(&self, status: u16) -> Self {
-        Self { status, said: format!("{}, by its body {status}", self.said), ..self.clone() }
+        Self { status, said: format!("{}, which by its body is {status}", self.said), ..self.clone() }
     }
 
     /// The body as JSON.
     ///
-    /// Errors: `Unavailable` with unknown effect when it is not JSON: a server that talks HTML is not the vendor's API.
+    /// Errors: `Unavailable` with unknown delivery if the body is not JSON, because then the server may not be the vendor's API.
     pub fn json(&self) -> Result<Value, ProviderError> {
         serde_json::from_slice(&self.body)
-            .map_err(|_| ProviderError::lost(format!("{} with a body that is not JSON: is the url right?", self.said)))
+            .map_err(|_| ProviderError::lost(format!("{} with a body that is not JSON; check the url", self.said)))
     }
 
-    /// The body as JSON, or null when there is none: a success need not say more.
+    /// The body as JSON; null if there is none, because a success may have an empty body.
     ///
-    /// Errors: as `json`.
+    /// Errors: those of `json`.
     pub fn content(&self) -> Result<Value, ProviderError> {
         if self.is_empty() { Ok(Value::Null) } else { self.json() }
     }
@@ -164,37 +169,37 @@ impl Answer {
         self.body.trim_ascii().is_empty()
     }
 
-    /// Whether the body is neither an object, a list nor a text in JSON: plain words, or nothing.
+    /// Whether the body is empty or plain text: neither an object nor a list nor a string in JSON.
     #[must_use]
     pub fn is_plain(&self) -> bool {
         !matches!(self.body.trim_ascii_start().first(), Some(b'{' | b'[' | b'"'))
     }
 
-    /// Whether the body is a web page: whoever sent it is not the vendor's API, whatever the status.
+    /// Whether the body is a web page, which a vendor's API never sends.
     #[must_use]
     pub fn is_page(&self) -> bool {
         self.body.trim_ascii_start().starts_with(b"<")
     }
 
-    /// The body as JSON, or null when it is empty or unreadable.
+    /// The body as JSON; null if it is empty or not JSON.
     #[must_use]
     pub fn json_or_null(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or(Value::Null)
     }
 
-    /// Where the answer came from and its status, e.g. `GET https://…/users answered 404`.
+    /// The method, the address and the status, e.g. `GET https://…/users answered 404`.
     #[must_use]
     pub fn said(&self) -> &str {
         &self.said
     }
 
-    /// When the vendor lets us come back, if it said so by Retry-After.
+    /// The time of the Retry-After header, if there is one.
     #[must_use]
     pub fn retry_at(&self) -> Option<Timestamp> {
         self.retry_at
     }
 
-    /// Words of this answer for a message: as `quote` has them, and without the secrets of the call.
+    /// `words` of this answer for a message: shortened by `quote`, with the secrets of the call masked.
     #[must_use]
     pub fn quote(&self, words: &str) -> String {
         quote(&self.hidden.mask(words))
@@ -204,7 +209,7 @@ impl Answer {
 impl Transport {
     /// A transport to `url`.
     ///
-    /// Errors: an address that may not be used, or a CA bundle that is none, is `Invalid`.
+    /// Errors: `Invalid` for a forbidden address and for a CA bundle without certificates.
     pub fn new(url: &str, settings: Settings) -> Result<Self, Rejection> {
         let base = check(url, settings.insecure)?;
         let insecure = settings.insecure;
@@ -217,7 +222,7 @@ impl Transport {
             .dns_resolver(Arc::new(GuardedDns { insecure }));
         if let Some(pem) = &settings.ca_bundle {
             let bundle = Certificate::from_pem_bundle(pem).map_err(|_| {
-                Rejection::new(Reason::Invalid, "spec.caBundle holds no PEM certificates: write base64 of a PEM file")
+                Rejection::new(Reason::Invalid, "spec.caBundle has no PEM certificates: write a PEM file in base64")
             })?;
             builder = builder.tls_certs_merge(bundle);
         }
@@ -227,7 +232,8 @@ impl Transport {
         Ok(Self { client, base, settings })
     }
 
-    /// Host and path of the base address, with the port if it is not the usual one: a path may be a tenant or a stage.
+    /// Host and path of the base address, and the port unless it is the default one. The path counts because it may name a
+    /// tenant or a stage.
     #[must_use]
     pub fn place(&self) -> String {
         let host = self.base.host_str().unwrap_or_default();
@@ -235,16 +241,16 @@ impl Transport {
         format!("{host}{port}{}", self.base.path().trim_end_matches('/'))
     }
 
-    /// Sends `call` and reads the answer, whatever its status but 429.
+    /// Sends `call` and returns the answer with any status but 429.
     ///
-    /// Errors: `RateLimited` on 429 (and the gate closes) or while the gate is closed; `Unavailable` with unknown effect
-    /// when there is no complete answer, without effect when the connection never came about.
+    /// Errors: `RateLimited` while the limiter is closed and on a 429, which closes it; `Unavailable` with unknown delivery
+    /// without a complete answer, and without effect if the connection failed.
     pub async fn send(&self, call: Call) -> Result<Answer, ProviderError> {
-        let Call { operation, method, path, query, header, body, turns } = call;
-        if let Some(turns) = turns {
-            turns.call().await;
+        let Call { operation, method, path, query, header, body, rate_limit } = call;
+        if let Some(rate_limit) = rate_limit {
+            rate_limit.until_ready().await;
         }
-        self.settings.limiter.call().await?;
+        self.settings.limiter.until_ready().await?;
         let hidden = Hidden::of(header.as_ref().map(|(_, value)| value), body.as_ref());
         let said = format!("{method} {}", self.shown(&path));
         let mut request = self.client.request(method, self.address(&path, &query));
@@ -260,20 +266,20 @@ impl Transport {
         self.settings.observer.provider_request(self.settings.vendor, operation, &code, begun.elapsed());
         let (status, headers, body) = outcome.map_err(|(_, error)| error)?;
         let now = Timestamp::now();
-        self.settings.limiter.clock().heard(&headers, now);
+        self.settings.limiter.clock().observe(&headers, now);
         let said = format!("{said} answered {status}");
         if status == 429 {
             let until = self.settings.limiter.close(named_time(&headers, now));
             return Err(ProviderError::rate_limited(
-                format!("{said}: too many calls; they go on at {until:.0}"),
+                format!("{said}: too many requests; calls resume at {until:.0}"),
                 Some(until),
             ));
         }
-        let retry_at = retry_after(&headers, now).map(|until| until.min(now + LONGEST_CLOSING));
+        let retry_at = retry_after(&headers, now).map(|until| until.min(now + MAX_CLOSED));
         Ok(Answer { status, body, said, hidden, retry_at })
     }
 
-    /// Without a path the base address as it is written: a slash at its end may matter.
+    /// The address of a call. Without a path it is the base address as written, because a slash at its end may matter.
     fn address<N: AsRef<str>>(&self, path: &str, query: &[(N, String)]) -> Url {
         let mut url = self.base.clone();
         if !path.is_empty() {
@@ -289,14 +295,14 @@ impl Transport {
         url
     }
 
-    /// The address for messages: without a query, which may hold personal data.
+    /// The address for messages, without the query, because that may hold personal data.
     fn shown(&self, path: &str) -> Url {
         let mut url = self.address::<&str>(path, &[]);
         url.set_query(None);
         url
     }
 
-    /// `judged`, as an answer of this transport was: where the vendor's words ask to slow down, the gate closes as on a 429.
+    /// Closes the limiter as on a 429 if `judged` is `RateLimited` by the vendor's words, and adds the time when it opens.
     pub fn observe_limit<T>(&self, judged: Result<T, ProviderError>) -> Result<T, ProviderError> {
         judged.map_err(|error| match (error.kind, error.retry_at) {
             (ErrorKind::RateLimited, None) => {
@@ -309,7 +315,7 @@ impl Transport {
 
 type Exchange = (u16, HeaderMap, Vec<u8>);
 
-/// Sends and reads to the end; the word in the error is the metric's code.
+/// Sends a request and reads its whole answer. The word in the error is the code for metrics.
 async fn exchange(request: reqwest::RequestBuilder, said: &str) -> Result<Exchange, (&'static str, ProviderError)> {
     let mut response = request.send().await.map_err(|error| failed(said, error))?;
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
@@ -323,7 +329,7 @@ async fn exchange(request: reqwest::RequestBuilder, said: &str) -> Result<Exchan
     Ok((status, headers, body))
 }
 
-/// A failure without its address (a query may hold personal data) but with its innermost cause.
+/// The error for a failed exchange: without the query, which may hold personal data, but with the innermost cause.
 fn failed(said: &str, error: reqwest::Error) -> (&'static str, ProviderError) {
     let error = error.without_url();
     if error.is_timeout() && !error.is_connect() {
@@ -343,36 +349,27 @@ fn failed(said: &str, error: reqwest::Error) -> (&'static str, ProviderError) {
 /// `text` as one segment of a path.
 #[must_use]
 pub fn segment(text: &str) -> String {
-    // Dots alone, even encoded once, would climb out of the path.
+    // A segment of dots is encoded twice, because clients and servers resolve it as a parent folder even if it is encoded once.
     if text.bytes().all(|byte| byte == b'.') {
         return "%252E".repeat(text.len());
     }
     percent_encoded(text).replace("%40", "@")
 }
 
-/// `text` with all but letters, digits and `-_.~` encoded (RFC 3986, 2.3); a blank becomes %20, which every server reads.
+/// `text` for a path or a query. A blank becomes %20, because not every server decodes a plus sign.
 #[must_use]
 pub fn percent_encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
-            encoded.push(char::from(byte));
-        } else {
-            // Writing to a String does not fail.
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-    }
-    encoded
+    utf8_percent_encode(text, RESERVED).to_string()
 }
 
-/// The parameters of `address`, be it whole or a path alone; where it leads is not looked at.
+/// The query parameters of `address`, which is a URL or a path; host and path are ignored.
 #[must_use]
 pub fn parameters(address: &str) -> Vec<(String, String)> {
     let whole = Url::parse("https://nowhere.invalid").and_then(|base| base.join(address));
     whole.map(|url| url.query_pairs().into_owned().collect()).unwrap_or_default()
 }
 
-/// A vendor's own words for a message: known fields only, one line, at most 256 characters.
+/// A vendor's words for a message: one line of at most 256 characters, without control characters.
 #[must_use]
 pub fn quote(words: &str) -> String {
     let line = words.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -386,12 +383,12 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn words_that_ask_to_slow_down_close_the_gate() {
+    async fn words_that_ask_to_slow_down_close_the_limiter() {
         let transport = transport("https://example.com");
         let limited = ProviderError::rate_limited("Too many requests", None);
-        let heeded = transport.observe_limit::<()>(Err(limited)).unwrap_err();
-        assert!(heeded.retry_at.is_some());
-        assert_eq!(transport.settings.limiter.closed_until(), heeded.retry_at);
+        let limited = transport.observe_limit::<()>(Err(limited)).unwrap_err();
+        assert!(limited.retry_at.is_some());
+        assert_eq!(transport.settings.limiter.closed_until(), limited.retry_at);
     }
 
     #[test]
@@ -419,12 +416,12 @@ mod tests {
     #[case::nothing_after_the_host("https://example.com", "", "https://example.com/")]
     #[case::below("https://example.com/api/", "/users", "https://example.com/api/users")]
     #[case::query_in_the_base("https://example.com/api?site=7", "/users", "https://example.com/api/users?site=7")]
-    fn a_path_goes_below_the_base(#[case] base: &str, #[case] path: &str, #[case] expected: &str) {
+    fn a_path_is_appended_to_the_base_address(#[case] base: &str, #[case] path: &str, #[case] expected: &str) {
         assert_eq!(transport(base).address::<&str>(path, &[]).as_str(), expected);
     }
 
     #[test]
-    fn a_blank_in_a_query_is_no_plus() {
+    fn a_blank_in_a_query_is_encoded_as_20() {
         let query = [("search.name", "Fleet + North".to_owned()), ("page", "1".to_owned())];
         let url = transport("https://example.com").address("/groups", &query);
         assert_eq!(url.query(), Some("search.name=Fleet%20%2B%20North&page=1"));
@@ -435,7 +432,7 @@ mod tests {
     #[case::nothing(b" ", true)]
     #[case::object(b"\n{\"name\": \"usher\"", false)]
     #[case::text(b"\"usher\"", false)]
-    fn plain_words_are_told_from_json(#[case] body: &[u8], #[case] plain: bool) {
+    fn plain_text_is_distinguished_from_json(#[case] body: &[u8], #[case] plain: bool) {
         assert_eq!(Answer::new(200, body, "").is_plain(), plain);
     }
 

@@ -1,59 +1,63 @@
-//! One gate per credential for everything that goes to the vendor: rate, burst, concurrency, and closed until the time a vendor named.
+//! The limiter of one credential: it bounds rate, burst and concurrency of all calls to the vendor, and closes until the time
+//! that the vendor named.
 //!
-//! An object that finds no room is parked and woken through a channel; it never holds a reconcile slot while it waits.
+//! An object that gets no permit is queued and enqueued through a channel, so it holds no reconcile slot while it waits.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
+use http::Extensions;
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::clock::Clock;
 use super::error::ProviderError;
-use super::line::{INVITATION, Line, Priority, Waiting, Who};
 use super::observer::Observer;
-use super::pace::{self, Pace, Turns};
+use super::queue::{Priority, Queue, RESERVATION, Waiter, Waiting};
+use super::rate_limit::{RateLimit, SharedRateLimit};
 use crate::api::{ObjectKey, Vendor};
 use crate::plan::Limits;
 
-/// How long the gate closes at least on a first refusal; it doubles with each further one.
-const FIRST: SignedDuration = SignedDuration::from_secs(2);
-/// Longest time that a vendor may keep us away for; more is taken for a broken clock.
-pub const LONGEST_CLOSING: SignedDuration = SignedDuration::from_hours(24);
+/// The back-off after a first refusal; it doubles with each further one.
+const FIRST_BACKOFF: SignedDuration = SignedDuration::from_secs(2);
+/// The longest time for which a vendor can close a limiter; a longer one comes from a wrong clock.
+pub const MAX_CLOSED: SignedDuration = SignedDuration::from_hours(24);
 
-/// Bounds the work of one credential; cheap to clone.
+/// Bounds the calls of one credential; cheap to clone.
 #[derive(Clone)]
 pub struct Limiter(Arc<Inner>);
 
 struct Inner {
     credential: ObjectKey,
     vendor: Vendor,
-    line: Mutex<Line>,
-    pace: Mutex<Pace>,
-    turns: OnceLock<Arc<Turns>>,
+    queue: Mutex<Queue>,
+    rate_limit: SharedRateLimit,
+    extensions: Mutex<Extensions>,
     closing: Mutex<Closing>,
     clock: Clock,
-    /// Whether someone looks after guests who do not come.
-    watched: AtomicBool,
+    /// Whether a task expires reservations.
+    expiring: AtomicBool,
     wake: mpsc::UnboundedSender<ObjectKey>,
     observer: Arc<dyn Observer>,
 }
 
-/// A place inside the gate, given back on drop.
-pub struct Permit(Arc<Inner>);
+/// The right to make calls, one at a time; dropping it gives it back. It is empty once it was given back.
+pub struct Permit(Option<Arc<Inner>>);
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let mut line = lock(&self.0.line);
-        line.let_out();
-        self.0.invite(&mut line);
+        let Some(limiter) = self.0.take() else { return };
+        let mut queue = limiter.queue.lock();
+        queue.release();
+        limiter.serve(&mut queue);
     }
 }
 
 impl Limiter {
-    /// The gate of `credential` with these bounds; parked objects are woken through `wake`.
+    /// The limiter of `credential` with these bounds; it wakes queued objects through `wake`.
     #[must_use]
     pub fn new(
         credential: ObjectKey,
@@ -65,99 +69,100 @@ impl Limiter {
         let limiter = Self(Arc::new(Inner {
             credential,
             vendor,
-            line: Mutex::default(),
-            pace: Mutex::new(Pace::new(limits.per_minute, limits.burst)),
-            turns: OnceLock::new(),
+            queue: Mutex::default(),
+            rate_limit: SharedRateLimit::new(RateLimit::new(limits.per_minute, limits.burst)),
+            extensions: Mutex::default(),
             closing: Mutex::default(),
             clock: Clock::default(),
-            watched: AtomicBool::new(false),
+            expiring: AtomicBool::new(false),
             wake,
             observer,
         }));
-        limiter.limit(limits);
+        limiter.set_limits(limits);
         limiter
     }
 
-    /// Other bounds from now on; who waits, what went out and until when it is closed stay as they are.
-    pub fn limit(&self, limits: Limits) {
-        // A burst of the whole minute would let the next call wait for the rest of it.
+    /// Changes the bounds; the queue, the calls counted so far and the closing stay.
+    pub fn set_limits(&self, limits: Limits) {
+        // A burst of the whole minute would make the next call wait for the rest of that minute.
         let burst = limits.burst.min(limits.per_minute.div_ceil(2));
-        lock(&self.0.pace).limit(limits.per_minute, burst);
-        let mut line = lock(&self.0.line);
-        line.limit(limits.concurrency);
-        self.0.invite(&mut line);
+        self.0.rate_limit.lock().set_bounds(limits.per_minute, burst);
+        let mut queue = self.0.queue.lock();
+        queue.set_permits(limits.concurrency);
+        self.0.serve(&mut queue);
     }
 
-    /// Turns for calls with a pace of their own beside the gate's, made once: they outlive every connection.
-    pub fn turns(&self, make: impl FnOnce() -> Turns) -> Arc<Turns> {
-        self.0.turns.get_or_init(|| Arc::new(make())).clone()
+    /// A vendor's own limiter state, one value per type, made by `make` on first use. It outlives every connection, because a
+    /// vendor counts on when the Secret is rotated.
+    pub fn extension<T: Clone + Send + Sync + 'static>(&self, make: impl FnOnce() -> T) -> T {
+        self.0.extensions.lock().get_or_insert_with(make).clone()
     }
 
-    /// The vendor's clock, which every answer sets.
+    /// The vendor's clock, set by every answer.
     #[must_use]
     pub fn clock(&self) -> &Clock {
         &self.0.clock
     }
 
-    /// A place for `object`, or `None`: it is parked and will be woken.
+    /// A permit for `object`; `None` queues it, and it is enqueued when one is free.
     #[must_use]
-    pub fn try_enter(&self, priority: Priority, object: &ObjectKey) -> Option<Permit> {
-        let mut line = lock(&self.0.line);
-        if line.enter(priority, object, Instant::now()) {
-            return Some(Permit(self.0.clone()));
+    pub fn try_acquire(&self, priority: Priority, object: &ObjectKey) -> Option<Permit> {
+        let mut queue = self.0.queue.lock();
+        if queue.try_acquire(priority, object, Instant::now()) {
+            return Some(Permit(Some(self.0.clone())));
         }
-        self.0.invite(&mut line);
+        self.0.serve(&mut queue);
         None
     }
 
-    /// `object` wants no place any more, invited or parked: the next one's turn.
-    pub fn leave(&self, object: &ObjectKey) {
-        let mut line = lock(&self.0.line);
-        line.leave(object);
-        self.0.invite(&mut line);
+    /// Removes `object` from the queue and drops its reservation, if it has one.
+    pub fn cancel(&self, object: &ObjectKey) {
+        let mut queue = self.0.queue.lock();
+        queue.cancel(object);
+        self.0.serve(&mut queue);
     }
 
-    /// A place for a task that can wait.
-    pub async fn enter(&self, priority: Priority) -> Option<Permit> {
+    /// Waits for a permit, for a task that belongs to no object. `None` cannot happen while the limiter exists.
+    pub async fn acquire(&self, priority: Priority) -> Option<Permit> {
         let (sender, receiver) = oneshot::channel();
         {
-            let mut line = lock(&self.0.line);
-            line.queue(priority, sender, Instant::now());
-            self.0.invite(&mut line);
+            let mut queue = self.0.queue.lock();
+            queue.push_task(priority, sender, Instant::now());
+            self.0.serve(&mut queue);
         }
         receiver.await.ok()
     }
 
-    /// Waits for the rate to allow one more call.
+    /// Waits until the rate limit allows one more call, and counts it.
     ///
-    /// Errors: `RateLimited` while the gate is closed; the caller comes back at `retry_at`.
-    pub async fn call(&self) -> Result<(), ProviderError> {
-        self.open()?;
-        pace::keep(&self.0.pace).await;
-        self.open()
+    /// Errors: `RateLimited` with `retry_at` while the limiter is closed.
+    pub async fn until_ready(&self) -> Result<(), ProviderError> {
+        self.ensure_open()?;
+        self.0.rate_limit.until_ready().await;
+        self.ensure_open()
     }
 
-    /// Errors: `RateLimited` while the gate is closed.
-    pub fn open(&self) -> Result<(), ProviderError> {
+    /// Errors: `RateLimited` with `retry_at` while the limiter is closed.
+    pub fn ensure_open(&self) -> Result<(), ProviderError> {
         match self.closed_until() {
             Some(until) => Err(ProviderError::rate_limited(
-                format!("{} asked us to slow down; calls go on at {until:.0}", self.0.vendor.title()),
+                format!("{} is rate limiting us; calls resume at {until:.0}", self.0.vendor.title()),
                 Some(until),
             )),
             None => Ok(()),
         }
     }
 
-    /// Until when the gate is closed, if it is.
+    /// When the limiter opens; `None` if it is open.
     #[must_use]
     pub fn closed_until(&self) -> Option<Timestamp> {
-        lock(&self.0.closing).until.filter(|until| *until > Timestamp::now())
+        self.0.closing.lock().until.filter(|until| *until > Timestamp::now())
     }
 
-    /// Closes the gate until the time the vendor named, and with back-off from 2 s to 5 min at least; until when it is closed.
-    /// Its credential is woken, to keep that time where it outlives the process.
+    /// Closes the limiter until the later of the time that the vendor `named` and the back-off (2 s to 256 s); returns when it
+    /// opens. Wakes the credential if that time changed, because the credential's status keeps it past a restart.
     pub fn close(&self, named: Option<Timestamp>) -> Timestamp {
-        let mut closing = lock(&self.0.closing);
+        let mut closing = self.0.closing.lock();
         let before = closing.until.map(full_second);
         let until = closing.close(named, Timestamp::now());
         if closing.until.map(full_second) != before {
@@ -167,27 +172,27 @@ impl Limiter {
         until
     }
 
-    /// The full second to come before which no process shall call, if any.
+    /// When the limiter opens, rounded up to a full second, for status; `None` if it is open.
     #[must_use]
-    pub fn kept(&self) -> Option<Timestamp> {
+    pub fn closed_until_second(&self) -> Option<Timestamp> {
         self.closed_until().map(full_second)
     }
 
-    /// Takes over the time until which the gate of a process before this one was closed.
-    pub fn resume(&self, kept: Option<Timestamp>) {
-        let kept = to_come(kept);
-        let mut closing = lock(&self.0.closing);
+    /// Closes the limiter until the time that status kept past a restart.
+    pub fn restore(&self, closed_until: Option<Timestamp>) {
+        let kept = credible_closing(closed_until);
+        let mut closing = self.0.closing.lock();
         closing.until = closing.until.max(kept);
     }
 
-    /// How many objects wait for a new account.
+    /// The number of objects that wait for a permit to create their account.
     #[must_use]
-    pub fn waiting_for_new(&self) -> usize {
-        lock(&self.0.line).waiting(Priority::New)
+    pub fn queued_creates(&self) -> usize {
+        self.0.queue.lock().waiting(Priority::New)
     }
 }
 
-/// Until when a gate is closed, and how many refusals in a row led there.
+/// When a limiter opens, and the number of refusals in a row that closed it.
 #[derive(Default)]
 struct Closing {
     until: Option<Timestamp>,
@@ -195,27 +200,27 @@ struct Closing {
 }
 
 impl Closing {
-    /// A refusal is one more in a row if the last closing ended less than its back-off ago: calls that went well in between
-    /// say little where a vendor counts calls. Those that were under way when it closed are no further refusals.
+    /// A refusal continues the row if the last closing ended less than its back-off ago: calls that succeeded in between prove
+    /// little where a vendor counts calls. Refusals of calls that were in flight when the limiter closed do not count.
     fn close(&mut self, named: Option<Timestamp>, now: Timestamp) -> Timestamp {
         self.refusals = match self.until {
             Some(until) if now < until => self.refusals,
             Some(until) if now < until + backoff(self.refusals) => self.refusals + 1,
             _ => 1,
         };
-        let until = (now + backoff(self.refusals)).max(named.unwrap_or(now)).min(now + LONGEST_CLOSING);
+        let until = (now + backoff(self.refusals)).max(named.unwrap_or(now)).min(now + MAX_CLOSED);
         *self.until.insert(self.until.map_or(until, |before| before.max(until)))
     }
 }
 
-/// A time that is still to come; one that is further away than a closing may last, rounded up, is a broken clock's.
+/// `time` if it is in the future and no further away than a closing can last, rounded up; a later one comes from a wrong clock.
 #[must_use]
-pub fn to_come(time: Option<Timestamp>) -> Option<Timestamp> {
+pub fn credible_closing(time: Option<Timestamp>) -> Option<Timestamp> {
     let now = Timestamp::now();
-    time.filter(|time| now < *time && *time <= now + LONGEST_CLOSING + FIRST)
+    time.filter(|time| now < *time && *time <= now + MAX_CLOSED + FIRST_BACKOFF)
 }
 
-/// The first full second not before `time`: calls that are refused at the same moment are told the same.
+/// `time` rounded up to a full second, so that calls refused at the same moment report the same time.
 fn full_second(time: Timestamp) -> Timestamp {
     let begun = i64::from(time.subsec_nanosecond() > 0);
     Timestamp::from_second(time.as_second() + begun).unwrap_or(time)
@@ -223,57 +228,53 @@ fn full_second(time: Timestamp) -> Timestamp {
 
 /// From 2 s to 256 s.
 fn backoff(refusals: u32) -> SignedDuration {
-    FIRST * (1 << refusals.clamp(1, 8).saturating_sub(1))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    FIRST_BACKOFF * (1 << refusals.clamp(1, 8).saturating_sub(1))
 }
 
 impl Inner {
-    /// Invites as many as there is room for.
-    fn invite(self: &Arc<Self>, line: &mut Line) {
-        while let Some((priority, Waiting { since, who })) = line.next(Instant::now()) {
-            match who {
-                Who::Object(object) => {
-                    line.invite(object.clone(), Instant::now());
-                    // The receiver lives as long as the process; without it nobody needs waking.
+    /// Hands free permits to waiters: a task gets one, an object gets a reservation and is enqueued.
+    fn serve(self: &Arc<Self>, queue: &mut Queue) {
+        while let Some((priority, Waiting { since, waiter })) = queue.pop(Instant::now()) {
+            match waiter {
+                Waiter::Object(object) => {
+                    queue.reserve(object.clone(), Instant::now());
+                    // The receiver lives as long as the process; without it no object needs waking.
                     let _ = self.wake.send(object);
                 }
-                Who::Task(task) => {
-                    line.let_in();
-                    if let Err(permit) = task.send(Permit(self.clone())) {
-                        // Nobody waits any more; forgetting the permit avoids locking the line twice.
-                        line.let_out();
-                        std::mem::forget(permit);
+                Waiter::Task(task) => {
+                    queue.acquire();
+                    if let Err(mut permit) = task.send(Permit(Some(self.clone()))) {
+                        // The task was cancelled. The permit is emptied, because its drop would lock the queue twice.
+                        permit.0 = None;
+                        queue.release();
                         continue;
                     }
                 }
             }
             self.observer.limiter_waited(self.vendor, priority.into(), since.elapsed());
         }
-        self.watch(line);
+        self.expire(queue);
     }
 
-    /// Sees to it that the place of a guest who does not come goes to the next, even if nobody else comes by.
-    fn watch(self: &Arc<Self>, line: &Line) {
-        // Without a runtime the process ends.
+    /// Starts a task that hands expired reservations to the next waiter even if no other caller comes.
+    fn expire(self: &Arc<Self>, queue: &Queue) {
+        // Without a runtime the process is ending.
         let Ok(runtime) = Handle::try_current() else { return };
-        if line.expects_guests() && !self.watched.swap(true, Ordering::Relaxed) {
-            runtime.spawn(look_after(Arc::downgrade(self)));
+        if queue.has_reservations() && !self.expiring.swap(true, Ordering::Relaxed) {
+            runtime.spawn(expire_reservations(Arc::downgrade(self)));
         }
     }
 }
 
-/// Looks every now and then whether guests are late, as long as any are expected and the gate is there.
-async fn look_after(limiter: Weak<Inner>) {
+/// Serves the queue again after each reservation's time, while there are reservations and the limiter exists.
+async fn expire_reservations(limiter: Weak<Inner>) {
     loop {
-        tokio::time::sleep(INVITATION).await;
+        tokio::time::sleep(RESERVATION).await;
         let Some(limiter) = limiter.upgrade() else { return };
-        let mut line = lock(&limiter.line);
-        limiter.invite(&mut line);
-        if !line.expects_guests() {
-            limiter.watched.store(false, Ordering::Relaxed);
+        let mut queue = limiter.queue.lock();
+        limiter.serve(&mut queue);
+        if !queue.has_reservations() {
+            limiter.expiring.store(false, Ordering::Relaxed);
             return;
         }
     }
@@ -281,15 +282,17 @@ async fn look_after(limiter: Weak<Inner>) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::api::Kind;
     use crate::providers::NoMetrics;
 
     fn limiter(concurrency: u32) -> (Limiter, mpsc::UnboundedReceiver<ObjectKey>) {
-        let (wake, woken) = mpsc::unbounded_channel();
+        let (wake, enqueued) = mpsc::unbounded_channel();
         let limits = Limits { per_minute: 60_000, burst: 100, concurrency };
         let credential = ObjectKey::new(Kind::Credential, "identity", "main");
-        (Limiter::new(credential, Vendor::Pegasus, limits, wake, Arc::new(NoMetrics)), woken)
+        (Limiter::new(credential, Vendor::Pegasus, limits, wake, Arc::new(NoMetrics)), enqueued)
     }
 
     fn user(name: &str) -> ObjectKey {
@@ -297,99 +300,119 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_finds_no_room_is_woken_and_then_goes_before_newcomers() {
-        let (limiter, mut woken) = limiter(1);
-        let first = limiter.try_enter(Priority::New, &user("first")).unwrap();
-        assert!(limiter.try_enter(Priority::New, &user("second")).is_none());
-        assert!(woken.try_recv().is_err(), "nobody is woken while there is no room");
+    async fn an_object_without_a_permit_is_enqueued_and_then_goes_before_newcomers() {
+        let (limiter, mut enqueued) = limiter(1);
+        let first = limiter.try_acquire(Priority::New, &user("first")).unwrap();
+        assert!(limiter.try_acquire(Priority::New, &user("second")).is_none());
+        assert!(enqueued.try_recv().is_err(), "no object is enqueued while no permit is free");
         drop(first);
-        assert_eq!(woken.recv().await, Some(user("second")));
-        assert!(limiter.try_enter(Priority::New, &user("third")).is_none(), "the place is kept for who was woken");
-        assert!(limiter.try_enter(Priority::New, &user("second")).is_some());
+        assert_eq!(enqueued.recv().await, Some(user("second")));
+        assert!(
+            limiter.try_acquire(Priority::New, &user("third")).is_none(),
+            "the permit is reserved for the enqueued object"
+        );
+        assert!(limiter.try_acquire(Priority::New, &user("second")).is_some());
     }
 
     #[tokio::test]
     async fn edits_go_before_new_accounts_and_these_before_sweeps() {
-        let (limiter, mut woken) = limiter(1);
-        let inside = limiter.try_enter(Priority::Edit, &user("inside")).unwrap();
+        let (limiter, mut enqueued) = limiter(1);
+        let inside = limiter.try_acquire(Priority::Edit, &user("inside")).unwrap();
         for (priority, name) in [(Priority::Background, "sweep"), (Priority::New, "new"), (Priority::Edit, "edit")] {
-            assert!(limiter.try_enter(priority, &user(name)).is_none());
+            assert!(limiter.try_acquire(priority, &user(name)).is_none());
         }
         drop(inside);
         for name in ["edit", "new", "sweep"] {
-            assert_eq!(woken.recv().await, Some(user(name)));
-            drop(limiter.try_enter(Priority::Edit, &user(name)).unwrap());
+            assert_eq!(enqueued.recv().await, Some(user(name)));
+            drop(limiter.try_acquire(Priority::Edit, &user(name)).unwrap());
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_place_of_a_guest_who_does_not_come_goes_to_a_task_that_waits() {
-        let (limiter, mut woken) = limiter(1);
-        let inside = limiter.try_enter(Priority::Edit, &user("inside")).unwrap();
-        assert!(limiter.try_enter(Priority::Edit, &user("gone")).is_none());
+    async fn an_expired_reservation_goes_to_a_waiting_task() {
+        let (limiter, mut enqueued) = limiter(1);
+        let inside = limiter.try_acquire(Priority::Edit, &user("inside")).unwrap();
+        assert!(limiter.try_acquire(Priority::Edit, &user("gone")).is_none());
         drop(inside);
-        assert_eq!(woken.recv().await, Some(user("gone")));
-        let entered = tokio::time::timeout(3 * INVITATION, limiter.enter(Priority::Background)).await;
-        assert!(entered.is_ok_and(|permit| permit.is_some()));
+        assert_eq!(enqueued.recv().await, Some(user("gone")));
+        let acquired = tokio::time::timeout(3 * RESERVATION, limiter.acquire(Priority::Background)).await;
+        assert!(acquired.is_ok_and(|permit| permit.is_some()));
     }
 
     #[tokio::test]
-    async fn who_leaves_gives_up_his_invitation_and_his_place_in_the_line() {
-        let (limiter, mut woken) = limiter(1);
-        let inside = limiter.try_enter(Priority::Edit, &user("inside")).unwrap();
-        for name in ["invited", "parked", "patient"] {
-            assert!(limiter.try_enter(Priority::New, &user(name)).is_none());
+    async fn a_cancelled_object_gives_up_its_reservation_and_its_place_in_the_queue() {
+        let (limiter, mut enqueued) = limiter(1);
+        let inside = limiter.try_acquire(Priority::Edit, &user("inside")).unwrap();
+        for name in ["reserved", "queued", "next"] {
+            assert!(limiter.try_acquire(Priority::New, &user(name)).is_none());
         }
-        limiter.leave(&user("parked"));
-        assert_eq!(limiter.waiting_for_new(), 2);
+        limiter.cancel(&user("queued"));
+        assert_eq!(limiter.queued_creates(), 2);
         drop(inside);
-        assert_eq!(woken.recv().await, Some(user("invited")));
-        limiter.leave(&user("invited"));
-        assert_eq!(woken.recv().await, Some(user("patient")));
+        assert_eq!(enqueued.recv().await, Some(user("reserved")));
+        limiter.cancel(&user("reserved"));
+        assert_eq!(enqueued.recv().await, Some(user("next")));
     }
 
     #[tokio::test]
-    async fn other_bounds_keep_the_line_and_the_closing() {
-        let (limiter, mut woken) = limiter(1);
-        let _inside = limiter.try_enter(Priority::Edit, &user("inside")).unwrap();
-        assert!(limiter.try_enter(Priority::Edit, &user("second")).is_none());
+    async fn a_cancelled_task_keeps_neither_a_permit_nor_the_limiter() {
+        let (limiter, _enqueued) = limiter(1);
+        let permit = limiter.try_acquire(Priority::Edit, &user("first")).unwrap();
+        let cancelled = tokio::time::timeout(Duration::ZERO, limiter.acquire(Priority::Background)).await;
+        assert!(cancelled.is_err());
+        drop(permit);
+        drop(limiter.try_acquire(Priority::Edit, &user("second")).expect("the permit is free again"));
+        let inner = Arc::downgrade(&limiter.0);
+        drop(limiter);
+        assert!(inner.upgrade().is_none(), "the limiter is freed");
+    }
+
+    #[tokio::test]
+    async fn changed_limits_keep_the_queue_and_the_closing() {
+        let (limiter, mut enqueued) = limiter(1);
+        let _inside = limiter.try_acquire(Priority::Edit, &user("inside")).unwrap();
+        assert!(limiter.try_acquire(Priority::Edit, &user("second")).is_none());
         let until = limiter.close(None);
-        assert_eq!(woken.recv().await, Some(ObjectKey::new(Kind::Credential, "identity", "main")));
-        limiter.limit(Limits { per_minute: 60, burst: 10, concurrency: 2 });
-        assert_eq!(woken.recv().await, Some(user("second")));
+        assert_eq!(enqueued.recv().await, Some(ObjectKey::new(Kind::Credential, "identity", "main")));
+        limiter.set_limits(Limits { per_minute: 60, burst: 10, concurrency: 2 });
+        assert_eq!(enqueued.recv().await, Some(user("second")));
         assert_eq!(limiter.closed_until(), Some(until));
     }
 
     #[tokio::test]
-    async fn a_closed_gate_lets_no_call_through_and_says_until_when() {
-        let (limiter, _woken) = limiter(1);
+    async fn a_closed_limiter_refuses_calls_and_reports_when_it_opens() {
+        let (limiter, _enqueued) = limiter(1);
         let until = limiter.close(Some(Timestamp::now() + SignedDuration::from_mins(1)));
-        let refused = limiter.call().await.unwrap_err();
+        let refused = limiter.until_ready().await.unwrap_err();
         assert_eq!(refused.retry_at, Some(until));
-        assert_eq!(limiter.close(None), until, "a shorter closing does not open it sooner");
+        assert_eq!(limiter.close(None), until, "a shorter closing opens it no sooner");
         assert_eq!(limiter.closed_until(), Some(until));
     }
 
     #[tokio::test]
-    async fn until_when_it_is_closed_is_told_to_the_credential_and_closes_the_next_gate() {
-        let (told, mut woken) = limiter(1);
-        let until = told.close(None);
-        assert_eq!(woken.recv().await, Some(ObjectKey::new(Kind::Credential, "identity", "main")));
-        assert_eq!(told.kept(), Some(full_second(until)), "a vendor that names no time wants to be left alone, too");
+    async fn a_closing_wakes_the_credential_and_is_restored_after_a_restart() {
+        let (before, mut enqueued) = limiter(1);
+        let until = before.close(None);
+        assert_eq!(enqueued.recv().await, Some(ObjectKey::new(Kind::Credential, "identity", "main")));
+        assert_eq!(
+            before.closed_until_second(),
+            Some(full_second(until)),
+            "a closing without a named time is kept, too"
+        );
         let named = full_second(Timestamp::now() + SignedDuration::from_mins(1));
-        told.close(Some(named));
-        assert_eq!(woken.recv().await, Some(ObjectKey::new(Kind::Credential, "identity", "main")));
-        assert_eq!(told.kept(), Some(named));
-        let (next, _woken) = limiter(1);
-        next.resume(told.kept());
-        assert_eq!((next.closed_until(), next.kept()), (Some(named), Some(named)));
-        let (sound, _woken) = limiter(1);
-        sound.resume(Some(Timestamp::now() + LONGEST_CLOSING + FIRST + FIRST));
-        assert_eq!(sound.closed_until(), None, "a clock was wrong");
+        before.close(Some(named));
+        assert_eq!(enqueued.recv().await, Some(ObjectKey::new(Kind::Credential, "identity", "main")));
+        assert_eq!(before.closed_until_second(), Some(named));
+        let (after, _enqueued) = limiter(1);
+        after.restore(before.closed_until_second());
+        assert_eq!((after.closed_until(), after.closed_until_second()), (Some(named), Some(named)));
+        let (sound, _enqueued) = limiter(1);
+        sound.restore(Some(Timestamp::now() + MAX_CLOSED + FIRST_BACKOFF + FIRST_BACKOFF));
+        assert_eq!(sound.closed_until(), None, "a time this far away comes from a wrong clock");
     }
 
     #[test]
-    fn refusals_in_a_row_close_it_longer_each_time_even_if_they_name_a_time() {
+    fn refusals_in_a_row_double_the_closing_even_if_they_name_a_time() {
         let (mut closing, mut now, mut waits) = (Closing::default(), Timestamp::UNIX_EPOCH, Vec::new());
         for named in [None, Some(now), None, Some(now + SignedDuration::from_secs(7))] {
             let until = closing.close(named, now);
@@ -400,11 +423,11 @@ mod tests {
     }
 
     #[test]
-    fn refusals_of_calls_under_way_or_after_a_calm_time_are_not_in_a_row() {
+    fn refusals_of_calls_in_flight_and_after_a_quiet_time_do_not_count_as_in_a_row() {
         let (mut closing, now) = (Closing::default(), Timestamp::UNIX_EPOCH);
         let until = closing.close(None, now);
         assert_eq!(closing.close(None, now), until);
-        let later = until + FIRST;
-        assert_eq!(closing.close(None, later), later + FIRST);
+        let later = until + FIRST_BACKOFF;
+        assert_eq!(closing.close(None, later), later + FIRST_BACKOFF);
     }
 }

@@ -1,10 +1,11 @@
-//! The vendors' quirks end here: one trait, one match over vendors, one transport, one login cache, one limiter.
+//! The vendors' APIs behind one trait, with one transport, one session and one limiter per credential.
 //!
-//! Nothing outside this room looks at an HTTP status, and nothing in it knows Kubernetes.
+//! No other room sees an HTTP status, and this room does not know Kubernetes.
 
 mod address;
 mod amani;
 mod clock;
+mod decode;
 mod error;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
@@ -13,17 +14,18 @@ mod http;
 mod industrility;
 mod jwt;
 mod limiter;
-mod line;
 mod observer;
 mod ozmap;
-mod pace;
 mod pegasus;
 mod plaspy;
+mod queue;
+mod rate_limit;
+mod read_only;
 mod redact;
+mod resource;
 mod retry;
 mod secret;
 mod session;
-mod shape;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,67 +35,79 @@ use secrecy::SecretString;
 
 pub use clock::Clock;
 pub use error::{Delivery, ErrorKind, ProviderError};
-pub use limiter::{Limiter, Permit, to_come};
-pub use line::Priority;
+pub use limiter::{Limiter, Permit, credible_closing};
 pub use observer::{NoMetrics, Observer};
+pub use queue::Priority;
+pub use read_only::ReadOnly;
 pub use secret::SecretData;
 
 use crate::api::credential::CredentialProvider;
 use crate::api::{PlatformGroupSpec, PlatformUserSpec, Vendor};
-use crate::plan::{Account, AccountKind, Capabilities, Catalog, Changes, Desired, GroupHandle, Rejection};
+use crate::plan::{Account, AccountKind, Capabilities, Catalog, Changes, Desired, GroupHandle, Rejection, carrying};
 use http::{Settings, Transport};
 
-/// One credential's way to its vendor.
+/// A vendor's API, reached through one credential.
 #[async_trait]
 pub trait Provider: Send + Sync {
-    /// What the vendor can do.
+    /// The capabilities of the vendor.
     fn capabilities(&self) -> &'static Capabilities;
 
-    /// Where the accounts are: host, port if it is not the usual one, base path, and the tenant that the log-in asks for.
+    /// The place of the accounts: host, port unless it is the default one, base path, and the tenant that the log-in names.
     fn place(&self) -> String;
 
     /// The account that `spec` describes; groups are added by the caller.
     ///
-    /// Errors: what cannot be done as written, with the field and the way out.
+    /// Errors: a manifest that the vendor cannot fulfil, with the field and the fix.
     fn desire_user(&self, spec: &PlatformUserSpec, catalog: &Catalog) -> Result<Desired, Rejection>;
 
     /// The group named `name` that `spec` describes.
     ///
-    /// Errors: what cannot be done as written, with the field and the way out.
+    /// Errors: a manifest that the vendor cannot fulfil, with the field and the fix.
     fn desire_group(&self, name: &str, spec: &PlatformGroupSpec, catalog: &Catalog) -> Result<Desired, Rejection>;
 
-    /// A group as this vendor takes it in a user: its id, or its name.
+    /// The value that stands for `group` in a user of this vendor: its id or its name.
     fn group_value(&self, group: &GroupHandle) -> String {
         group.id.clone()
     }
 
-    /// The id of a user with this natural key where no call shows users; `None` where one does.
-    fn unseen_id(&self, _key: &str) -> Option<String> {
+    /// The id of the user with this natural key at a vendor that shows no users; `None` at any other vendor.
+    fn id_from_key(&self, _key: &str) -> Option<String> {
         None
     }
 
-    /// Who the vendor says we are (a login name or id), by its cheapest authenticated call.
+    /// Our login as the vendor names it (a stable name or id), by its cheapest authenticated call; `None` if it names none.
     ///
-    /// Errors: `Unauthenticated` when the credential is refused; `Unsupported` where there is no such call.
-    async fn whoami(&self) -> Result<String, ProviderError>;
+    /// Errors: `Unauthenticated` if the vendor refuses the credential; `Unsupported` if it has no such call.
+    async fn whoami(&self) -> Result<Option<String>, ProviderError>;
 
-    /// All users or groups: complete and consistent, or an error.
+    /// Our login as the Secret spells it, or as its token claims; `None` if neither does. It is not verified.
+    fn login(&self) -> Option<String> {
+        None
+    }
+
+    /// All users or groups.
+    ///
+    /// Errors: any listing that is not complete and consistent.
     async fn list(&self, account_kind: AccountKind) -> Result<Vec<Account>, ProviderError>;
 
-    /// What else a manifest may name: roles, projects, countries. Empty where there is nothing.
+    /// The other things that a manifest may name: roles, projects, countries.
     async fn catalog(&self) -> Result<Catalog, ProviderError> {
         Ok(Catalog::default())
     }
 
-    /// The accounts that carry one of the natural keys of `desired`, freshly asked; each account once.
-    async fn find(&self, account_kind: AccountKind, desired: &Desired) -> Result<Vec<Account>, ProviderError>;
+    /// The accounts that carry one of the natural keys of `desired`, freshly asked; each account once. Without a search of the
+    /// vendor's own the whole listing answers.
+    async fn find(&self, account_kind: AccountKind, desired: &Desired) -> Result<Vec<Account>, ProviderError> {
+        let accounts = self.list(account_kind).await?;
+        Ok(carrying(self.capabilities().fields(account_kind), accounts, &desired.keys))
+    }
 
-    /// The account with this id; `None` when the vendor answers that there is none, which is a doubt and not a proof.
+    /// The account with this id; `None` if the vendor answers that there is none, which does not prove that it is gone.
     async fn read(&self, account_kind: AccountKind, id: &str) -> Result<Option<Account>, ProviderError>;
 
-    /// Makes an account and returns what the vendor showed of it.
+    /// Creates an account and returns it as the vendor shows it.
     ///
-    /// Errors: `Conflict` when one with such a key is there; unknown delivery when it may have been made all the same.
+    /// Errors: `Conflict` if an account with such a key exists; unknown delivery if the account may have been created.
     async fn create(
         &self,
         account_kind: AccountKind,
@@ -101,7 +115,7 @@ pub trait Provider: Send + Sync {
         password: Option<&SecretString>,
     ) -> Result<Account, ProviderError>;
 
-    /// Changes the account `current`, just read, by `changes` alone.
+    /// Applies `changes` to the account `current`, which was just read; all other fields stay.
     async fn update(
         &self,
         account_kind: AccountKind,
@@ -110,10 +124,12 @@ pub trait Provider: Send + Sync {
         password: Option<&SecretString>,
     ) -> Result<(), ProviderError>;
 
-    /// Removes an account. Already gone (`NotFound`) is for the caller to judge.
+    /// Removes an account.
+    ///
+    /// Errors: `NotFound` if the vendor has none with this id; the caller decides what that means.
     async fn delete(&self, account_kind: AccountKind, id: &str) -> Result<(), ProviderError>;
 
-    /// The rights of a user in one application; `None` where the vendor has no such thing.
+    /// The rights of a user in one application; `None` at a vendor without applications.
     async fn granted(
         &self,
         _user: &str,
@@ -122,16 +138,16 @@ pub trait Provider: Send + Sync {
         Ok(None)
     }
 
-    /// Whether rights of a user may be set now; asked before anything is read for that.
+    /// Whether rights of a user can be set now. The caller asks before it reads anything for that.
     ///
-    /// Errors: `RateLimited` with the time of his turn.
+    /// Errors: `RateLimited` with the time of this user's slot.
     fn may_grant(&self, _user: &str) -> Result<(), ProviderError> {
         Ok(())
     }
 
-    /// Sets rights of a user in one application; rights not named stay.
+    /// Sets `rights` of a user in one application; all other rights stay.
     ///
-    /// Errors: `Unsupported` where the vendor has no such thing.
+    /// Errors: `Unsupported` at a vendor without applications.
     async fn grant(
         &self,
         _user: &str,
@@ -142,21 +158,21 @@ pub trait Provider: Send + Sync {
     }
 }
 
-/// What is needed to speak to a vendor.
+/// The parameters of a connection to a vendor.
 pub struct Access<'a> {
     /// The vendor and its settings.
     pub provider: &'a CredentialProvider,
-    /// What the Secret holds.
+    /// The entries of the Secret.
     pub secret: &'a SecretData,
     /// Bounds every call.
     pub limiter: Limiter,
-    /// Is told of every call.
+    /// Observes every call.
     pub observer: Arc<dyn Observer>,
-    /// Longest time for one call.
+    /// The longest time for one call including its answer.
     pub timeout: Duration,
-    /// Whether http:// and loopback are allowed.
+    /// Whether http:// and loopback addresses are allowed.
     pub insecure: bool,
-    /// PEM of further certificate authorities.
+    /// PEM of additional certificate authorities.
     pub ca_bundle: Option<Vec<u8>>,
 }
 
@@ -176,7 +192,7 @@ impl Access<'_> {
     }
 }
 
-/// What a vendor can do, before anything is connected.
+/// The capabilities of a vendor, before a connection.
 #[must_use]
 pub fn capabilities(vendor: Vendor) -> &'static Capabilities {
     match vendor {
@@ -188,9 +204,9 @@ pub fn capabilities(vendor: Vendor) -> &'static Capabilities {
     }
 }
 
-/// The provider of a credential; nothing is called yet.
+/// The provider of a credential. It makes no call.
 ///
-/// Errors: a Secret without the keys the vendor needs or an address that may not be used is `Invalid`.
+/// Errors: `Invalid` for a Secret without the needed keys and for a forbidden address.
 pub fn connect(access: &Access<'_>) -> Result<Arc<dyn Provider>, Rejection> {
     match access.provider {
         CredentialProvider::Pegasus(settings) => Ok(Arc::new(pegasus::Pegasus::connect(settings, access)?)),

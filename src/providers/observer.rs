@@ -1,18 +1,18 @@
-//! What the transport and the gate tell whoever counts; it must not influence a call.
+//! The interface for metrics of calls and waits. An observer must not influence a call.
 
 use std::time::Duration;
 
 use crate::api::Vendor;
 
-/// Told of every call and every wait. Labels are bounded: vendors, operations, status codes, lanes.
+/// Observes every call and every wait. All labels are bounded: vendors, operations, status codes, priorities.
 pub trait Observer: Send + Sync {
-    /// A call ended after `elapsed` with an HTTP status, or with `error` or `timeout`.
+    /// A call ended after `elapsed`; `code` is its HTTP status, `error` or `timeout`.
     fn provider_request(&self, vendor: Vendor, operation: &'static str, code: &str, elapsed: Duration);
-    /// Someone waited for a place.
+    /// An object or a task waited for a permit.
     fn limiter_waited(&self, vendor: Vendor, priority: &'static str, waited: Duration);
 }
 
-/// Counts nothing.
+/// Observes nothing.
 pub struct NoMetrics;
 
 impl Observer for NoMetrics {

@@ -1,17 +1,18 @@
-//! What a call carries that nobody may read, and vendors' words without it; it knows no vendor.
+//! The secrets of one call, and the vendor's words without them; it names no vendor.
 
 use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
+use strum::IntoEnumIterator;
 
+use super::capabilities;
 use super::http::percent_encoded;
+use crate::api::Vendor;
 
-/// Keys of a body whose values are secrets, in small letters: those of the five vendors' logins, refreshes and users.
-const KEYS: [&str; 5] = ["password", "apikey", "token", "refresh", "auth"];
-/// What stands for a secret.
+/// The text in place of a secret.
 const MASK: &str = "***";
 
-/// The secrets of one call in every form in which a vendor may repeat them. `Debug` shows none.
+/// The secrets of one call, in every form in which a vendor may repeat them. `Debug` shows none.
 #[derive(Clone, Debug, Default)]
 pub struct Hidden(Vec<SecretString>);
 
@@ -28,7 +29,7 @@ impl Hidden {
             collect(body, &mut secrets);
         }
         let mut forms: Vec<String> = secrets.into_iter().flat_map(forms).filter(|form| !form.is_empty()).collect();
-        // The longest first: what is left of a longer one could not be found any more.
+        // The longest first, because a masked part hides the rest of a longer secret.
         forms.sort_unstable_by(|one, other| other.len().cmp(&one.len()).then_with(|| one.cmp(other)));
         forms.dedup();
         Self(forms.into_iter().map(SecretString::from).collect())
@@ -41,7 +42,7 @@ impl Hidden {
     }
 }
 
-/// The secrets in `body`: values of known keys, and those that a JSON Patch sets at a path that ends in one.
+/// The secrets in `body`: values of secret fields, and those that a JSON Patch sets at a path that ends in one.
 fn collect<'a>(body: &'a Value, secrets: &mut Vec<&'a str>) {
     match body {
         Value::Array(items) => items.iter().for_each(|item| collect(item, secrets)),
@@ -59,8 +60,10 @@ fn collect<'a>(body: &'a Value, secrets: &mut Vec<&'a str>) {
     }
 }
 
+/// Whether any vendor declares a field of this name as secret: one that passes on another's words leaks nothing either.
 fn is_secret(name: &str) -> bool {
-    KEYS.iter().any(|key| name.eq_ignore_ascii_case(key))
+    let fields = Vendor::iter().flat_map(|vendor| capabilities(vendor).secret_fields);
+    { fields }.any(|field| name.eq_ignore_ascii_case(field))
 }
 
 /// A secret as it is, inside a JSON text, and inside a url.
@@ -99,6 +102,19 @@ mod tests {
     fn a_secret_in_a_json_patch_is_masked_and_other_values_are_not() {
         let body = json!([{"op": "add", "path": "/password", "value": "Fake-Pass-1"}, {"op": "add", "path": "/name", "value": "Ada"}]);
         assert_eq!(Hidden::of(None, Some(&body)).mask("Ada: Fake-Pass-1 is too short"), "Ada: *** is too short");
+    }
+
+    #[test]
+    fn every_vendor_declares_its_secret_fields_and_each_is_masked() {
+        for vendor in Vendor::iter() {
+            let fields = capabilities(vendor).secret_fields;
+            assert!(!fields.is_empty(), "{vendor} logs in with no secret");
+            for field in fields {
+                assert_eq!(*field, field.to_ascii_lowercase(), "{vendor}");
+                let body = json!({"login": {field.to_ascii_uppercase(): "Fake-Secret-4"}});
+                assert_eq!(Hidden::of(None, Some(&body)).mask("no Fake-Secret-4"), "no ***", "{vendor}: {field}");
+            }
+        }
     }
 
     #[test]

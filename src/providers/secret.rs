@@ -1,4 +1,4 @@
-//! What a Secret holds, behind a type that does not print it.
+//! The entries of a Secret in a type that prints no value.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::api::Reason;
 use crate::plan::Rejection;
 
-/// The text entries of a Secret. `Debug` shows the keys only.
+/// The text entries of a Secret. `Debug` shows only the keys.
 #[derive(Clone, Default)]
 pub struct SecretData {
     name: String,
@@ -15,7 +15,7 @@ pub struct SecretData {
 }
 
 impl SecretData {
-    /// The entries of the Secret `name` that are UTF-8; trailing line breaks, which editors add, are cut.
+    /// The entries of the Secret `name` that are UTF-8, without trailing line breaks, because editors add them.
     pub fn new(name: impl Into<String>, entries: impl IntoIterator<Item = (String, Vec<u8>)>) -> Self {
         let text =
             |bytes: Vec<u8>| String::from_utf8(bytes).ok().map(|text| text.trim_end_matches(['\r', '\n']).to_owned());
@@ -23,19 +23,19 @@ impl SecretData {
         Self { name: name.into(), entries }
     }
 
-    /// The value of `key`, if it is there and not empty.
+    /// The value of `key`; `None` if it is missing or empty.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<SecretString> {
         self.entries.get(key).filter(|value| !value.expose_secret().is_empty()).cloned()
     }
 
-    /// Two values that belong together.
+    /// Two values; `None` if one of them is missing or empty.
     #[must_use]
     pub fn pair(&self, first: &str, second: &str) -> Option<(SecretString, SecretString)> {
         Some((self.get(first)?, self.get(second)?))
     }
 
-    /// The rejection for a Secret without the keys a vendor needs; `needed` names them.
+    /// The rejection of a Secret that lacks the keys `needed`.
     #[must_use]
     pub fn lacks(&self, needed: &str) -> Rejection {
         Rejection::new(Reason::Invalid, format!("Secret {} has no {needed}: add what is missing", self.name))

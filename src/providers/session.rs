@@ -1,4 +1,5 @@
-//! One login per credential, shared by all: renewed before it expires, once when it is refused, without a stampede; it knows no vendor.
+//! One token per credential, shared by all calls: it is renewed before it expires and once after a refusal, by one log-in at a
+//! time.
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
@@ -11,27 +12,29 @@ use super::http::{Answer, Call, Transport};
 /// A token is renewed this long before it expires.
 const MARGIN: SignedDuration = SignedDuration::from_secs(30);
 
-/// A token and, if the vendor says so, when it ends.
+/// A token and its end.
 #[derive(Clone)]
 pub struct Token {
-    /// The token as the vendor gave it.
+    /// The token as the vendor issued it.
     pub value: SecretString,
-    /// When the vendor stops taking it.
+    /// When the token expires, if the vendor names a time.
     pub expires: Option<Timestamp>,
 }
 
-/// How a vendor is logged in to and how its token is shown.
+/// The log-in of one vendor and its header.
 #[async_trait]
 pub trait Login: Send + Sync {
-    /// A token that was given ready-made, tried before any login.
+    /// A token from the Secret; it is used before any log-in.
     fn given(&self) -> Option<SecretString>;
-    /// Logs in, or `None` when there is only the given token. `previous` may be refreshed instead.
+    /// A new token by a log-in, or by a refresh of `previous`; `None` if the Secret has only a token.
     ///
-    /// Errors: `Unauthenticated` when the login is refused.
+    /// Errors: `Unauthenticated` if the vendor refuses the log-in.
     async fn login(&self, previous: Option<&Token>) -> Option<Result<Token, ProviderError>>;
-    /// `call` with the token in its header.
+    /// `call` with `token` in its header.
+    ///
+    /// Errors: `Invalid` if a header cannot have the token.
     fn attach(&self, call: Call, token: &SecretString) -> Result<Call, ProviderError>;
-    /// Whether `answer` says that the token is not taken, so that a fresh login may help.
+    /// Whether `answer` refuses the token, so that a new log-in may help.
     fn refused(&self, answer: &Answer) -> bool {
         answer.status == 401
     }
@@ -43,27 +46,28 @@ pub struct Session<L> {
     state: Mutex<State>,
 }
 
-/// What is known of the token.
+/// The state of the token.
 enum State {
-    /// Nothing was tried yet.
+    /// No token was used yet.
     Fresh,
-    /// The token that calls are made with.
-    Held(Token),
-    /// The token was refused, and no other could be had for the moment: the next call logs in first.
-    Spent,
-    /// The log-in was refused. It is not tried again: each further try may lock the account.
+    /// Calls use this token.
+    Active(Token),
+    /// The token was refused and a log-in failed for a passing reason: the next call logs in first.
+    Expired,
+    /// The log-in was refused. It is not repeated, because each further attempt may lock the account.
     Refused(ProviderError),
 }
 
 impl<L: Login> Session<L> {
-    /// A session that has not logged in yet.
+    /// A session without a token.
     pub fn new(login: L) -> Self {
         Self { login, state: Mutex::new(State::Fresh) }
     }
 
-    /// Sends `call` with the token; when it is refused logs in again once and repeats. A second refusal is returned as an answer.
+    /// Sends `call` with the token. If the token is refused, it logs in once and repeats the call; a second refusal is returned
+    /// as the answer.
     ///
-    /// Errors: those of the transport and of the login; a login that was refused stays so for as long as this session lives.
+    /// Errors: those of the transport and of the log-in; a refused log-in stays refused for the life of this session.
     pub async fn send(&self, transport: &Transport, call: Call) -> Result<Answer, ProviderError> {
         let (answer, token) = self.attempt(transport, call.clone()).await?;
         if !self.login.refused(&answer) {
@@ -73,15 +77,25 @@ impl<L: Login> Session<L> {
         again.map_or(Ok(answer), |again| again.map(|(answer, _)| answer))
     }
 
-    /// Sends `call` with the token held, whatever the answer, and tells which token that was.
+    /// The token that calls use now, if the vendor has not refused it.
+    pub async fn current(&self) -> Option<Token> {
+        match &*self.state.lock().await {
+            State::Active(token) => Some(token.clone()),
+            State::Fresh | State::Expired | State::Refused(_) => None,
+        }
+    }
+
+    /// Sends `call` once with the current token and returns the answer and that token.
     ///
-    /// Errors: those of the transport and of the login.
+    /// Errors: those of the transport and of the log-in.
     pub async fn attempt(&self, transport: &Transport, call: Call) -> Result<(Answer, Token), ProviderError> {
         let token = self.token().await?;
         Ok((self.send_with(transport, call, &token).await?, token))
     }
 
-    /// Sends `call` with another token than `used`, likewise; `None` when there is none to be had.
+    /// Sends `call` once with another token than `used`; `None` if the Secret has only a token.
+    ///
+    /// Errors: those of the transport and of the log-in.
     pub async fn repeat(
         &self,
         transport: &Transport,
@@ -94,53 +108,53 @@ impl<L: Login> Session<L> {
         })
     }
 
-    /// Sends `call` with this very token.
+    /// Sends `call` with `token`.
     ///
     /// Errors: those of the transport.
     pub async fn send_with(&self, transport: &Transport, call: Call, token: &Token) -> Result<Answer, ProviderError> {
         transport.send(self.login.attach(call, &token.value)?).await
     }
 
-    /// The token, logging in if there is none or it is about to end.
+    /// The current token; it logs in if there is none or if it expires within `MARGIN`.
     async fn token(&self) -> Result<Token, ProviderError> {
         let mut state = self.state.lock().await;
         let now = Timestamp::now();
         let previous = match &*state {
             State::Refused(error) => return Err(error.clone()),
-            State::Held(token) if token.expires.is_none_or(|end| end - MARGIN > now) => return Ok(token.clone()),
-            State::Held(token) => Some(token.clone()),
-            State::Fresh | State::Spent => None,
+            State::Active(token) if token.expires.is_none_or(|end| end - MARGIN > now) => return Ok(token.clone()),
+            State::Active(token) => Some(token.clone()),
+            State::Fresh | State::Expired => None,
         };
         if let (State::Fresh, Some(value)) = (&*state, self.login.given()) {
             let token = Token { value, expires: None };
-            *state = State::Held(token.clone());
+            *state = State::Active(token.clone());
             return Ok(token);
         }
         self.log_in(&mut state, previous.as_ref()).await.unwrap_or_else(|| Err(no_login()))
     }
 
-    /// Another token than `used`: the one someone else got meanwhile, or a fresh login.
+    /// Another token than `used`: one that another call got meanwhile, or one by a new log-in.
     async fn renew(&self, used: &Token) -> Option<Result<Token, ProviderError>> {
         let mut state = self.state.lock().await;
         match &*state {
             State::Refused(error) => return Some(Err(error.clone())),
-            State::Held(other) if other.value.expose_secret() != used.value.expose_secret() => {
+            State::Active(other) if other.value.expose_secret() != used.value.expose_secret() => {
                 return Some(Ok(other.clone()));
             }
-            State::Held(_) | State::Spent | State::Fresh => {}
+            State::Active(_) | State::Expired | State::Fresh => {}
         }
         let fresh = self.log_in(&mut state, Some(used)).await?;
-        if let (Err(_), State::Held(_)) = (&fresh, &*state) {
-            *state = State::Spent;
+        if let (Err(_), State::Active(_)) = (&fresh, &*state) {
+            *state = State::Expired;
         }
         Some(fresh)
     }
 
-    /// Logs in and remembers what came of it, unless that passes with time.
+    /// Logs in and stores the token or the refusal; a passing failure leaves the state as it is.
     async fn log_in(&self, state: &mut State, previous: Option<&Token>) -> Option<Result<Token, ProviderError>> {
         let outcome = self.login.login(previous).await?.map_err(of_login);
         match &outcome {
-            Ok(token) => *state = State::Held(token.clone()),
+            Ok(token) => *state = State::Active(token.clone()),
             Err(error) if error.kind == ErrorKind::Unauthenticated => *state = State::Refused(error.clone()),
             Err(_) => {}
         }
@@ -148,11 +162,11 @@ impl<L: Login> Session<L> {
     }
 }
 
-/// What a failed log-in says of the call that needed it: it never left, and whatever the vendor finds fault with is the login.
+/// The error of a call whose log-in failed. The call was not sent, and any fault that the vendor finds is one of the log-in.
 fn of_login(error: ProviderError) -> ProviderError {
     let kind = match error.kind {
         ErrorKind::RateLimited | ErrorKind::Unavailable => error.kind,
-        // A conflict is one with another session, if with anything.
+        // A log-in can conflict only with another session.
         ErrorKind::NotFound | ErrorKind::Unsupported | ErrorKind::Conflict => ErrorKind::Unavailable,
         ErrorKind::Unauthenticated | ErrorKind::PermissionDenied | ErrorKind::Invalid => ErrorKind::Unauthenticated,
     };
@@ -160,5 +174,5 @@ fn of_login(error: ProviderError) -> ProviderError {
 }
 
 fn no_login() -> ProviderError {
-    ProviderError::refused(ErrorKind::Unauthenticated, "the Secret holds neither a token nor a login")
+    ProviderError::refused(ErrorKind::Unauthenticated, "the Secret has neither a token nor a username and password")
 }

@@ -2,13 +2,14 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -29,13 +30,13 @@ impl Readiness {
 
     /// Marks `name` as done.
     pub fn done(&self, name: &'static str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|missing| *missing != name);
+        self.0.lock().retain(|missing| *missing != name);
     }
 
     /// The tasks that are not done yet.
     #[must_use]
     pub fn missing(&self) -> Vec<&'static str> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.lock().clone()
     }
 }
 

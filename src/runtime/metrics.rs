@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -135,7 +136,7 @@ impl MetricsRegistry {
 
     /// The object `key` has this reason now; `None`: it is gone.
     pub fn object_state(&self, kind: Label, key: &str, reason: Option<Label>) {
-        let mut states = self.0.states.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut states = self.0.states.lock();
         let object = (kind, key.to_owned());
         let before = match reason {
             Some(reason) => states.insert(object, reason),

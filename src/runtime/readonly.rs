@@ -1,5 +1,5 @@
-//! A read-only Kubernetes client: it sends reads and allowed dry runs, and refuses every other request before it leaves the
-//! process.
+//! A read-only Kubernetes client: it sends reads, allowed dry runs and reviews of the caller's own rights, and refuses every
+//! other request before that leaves the process.
 
 use http::Method;
 use kube::client::{Body, ClientBuilder};
@@ -7,13 +7,19 @@ use kube::{Client, Config};
 use tower::BoxError;
 use tower::filter::FilterLayer;
 
-/// A request that would have written.
+/// A request that the client did not send because it could write.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("refused to {method} {path}: this command is read-only and sends Kubernetes only reads and dry runs")]
+#[error(
+    "refused to {method} {path}: this command is read-only and sends Kubernetes only reads, dry runs and reviews of your own rights"
+)]
 pub struct Refused {
     method: String,
     path: String,
 }
+
+/// Where a `SelfSubjectAccessReview` is posted. The API server answers with the rights of the caller and stores nothing, see
+/// <https://kubernetes.io/docs/reference/kubernetes-api/authorization-resources/self-subject-access-review-v1/>.
+const ACCESS_REVIEWS: &str = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
 
 /// The kinds whose objects may be patched in a dry run.
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +30,7 @@ pub struct AllowedDryRuns {
     pub plurals: &'static [&'static str],
 }
 
-/// A client that sends only reads and `dry_runs`.
+/// A client that sends only reads, `dry_runs` and reviews of the caller's own rights.
 ///
 /// Errors: the configuration is not valid for a client.
 pub fn client(config: Config, dry_runs: AllowedDryRuns) -> kube::Result<Client> {
@@ -33,11 +39,21 @@ pub fn client(config: Config, dry_runs: AllowedDryRuns) -> kube::Result<Client> 
 }
 
 fn only_harmless(request: http::Request<Body>, dry_runs: AllowedDryRuns) -> Result<http::Request<Body>, BoxError> {
-    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
-    if is_read || (*request.method() == Method::PATCH && dry_runs.include(request.uri())) {
+    let is_harmless = match *request.method() {
+        Method::GET | Method::HEAD => true,
+        Method::PATCH => dry_runs.include(request.uri()),
+        Method::POST => is_access_review(request.uri()),
+        _ => false,
+    };
+    if is_harmless {
         return Ok(request);
     }
     Err(Refused { method: request.method().to_string(), path: request.uri().path().to_owned() }.into())
+}
+
+/// Whether a POST to this URI reviews the rights of the caller.
+fn is_access_review(uri: &http::Uri) -> bool {
+    uri.path() == ACCESS_REVIEWS && uri.query().unwrap_or_default().is_empty()
 }
 
 impl AllowedDryRuns {
@@ -49,7 +65,7 @@ impl AllowedDryRuns {
     }
 }
 
-/// Whether the query says `dryRun=All` exactly once.
+/// Whether the query has `dryRun=All` exactly once.
 fn is_dry(query: &str) -> bool {
     query.split('&').filter(|one| one.starts_with("dryRun")).eq(["dryRun=All"])
 }
@@ -80,6 +96,26 @@ mod tests {
     fn a_dry_run_of_a_patch_passes() {
         assert!(ask("PATCH", &format!("{ADA}?dryRun=All&force=true&fieldManager=usher-plan")).is_ok());
         assert!(ask("PATCH", &format!("{ADA}?&fieldManager=usher-plan&dryRun=All")).is_ok());
+    }
+
+    #[test]
+    fn a_review_of_the_own_rights_passes() {
+        assert!(ask("POST", ACCESS_REVIEWS).is_ok());
+        assert!(ask("POST", &format!("{ACCESS_REVIEWS}?")).is_ok());
+    }
+
+    #[rstest]
+    #[case::with_another_verb("PUT", ACCESS_REVIEWS)]
+    #[case::as_a_patch("PATCH", ACCESS_REVIEWS)]
+    #[case::with_a_query("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews?fieldManager=usher")]
+    #[case::below_it("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews/token")]
+    #[case::with_a_slash("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews/")]
+    #[case::of_another_version("POST", "/apis/authorization.k8s.io/v2/selfsubjectaccessreviews")]
+    #[case::of_another_group("POST", "/apis/usher.dev/v1/selfsubjectaccessreviews")]
+    #[case::of_other_rights("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews")]
+    #[case::in_a_namespace("POST", "/apis/authorization.k8s.io/v1/namespaces/identity/localsubjectaccessreviews")]
+    fn any_other_post_and_review_is_refused(#[case] method: &str, #[case] uri: &str) {
+        assert!(ask(method, uri).is_err());
     }
 
     #[rstest]

@@ -1,4 +1,4 @@
-//! The admission policies: who may name a Secret, use another namespace's credential, or take an account that is there.
+//! The admission policies: which people may name a Secret, use another namespace's credential, or take an existing account.
 
 use std::time::Duration;
 
@@ -127,7 +127,7 @@ fn user(further: Value) -> Value {
 }
 
 #[tokio::test]
-async fn who_may_not_read_a_secret_cannot_have_usher_read_it() {
+async fn a_person_without_the_right_to_read_a_secret_cannot_have_usher_read_it() {
     let scene = Scene::without_credential(Vendor::Pegasus, VendorOptions::default()).await;
     scene.apply_secret("main").await;
     scene.secret("login", &json!({"password": "Fake-Passw0rd"})).await;
@@ -153,7 +153,7 @@ async fn who_may_not_read_a_secret_cannot_have_usher_read_it() {
 }
 
 #[tokio::test]
-async fn what_neither_names_nor_moves_a_secret_may_be_edited_without_reading_it() {
+async fn an_edit_that_neither_names_nor_moves_a_secret_needs_no_right_to_read_it() {
     let scene = Scene::new(Vendor::Pegasus).await;
     scene.secret("login", &json!({"password": "Fake-Passw0rd"})).await;
     let named = user(json!({"passwordSecretRef": {"name": "login"}}));

@@ -24,7 +24,7 @@ async fn amani(change: impl FnOnce(&mut Options), settings: Value) -> Scene {
 }
 
 #[tokio::test]
-async fn a_user_who_shall_not_be_active_is_blocked_right_after_he_is_made() {
+async fn an_inactive_user_is_blocked_right_after_the_create() {
     let scene = amani(|_| {}, json!({})).await;
     scene.user("ada", ada(json!({"active": false}))).await;
     scene.user_ready("ada").await;
@@ -64,7 +64,7 @@ async fn an_outage_is_no_news_about_users_that_no_listing_shows() {
 }
 
 #[tokio::test]
-async fn that_no_users_are_listed_is_not_asked_anew_for_each_that_goes() {
+async fn a_server_without_a_user_listing_is_not_asked_for_it_at_each_removal() {
     let scene = amani(|options| options.amani.listing = false, json!({})).await;
     let names: Vec<String> = (0..6).map(|number| format!("user-{number}")).collect();
     for name in &names {

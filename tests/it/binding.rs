@@ -55,7 +55,7 @@ async fn an_account_that_is_only_hidden_is_not_given_up() {
     scene.user_says("ada", "PermissionDenied").await;
     scene.delete::<PlatformUser>("ada").await;
     let blocked = scene.user_says("ada", "DeletionBlocked").await;
-    assert!(message(&blocked).contains("sight of it"), "{}", message(&blocked));
+    assert!(message(&blocked).contains("access to it"), "{}", message(&blocked));
     scene.vendor.heal();
     scene.sweep("healed again").await;
     scene.until_gone::<PlatformUser>("ada").await;
@@ -105,7 +105,7 @@ async fn lose_login(scene: &Scene) {
     scene.until_gone::<Secret>("login").await;
 }
 
-/// A user whose account the vendor shows no longer, and who cannot be made anew before his Secret is there: how he was bound.
+/// A user whose account the vendor shows no longer, and which cannot be made again before its Secret is there: its status while bound.
 async fn away(scene: &Scene) -> Identity {
     let bound = made_with_login(scene).await;
     lose_login(scene).await;
@@ -145,9 +145,9 @@ async fn an_account_that_comes_back_is_renamed_and_not_made_twice() {
 }
 
 #[tokio::test]
-async fn who_is_away_still_holds_his_account() {
+async fn an_object_whose_account_is_missing_still_holds_it() {
     let scene = Scene::new(Vendor::Pegasus).await;
-    // The older of the two, who once wanted another account and could not have it.
+    // The older of the two, which once asked for another account and did not get it.
     let taker =
         |email: &str| json!({"email": email, "adoptionPolicy": "Adopt", "passwordSecretRef": {"name": "other"}});
     scene.user("taker", taker("taker@example.com")).await;
@@ -164,7 +164,7 @@ async fn who_is_away_still_holds_his_account() {
 }
 
 #[tokio::test]
-async fn who_lost_his_account_inherits_another() {
+async fn an_object_whose_account_is_missing_takes_another_one_over() {
     let scene = Scene::new(Vendor::Pegasus).await;
     scene.user("holder", ada(json!({"email": "holder@example.com"}))).await;
     let held = scene.user_ready("holder").await.status.unwrap().identity.external_id;
@@ -177,9 +177,9 @@ async fn who_lost_his_account_inherits_another() {
     scene.user_says("ada", "Duplicate").await;
     scene.delete::<PlatformUser>("holder").await;
     scene.until_gone::<PlatformUser>("holder").await;
-    let inherited =
+    let has_taken_over =
         move |user: &PlatformUser| user.status.as_ref().is_some_and(|status| status.identity.external_id == held);
-    scene.until("ada", inherited).await;
+    scene.until("ada", has_taken_over).await;
     assert_eq!(scene.vendor.count("users.delete"), 0);
     assert!(scene.vendor.user("holder@example.com").is_some());
 }
@@ -309,7 +309,7 @@ async fn a_group_that_is_given_up_keeps_its_members() {
     let id = |name: &str| scene.vendor.group(name).unwrap()["id"].clone();
     scene.delete::<PlatformGroup>("north").await;
     scene.until_gone::<PlatformGroup>("north").await;
-    // What he shall lose he loses all the same.
+    // The group that the manifest no longer lists is removed all the same.
     scene.user("ada", ada(json!({"groups": [{"groupRef": {"name": "north"}}]}))).await;
     scene.user_says("ada", "WaitingForGroup").await;
     scene
@@ -355,7 +355,7 @@ async fn a_credential_that_goes_as_orphan_sets_all_its_objects_free() {
 }
 
 #[tokio::test]
-async fn an_edit_of_the_credential_that_went_ahead_is_heeded() {
+async fn an_edit_of_the_credential_that_went_ahead_applies() {
     let scene = Scene::new(Vendor::Pegasus).await;
     scene.credential_says("Synced").await;
     for round in 0..10 {

@@ -36,19 +36,24 @@ struct Stage {
     admin: kube::Client,
     vendor: Simulator,
     users: Api<DynamicObject>,
+    credentials: Api<DynamicObject>,
     _plane: ControlPlane,
     operator: DropGuard,
 }
 
 impl Stage {
     async fn new() -> Self {
+        Self::at(Vendor::Pegasus).await
+    }
+
+    async fn at(vendor: Vendor) -> Self {
         let plane = ControlPlane::start(Options::default()).await.unwrap();
         let admin = plane.client().unwrap();
         controlplane::apply(&admin, &unchecked_kinds()).await.unwrap();
         controlplane::apply(&admin, &controlplane::operator_manifests().unwrap()).await.unwrap();
-        let vendor = Simulator::start(Vendor::Pegasus).await.unwrap();
+        let vendor = Simulator::start(vendor).await.unwrap();
         let metadata = json!({"name": "main", "namespace": "default"});
-        let spec = json!({"provider": {"pegasus": {"url": vendor.url()}}, "secretRef": {"name": "main"},
+        let spec = json!({"provider": {vendor.vendor().name(): {"url": vendor.url()}}, "secretRef": {"name": "main"},
             "allowInsecureHttp": true, "removals": {"after": "0s"}});
         for document in [
             json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": vendor.secret()}),
@@ -60,9 +65,12 @@ impl Stage {
         let client = kube::Client::try_from(plane.config(&token).unwrap()).unwrap();
         let stop = CancellationToken::new();
         tokio::spawn(usher::controller::run(client, settings(), Arc::new(Uncounted), stop.clone(), Box::new(|_| {})));
-        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("usher.dev", "v1alpha1", "PlatformUser"));
-        let users = Api::namespaced_with(admin.clone(), "default", &resource);
-        Self { admin, vendor, users, _plane: plane, operator: stop.drop_guard() }
+        let api = |kind: &str| {
+            let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("usher.dev", "v1alpha1", kind));
+            Api::namespaced_with(admin.clone(), "default", &resource)
+        };
+        let (users, credentials) = (api("PlatformUser"), api("ProviderCredential"));
+        Self { admin, vendor, users, credentials, _plane: plane, operator: stop.drop_guard() }
     }
 
     async fn secret(&self, namespace: &str, name: &str, entries: Value) {
@@ -72,10 +80,27 @@ impl Stage {
     }
 
     async fn create(&self, name: &str, further: Value) {
-        let mut spec = json!({"credentialRef": {"name": "main"}, "email": format!("{name}@example.com"), "provider": {"pegasus": {"sendEmail": true}}});
+        let mut spec = json!({"credentialRef": {"name": "main"}, "email": format!("{name}@example.com")});
+        if self.vendor.vendor() == Vendor::Pegasus {
+            spec["provider"] = json!({"pegasus": {"sendEmail": true}});
+        }
         crate::scene::merge(&mut spec, further);
         let user = json!({"apiVersion": "usher.dev/v1alpha1", "kind": "PlatformUser", "metadata": {"name": name}, "spec": spec});
         self.users.create(&PostParams::default(), &serde_json::from_value(user).unwrap()).await.unwrap();
+    }
+
+    /// Stores this provider block in a credential, and returns `status.provider` once the credential says `reason` about it.
+    async fn provider_after(&self, name: &str, provider: Value, reason: &str) -> Value {
+        let credential = json!({"apiVersion": "usher.dev/v1alpha1", "kind": "ProviderCredential", "metadata": {"name": name},
+            "spec": {"secretRef": {"name": "main"}, "allowInsecureHttp": true, "provider": provider}});
+        let patch = Patch::Apply(credential);
+        self.credentials.patch(name, &PatchParams::apply("admin").force(), &patch).await.unwrap();
+        let judged = await_condition(self.credentials.clone(), name, |credential: Option<&DynamicObject>| {
+            let seen = credential.map(|credential| credential.data["status"]["observedGeneration"].as_i64());
+            ready(credential, reason) && seen == credential.map(|credential| credential.metadata.generation)
+        });
+        assert!(tokio::time::timeout(PATIENCE, judged).await.is_ok(), "{:#?}", self.credentials.get(name).await);
+        self.credentials.get(name).await.unwrap().data["status"]["provider"].take()
     }
 
     async fn patch(&self, name: &str, spec: Value) {
@@ -148,10 +173,10 @@ async fn an_object_that_no_longer_parses_keeps_its_account_and_goes_as_its_polic
         stage.patch(name, json!({"membership": "Sometimes", "deletionPolicy": policy})).await;
         stage.says(name, "Invalid").await;
     }
-    stage.create("rival", json!({"email": "gone@example.com"})).await;
-    stage.says("rival", "Duplicate").await;
-    stage.users.delete("rival", &DeleteParams::default()).await.unwrap();
-    stage.until_gone("rival").await;
+    stage.create("competitor", json!({"email": "gone@example.com"})).await;
+    stage.says("competitor", "Duplicate").await;
+    stage.users.delete("competitor", &DeleteParams::default()).await.unwrap();
+    stage.until_gone("competitor").await;
     for (name, _) in policies {
         stage.users.delete(name, &DeleteParams::default()).await.unwrap();
     }
@@ -164,4 +189,32 @@ async fn an_object_that_no_longer_parses_keeps_its_account_and_goes_as_its_polic
     stage.patch("odd", json!({"deletionPolicy": "Orphan"})).await;
     stage.until_gone("odd").await;
     assert!(stage.vendor.user("odd@example.com").is_some());
+}
+
+#[tokio::test]
+async fn a_credential_that_no_longer_parses_keeps_its_vendor() {
+    let stage = Stage::at(Vendor::Ozmap).await;
+    for (name, provider, expected) in [
+        ("by-key", json!({"ozmap": {"url": 7}}), json!("ozmap")),
+        ("no-address", json!({"industrility": {}}), json!("industrility")),
+        ("unknown", json!({"other": {"url": "https://vendor.example"}}), json!(null)),
+    ] {
+        assert_eq!(stage.provider_after(name, provider, "Invalid").await, expected, "{name}");
+    }
+    let address = json!({"ozmap": {"url": stage.vendor.url()}});
+    assert_eq!(stage.provider_after("before", address, "Synced").await, "ozmap");
+    assert_eq!(stage.provider_after("before", json!({"other": {}}), "Invalid").await, "ozmap");
+}
+
+#[tokio::test]
+async fn an_object_under_a_credential_that_no_longer_parses_is_deleted_by_the_rules_of_its_vendor() {
+    let stage = Stage::at(Vendor::Industrility).await;
+    let block = json!({"orgName": "Example", "userType": "Customer", "userLoginType": "COGNITO", "parentUser": "US-root@example.com", "role": "UR-customer"});
+    let person = json!({"firstName": "Ada", "lastName": "Lovelace", "provider": {"industrility": block}});
+    stage.create("ada", person).await;
+    stage.says("ada", "Created").await;
+    assert_eq!(stage.provider_after("main", json!({"industrility": {"url": 7}}), "Invalid").await, "industrility");
+    stage.users.delete("ada", &DeleteParams::default()).await.unwrap();
+    stage.until_gone("ada").await;
+    assert!(stage.vendor.user("ada@example.com").is_some());
 }

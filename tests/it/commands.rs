@@ -21,10 +21,12 @@ use Cover::{Cannot, Test};
 const COMMANDS: &[(&str, Cover)] = &[
     ("bash .ci/run", Cannot("it runs this test")),
     ("cargo +nightly fuzz run pegasus", Cannot("it needs a nightly compiler; the same properties are tested in src/")),
+    ("cargo check --workspace --all-targets", Cannot("it compiles what this test was compiled from")),
     ("cargo demo", Test("the_demo_tells_its_story_to_the_end")),
     ("cargo demo --keep", Test("what_the_demo_keeps_answers_the_commands_of_the_readme")),
     ("cargo doc --open", Cannot("it opens a browser; .ci/run builds the same pages")),
     ("cargo plane", Test("a_control_plane_that_runs_is_used_again_without_objects_of_earlier_runs")),
+    ("cargo run --bin usher -- crds --out crds", Test("the_definitions_in_the_repository_are_current")),
     ("cargo scale", Test("five_users_are_made_with_the_defaults")),
     ("cargo scale --remove --at-most 50", Test("at_most_two_of_five_deleted_users_are_removed")),
     ("cargo install just", Cannot("it installs a program; each recipe works without it")),

@@ -1,11 +1,13 @@
 //! One contract for all vendors: what a manifest asks for comes about, stays so, costs nothing when unchanged, and goes.
 
 use rstest::rstest;
+use rstest_reuse::apply;
 use serde_json::{Value, json};
 use usher::api::{PlatformGroup, PlatformUser};
 use usher_sandbox::vendors::{Fault, FaultKind, Options, Simulator, Vendor};
 
 use crate::scene::{Scene, merge};
+use crate::vendors::{every_vendor, every_vendor_that_shows_accounts};
 
 /// One vendor's manifests and what they look like at the vendor.
 pub struct Sample {
@@ -114,16 +116,14 @@ async fn with_group_and_user(sample: &Sample) -> Scene {
     scene
 }
 
-/// What a user says who is as he shall be.
+/// The reason of a user in sync.
 pub fn ready(vendor: Vendor) -> &'static str {
     if vendor == Vendor::Industrility { "Created" } else { "Synced" }
 }
 
-#[rstest]
+#[apply(every_vendor)]
 #[tokio::test]
-async fn a_user_comes_about_once_with_his_group_and_password(
-    #[values(Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy, Vendor::Industrility, Vendor::Ozmap)] vendor: Vendor,
-) {
+async fn a_user_is_made_once_with_its_group_and_password(vendor: Vendor) {
     let sample = sample(vendor);
     let scene = with_group_and_user(&sample).await;
     let ada = scene.user_says("ada", ready(vendor)).await;
@@ -143,11 +143,9 @@ async fn a_user_comes_about_once_with_his_group_and_password(
     assert_eq!(scene.vendor.violations(), Vec::<String>::new());
 }
 
-#[rstest]
+#[apply(every_vendor_that_shows_accounts)]
 #[tokio::test]
-async fn an_unchanged_user_costs_no_write_anywhere(
-    #[values(Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy, Vendor::Ozmap)] vendor: Vendor,
-) {
+async fn an_unchanged_user_costs_no_write_anywhere(vendor: Vendor) {
     let sample = sample(vendor);
     let scene = with_group_and_user(&sample).await;
     scene.user_ready("ada").await;
@@ -160,11 +158,9 @@ async fn an_unchanged_user_costs_no_write_anywhere(
     assert_eq!(scene.user_ready("ada").await.metadata.resource_version, before);
 }
 
-#[rstest]
+#[apply(every_vendor_that_shows_accounts)]
 #[tokio::test]
-async fn an_edit_is_one_update_of_that_field(
-    #[values(Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy, Vendor::Ozmap)] vendor: Vendor,
-) {
+async fn an_edit_is_one_update_of_that_field(vendor: Vendor) {
     let sample = sample(vendor);
     let scene = with_group_and_user(&sample).await;
     scene.user_ready("ada").await;
@@ -178,11 +174,9 @@ async fn an_edit_is_one_update_of_that_field(
     assert_eq!(scene.vendor.violations(), Vec::<String>::new());
 }
 
-#[rstest]
+#[apply(every_vendor_that_shows_accounts)]
 #[tokio::test]
-async fn a_change_behind_our_back_is_found_by_the_sweep_and_repaired(
-    #[values(Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy, Vendor::Ozmap)] vendor: Vendor,
-) {
+async fn a_change_behind_our_back_is_found_by_the_sweep_and_repaired(vendor: Vendor) {
     let sample = sample(vendor);
     let scene = with_group_and_user(&sample).await;
     scene.user_ready("ada").await;
@@ -201,11 +195,9 @@ async fn a_change_behind_our_back_is_found_by_the_sweep_and_repaired(
     assert!(!updates.map(|call| call.body).any(|body| password(&body)), "a repair sends no password");
 }
 
-#[rstest]
+#[apply(every_vendor_that_shows_accounts)]
 #[tokio::test]
-async fn a_new_password_is_sent_once(
-    #[values(Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy, Vendor::Ozmap)] vendor: Vendor,
-) {
+async fn a_new_password_is_sent_once(vendor: Vendor) {
     let sample = sample(vendor);
     let scene = with_group_and_user(&sample).await;
     scene.user_ready("ada").await;
@@ -225,11 +217,9 @@ async fn a_new_password_is_sent_once(
     assert_eq!(scene.vendor.violations(), Vec::<String>::new());
 }
 
-#[rstest]
+#[apply(every_vendor_that_shows_accounts)]
 #[tokio::test]
-async fn groups_that_are_no_longer_listed_are_taken_away(
-    #[values(Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy, Vendor::Ozmap)] vendor: Vendor,
-) {
+async fn groups_that_are_no_longer_listed_are_taken_away(vendor: Vendor) {
     let sample = sample(vendor);
     let scene = with_group_and_user(&sample).await;
     scene.user_ready("ada").await;
@@ -243,11 +233,9 @@ async fn groups_that_are_no_longer_listed_are_taken_away(
     assert_eq!(scene.vendor.violations(), Vec::<String>::new());
 }
 
-#[rstest]
+#[apply(every_vendor)]
 #[tokio::test]
-async fn deleting_the_objects_takes_away_what_the_vendor_lets_us(
-    #[values(Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy, Vendor::Industrility, Vendor::Ozmap)] vendor: Vendor,
-) {
+async fn deleting_the_objects_takes_away_what_the_vendor_lets_us(vendor: Vendor) {
     let sample = sample(vendor);
     let scene = with_group_and_user(&sample).await;
     scene.user_says("ada", ready(vendor)).await;
@@ -270,11 +258,9 @@ async fn deleting_the_objects_takes_away_what_the_vendor_lets_us(
     assert_eq!(scene.vendor.violations(), Vec::<String>::new());
 }
 
-#[rstest]
+#[apply(every_vendor_that_shows_accounts)]
 #[tokio::test]
-async fn an_account_that_is_there_already_is_left_alone(
-    #[values(Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy, Vendor::Ozmap)] vendor: Vendor,
-) {
+async fn an_account_that_is_there_already_is_left_alone(vendor: Vendor) {
     let sample = sample(vendor);
     let scene = Scene::new(vendor).await;
     scene.secret("login", &json!({"password": PASSWORD})).await;
@@ -290,11 +276,9 @@ async fn an_account_that_is_there_already_is_left_alone(
     assert_eq!(scene.vendor.user("ada@example.com"), before);
 }
 
-#[rstest]
+#[apply(every_vendor)]
 #[tokio::test]
-async fn a_lost_create_answer_does_not_create_twice(
-    #[values(Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy, Vendor::Industrility, Vendor::Ozmap)] vendor: Vendor,
-) {
+async fn a_lost_create_answer_does_not_create_twice(vendor: Vendor) {
     let sample = sample(vendor);
     let scene = Scene::new(vendor).await;
     scene.secret("login", &json!({"password": PASSWORD})).await;
@@ -310,7 +294,7 @@ async fn a_lost_create_answer_does_not_create_twice(
 }
 
 #[tokio::test]
-async fn a_password_that_changed_while_a_create_was_in_doubt_is_sent() {
+async fn a_password_that_changed_while_a_create_was_pending_is_sent() {
     let scene = Scene::new(Vendor::Amani).await;
     scene.secret("login", &json!({"password": PASSWORD})).await;
     scene.vendor.fault(Fault::once("users.create", FaultKind::LostAfterCommit));
@@ -322,11 +306,9 @@ async fn a_password_that_changed_while_a_create_was_in_doubt_is_sent() {
     scene.user_ready("ada").await;
 }
 
-#[rstest]
+#[apply(every_vendor)]
 #[tokio::test]
-async fn a_create_that_reached_nobody_leaves_no_doubt(
-    #[values(Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy, Vendor::Industrility, Vendor::Ozmap)] vendor: Vendor,
-) {
+async fn a_create_that_did_not_reach_the_vendor_is_not_pending(vendor: Vendor) {
     let sample = sample(vendor);
     let scene = Scene::new(vendor).await;
     scene.secret("login", &json!({"password": PASSWORD})).await;
@@ -346,7 +328,7 @@ async fn a_create_that_reached_nobody_leaves_no_doubt(
     assert_eq!(scene.vendor.count("users.create"), 2, "one for each");
 }
 
-#[rstest]
+#[apply(every_vendor_that_shows_accounts)]
 #[case::server_error(FaultKind::Status(500, None), "ProviderUnavailable")]
 #[case::forbidden(FaultKind::Status(403, None), "PermissionDenied")]
 #[case::bad_request(FaultKind::Status(422, None), "Invalid")]
@@ -358,7 +340,7 @@ async fn a_create_that_reached_nobody_leaves_no_doubt(
 async fn a_refused_create_says_why_and_recovers_when_the_fault_ends(
     #[case] kind: FaultKind,
     #[case] reason: &'static str,
-    #[values(Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy, Vendor::Ozmap)] vendor: Vendor,
+    vendor: Vendor,
 ) {
     let sample = sample(vendor);
     let scene = Scene::new(vendor).await;
@@ -371,7 +353,7 @@ async fn a_refused_create_says_why_and_recovers_when_the_fault_ends(
     scene.sweep("1").await;
     scene.user_ready("ada").await;
     let emitted = scene.emitted().await;
-    // Who logs in is no secret and is shown; what he logs in with is.
+    // The name of a login is no secret and is shown; its password is one.
     let secrets = scene.vendor.secret().into_iter().filter(|(key, _)| key != "username").map(|(_, value)| value);
     for secret in secrets.chain([PASSWORD.to_owned()]) {
         assert!(!emitted.contains(&secret), "{secret} leaked into\n{emitted}");

@@ -1,4 +1,4 @@
-//! Credentials: what is wrong with them is said on them, once, and their objects go on by themselves when it is mended.
+//! Credentials: a failure is reported once, in the credential's status, and its objects go on by themselves when it is over.
 
 use std::time::Duration;
 
@@ -63,7 +63,7 @@ async fn a_wrong_login_is_tried_once_and_taken_up_when_corrected() {
 }
 
 #[tokio::test]
-async fn other_bounds_do_not_reopen_a_gate_that_the_vendor_closed() {
+async fn other_bounds_do_not_reopen_a_limiter_that_the_vendor_closed() {
     let scene = Scene::without_credential(Vendor::Pegasus, Options::default()).await;
     let closing = FaultKind::RateLimited(Some(Duration::from_mins(10)));
     scene.vendor.fault(Fault::always("login", closing));
@@ -120,7 +120,7 @@ async fn a_deleted_credential_serves_until_nothing_is_bound_through_it() {
     scene.user_ready("ada").await;
     scene.delete::<ProviderCredential>("main").await;
     let credential = scene.credential_says("DeletionBlocked").await;
-    assert!(said(&credential).contains("1 objects"), "{}", said(&credential));
+    assert!(said(&credential).contains("1 object is"), "{}", said(&credential));
     scene.delete::<PlatformUser>("ada").await;
     scene.until_gone::<PlatformUser>("ada").await;
     assert!(scene.vendor.user("ada@example.com").is_none());
@@ -182,7 +182,7 @@ async fn a_listing_that_is_refused_is_not_repeated_soon(
 
 #[rstest]
 #[tokio::test]
-async fn who_is_new_in_an_outage_says_what_he_waits_for_and_goes_on_after_it(
+async fn a_new_user_in_an_outage_names_what_it_waits_for_and_goes_on_afterwards(
     #[values(Vendor::Amani, Vendor::Plaspy)] vendor: Vendor,
 ) {
     let scene = Scene::new(vendor).await;
@@ -215,7 +215,7 @@ fn at_industrility(name: &str) -> Value {
 
 const CREW: [&str; 4] = ["bob", "eve", "joe", "kim"];
 
-/// Industrility after it refused one create, with users who wait.
+/// Industrility after it refused one create, with users that wait.
 async fn industrility_that_refuses() -> Scene {
     let scene = Scene::new(Vendor::Industrility).await;
     scene.vendor.fault(Fault::always("users.create", FaultKind::Status(401, None)));
@@ -276,7 +276,7 @@ async fn a_group_bound_by_its_id_keeps_its_name() {
 }
 
 #[tokio::test]
-async fn a_credential_that_allows_more_wakes_who_was_refused() {
+async fn a_credential_that_allows_more_enqueues_the_refused_users() {
     let scene = Scene::new(Vendor::Pegasus).await;
     let spec = json!({"email": "ada@example.com", "provider": {"pegasus": {"sendEmail": true, "isStaff": true}}});
     scene.user("ada", spec).await;
@@ -349,7 +349,7 @@ async fn an_update_that_is_refused_as_unauthenticated_is_not_hammered() {
 }
 
 #[tokio::test]
-async fn what_a_credential_allows_is_heeded_though_its_secret_is_away_and_nobody_logs_in_anew() {
+async fn an_edit_of_what_a_credential_allows_applies_without_its_secret_and_without_a_new_log_in() {
     let scene = Scene::new(Vendor::Pegasus).await;
     scene.user("ada", ada()).await;
     scene.user_ready("ada").await;

@@ -70,7 +70,7 @@ async fn an_unknown_role_name_says_so_and_a_known_one_is_found() {
 }
 
 #[tokio::test]
-async fn a_user_waits_for_his_secret_and_is_woken_by_it() {
+async fn a_user_waits_for_its_secret_and_is_enqueued_by_it() {
     let scene = Scene::new(Vendor::Pegasus).await;
     scene.user("ada", json!({"email": "ada@example.com", "passwordSecretRef": {"name": "login"}})).await;
     scene.user_says("ada", "WaitingForSecret").await;
@@ -168,7 +168,7 @@ async fn plan_mode_shows_the_calls_and_makes_none() {
 }
 
 #[tokio::test]
-async fn an_account_that_vanished_is_made_again_if_it_was_ours() {
+async fn a_missing_account_is_made_again_if_usher_made_it() {
     let scene = Scene::new(Vendor::Pegasus).await;
     scene.user("ada", ada(json!({}))).await;
     scene.user_ready("ada").await;

@@ -1,4 +1,4 @@
-//! The real process, killed with SIGKILL at random moments while people are made, moved and removed: the end is exact all the same.
+//! The real process, killed with SIGKILL at random moments while users are made, moved and removed: the end state is exact all the same.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use usher::api::PlatformUser;
 use usher_sandbox::controlplane::{self, ControlPlane, Options as PlaneOptions};
 use usher_sandbox::vendors::{Options, Simulator, Vendor};
 
-/// Longest time until all is as it shall be, once nobody kills any more.
+/// Longest time until the end state is reached, once the process is not killed any more.
 const PATIENCE: Duration = Duration::from_mins(2);
 /// People per vendor.
 const PEOPLE: usize = 100;
@@ -158,7 +158,7 @@ fn email(vendor: &str, number: usize) -> String {
     format!("{vendor}-{number}@example.com")
 }
 
-/// Whether each person is there exactly once and in `team` alone, and nobody else but those who were there before.
+/// Whether each user has exactly one account, in `team` alone, and no other account is there but those from before.
 fn all_are_in(name: &str, vendor: &Simulator, team: &str) -> bool {
     let users = vendor.users();
     let group = vendor.group(&format!("{name} {team}")).unwrap_or_default();
@@ -175,7 +175,7 @@ fn all_are_in(name: &str, vendor: &Simulator, team: &str) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_is_made_moved_and_removed_while_the_process_is_killed_ends_exactly_once() {
+async fn users_made_moved_and_removed_while_the_process_is_killed_have_exactly_one_account() {
     let stage = Stage::new().await;
     stage.survive(stage.everyone_in("north"), "all made", |name, vendor| all_are_in(name, vendor, "north")).await;
     stage.survive(stage.everyone_in("south"), "all moved", |name, vendor| all_are_in(name, vendor, "south")).await;

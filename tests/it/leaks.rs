@@ -65,7 +65,7 @@ pub fn register(secrets: impl IntoIterator<Item = String>) {
     }
 }
 
-/// Makes the values of a Secret known; who logs in is none, and is shown.
+/// Makes the values of a Secret known; the name of a login is none, and is shown.
 pub fn register_entries(entries: &Value) {
     let entries = entries.as_object().into_iter().flatten().filter(|(key, _)| *key != "username" && *key != "note");
     register(entries.filter_map(|(_, value)| value.as_str().map(str::to_owned)));
@@ -103,6 +103,13 @@ fn emitted_in_between(text: &str) {
     if watch.unsearched.len() > TOGETHER {
         watch.search();
     }
+}
+
+/// Whether a line that was emitted so far holds all `words`.
+pub fn has_line(words: &[&str]) -> bool {
+    let guard = watch();
+    let mut lines = guard.iter().flat_map(|watch| watch.emitted.lines());
+    lines.any(|line| words.iter().all(|word| line.contains(word)))
 }
 
 /// Searches the text of metrics; of what it shows again and again, once.

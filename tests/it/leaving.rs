@@ -226,7 +226,7 @@ async fn every_policy_in_every_state_ends_as_promised() {
     assert!(failures.is_empty(), "{failures:#?}");
 }
 
-/// The object `ada` with a create in doubt whose answer was lost, and its e-mail changed meanwhile.
+/// The object `ada` with a pending create whose answer was lost, and its e-mail changed meanwhile.
 async fn doubted_and_renamed(scene: &Scene, fault: FaultKind, spec: impl Fn(&str) -> Value) {
     scene.credential_says("Synced").await;
     scene.vendor.fault(Fault::once("users.create", fault));
@@ -238,7 +238,7 @@ async fn doubted_and_renamed(scene: &Scene, fault: FaultKind, spec: impl Fn(&str
 }
 
 #[tokio::test]
-async fn a_create_in_doubt_is_removed_by_the_key_it_was_made_with() {
+async fn a_pending_create_is_removed_by_the_key_it_was_made_with() {
     let scene = Scene::new(Vendor::Pegasus).await;
     let spec = |email: &str| merged(ada(Some("Delete"), json!({})), json!({"email": email}));
     doubted_and_renamed(&scene, FaultKind::LostAfterCommit, spec).await;
@@ -248,7 +248,7 @@ async fn a_create_in_doubt_is_removed_by_the_key_it_was_made_with() {
 }
 
 #[tokio::test]
-async fn a_create_in_doubt_that_made_nothing_costs_nobody_else_his_account() {
+async fn a_pending_create_that_made_nothing_costs_no_other_object_its_account() {
     let scene = Scene::new(Vendor::Amani).await;
     scene.secret("login", &json!({"password": "Fake-Passw0rd"})).await;
     scene.vendor.put_user(json!({"email": "bob@example.com", "username": "bob@example.com"}));

@@ -7,7 +7,7 @@ use usher_sandbox::vendors::{Fault, FaultKind, Simulator, Vendor};
 use crate::scene::{Scene, merge};
 
 #[tokio::test]
-async fn a_group_a_user_and_his_applications_are_made_in_order() {
+async fn a_group_a_user_and_its_applications_are_made_in_order() {
     let scene = Scene::new(Vendor::Pegasus).await;
     scene.secret("ada-login", &json!({"password": "Fake-Passw0rd"})).await;
     scene
@@ -102,7 +102,7 @@ async fn a_role_of_another_name_is_found_anew_and_its_members_move() {
 }
 
 #[tokio::test]
-async fn members_follow_a_group_that_vanished_and_was_made_anew() {
+async fn members_follow_a_missing_group_that_was_made_again() {
     let scene = Scene::new(Vendor::Pegasus).await;
     scene.group("north", json!({})).await;
     let spec = json!({"email": "ada@example.com", "provider": {"pegasus": {"sendEmail": true}}, "groups": [{"groupRef": {"name": "north"}}]});

@@ -2,12 +2,15 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+mod adding_a_vendor;
 mod admission;
 mod amani;
 mod architecture;
 mod binding;
 mod broken;
+mod budget;
 mod commands;
+mod conflicts;
 mod contract;
 mod crash;
 mod crds;
@@ -32,11 +35,12 @@ mod plaspy;
 mod process;
 mod removal;
 mod rights;
-mod rivals;
+mod rotation;
 mod scene;
 mod sharing;
 mod states;
 mod transport;
 mod uninstall;
+mod vendors;
 mod words;
 mod world;

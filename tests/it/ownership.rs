@@ -1,9 +1,10 @@
-//! Partial ownership over the real tables of all five vendors: what a manifest names comes about once, what it does not name stays.
+//! Partial ownership over the real tables of every vendor: a field that the manifest names is sent once, any other field stays.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use strum::IntoEnumIterator;
 use usher::api::Vendor;
 use usher::plan::{Account, AccountKind, Compare, Desired, Field, LastApplied, Membership, PriorState, Step, plan};
 use usher::providers::capabilities;
@@ -63,9 +64,7 @@ struct World {
 }
 
 fn world() -> impl Strategy<Value = World> {
-    let vendors = [Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy, Vendor::Industrility, Vendor::Ozmap];
-    let tables: Vec<&'static [Field]> = vendors
-        .into_iter()
+    let tables: Vec<&'static [Field]> = Vendor::iter()
         .flat_map(|vendor| {
             [AccountKind::User, AccountKind::Group].map(|account_kind| capabilities(vendor).fields(account_kind))
         })

@@ -105,7 +105,7 @@ async fn a_success_without_a_body_is_a_success() {
 }
 
 #[tokio::test]
-async fn a_create_without_a_body_whose_user_is_not_found_stays_in_doubt() {
+async fn a_create_without_a_body_whose_user_is_not_found_stays_pending() {
     let wire = Wire::new(PegasusOptions::default()).await;
     wire.vendor.fault(Fault::always("users.create", FaultKind::NoBody));
     for kind in [FaultKind::EmptyList, FaultKind::Status(403, None)] {
@@ -240,7 +240,7 @@ async fn groups_that_are_not_managed_stay_however_they_are_shown(#[case] options
 #[case::own(json!({"message": "username already in use"}))]
 #[case::by_field(json!({"message": "Validation failed", "errors": {"username": ["must be unique"]}}))]
 #[tokio::test]
-async fn a_taken_name_is_a_conflict_in_any_dress(#[case] body: Value) {
+async fn a_taken_name_is_a_conflict_in_any_wording(#[case] body: Value) {
     let wire = Wire::new(PegasusOptions::default()).await;
     wire.vendor.fault(Fault::once("users.create", FaultKind::Status(400, Some(body))));
     let refused = wire.create(AccountKind::User, &wire.user(json!({}))).await.unwrap_err();

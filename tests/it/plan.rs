@@ -10,6 +10,7 @@ use k8s_openapi::api::events::v1::Event;
 use kube::api::ListParams;
 use kube::{Resource, ResourceExt};
 use rstest::rstest;
+use rstest_reuse::apply;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
@@ -19,6 +20,7 @@ use usher_sandbox::vendors::{Fault, FaultKind, Options, Vendor};
 
 use crate::contract::{PASSWORD, Sample, sample};
 use crate::scene::{Scene, merge};
+use crate::vendors::{every_vendor, every_vendor_that_shows_accounts};
 use crate::world::world;
 
 /// What a command said.
@@ -114,7 +116,7 @@ fn applications(vendor: Vendor) -> Value {
     }
 }
 
-/// The documents of a group and a user who is in it, without a namespace.
+/// The documents of a group and a user in it, without a namespace.
 fn documents(sample: &Sample) -> String {
     let document = |kind: &str, name: &str, mut spec: Value| {
         merge(&mut spec, json!({"credentialRef": {"name": "main"}}));
@@ -126,11 +128,9 @@ fn documents(sample: &Sample) -> String {
     [group, user, other.to_string()].join("\n---\n")
 }
 
-#[rstest]
+#[apply(every_vendor)]
 #[tokio::test]
-async fn files_not_applied_show_what_enforce_then_does_and_nothing_is_written(
-    #[values(Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy, Vendor::Industrility, Vendor::Ozmap)] vendor: Vendor,
-) {
+async fn files_not_applied_show_what_enforce_then_does_and_nothing_is_written(vendor: Vendor) {
     let sample = sample(vendor);
     let scene = Scene::new(vendor).await;
     scene.secret("login", &json!({"password": PASSWORD})).await;
@@ -176,7 +176,7 @@ pub async fn versions(scene: &Scene) -> Vec<String> {
 
 /// Neither output has a value of a Secret.
 pub fn no_secret(scene: &Scene, said: &Said) {
-    // Who logs in is no secret and is shown; what he logs in with is.
+    // The name of a login is no secret and is shown; its password is one.
     let secrets = scene.vendor.secret().into_iter().filter(|(key, _)| key != "username").map(|(_, value)| value);
     for secret in secrets.chain([PASSWORD.to_owned()]) {
         assert!(!said.out.contains(&secret) && !said.err.contains(&secret), "{secret} leaked into\n{}", said.out);
@@ -209,22 +209,18 @@ async fn shown_then_done(scene: &Scene, expected: &[&str]) {
     assert_eq!(written(scene), expected);
 }
 
-#[rstest]
+#[apply(every_vendor_that_shows_accounts)]
 #[tokio::test]
-async fn an_edit_is_shown_and_then_done(
-    #[values(Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy, Vendor::Ozmap)] vendor: Vendor,
-) {
+async fn an_edit_is_shown_and_then_done(vendor: Vendor) {
     let sample = sample(vendor);
     let scene = settled_then_planning(&sample).await;
     scene.user("ada", user_spec(&sample, sample.edit.0.clone())).await;
     shown_then_done(&scene, &["users.update"]).await;
 }
 
-#[rstest]
+#[apply(every_vendor_that_shows_accounts)]
 #[tokio::test]
-async fn a_new_password_is_shown_and_then_sent(
-    #[values(Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy, Vendor::Ozmap)] vendor: Vendor,
-) {
+async fn a_new_password_is_shown_and_then_sent(vendor: Vendor) {
     let scene = settled_then_planning(&sample(vendor)).await;
     scene.secret("login", &json!({"password": "Fake-Passw0rd-2"})).await;
     assert_eq!(pending_user(&scene).await[0]["fields"], json!(["password"]));
@@ -232,11 +228,9 @@ async fn a_new_password_is_shown_and_then_sent(
     assert_eq!(scene.vendor.user("ada@example.com").unwrap()["password"], "Fake-Passw0rd-2");
 }
 
-#[rstest]
+#[apply(every_vendor_that_shows_accounts)]
 #[tokio::test]
-async fn taking_a_group_away_is_shown_and_then_done(
-    #[values(Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy, Vendor::Ozmap)] vendor: Vendor,
-) {
+async fn taking_a_group_away_is_shown_and_then_done(vendor: Vendor) {
     let sample = sample(vendor);
     let scene = settled_then_planning(&sample).await;
     scene.user("ada", user_spec(&sample, json!({"groups": []}))).await;
@@ -244,11 +238,9 @@ async fn taking_a_group_away_is_shown_and_then_done(
     shown_then_done(&scene, &["users.update"]).await;
 }
 
-#[rstest]
+#[apply(every_vendor_that_shows_accounts)]
 #[tokio::test]
-async fn an_adoption_is_shown_binds_nothing_and_is_then_done(
-    #[values(Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy, Vendor::Ozmap)] vendor: Vendor,
-) {
+async fn an_adoption_is_shown_binds_nothing_and_is_then_done(vendor: Vendor) {
     let scene = Scene::with(vendor, Options::default(), json!({"mode": "Plan"})).await;
     scene.secret("login", &json!({"password": PASSWORD})).await;
     let mut account = json!({"email": "ada@example.com"});
@@ -273,7 +265,7 @@ async fn an_adoption_is_shown_binds_nothing_and_is_then_done(
 }
 
 #[tokio::test]
-async fn an_account_that_vanished_is_shown_as_made_anew_with_its_password() {
+async fn a_missing_account_is_shown_as_made_again_with_its_password() {
     let scene = settled_then_planning(&sample(Vendor::Pegasus)).await;
     scene.vendor.remove_user("ada@example.com");
     scene.sweep("gone").await;

@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::{ListParams, Patch, PatchParams};
 use rstest::rstest;
+use rstest_reuse::apply;
 use serde_json::{Value, json};
 use usher::api::{PlatformUser, ProviderCredential};
 use usher_sandbox::vendors::{Options, Vendor};
@@ -15,6 +16,7 @@ use crate::contract::{PASSWORD, sample};
 use crate::leaks;
 use crate::plan::{Said, no_secret, operations, usher_plan, usher_plan_as, versions, written};
 use crate::scene::{Scene, merge};
+use crate::vendors::every_vendor_that_shows_accounts;
 use crate::world::world;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -143,7 +145,7 @@ async fn a_field_that_the_file_leaves_out_breaks_no_rule() {
     assert_eq!((said.code, &said.entry("main")["reason"]), (0, &json!("Synced")), "{}", said.out);
 }
 
-/// Someone who may read all that a plan needs in the scene's namespace.
+/// A person with the right to read all that a plan needs in the scene's namespace.
 async fn reader(scene: &Scene) -> (Tenant<'static>, String) {
     let plane = &world().plane;
     let tenant = Tenant::without_rights(plane, &scene.namespace).await;
@@ -180,7 +182,7 @@ async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
 }
 
 #[tokio::test]
-async fn who_may_not_patch_gets_the_plan_and_one_note() {
+async fn a_person_without_the_right_to_patch_gets_the_plan_and_one_note() {
     let scene = bound().await;
     let (_reader, token) = reader(&scene).await;
     let plan = async |documents: &[Value]| {
@@ -217,11 +219,31 @@ async fn an_admission_policy_blocks_a_file() {
     assert_eq!(said.err, "");
 }
 
-#[rstest]
 #[tokio::test]
-async fn a_folder_with_everything_in_it_is_planned_as_it_is_then_done(
-    #[values(Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy, Vendor::Ozmap)] vendor: Vendor,
-) {
+async fn without_the_right_to_create_only_new_objects_are_unchecked() {
+    let scene = bound().await;
+    let (tenant, token) = reader(&scene).await;
+    tenant.may("patch", &scene.namespace, &rule(&["patch"])).await;
+    let users = tenant_api::<PlatformUser>(&tenant, &scene);
+    let dry = PatchParams { dry_run: true, ..PatchParams::default() };
+    let labels = json!({"metadata": {"labels": {"team": "blue"}}});
+    until("the tenant may patch", async || users.patch("ada", &dry, &Patch::Merge(&labels)).await.is_ok()).await;
+    let changed = user("ada", json!({"passwordSecretRef": {"name": "hidden"}}));
+    let mut new = invited("eve");
+    new["spec"]["email"] = json!("eve@example.com");
+    let input = in_one(&[changed, new]);
+    let said = usher_plan_as(&token, &["-f", "-", "-n", &scene.namespace, "-o", "json"], &input).await;
+    assert_eq!((said.code, &said.entry("ada")["reason"]), (1, &json!("PermissionDenied")), "{}{}", said.out, said.err);
+    let message = said.entry("ada")["message"].clone();
+    assert!(message.as_str().unwrap().contains("may not read Secret"), "{message}");
+    assert_eq!(said.calls("eve")[0]["operation"], "create", "{}", said.out);
+    let why = format!(": you may not create platformusers in namespace {}\n", scene.namespace);
+    assert!(said.err.ends_with(&why), "{}", said.err);
+}
+
+#[apply(every_vendor_that_shows_accounts)]
+#[tokio::test]
+async fn a_folder_with_everything_in_it_is_planned_as_it_is_then_done(vendor: Vendor) {
     let scene = Scene::without_credential(vendor, Options::default()).await;
     let sample = sample(vendor);
     let (mut ada, mut team) = (user("ada", sample.user), document("PlatformGroup", "team", &sample.group.0));
@@ -248,7 +270,7 @@ async fn planned_again(scene: &Scene, all: &[Value]) -> (i32, Value, Value) {
 }
 
 #[tokio::test]
-async fn a_new_password_in_the_files_is_shown_for_whoever_has_it_and_then_sent() {
+async fn a_new_password_in_the_files_is_shown_for_its_users_and_then_sent() {
     let scene = Scene::new(Vendor::Pegasus).await;
     scene.secret("login", &json!({"password": PASSWORD, "note": "old"})).await;
     apply(&scene, &[user("ada", json!({"passwordSecretRef": {"name": "login"}}))]).await;
@@ -258,7 +280,7 @@ async fn a_new_password_in_the_files_is_shown_for_whoever_has_it_and_then_sent()
     let fresh = secret("login", &json!({"password": NEW_PASSWORD}));
     let said = planned(&scene, std::slice::from_ref(&fresh)).await;
     assert_eq!((said.code, &said.calls("ada")[0]["fields"]), (2, &json!(["password"])), "{}", said.out);
-    // Whoever may not read the key of usher's digests sees the same.
+    // A person without the right to read the key of usher's digests sees the same.
     let (_reader, token) = reader(&scene).await;
     for (document, code) in [(&same, 0), (&fresh, 2)] {
         let input = in_one(std::slice::from_ref(document));

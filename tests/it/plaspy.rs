@@ -82,7 +82,7 @@ async fn a_new_user_in_no_group_is_made_where_the_group_must_exist() {
 #[case::group("Group not found", "Invalid")]
 #[case::right("Unauthorized access", "PermissionDenied")]
 #[tokio::test]
-async fn a_refused_change_is_not_taken_for_a_vanished_user_or_a_bad_token(
+async fn a_refused_change_is_not_taken_for_a_missing_user_or_a_bad_token(
     #[case] words: &str,
     #[case] reason: &'static str,
 ) {

@@ -5,7 +5,9 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::events::v1::Event;
 use kube::Api;
+use kube::api::{ListParams, Patch, PatchParams};
 use kube::runtime::wait::await_condition;
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
@@ -143,13 +145,17 @@ async fn the_admin_server_tells_of_life_readiness_and_metrics() {
     assert_eq!(operator.terminate().await, Some(0));
 }
 
-/// A user of a simulated Pegasus, and what he needs.
+/// A user of a simulated Pegasus, and what it needs.
 async fn apply_ada(plane: &ControlPlane, vendor: &Simulator) {
+    apply_user(plane, vendor, "ada").await;
+}
+
+async fn apply_user(plane: &ControlPlane, vendor: &Simulator, name: &str) {
     let manifest = |kind: &str, name: &str, spec: serde_json::Value| json!({"apiVersion": "usher.dev/v1alpha1", "kind": kind, "metadata": {"name": name, "namespace": "default"}, "spec": spec});
     let credential = json!({"provider": {"pegasus": {"url": vendor.url()}}, "secretRef": {"name": "main"}, "allowInsecureHttp": true});
-    let ada = json!({"credentialRef": {"name": "main"}, "email": "ada@example.com", "provider": {"pegasus": {"sendEmail": true}}});
+    let user = json!({"credentialRef": {"name": "main"}, "email": format!("{name}@example.com"), "phone": "1", "provider": {"pegasus": {"sendEmail": true}}});
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "main", "namespace": "default"}, "stringData": vendor.secret()});
-    for document in [secret, manifest("ProviderCredential", "main", credential), manifest("PlatformUser", "ada", ada)] {
+    for document in [secret, manifest("ProviderCredential", "main", credential), manifest("PlatformUser", name, user)] {
         controlplane::apply(&plane.client().unwrap(), &document.to_string()).await.unwrap();
     }
 }
@@ -184,7 +190,7 @@ async fn the_metrics_tell_of_calls_and_objects_and_of_no_secret() {
 }
 
 #[tokio::test]
-async fn a_restart_says_nothing_anew_of_who_is_not_ready() {
+async fn a_restart_reports_nothing_new_about_an_object_that_is_not_ready() {
     let plane = cluster().await;
     let vendor = Simulator::start(Vendor::Pegasus).await.unwrap();
     vendor.put_user(json!({"email": "ada@example.com", "username": "ada@example.com"}));
@@ -244,4 +250,82 @@ fn crds_check_notices_what_differs() {
     let (code, said) = usher(&["--check", path]);
     assert_eq!(code, Some(1));
     assert!(said.contains("usher crds --out"), "{said}");
+}
+
+/// Waits until the metrics hold `line`.
+async fn until_metrics(address: &str, line: &str) {
+    let text = || async { reqwest::get(format!("http://{address}/metrics")).await.unwrap().text().await.unwrap() };
+    let waiting = async {
+        while !text().await.lines().any(|found| found == line) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let came = tokio::time::timeout(PATIENCE, waiting).await.is_ok();
+    assert!(came, "{line} is missing in\n{}", text().await);
+}
+
+/// Waits until the status of the user `name` is `wanted`.
+async fn until_user(users: &Api<PlatformUser>, name: &str, wanted: impl Fn(&PlatformUser) -> bool) {
+    let waiting = await_condition(users.clone(), name, |user: Option<&PlatformUser>| user.is_some_and(&wanted));
+    assert!(tokio::time::timeout(PATIENCE, waiting).await.is_ok(), "{name}: {:#?}", users.get(name).await);
+}
+
+fn has_condition(user: &PlatformUser, type_: ConditionType, reason: &str) -> bool {
+    let status = user.status.as_ref();
+    let condition = status.and_then(|status| find(&status.report.conditions, type_));
+    condition.is_some_and(|condition| condition.reason == reason)
+}
+
+#[tokio::test]
+async fn objects_count_with_their_last_reason_after_a_restart_while_the_vendor_is_away() {
+    let plane = cluster().await;
+    let vendor = Simulator::start(Vendor::Pegasus).await.unwrap();
+    leaks::register_entries(&json!(vendor.secret()));
+    let users: Api<PlatformUser> = Api::namespaced(plane.client().unwrap(), "default");
+    let mut first = Operator::start(&plane, "before").await;
+    for name in ["ada", "bob"] {
+        apply_user(&plane, &vendor, name).await;
+        until_user(&users, name, |user| has_condition(user, ConditionType::Ready, "Synced")).await;
+    }
+    let pause = Patch::Merge(json!({"metadata": {"annotations": {"usher.dev/paused": "true"}}}));
+    users.patch("bob", &PatchParams::default(), &pause).await.unwrap();
+    let is_paused =
+        |user: &PlatformUser| find(&user.status.as_ref().unwrap().report.conditions, ConditionType::Paused).is_some();
+    until_user(&users, "bob", is_paused).await;
+    assert_eq!(first.terminate().await, Some(0));
+    vendor.fault(Fault::always("*", FaultKind::Status(503, None)));
+    let mut second = Operator::start(&plane, "after").await;
+    let address = second.address().await;
+    until_metrics(&address, r#"usher_credential_ready{provider="pegasus",namespace="default",name="main"} 0"#).await;
+    until_metrics(&address, r#"usher_objects{kind="PlatformUser",reason="Synced"} 2"#).await;
+    assert_eq!(second.terminate().await, Some(0));
+}
+
+#[tokio::test]
+async fn a_drift_whose_repair_failed_at_first_is_one_repair_and_no_update() {
+    let plane = cluster().await;
+    let vendor = Simulator::start(Vendor::Pegasus).await.unwrap();
+    leaks::register_entries(&json!(vendor.secret()));
+    let client = plane.client().unwrap();
+    let users: Api<PlatformUser> = Api::namespaced(client.clone(), "default");
+    let mut operator = Operator::start(&plane, "drift").await;
+    let address = operator.address().await;
+    apply_ada(&plane, &vendor).await;
+    until_user(&users, "ada", |user| has_condition(user, ConditionType::Ready, "Synced")).await;
+    vendor.edit_user("ada@example.com", json!({"phone": "9"}));
+    vendor.fault(Fault::once("users.update", FaultKind::Status(503, None)));
+    let sweep = Patch::Merge(json!({"metadata": {"annotations": {"usher.dev/reconcile-at": "now"}}}));
+    let credentials: Api<ProviderCredential> = Api::namespaced(client.clone(), "default");
+    credentials.patch("main", &PatchParams::default(), &sweep).await.unwrap();
+    until_metrics(&address, r#"usher_drift_repaired_total{kind="PlatformUser",provider="pegasus"} 1"#).await;
+    until_user(&users, "ada", |user| has_condition(user, ConditionType::Ready, "Synced")).await;
+    assert_eq!(vendor.user("ada@example.com").unwrap()["phone"], "1");
+    // The end of the process is the end of its reconciles, so that no event is to come.
+    assert_eq!(operator.terminate().await, Some(0));
+    let events: Api<Event> = Api::namespaced(client, "default");
+    let events = events.list(&ListParams::default()).await.unwrap().items;
+    let reasons: Vec<String> = events.into_iter().filter_map(|event| event.reason).collect();
+    let count = |reason: &str| reasons.iter().filter(|known| *known == reason).count();
+    let counts = ["ProviderUnavailable", "DriftRepaired", "Updated"].map(count);
+    assert_eq!(counts, [1, 1, 0], "{reasons:?}");
 }

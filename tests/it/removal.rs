@@ -1,4 +1,4 @@
-//! Taking away: the brake and its release, hand-over to a renamed manifest, and the ways out as they are printed.
+//! Removal: the budget and its release, hand-over to a renamed manifest, and the ways out as they are printed.
 
 use k8s_openapi::api::core::v1::Secret;
 use serde_json::{Value, json};
@@ -7,6 +7,7 @@ use usher::api::{PlatformUser, ProviderCredential};
 use usher_sandbox::vendors::{Fault, FaultKind, Options, Vendor};
 
 use crate::contract::message;
+use crate::leaks;
 use crate::scene::{Scene, merge};
 
 fn person(name: &str, further: Value) -> Value {
@@ -16,9 +17,9 @@ fn person(name: &str, further: Value) -> Value {
 }
 
 /// A scene with three users and room for two removals.
-async fn three_users_and_a_brake_at_two() -> Scene {
-    let brake = json!({"removals": {"after": "0s", "atMost": 2, "per": "1h"}});
-    let scene = Scene::with(Vendor::Pegasus, Options::default(), brake).await;
+async fn three_users_and_a_budget_of_two() -> Scene {
+    let removals = json!({"removals": {"after": "0s", "atMost": 2, "per": "1h"}});
+    let scene = Scene::with(Vendor::Pegasus, Options::default(), removals).await;
     for name in ["ada", "bob", "eve"] {
         scene.user(name, person(name, json!({}))).await;
     }
@@ -47,8 +48,8 @@ pub fn printed(message: &str, start: &str, end: &str) -> String {
 }
 
 #[tokio::test]
-async fn one_slip_costs_no_more_accounts_than_the_brake_lets_through() {
-    let scene = three_users_and_a_brake_at_two().await;
+async fn one_slip_costs_no_more_accounts_than_the_removal_budget_admits() {
+    let scene = three_users_and_a_budget_of_two().await;
     scene.delete::<PlatformUser>("ada").await;
     scene.until_gone::<PlatformUser>("ada").await;
     delete_at_once(&scene, &["bob", "eve"]).await;
@@ -89,7 +90,7 @@ async fn one_slip_costs_no_more_accounts_than_the_brake_lets_through() {
 
 #[tokio::test]
 async fn a_held_removal_ends_as_orphan_by_the_command_in_its_message() {
-    let scene = three_users_and_a_brake_at_two().await;
+    let scene = three_users_and_a_budget_of_two().await;
     delete_at_once(&scene, &["ada", "bob", "eve"]).await;
     let held = scene.user_says("ada", "RemovalHeld").await;
     let patch: Value = serde_json::from_str(&printed(&message(&held), "--type merge -p '", "'")).unwrap();
@@ -103,9 +104,9 @@ async fn a_held_removal_ends_as_orphan_by_the_command_in_its_message() {
 }
 
 #[tokio::test]
-async fn a_removal_waits_for_an_heir_and_then_is_made() {
-    let brake = json!({"removals": {"after": "6s"}});
-    let scene = Scene::with(Vendor::Pegasus, Options::default(), brake).await;
+async fn a_removal_waits_for_a_successor_and_is_then_made() {
+    let removals = json!({"removals": {"after": "6s"}});
+    let scene = Scene::with(Vendor::Pegasus, Options::default(), removals).await;
     scene.user("ada", person("ada", json!({}))).await;
     scene.user_ready("ada").await;
     scene.delete::<PlatformUser>("ada").await;
@@ -118,8 +119,8 @@ async fn a_removal_waits_for_an_heir_and_then_is_made() {
 
 #[tokio::test]
 async fn renaming_a_manifest_passes_the_account_on() {
-    let brake = json!({"removals": {"after": "10m"}});
-    let scene = Scene::with(Vendor::Pegasus, Options::default(), brake).await;
+    let removals = json!({"removals": {"after": "10m"}});
+    let scene = Scene::with(Vendor::Pegasus, Options::default(), removals).await;
     scene.user("ada", person("ada", json!({"phone": "1"}))).await;
     let before = scene.user_ready("ada").await.status.unwrap().identity;
     // As a GitOps tool does it: the old one goes, the new one comes, in any order.
@@ -136,7 +137,7 @@ async fn renaming_a_manifest_passes_the_account_on() {
 }
 
 #[tokio::test]
-async fn a_create_in_doubt_passes_on_to_a_renamed_manifest() {
+async fn a_pending_create_passes_on_to_a_renamed_manifest() {
     let scene = Scene::new(Vendor::Pegasus).await;
     scene.credential_says("Synced").await;
     scene.vendor.fault(Fault::once("users.create", FaultKind::LostAfterCommit));
@@ -146,8 +147,8 @@ async fn a_create_in_doubt_passes_on_to_a_renamed_manifest() {
     scene.user_says("ada-lovelace", "Duplicate").await;
     scene.delete::<PlatformUser>("ada").await;
     scene.until_gone::<PlatformUser>("ada").await;
-    let heir = scene.user_ready("ada-lovelace").await.status.unwrap().identity;
-    assert_eq!(heir.adopted, None);
+    let successor = scene.user_ready("ada-lovelace").await.status.unwrap().identity;
+    assert_eq!(successor.adopted, None);
     assert_eq!((scene.vendor.count("users.create"), scene.vendor.count("users.delete")), (1, 0));
 }
 
@@ -169,7 +170,7 @@ async fn an_account_whose_rename_was_not_recorded_passes_on_under_its_new_name()
 }
 
 #[tokio::test]
-async fn a_user_who_is_disabled_keeps_his_scopes_as_given() {
+async fn a_disabled_user_keeps_the_scopes_of_its_manifest() {
     let scene = Scene::new(Vendor::Pegasus).await;
     let pegasus = json!({"provider": {"pegasus": {"scopes": {"vehicles": "w"}}}, "deletionPolicy": "Disable"});
     scene.user("ada", person("ada", pegasus)).await;
@@ -181,7 +182,28 @@ async fn a_user_who_is_disabled_keeps_his_scopes_as_given() {
 }
 
 #[tokio::test]
-async fn that_many_accounts_are_gone_already_is_found_out_by_few_listings() {
+async fn a_disable_of_an_account_that_is_inactive_already_sends_and_logs_no_write() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    for name in ["ada", "eve"] {
+        scene.user(name, person(name, json!({"deletionPolicy": "Disable"}))).await;
+        scene.user_ready(name).await;
+    }
+    scene.vendor.edit_user("ada@example.com", json!({"is_active": false}));
+    scene.vendor.clear_calls();
+    for (name, writes) in [("ada", 0), ("eve", 1)] {
+        scene.delete::<PlatformUser>(name).await;
+        scene.until_gone::<PlatformUser>(name).await;
+        scene.until_event(name, "Disabled").await;
+        assert_eq!(scene.vendor.user(&format!("{name}@example.com")).unwrap()["is_active"], false, "{name}");
+        assert_eq!(scene.vendor.writes().len(), writes, "{name}: {:#?}", scene.vendor.writes());
+        let object = format!("PlatformUser {}/{name} ", scene.namespace);
+        let is_logged = leaks::has_line(&["vendor write", &object, "operation=Disabled"]);
+        assert_eq!(is_logged, writes > 0, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn few_listings_show_that_many_accounts_are_gone_already() {
     let scene = Scene::new(Vendor::Plaspy).await;
     let names: Vec<String> = (0..24).map(|number| format!("user-{number}")).collect();
     for name in &names {
@@ -202,7 +224,7 @@ async fn that_many_accounts_are_gone_already_is_found_out_by_few_listings() {
     }
     assert_eq!(scene.vendor.count("users.delete"), 0);
     let listings = scene.vendor.count("users.list");
-    // Whoever goes at the same time, up to the credential's concurrency, cannot know of each other's.
+    // Removals at the same time, up to the credential's concurrency, do not share their listings.
     assert!(listings <= 8, "{listings} listings for {} removals", names.len());
 }
 

@@ -51,7 +51,7 @@ async fn a_role_on_the_list_in_one_project_is_not_given() {
 }
 
 #[tokio::test]
-async fn whoever_has_a_role_on_the_list_is_neither_adopted_nor_changed() {
+async fn a_user_with_a_role_on_the_list_is_neither_adopted_nor_changed() {
     let scene = scene(Vendor::Ozmap, &["Seller"]).await;
     let person = json!({"email": "ada@example.com", "username": "ada@example.com", "name": "Ada", "role": role(&scene, "Seller")});
     scene.vendor.put_user(person);
@@ -71,7 +71,7 @@ async fn members_of_a_listed_group_are_not_touched_though_nobody_else_asks_for_g
 }
 
 #[tokio::test]
-async fn nobody_is_taken_away_while_it_cannot_be_told_what_he_is() {
+async fn no_account_is_removed_while_its_rights_are_unknown() {
     let scene = scene(Vendor::Pegasus, &[]).await;
     scene.user("ada", user(Vendor::Pegasus, json!({}))).await;
     scene.user_ready("ada").await;

@@ -1,4 +1,4 @@
-//! A credential used from other namespaces: who may, who may not, and what a stranger can learn.
+//! A credential used from other namespaces: which may use it, which may not, and what a foreign namespace can learn.
 
 use serde_json::{Value, json};
 use usher::api::{PlatformUser, ProviderCredential};
@@ -40,7 +40,7 @@ async fn a_shared_credential_serves_another_namespace_and_waits_for_it_to_end() 
 }
 
 #[tokio::test]
-async fn a_stranger_cannot_tell_a_credential_he_may_not_use_from_none() {
+async fn a_namespace_cannot_tell_a_credential_it_may_not_use_from_an_absent_one() {
     let (owner, tenant) = neighbours(json!({})).await;
     owner.apply_credential(json!({"mode": "Paused"})).await;
     let paused = |credential: &ProviderCredential| {
@@ -105,7 +105,7 @@ async fn an_account_of_one_namespace_does_not_pass_to_another_that_only_claims_i
     owner.until_gone::<PlatformUser>("ada").await;
     tenant.user_ready("ada").await;
     let now = owner.vendor.user("ada@example.com").unwrap()["id"].clone();
-    assert_ne!(id, now, "removed and made anew, not inherited");
+    assert_ne!(id, now, "removed and made anew, not taken over");
 }
 
 #[tokio::test]

@@ -159,7 +159,7 @@ async fn other_vendor() -> Row {
     ("PlatformUser", "ProviderMismatch", "the provider block is for another vendor", said)
 }
 
-async fn vanished() -> Row {
+async fn missing() -> Row {
     let scene = Scene::new(Vendor::Pegasus).await;
     scene.vendor.put_user(json!({"email": "ada@example.com", "username": "ada@example.com"}));
     scene.user("ada", ada(json!({"adoptionPolicy": "Adopt"}))).await;
@@ -323,7 +323,7 @@ fn users() -> Vec<BoxFuture<'static, Row>> {
         duplicate().boxed(),
         renamed_by_someone().boxed(),
         other_vendor().boxed(),
-        vanished().boxed(),
+        missing().boxed(),
         hidden().boxed(),
         masked().boxed(),
         led_elsewhere().boxed(),

@@ -87,26 +87,26 @@ async fn what_a_vendor_repeats_of_a_secret_is_masked() {
 }
 
 #[tokio::test]
-async fn the_limit_of_applications_outlives_a_connection_and_gives_each_user_a_turn() {
+async fn the_limit_of_applications_outlives_a_connection_and_gives_each_user_a_slot() {
     let pegasus = PegasusOptions { apps_limits: true, ..PegasusOptions::default() };
     let vendor = Simulator::start_with(Simulated::Pegasus, Options { pegasus, ..Options::default() }).await.unwrap();
     let (limiter, password) = (limiter(Vendor::Pegasus), right(&vendor));
     let users: Vec<String> =
         (0..6).map(|number| vendor.put_user(json!({"username": format!("u{number}@example.com")}))).collect();
     let rights = BTreeMap::from([("tracking".to_owned(), true)]);
-    let mut turns = Vec::new();
+    let mut times = Vec::new();
     for user in &users {
         let provider = connected(&vendor, &limiter, &password);
         if let Err(error) = provider.grant(user, "pegasus2.0", &rights).await {
             assert_eq!(error.kind, ErrorKind::RateLimited);
-            assert!(error.message.contains("20 calls a minute"), "not asked of the vendor: {error}");
+            assert!(error.message.contains("20 calls per minute"), "not asked of the vendor: {error}");
             assert!(provider.may_grant(user).is_err());
-            turns.extend(error.retry_at);
+            times.extend(error.retry_at);
         }
     }
     assert_eq!((vendor.count("apps.read"), vendor.count("apps.write")), (2, 2));
-    assert!(turns.is_sorted() && turns.len() == 4, "{turns:?}");
-    assert!(turns.windows(2).all(|two| two[1].duration_since(two[0]).as_secs() >= 5), "{turns:?}");
+    assert!(times.is_sorted() && times.len() == 4, "{times:?}");
+    assert!(times.windows(2).all(|two| two[1].duration_since(two[0]).as_secs() >= 5), "{times:?}");
 }
 
 /// A login may be refused in any way: none of them says that the account to be made is there, or may have been made.
@@ -129,7 +129,7 @@ async fn a_refused_login_says_nothing_of_the_account() {
 }
 
 #[tokio::test]
-async fn a_create_whose_words_ask_to_slow_down_closes_the_gate() {
+async fn a_create_whose_words_ask_to_slow_down_closes_the_limiter() {
     let vendor = Simulator::start(Simulated::Plaspy).await.unwrap();
     let limiter = limiter(Vendor::Plaspy);
     let provider = connected(&vendor, &limiter, "");
@@ -147,7 +147,7 @@ async fn a_create_whose_words_ask_to_slow_down_closes_the_gate() {
 }
 
 #[tokio::test]
-async fn a_vendor_whose_words_ask_to_slow_down_closes_the_gate() {
+async fn a_vendor_whose_words_ask_to_slow_down_closes_the_limiter() {
     let vendor = Simulator::start(Simulated::Plaspy).await.unwrap();
     let limiter = limiter(Vendor::Plaspy);
     let provider = connected(&vendor, &limiter, "");

@@ -1,4 +1,4 @@
-//! `cargo scale`: many users at once, measured; it judges nothing but prints figures beside the floor that the gate allows.
+//! `cargo scale`: many users at once, measured; it judges nothing but prints figures beside the floor that the limiter allows.
 
 use std::process::ExitCode;
 

@@ -27,7 +27,7 @@ pub type Out<'a> = &'a mut (dyn Write + Send);
 /// Shows usher's main job in a minute.
 ///
 /// Starts a real etcd and kube-apiserver (built with Go the first time, which takes about four minutes, or taken from
-/// KUBEBUILDER_ASSETS), five simulated vendors, and the operator with the permissions of deploy/rbac.yaml. Applies
+/// KUBEBUILDER_ASSETS), simulated vendors, and the operator with the permissions of deploy/rbac.yaml. Applies
 /// deploy/examples/, waits until everything is Ready and shows the accounts at the vendors. Then it edits a user, shows how usher
 /// undoes a change made at a vendor, and deletes a user. No process is left running, and no real vendor is called.
 #[derive(Debug, Default, Parser)]
@@ -52,7 +52,7 @@ pub async fn run(args: Args, out: Out<'_>) -> Result<(), Failure> {
     if let Some(filter) = &args.log {
         usher::runtime::telemetry::init(usher::runtime::telemetry::LogFormat::Text, filter)?;
     }
-    heading(out, "A control plane, five simulated vendors and usher")?;
+    heading(out, "A control plane, simulated vendors and usher")?;
     let stage = Stage::set(args.kubeconfig.as_deref(), out).await?;
     let mut ended = tokio::select! {
         told = tell(&stage, out) => told,

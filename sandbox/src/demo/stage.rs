@@ -58,7 +58,7 @@ impl Stage {
         controlplane::apply(&client, &controlplane::crds()?).await?;
         controlplane::apply(&client, &controlplane::operator_manifests()?).await?;
         let mut vendors = Vec::new();
-        for vendor in Vendor::ALL {
+        for vendor in Vendor::ALL.iter().copied() {
             let simulator = Simulator::start(vendor).await?;
             writeln!(out, "{:<13} at {}", vendor.name(), simulator.url())?;
             vendors.push(simulator);
@@ -109,7 +109,7 @@ impl Stage {
 
     /// One vendor.
     ///
-    /// Errors: none; all five are there.
+    /// Errors: no such vendor on this stage, which does not happen: every vendor is there.
     pub fn vendor(&self, vendor: Vendor) -> Result<&Simulator, Failure> {
         let found = self.vendors.iter().find(|simulator| simulator.vendor() == vendor);
         found.ok_or_else(|| format!("no {} on the stage", vendor.name()).into())

@@ -1,4 +1,4 @@
-//! Five simulated vendors, as strict as their documents allow.
+//! The simulated vendors, as strict as their documents allow.
 //!
 //! Each vendor is a synchronous answer to a request over its own state (`api::Api`); one server per
 //! [`Simulator`] puts a fault layer and a control endpoint in front of it. Their behaviour follows
@@ -37,7 +37,8 @@ pub use server::Call;
 pub use simulator::Simulator;
 
 /// A vendor that can be simulated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "lowercase")]
 pub enum Vendor {
     /// Pegasus Gateway: groups, users and their applications.
     Pegasus,
@@ -52,19 +53,13 @@ pub enum Vendor {
 }
 
 impl Vendor {
-    /// All vendors.
-    pub const ALL: [Self; 5] = [Self::Pegasus, Self::Amani, Self::Plaspy, Self::Industrility, Self::Ozmap];
+    /// Every vendor.
+    pub const ALL: &[Self] = <Self as strum::VariantArray>::VARIANTS;
 
     /// The vendor's name as a `ProviderCredential` writes it.
     #[must_use]
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Pegasus => "pegasus",
-            Self::Amani => "amani",
-            Self::Plaspy => "plaspy",
-            Self::Industrility => "industrility",
-            Self::Ozmap => "ozmap",
-        }
+        self.into()
     }
 
     /// Every operation the vendor has: see [`operation`].

@@ -1,4 +1,5 @@
-//! Reads manifests from files, folders and standard input; it contacts no cluster.
+//! Reads the manifests of `usher plan -f` from files, folders and standard input. It contacts no cluster, and no message quotes
+//! a value of a Secret.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read as _};
@@ -14,13 +15,13 @@ use crate::api::Kind;
 use crate::api::names::{API_GROUP, API_VERSION};
 use crate::controller::preview::{Documents, SecretDocument};
 
-/// Extensions of the files to read from a folder.
-const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
+/// Extensions of the files that are read from a folder.
+const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
 
-/// Why a file cannot be used.
+/// A file that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("failed to read {path}: give a file, a folder, or - for standard input")]
     Read {
         /// The file.
@@ -28,7 +29,7 @@ pub enum Error {
         /// The cause.
         source: io::Error,
     },
-    /// It is not YAML.
+    /// The file is not YAML.
     #[error("{path} is not YAML: {reason}")]
     Yaml {
         /// The file.
@@ -50,72 +51,73 @@ pub enum Error {
     },
     /// Two documents describe the same object.
     #[error("{0} appears twice in the given files: remove one")]
-    Twice(String),
+    Duplicate(String),
 }
 
-/// The documents that were read.
+/// Manifests with their namespaces.
 #[derive(Debug, Default)]
-pub struct Read {
+pub struct Manifests {
     /// Users, groups, credentials, Secrets and Namespaces.
     pub documents: Documents,
-    /// Names of other kinds, which usher ignores.
+    /// The names of other kinds, which usher ignores.
     pub skipped: BTreeSet<String>,
 }
 
 /// Reads all documents of `paths`.
 ///
 /// Errors: a file that cannot be read, or a field that is wrong.
-pub fn read(paths: &[PathBuf]) -> Result<Unplaced, Error> {
-    let mut read = Read::default();
+pub fn read(paths: &[PathBuf]) -> Result<Parsed, Error> {
+    let mut manifests = Manifests::default();
     for path in paths {
         if path == Path::new("-") {
             let mut text = String::new();
             let path = || PathBuf::from("standard input");
             io::stdin().read_to_string(&mut text).map_err(|source| Error::Read { path: path(), source })?;
-            read.take(&path(), &text)?;
+            manifests.parse(&path(), &text)?;
         } else {
             for file in files(path)? {
                 let text = std::fs::read_to_string(&file);
-                read.take(&file, &text.map_err(|source| Error::Read { path: file.clone(), source })?)?;
+                manifests.parse(&file, &text.map_err(|source| Error::Read { path: file.clone(), source })?)?;
             }
         }
     }
-    Ok(Unplaced(read))
+    Ok(Parsed(manifests))
 }
 
-/// The documents that were read, some without a namespace.
-pub struct Unplaced(Read);
+/// Manifests that may lack a namespace.
+pub struct Parsed(Manifests);
 
-impl Unplaced {
-    /// Puts documents that name no namespace into `namespace`.
+impl Parsed {
+    /// Sets `namespace` on every document without a namespace.
     ///
     /// Errors: two documents describe the same object.
-    pub fn within(self, namespace: &str) -> Result<Read, Error> {
-        let Read { mut documents, skipped } = self.0;
-        documents.users.iter_mut().for_each(|user| place(user, namespace));
-        documents.groups.iter_mut().for_each(|group| place(group, namespace));
-        documents.credentials.iter_mut().for_each(|credential| place(credential, namespace));
-        documents.secrets.iter_mut().for_each(|SecretDocument(secret)| place(secret, namespace));
-        each_once(&documents)?;
-        Ok(Read { documents, skipped })
+    pub fn with_default_namespace(self, namespace: &str) -> Result<Manifests, Error> {
+        let Manifests { mut documents, skipped } = self.0;
+        documents.users.iter_mut().for_each(|user| set_namespace(user, namespace));
+        documents.groups.iter_mut().for_each(|group| set_namespace(group, namespace));
+        documents.credentials.iter_mut().for_each(|credential| set_namespace(credential, namespace));
+        documents.secrets.iter_mut().for_each(|SecretDocument(secret)| set_namespace(secret, namespace));
+        check_duplicates(&documents)?;
+        Ok(Manifests { documents, skipped })
     }
 }
 
-/// Errors: two documents with one kind, namespace and name.
-fn each_once(documents: &Documents) -> Result<(), Error> {
-    fn named<K: Resource<DynamicType = ()>>(object: &K) -> String {
+/// Errors: two documents have the same kind, namespace and name.
+fn check_duplicates(documents: &Documents) -> Result<(), Error> {
+    fn full_name<K: Resource<DynamicType = ()>>(object: &K) -> String {
         let namespace = object.namespace().map(|namespace| format!("{namespace}/")).unwrap_or_default();
         format!("{} {namespace}{}", K::kind(&()), object.name_any())
     }
     let Documents { users, groups, credentials, secrets, namespaces } = documents;
-    let names = users.iter().map(named).chain(groups.iter().map(named)).chain(credentials.iter().map(named));
-    let names = names.chain(secrets.iter().map(|SecretDocument(secret)| named(secret)));
-    let mut names = names.chain(namespaces.iter().map(named));
+    let names =
+        users.iter().map(full_name).chain(groups.iter().map(full_name)).chain(credentials.iter().map(full_name));
+    let names = names.chain(secrets.iter().map(|SecretDocument(secret)| full_name(secret)));
+    let mut names = names.chain(namespaces.iter().map(full_name));
     let mut seen = BTreeSet::new();
-    names.find(|name| !seen.insert(name.clone())).map_or(Ok(()), |name| Err(Error::Twice(name)))
+    names.find(|name| !seen.insert(name.clone())).map_or(Ok(()), |name| Err(Error::Duplicate(name)))
 }
 
-fn place<K: Resource>(object: &mut K, namespace: &str) {
+fn set_namespace<K: Resource>(object: &mut K, namespace: &str) {
     object.meta_mut().namespace.get_or_insert_with(|| namespace.to_owned());
 }
 
@@ -131,10 +133,10 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, Error> {
     entries.sort();
     let mut found = Vec::new();
     for entry in entries.into_iter().filter(|entry| !is_hidden(entry)) {
-        let known = entry.extension().is_some_and(|ending| ENDINGS.iter().any(|known| ending == *known));
+        let is_manifest = entry.extension().is_some_and(|extension| EXTENSIONS.iter().any(|known| extension == *known));
         if entry.is_dir() {
             found.extend(files(&entry)?);
-        } else if known {
+        } else if is_manifest {
             found.push(entry);
         }
     }
@@ -145,16 +147,18 @@ fn is_hidden(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
 }
 
-impl Read {
-    fn take(&mut self, path: &Path, text: &str) -> Result<(), Error> {
+impl Manifests {
+    /// Adds all documents of one file.
+    fn parse(&mut self, path: &Path, text: &str) -> Result<(), Error> {
         // Without the snippet, because it would quote the file and a file may hold Secrets.
         let options = serde_saphyr::options! { with_snippet: false };
         let parsed: Result<Vec<Value>, _> = serde_saphyr::from_multiple_with_options(text, options);
         let parsed = parsed.map_err(|error| Error::Yaml { path: path.to_owned(), reason: error.to_string() })?;
-        parsed.iter().try_for_each(|document| self.take_one(path, document))
+        parsed.iter().try_for_each(|document| self.add(path, document))
     }
 
-    fn take_one(&mut self, path: &Path, document: &Value) -> Result<(), Error> {
+    /// Adds one document, or the items of a List.
+    fn add(&mut self, path: &Path, document: &Value) -> Result<(), Error> {
         if document.is_null() {
             return Ok(());
         }
@@ -173,7 +177,7 @@ impl Read {
             ("v1", "Namespace") => self.documents.namespaces.push(plain(path, document)?),
             ("v1", "List") => {
                 for item in document["items"].as_array().into_iter().flatten() {
-                    self.take_one(path, item)?;
+                    self.add(path, item)?;
                 }
             }
             _ => drop(self.skipped.insert(kind.to_owned())),
@@ -186,7 +190,7 @@ impl Read {
 fn typed<K: DeserializeOwned + Serialize>(path: &Path, document: &Value) -> Result<K, Error> {
     let typed: K = plain(path, document)?;
     let known = serde_json::to_value(&typed).map_err(|error| wrong(path, document, "spec", error.to_string()))?;
-    match unknown(&document["spec"], &known["spec"], "spec") {
+    match unknown_field(&document["spec"], &known["spec"], "spec") {
         Some(field) => Err(wrong(path, document, field, "there is no such field")),
         None => Ok(typed),
     }
@@ -194,14 +198,14 @@ fn typed<K: DeserializeOwned + Serialize>(path: &Path, document: &Value) -> Resu
 
 /// A document of a kind that holds no secrets.
 fn plain<K: DeserializeOwned>(path: &Path, document: &Value) -> Result<K, Error> {
-    is_named(path, document)?;
+    check_name(path, document)?;
     serde_path_to_error::deserialize(document)
         .map_err(|error| wrong(path, document, error.path().to_string(), error.inner().to_string()))
 }
 
 /// A Secret. The error leaves out the parser's message, because that would quote a value.
 fn secret(path: &Path, document: &Value) -> Result<SecretDocument, Error> {
-    is_named(path, document)?;
+    check_name(path, document)?;
     let secret: Result<Secret, _> = serde_path_to_error::deserialize(document);
     secret.map(SecretDocument).map_err(|error| {
         let help = "is not valid in a Secret: data takes base64, stringData takes quoted text";
@@ -210,16 +214,16 @@ fn secret(path: &Path, document: &Value) -> Result<SecretDocument, Error> {
 }
 
 /// Errors: the name is missing, or name or namespace is not valid.
-fn is_named(path: &Path, document: &Value) -> Result<(), Error> {
-    let fits = |name: &str| {
-        let letters = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
-        !name.is_empty() && name.bytes().all(letters)
+fn check_name(path: &Path, document: &Value) -> Result<(), Error> {
+    let is_valid = |name: &str| {
+        let is_allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
+        !name.is_empty() && name.bytes().all(is_allowed)
     };
-    for (field, needed) in [("name", true), ("namespace", false)] {
+    for (field, is_required) in [("name", true), ("namespace", false)] {
         match &document["metadata"][field] {
-            Value::Null if needed => return Err(wrong(path, document, format!("metadata.{field}"), "is missing")),
+            Value::Null if is_required => return Err(wrong(path, document, format!("metadata.{field}"), "is missing")),
             Value::Null => {}
-            Value::String(name) if fits(name) => {}
+            Value::String(name) if is_valid(name) => {}
             _ => {
                 let help = "is not a valid name: use lower-case letters, digits, - and .";
                 return Err(wrong(path, document, format!("metadata.{field}"), help));
@@ -236,15 +240,15 @@ fn wrong(path: &Path, document: &Value, field: impl Into<String>, reason: impl I
 }
 
 /// The path of a field in `written` that the kind does not have.
-fn unknown(written: &Value, known: &Value, path: &str) -> Option<String> {
+fn unknown_field(written: &Value, known: &Value, path: &str) -> Option<String> {
     match (written, known) {
         (Value::Object(written), _) => written.iter().filter(|(_, value)| !value.is_null()).find_map(|(key, value)| {
             let path = format!("{path}.{key}");
-            known.get(key).map_or(Some(path.clone()), |known| unknown(value, known, &path))
+            known.get(key).map_or(Some(path.clone()), |known| unknown_field(value, known, &path))
         }),
         (Value::Array(written), Value::Array(known)) => {
             let pairs = written.iter().zip(known).enumerate();
-            { pairs }.find_map(|(index, (written, known))| unknown(written, known, &format!("{path}[{index}]")))
+            { pairs }.find_map(|(index, (written, known))| unknown_field(written, known, &format!("{path}[{index}]")))
         }
         _ => None,
     }
@@ -254,10 +258,10 @@ fn unknown(written: &Value, known: &Value, path: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn taken(text: &str) -> Result<Read, String> {
-        let mut read = Read::default();
-        read.take(Path::new("people.yaml"), text).map_err(|error| error.to_string())?;
-        Unplaced(read).within("identity").map_err(|error| error.to_string())
+    fn parse(text: &str) -> Result<Manifests, String> {
+        let mut manifests = Manifests::default();
+        manifests.parse(Path::new("people.yaml"), text).map_err(|error| error.to_string())?;
+        Parsed(manifests).with_default_namespace("identity").map_err(|error| error.to_string())
     }
 
     fn user(further: &str) -> String {
@@ -267,76 +271,76 @@ mod tests {
     }
 
     #[test]
-    fn other_kinds_are_skipped_with_a_note_and_namespaces_filled_in() {
-        let read = taken(&format!("{}---\nkind: Service\napiVersion: v1\n---\n# nothing\n", user(""))).unwrap();
-        assert_eq!(read.skipped, BTreeSet::from(["Service".to_owned()]));
-        assert_eq!(read.documents.users[0].namespace().as_deref(), Some("identity"));
+    fn other_kinds_are_skipped_and_the_default_namespace_is_set() {
+        let manifests = parse(&format!("{}---\nkind: Service\napiVersion: v1\n---\n# nothing\n", user(""))).unwrap();
+        assert_eq!(manifests.skipped, BTreeSet::from(["Service".to_owned()]));
+        assert_eq!(manifests.documents.users[0].namespace().as_deref(), Some("identity"));
     }
 
     #[test]
     fn an_error_names_file_object_and_field() {
-        let said = taken(&user(", groups: [{groupRef: {}}]")).unwrap_err();
-        assert!(said.starts_with("people.yaml, PlatformUser ada: spec.groups[0]"), "{said}");
-        let said = taken(&user(", phne: '1'")).unwrap_err();
-        assert!(said.starts_with("people.yaml, PlatformUser ada: spec.phne: there is no such field"), "{said}");
-        let said = taken("kind: [A").unwrap_err();
-        assert!(said.starts_with("people.yaml is not YAML"), "{said}");
+        let error = parse(&user(", groups: [{groupRef: {}}]")).unwrap_err();
+        assert!(error.starts_with("people.yaml, PlatformUser ada: spec.groups[0]"), "{error}");
+        let error = parse(&user(", phne: '1'")).unwrap_err();
+        assert!(error.starts_with("people.yaml, PlatformUser ada: spec.phne: there is no such field"), "{error}");
+        let error = parse("kind: [A").unwrap_err();
+        assert!(error.starts_with("people.yaml is not YAML"), "{error}");
     }
 
     #[test]
     fn an_unknown_kind_or_version_of_the_api_group_is_an_error() {
         for (was, is) in [("PlatformUser", "PlatformUsers"), ("v1alpha1", "v1")] {
-            let said = taken(&user("").replace(was, is)).unwrap_err();
+            let error = parse(&user("").replace(was, is)).unwrap_err();
             assert!(
-                said.contains("usher has PlatformUser, PlatformGroup, ProviderCredential in usher.dev/v1alpha1"),
-                "{said}"
+                error.contains("usher has PlatformUser, PlatformGroup, ProviderCredential in usher.dev/v1alpha1"),
+                "{error}"
             );
         }
     }
 
     #[test]
     fn a_parse_error_quotes_no_value() {
-        let said = taken("kind: Secret\nstringData: {password: Fake-Passw0rd, [}\n").unwrap_err();
-        assert!(!said.contains("Fake-Passw0rd"), "{said}");
+        let error = parse("kind: Secret\nstringData: {password: Fake-Passw0rd, [}\n").unwrap_err();
+        assert!(!error.contains("Fake-Passw0rd"), "{error}");
     }
 
     #[test]
     fn secrets_are_read_and_never_printed() {
         let secret = |entries: &str| format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: login}}\n{entries}\n");
-        let read = taken(&secret("stringData: {password: Fake-Passw0rd}")).unwrap();
-        assert_eq!(format!("{read:?}").matches("Fake-Passw0rd").count(), 0, "{read:?}");
-        assert!(format!("{read:?}").contains("Secret identity/login"), "{read:?}");
+        let manifests = parse(&secret("stringData: {password: Fake-Passw0rd}")).unwrap();
+        assert_eq!(format!("{manifests:?}").matches("Fake-Passw0rd").count(), 0, "{manifests:?}");
+        assert!(format!("{manifests:?}").contains("Secret identity/login"), "{manifests:?}");
         for (entries, field) in [
             ("stringData: {password: 4711471147}", "stringData.password"),
             ("data: {password: Fake-Passw0rd}", "data.password"),
             ("data: Fake-Passw0rd", "data"),
         ] {
-            let said = taken(&secret(entries)).unwrap_err();
+            let error = parse(&secret(entries)).unwrap_err();
             assert!(
-                said.starts_with(&format!("people.yaml, Secret login: {field}: is not valid in a Secret")),
-                "{said}"
+                error.starts_with(&format!("people.yaml, Secret login: {field}: is not valid in a Secret")),
+                "{error}"
             );
-            assert!(!said.contains("Passw0rd") && !said.contains("4711"), "{said}");
+            assert!(!error.contains("Passw0rd") && !error.contains("4711"), "{error}");
         }
     }
 
     #[test]
     fn an_invalid_name_is_refused() {
         for name in ["Ada", "a/b", "a?dryRun=", "'a b'", "1.5", "''"] {
-            let said = taken(&user("").replace("name: ada", &format!("name: {name}"))).unwrap_err();
-            assert!(said.contains("metadata.name: is not a valid name"), "{name}: {said}");
+            let error = parse(&user("").replace("name: ada", &format!("name: {name}"))).unwrap_err();
+            assert!(error.contains("metadata.name: is not a valid name"), "{name}: {error}");
         }
-        let said = taken(&user("").replace("name: ada", "generateName: ada")).unwrap_err();
-        assert!(said.contains("metadata.name: is missing"), "{said}");
+        let error = parse(&user("").replace("name: ada", "generateName: ada")).unwrap_err();
+        assert!(error.contains("metadata.name: is missing"), "{error}");
     }
 
     #[test]
     fn lists_are_expanded_and_duplicates_refused() {
         let one = user("").replace('\n', "\n  ");
         let list = format!("apiVersion: v1\nkind: List\nitems:\n- {one}");
-        assert_eq!(taken(&list).unwrap().documents.users.len(), 1);
+        assert_eq!(parse(&list).unwrap().documents.users.len(), 1);
         let placed = user("").replace("name: ada", "name: ada, namespace: identity");
-        let said = taken(&format!("{}---\n{placed}", user(""))).unwrap_err();
-        assert!(said.starts_with("PlatformUser identity/ada appears twice"), "{said}");
+        let error = parse(&format!("{}---\n{placed}", user(""))).unwrap_err();
+        assert!(error.starts_with("PlatformUser identity/ada appears twice"), "{error}");
     }
 }

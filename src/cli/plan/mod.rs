@@ -1,4 +1,5 @@
-//! `usher plan`: shows the calls that `usher run` would make, for the cluster or for files; it changes nothing.
+//! The command `usher plan`: it prints the calls to vendors that `usher run` would make, for the objects of the cluster or for
+//! manifests that are not applied yet. It changes nothing in Kubernetes or at a vendor.
 
 mod files;
 mod print;
@@ -17,14 +18,14 @@ use crate::api::Kind;
 use crate::api::names::API_GROUP;
 use crate::api::user::Mode;
 use crate::controller::Settings;
-use crate::controller::preview::{self, Documents, Effect, Item, Outlook, Scope};
+use crate::controller::preview::{self, Documents, Effect, Item, Preview, Scope};
 use crate::runtime::metrics::MetricsRegistry;
 use crate::runtime::readonly::{self, AllowedDryRuns};
 
 /// Longest time for one call to Kubernetes, and until it answers at all.
 const KUBERNETES_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The only requests to Kubernetes besides reads: dry runs that apply the given files.
+/// The objects that may be patched in dry runs, which check the files.
 const DRY_RUNS: AllowedDryRuns = AllowedDryRuns {
     group: API_GROUP,
     plurals: &[Kind::User.plural(), Kind::Group.plural(), Kind::Credential.plural()],
@@ -42,7 +43,8 @@ Examples:
 Exit code: 0 nothing to do, 2 changes, 1 error or an object that is blocked.
 
 The API server checks files in dry runs, which store nothing: an object that its rules or admission
-policies refuse is BLOCKED. Without permission to patch the kinds, the plan skips this check and says so.";
+policies refuse is BLOCKED. Without permission to patch the kinds, the plan skips this check and
+prints a note.";
 
 /// Which objects to plan, and how to print the plan.
 #[derive(Debug, ClapArgs)]
@@ -103,17 +105,17 @@ pub enum Error {
 
 /// Prints the plan. The exit code is 0 without changes, 2 with changes and 1 if an object is blocked.
 pub async fn plan(args: Args) -> Result<ExitCode, Error> {
-    let read = files::read(&args.filenames)?;
+    let parsed = files::read(&args.filenames)?;
     let mut config = Config::infer().await?;
     config.default_retry = false;
     config.connect_timeout = Some(KUBERNETES_TIMEOUT);
     config.read_timeout = Some(KUBERNETES_TIMEOUT);
     let namespace = args.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
-    let files::Read { documents, skipped } = read.within(&namespace)?;
+    let files::Manifests { documents, skipped } = parsed.with_default_namespace(&namespace)?;
     if !skipped.is_empty() {
         print_note(&format!("skipped other kinds: {}", skipped.into_iter().collect::<Vec<_>>().join(", ")));
     }
-    let Outlook { items, notes } = look(&args, config, documents).await?;
+    let Preview { items, notes } = preview(&args, config, documents).await?;
     notes.iter().for_each(|note| print_note(note));
     let text = match args.output {
         Format::Table => print::table(&items),
@@ -128,15 +130,15 @@ fn print_note(note: &str) {
     let _ = writeln!(io::stderr(), "usher: {note}");
 }
 
-/// Longest time for one object, because listing all accounts under a low rate limit takes many minutes.
-const LONGEST: Duration = Duration::from_mins(45);
+/// Longest time for one object. A listing of all accounts under a low rate limit takes many minutes.
+const OBJECT_TIMEOUT: Duration = Duration::from_mins(45);
 
-async fn look(args: &Args, config: Config, documents: Documents) -> Result<Outlook, Error> {
+async fn preview(args: &Args, config: Config, documents: Documents) -> Result<Preview, Error> {
     let client = readonly::client(config, DRY_RUNS).map_err(Error::Client)?;
     let settings = Settings {
         call_timeout: args.call_timeout,
-        // Long, because no later sweep completes a listing that is cut short.
-        reconcile_timeout: LONGEST,
+        // Long, because no later sweep completes an interrupted listing.
+        reconcile_timeout: OBJECT_TIMEOUT,
         grace: super::run::GRACE,
         mode: Mode::Plan,
         secret_finalizer: true,

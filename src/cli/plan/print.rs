@@ -1,4 +1,4 @@
-//! Renders a plan as a table or as JSON; it decides nothing.
+//! Renders a plan as a table for people or as JSON for programs. It decides nothing.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use crate::controller::preview::{Effect, Item};
 /// The columns of a row.
 type Row = [String; 4];
 
-/// One line per call, and one with the reason for an object that is blocked, is paused or waits for another.
+/// One line per call, and a line with reason and message for an object that is blocked or paused or has a message with its calls.
 pub fn table(items: &[Item]) -> String {
     let mut rows: Vec<Row> = vec![["OBJECT", "OPERATION", "TARGET", "FIELDS"].map(str::to_owned)];
     let mut lines = Vec::new();
@@ -17,8 +17,8 @@ pub fn table(items: &[Item]) -> String {
             rows.push([object.clone(), call.operation.clone(), call.target.clone(), call.fields.join(",")]);
             lines.push(None);
         }
-        let is_said = item.effect == Effect::Blocked || item.reason == "Paused" || !item.calls.is_empty();
-        if is_said && !item.message.is_empty() {
+        let has_message = item.effect == Effect::Blocked || item.reason == "Paused" || !item.calls.is_empty();
+        if has_message && !item.message.is_empty() {
             let mark = if item.effect == Effect::Blocked { "BLOCKED " } else { "" };
             rows.push([object, String::new(), String::new(), String::new()]);
             lines.push(Some(format!("{mark}{}: {}", item.reason, item.message)));

@@ -2,38 +2,37 @@
 //! an index. No decisions.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
+use parking_lot::Mutex;
 
 use super::index_key::{IndexKey, Indexed};
 
 /// All objects of a kind, with usher's own writes that the watch has not delivered yet.
 pub struct Cache<K: Indexed> {
     store: Store<K>,
-    ours: Mutex<Ours<K>>,
+    overlay: Mutex<Overlay<K>>,
 }
 
-/// The state that the store lacks.
-struct Ours<K: Indexed> {
-    /// Own writes that the watch has not delivered yet, by uid.
+/// What the store lacks: usher's own writes and the index.
+struct Overlay<K: Indexed> {
+    /// The latest own write to each object that the watch has not delivered yet, by the object's uid.
     assumed: HashMap<String, Arc<K>>,
+    /// The keys of each object.
     index_keys: HashMap<ObjectRef<K>, HashSet<IndexKey>>,
+    /// The objects with each key.
     objects: HashMap<IndexKey, HashSet<ObjectRef<K>>>,
 }
 
 impl<K: Indexed> Cache<K> {
     /// A cache over `store`, which the watch fills.
     pub fn new(store: Store<K>) -> Self {
-        let ours = Ours { assumed: HashMap::new(), index_keys: HashMap::new(), objects: HashMap::new() };
-        let cache = Self { store, ours: Mutex::new(ours) };
-        cache.store.state().iter().for_each(|object| cache.ours().index(object));
+        let overlay = Overlay { assumed: HashMap::new(), index_keys: HashMap::new(), objects: HashMap::new() };
+        let cache = Self { store, overlay: Mutex::new(overlay) };
+        cache.store.state().iter().for_each(|object| cache.overlay.lock().index(object));
         cache
-    }
-
-    fn ours(&self) -> MutexGuard<'_, Ours<K>> {
-        self.ours.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The store that the watch fills.
@@ -41,69 +40,70 @@ impl<K: Indexed> Cache<K> {
         self.store.clone()
     }
 
-    /// The latest of `object`, its state in the watch, and its state after usher's own last write.
+    /// The latest state of `object`: the given one, the one in the watch, or the one after usher's last write.
     pub fn latest(&self, object: Arc<K>) -> Arc<K> {
-        let written = object.meta().uid.as_ref().and_then(|uid| self.ours().assumed.get(uid).cloned());
-        [self.shown(&object), written]
+        let written = object.meta().uid.as_ref().and_then(|uid| self.overlay.lock().assumed.get(uid).cloned());
+        [self.watched(&object), written]
             .into_iter()
             .flatten()
             .fold(object, |latest, other| if is_newer(&*other, &latest) { other } else { latest })
     }
 
-    /// Keeps `object`, Kubernetes' answer to an own write, until the watch has caught up.
+    /// Keeps `object`, the API server's answer to an own write, until the watch delivers that state. Returns `object`.
     pub fn assume(&self, object: K) -> Arc<K> {
         let object = Arc::new(object);
         // The watch removes an object from the store before it asks for this lock, so a removed object is never kept.
-        let mut ours = self.ours();
-        let uid = object.uid().filter(|_| self.shown(&object).is_some_and(|shown| is_newer(&*object, &shown)));
-        if let Some(uid) = uid.filter(|uid| ours.assumed.get(uid).is_none_or(|known| is_newer(&*object, known))) {
-            ours.index(&object);
-            ours.assumed.insert(uid, object.clone());
+        let mut overlay = self.overlay.lock();
+        let uid = object.uid().filter(|_| self.watched(&object).is_some_and(|watched| is_newer(&*object, &watched)));
+        if let Some(uid) = uid.filter(|uid| overlay.assumed.get(uid).is_none_or(|known| is_newer(&*object, known))) {
+            overlay.index(&object);
+            overlay.assumed.insert(uid, object.clone());
         }
-        drop(ours);
+        drop(overlay);
         object
     }
 
-    /// Takes `object` from the watch, and forgets own writes before that state.
+    /// Indexes `object`, which the watch delivered, and forgets own writes before that state.
     pub fn observe(&self, object: &K) {
-        let mut ours = self.ours();
-        let written = object.meta().uid.as_ref().and_then(|uid| ours.assumed.get(uid));
+        let mut overlay = self.overlay.lock();
+        let written = object.meta().uid.as_ref().and_then(|uid| overlay.assumed.get(uid));
         if written.is_some_and(|written| is_newer(&**written, object)) {
             return;
         }
         if let Some(uid) = &object.meta().uid {
-            ours.assumed.remove(uid);
+            overlay.assumed.remove(uid);
         }
-        ours.index(object);
+        overlay.index(object);
     }
 
     /// Forgets `object`, which the watch reported as deleted.
     pub fn remove(&self, object: &K) {
-        let mut ours = self.ours();
+        let mut overlay = self.overlay.lock();
         if let Some(uid) = &object.meta().uid {
-            ours.assumed.remove(uid);
+            overlay.assumed.remove(uid);
         }
-        ours.forget(&ObjectRef::from_obj(object));
+        overlay.forget(&ObjectRef::from_obj(object));
     }
 
-    /// Forgets the objects that a fresh listing of the watch lacks, and returns them: their deletion was not reported.
-    pub fn listed(&self) -> Vec<ObjectRef<K>> {
-        let mut ours = self.ours();
-        let lost: Vec<_> = ours.index_keys.keys().filter(|place| self.store.get(place).is_none()).cloned().collect();
-        lost.iter().for_each(|place| ours.forget(place));
-        ours.assumed.retain(|_, written| self.shows(&**written));
+    /// Forgets the objects that the watch's fresh listing lacks, and returns them, because the watch did not report their deletion.
+    pub fn forget_unlisted(&self) -> Vec<ObjectRef<K>> {
+        let mut overlay = self.overlay.lock();
+        let lost: Vec<_> =
+            overlay.index_keys.keys().filter(|object| self.store.get(object).is_none()).cloned().collect();
+        lost.iter().for_each(|object| overlay.forget(object));
+        overlay.assumed.retain(|_, written| self.shows(&**written));
         lost
     }
 
-    /// Whether the watch still has this very object (the same uid). A deleted object leaves no newer state behind that would show
-    /// its deletion.
+    /// Whether the store still holds this very object (the same uid). The cache keeps no state of a deleted object, so its absence is
+    /// the only sign of the deletion.
     pub fn shows(&self, object: &K) -> bool {
-        self.shown(object).is_some()
+        self.watched(object).is_some()
     }
 
-    /// This very object in the state of the watch.
-    fn shown(&self, object: &K) -> Option<Arc<K>> {
-        self.store.get(&ObjectRef::from_obj(object)).filter(|shown| shown.meta().uid == object.meta().uid)
+    /// This very object in the state that the watch delivered last.
+    fn watched(&self, object: &K) -> Option<Arc<K>> {
+        self.store.get(&ObjectRef::from_obj(object)).filter(|watched| watched.meta().uid == object.meta().uid)
     }
 
     /// The object with this name.
@@ -111,25 +111,25 @@ impl<K: Indexed> Cache<K> {
         self.store.get(&ObjectRef::new(name).within(namespace)).map(|object| self.latest(object))
     }
 
-    /// All objects with one of these keys that `filter` admits in their latest state; each once.
+    /// The objects that have one of these keys in their latest state and pass `filter`; each once.
     pub fn by_index(&self, index_keys: &[IndexKey], filter: impl Fn(&K) -> bool) -> Vec<Arc<K>> {
-        let places: HashSet<ObjectRef<K>> = {
-            let ours = self.ours();
-            index_keys.iter().filter_map(|key| ours.objects.get(key)).flatten().cloned().collect()
+        let references: HashSet<ObjectRef<K>> = {
+            let overlay = self.overlay.lock();
+            index_keys.iter().filter_map(|key| overlay.objects.get(key)).flatten().cloned().collect()
         };
-        let shown = places.iter().filter_map(|place| self.store.get(place));
-        let found = shown.map(|object| self.latest(object)).filter(|object| filter(object));
+        let watched = references.iter().filter_map(|reference| self.store.get(reference));
+        let found = watched.map(|object| self.latest(object)).filter(|object| filter(object));
         found.filter(|object| object.index_keys().iter().any(|key| index_keys.contains(key))).collect()
     }
 
     /// Whether any object has this key.
     pub fn has(&self, key: &IndexKey) -> bool {
-        self.ours().objects.contains_key(key)
+        self.overlay.lock().objects.contains_key(key)
     }
 
     /// How many objects have this key.
     pub fn count(&self, key: &IndexKey) -> usize {
-        self.ours().objects.get(key).map_or(0, HashSet::len)
+        self.overlay.lock().objects.get(key).map_or(0, HashSet::len)
     }
 
     /// All objects in their latest state.
@@ -138,24 +138,24 @@ impl<K: Indexed> Cache<K> {
     }
 }
 
-impl<K: Indexed> Ours<K> {
+impl<K: Indexed> Overlay<K> {
     fn index(&mut self, object: &K) {
-        let place = ObjectRef::from_obj(object);
+        let reference = ObjectRef::from_obj(object);
         let index_keys: HashSet<IndexKey> = object.index_keys().into_iter().collect();
-        if self.index_keys.get(&place) == Some(&index_keys) {
+        if self.index_keys.get(&reference) == Some(&index_keys) {
             return;
         }
-        self.forget(&place);
+        self.forget(&reference);
         for key in &index_keys {
-            self.objects.entry(key.clone()).or_default().insert(place.clone());
+            self.objects.entry(key.clone()).or_default().insert(reference.clone());
         }
-        self.index_keys.insert(place, index_keys);
+        self.index_keys.insert(reference, index_keys);
     }
 
-    fn forget(&mut self, place: &ObjectRef<K>) {
-        for key in self.index_keys.remove(place).into_iter().flatten() {
+    fn forget(&mut self, reference: &ObjectRef<K>) {
+        for key in self.index_keys.remove(reference).into_iter().flatten() {
             if let Some(objects) = self.objects.get_mut(&key) {
-                objects.remove(place);
+                objects.remove(reference);
                 if objects.is_empty() {
                     self.objects.remove(&key);
                 }
@@ -164,14 +164,14 @@ impl<K: Indexed> Ours<K> {
     }
 }
 
-/// Whether `object` is a later state than `other`. Kubernetes answers the write that removes the last finalizer with the version
-/// before it.
+/// Whether `object` is a later state than `other`. The answer to the write that removes the last finalizer counts as later, because it
+/// has the version before that write.
 fn is_newer<K: Resource>(object: &K, other: &K) -> bool {
-    version(object) > version(other) || is_over(object)
+    version(object) > version(other) || is_released(object)
 }
 
 /// Whether `object` is the answer to the write that removed its last finalizer.
-fn is_over<K: Resource>(object: &K) -> bool {
+fn is_released<K: Resource>(object: &K) -> bool {
     object.meta().deletion_timestamp.is_some() && object.finalizers().is_empty()
 }
 
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_very_object_is_shown_and_only_until_it_is_gone() {
+    fn the_cache_shows_an_object_by_its_uid_until_its_deletion() {
         let (store, mut writer) = store();
         let cache = Cache::new(store);
         let with_uid = |uid: &str| {
@@ -214,28 +214,28 @@ mod tests {
     }
 
     #[test]
-    fn the_write_an_object_went_with_outlasts_what_the_watch_still_shows() {
+    fn the_write_that_releases_an_object_wins_over_an_older_state_in_the_watch() {
         let (store, mut writer) = store();
         let cache = Cache::new(store);
-        let mut going = user("ada");
-        going.metadata.uid = Some("1".into());
-        going.metadata.resource_version = Some("7".into());
-        going.metadata.deletion_timestamp =
+        let mut deleting = user("ada");
+        deleting.metadata.uid = Some("1".into());
+        deleting.metadata.resource_version = Some("7".into());
+        deleting.metadata.deletion_timestamp =
             Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(jiff::Timestamp::UNIX_EPOCH));
-        let mut gone = going.clone();
-        going.finalizers_mut().push(crate::api::names::FINALIZER.into());
-        writer.apply_watcher_event(&Event::Apply(going.clone()));
-        cache.assume(gone.clone());
-        cache.observe(&going);
-        assert_eq!(cache.latest(Arc::new(going.clone())).finalizers(), gone.finalizers());
-        gone.metadata.resource_version = Some("8".into());
-        writer.apply_watcher_event(&Event::Delete(gone.clone()));
-        cache.remove(&gone);
-        assert!(cache.ours().assumed.is_empty() && cache.get("identity", "ada").is_none());
+        let mut released = deleting.clone();
+        deleting.finalizers_mut().push(crate::api::names::FINALIZER.into());
+        writer.apply_watcher_event(&Event::Apply(deleting.clone()));
+        cache.assume(released.clone());
+        cache.observe(&deleting);
+        assert_eq!(cache.latest(Arc::new(deleting.clone())).finalizers(), released.finalizers());
+        released.metadata.resource_version = Some("8".into());
+        writer.apply_watcher_event(&Event::Delete(released.clone()));
+        cache.remove(&released);
+        assert!(cache.overlay.lock().assumed.is_empty() && cache.get("identity", "ada").is_none());
     }
 
     #[test]
-    fn what_went_while_nobody_watched_is_told_by_the_next_listing() {
+    fn the_next_listing_reveals_objects_that_were_deleted_unwatched() {
         let (store, mut writer) = store();
         let mut list = |users: &[PlatformUser]| {
             writer.apply_watcher_event(&Event::Init);
@@ -246,9 +246,9 @@ mod tests {
         let both = [user("ada"), user("eve")];
         list(&both);
         both.iter().for_each(|user| cache.observe(user));
-        assert_eq!(cache.listed(), []);
+        assert_eq!(cache.forget_unlisted(), []);
         list(&both[..1]);
-        assert_eq!(cache.listed(), [ObjectRef::from_obj(&both[1])]);
+        assert_eq!(cache.forget_unlisted(), [ObjectRef::from_obj(&both[1])]);
         assert!(cache.has(&IndexKey::key("ADA@example.com")) && !cache.has(&IndexKey::key("eve@example.com")));
     }
 }

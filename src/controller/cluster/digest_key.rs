@@ -21,13 +21,13 @@ const LENGTH: usize = 32;
 
 /// The key of password digests.
 pub struct DigestKey {
-    /// The first bytes of the key's own digest: digests of different keys cannot be compared.
+    /// The first bytes of the key's own digest in hexadecimal digits, because digests with different keys cannot be compared.
     pub id: String,
     key: hmac::Key,
 }
 
 impl DigestKey {
-    /// The key in the Secret; `None` if there is no Secret, or none that may be read.
+    /// The key in the Secret; `None` if the Secret is absent or usher may not read it.
     ///
     /// Errors: the Secret holds no usable key; Kubernetes did not answer.
     pub async fn read(secrets: &Api<Secret>) -> Result<Option<Self>, Stop> {
@@ -38,14 +38,14 @@ impl DigestKey {
         }
     }
 
-    /// The key in the Secret, which is made if it is not there.
+    /// The key in the Secret. An absent Secret is created with a new key.
     ///
     /// Errors: the Secret holds no usable key; Kubernetes did not answer.
     pub async fn read_or_create(secrets: &Api<Secret>) -> Result<Self, Stop> {
         if let Some(secret) = secrets.get_opt(DIGEST_KEY_SECRET).await? {
             return Self::from_secret(&secret);
         }
-        match secrets.create(&PostParams::default(), &fresh()?).await {
+        match secrets.create(&PostParams::default(), &with_new_key()?).await {
             Ok(created) => Self::from_secret(&created),
             Err(kube::Error::Api(status)) if status.is_already_exists() => {
                 Self::from_secret(&secrets.get(DIGEST_KEY_SECRET).await?)
@@ -73,8 +73,10 @@ impl DigestKey {
     }
 }
 
-/// A Secret with a fresh key.
-fn fresh() -> Result<Secret, Stop> {
+/// A Secret with a new random key.
+///
+/// Errors: the system has no randomness.
+fn with_new_key() -> Result<Secret, Stop> {
     let mut bytes = vec![0; LENGTH];
     SystemRandom::new().fill(&mut bytes).map_err(|_| {
         let message = "the system has no randomness for the key of password digests; usher tries again";

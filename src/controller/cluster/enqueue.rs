@@ -1,4 +1,4 @@
-//! Asks for the reconciles of all objects that use a credential.
+//! Enqueues all objects that use a credential.
 
 use super::Cluster;
 use super::index_key::IndexKey;
@@ -11,7 +11,7 @@ impl Cluster {
         self.enqueue_by_index(&[IndexKey::Credential(credential.clone())]);
     }
 
-    /// Enqueues the users and groups of a credential that are being deleted, because a deletion needs no listing.
+    /// Enqueues the users and groups of a credential that are being deleted. They need not wait for a listing.
     pub fn enqueue_deleting(&self, credential: &ObjectKey) {
         self.enqueue_by_index(&[IndexKey::Deleting(credential.clone())]);
     }

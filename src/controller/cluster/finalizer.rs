@@ -14,10 +14,10 @@ use super::object::Object;
 use crate::api::Kind;
 use crate::api::names::{FINALIZER, MANAGER, VELERO_RESTORE_STATUS};
 
-/// Adds usher's finalizer to `object`, and on users and groups the annotation by which a backup keeps the binding, unless it is
-/// there. Returns the object as written.
+/// Adds usher's finalizer to `object` unless it is there; to a user or group also the annotation by which a backup keeps the binding.
+/// Returns the object as written.
 ///
-/// Errors: the object was written meanwhile or is gone; Kubernetes did not answer.
+/// Errors: the object was written meanwhile or is deleted; Kubernetes did not answer.
 pub async fn add_finalizer<K: Object>(cluster: &Cluster, object: Arc<K>) -> Result<Arc<K>, kube::Error> {
     if object.has_finalizer() {
         return Ok(object);
@@ -25,7 +25,7 @@ pub async fn add_finalizer<K: Object>(cluster: &Cluster, object: Arc<K>) -> Resu
     set(cluster, &*object, true).await
 }
 
-/// Removes usher's finalizer; the object may be deleted with it. An object that is gone already is no error.
+/// Removes usher's finalizer, after which Kubernetes may delete the object. An object that is deleted already is no error.
 ///
 /// Errors: the object was written meanwhile; Kubernetes did not answer.
 pub async fn remove_finalizer<K: Object>(cluster: &Cluster, object: &K) -> Result<(), kube::Error> {
@@ -34,9 +34,9 @@ pub async fn remove_finalizer<K: Object>(cluster: &Cluster, object: &K) -> Resul
         Err(kube::Error::Api(status)) if status.is_not_found() => {
             // Kubernetes knows the kind and has no object of this name, so the state in the watch is out of date.
             if status.details.as_ref().is_some_and(|details| details.name == object.name_any()) {
-                let mut gone = object.clone();
-                gone.finalizers_mut().clear();
-                K::cache(cluster).assume(gone);
+                let mut released = object.clone();
+                released.finalizers_mut().clear();
+                K::cache(cluster).assume(released);
             }
             Ok(())
         }
@@ -48,7 +48,7 @@ async fn set<K: Object>(cluster: &Cluster, object: &K, present: bool) -> Result<
     let keeps_binding = present && K::KIND != Kind::Credential;
     let annotations = if keeps_binding { json!({VELERO_RESTORE_STATUS: "true"}) } else { json!({}) };
     let metadata = patch::<K>(cluster, object.meta(), FINALIZER, present, annotations).await?;
-    // The write applies to this version alone, so spec and status are those of the object.
+    // The patch applies only to the version that was read, so spec and status are still those of `object`.
     let mut written = object.clone();
     *written.meta_mut() = metadata;
     written.managed_fields_mut().clear();
@@ -58,7 +58,7 @@ async fn set<K: Object>(cluster: &Cluster, object: &K, present: bool) -> Result<
 /// Adds or removes `finalizer` on the object of kind `K` with this metadata, and sets `annotations`. Returns its metadata as
 /// written.
 ///
-/// Errors: the object was written meanwhile or is gone; Kubernetes did not answer.
+/// Errors: the object was written meanwhile or is deleted; Kubernetes did not answer.
 pub async fn patch<K>(
     cluster: &Cluster,
     meta: &ObjectMeta,

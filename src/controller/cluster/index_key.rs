@@ -1,4 +1,4 @@
-//! The keys by which a cache finds objects without a walk through all of them. No decisions.
+//! The keys by which a cache finds objects without a scan of all of them. No decisions.
 
 use kube::Resource;
 
@@ -11,9 +11,9 @@ pub enum IndexKey {
     Credential(ObjectKey),
     /// It is being deleted, and uses this credential.
     Deleting(ObjectKey),
-    /// It asks for, or is bound to, an account with this natural key, in lower case.
+    /// Its spec or its status names this natural key of an account; in lower case.
     Key(String),
-    /// It asks for, or is bound to, the account with this id.
+    /// Its spec or its status names the account with this id.
     Account(String),
     /// It names this PlatformGroup.
     Group(ObjectKey),
@@ -22,7 +22,7 @@ pub enum IndexKey {
 }
 
 impl IndexKey {
-    /// A natural key in any case.
+    /// The index key of a natural key in any case.
     pub fn key(key: &str) -> Self {
         Self::Key(key.to_ascii_lowercase())
     }
@@ -30,6 +30,6 @@ impl IndexKey {
 
 /// A kind whose objects a cache indexes.
 pub trait Indexed: Resource<DynamicType = ()> + Clone + 'static {
-    /// All keys by which this object is found.
+    /// All keys by which a cache finds this object.
     fn index_keys(&self) -> Vec<IndexKey>;
 }

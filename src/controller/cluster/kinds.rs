@@ -7,8 +7,8 @@ use super::cache::Cache;
 use super::index_key::{IndexKey, Indexed};
 use super::managed::{Managed, index_keys};
 use super::object::Object;
-use crate::api::user::GroupEntry;
-use crate::api::{Kind, ObjectKey, PlatformGroup, PlatformUser, ProviderCredential, Vendor};
+use crate::api::user::{GroupEntry, Mode};
+use crate::api::{DecodeIssues, Kind, ObjectKey, PlatformGroup, PlatformUser, ProviderCredential, Vendor};
 
 impl Object for PlatformUser {
     const KIND: Kind = Kind::User;
@@ -17,8 +17,24 @@ impl Object for PlatformUser {
         &cluster.users
     }
 
-    fn vendor_label(&self) -> &'static str {
-        self.status.as_ref().and_then(|status| status.report.provider).map_or("", Vendor::label)
+    fn mode(&self) -> Option<Mode> {
+        self.spec.mode
+    }
+
+    fn vendor(&self) -> Option<Vendor> {
+        self.status.as_ref()?.report.provider
+    }
+
+    fn last_handled_reconcile_at(&self) -> Option<&String> {
+        self.status.as_ref()?.report.last_handled_reconcile_at.as_ref()
+    }
+
+    fn decode_issues(&self) -> Option<&DecodeIssues> {
+        self.spec.decode_issues.as_deref()
+    }
+
+    fn set_decode_issues(&mut self, issues: DecodeIssues) {
+        self.spec.decode_issues = Some(Box::new(issues));
     }
 
     fn lost_finalizer(&self) -> bool {
@@ -33,8 +49,24 @@ impl Object for PlatformGroup {
         &cluster.groups
     }
 
-    fn vendor_label(&self) -> &'static str {
-        self.status.as_ref().and_then(|status| status.report.provider).map_or("", Vendor::label)
+    fn mode(&self) -> Option<Mode> {
+        self.spec.mode
+    }
+
+    fn vendor(&self) -> Option<Vendor> {
+        self.status.as_ref()?.report.provider
+    }
+
+    fn last_handled_reconcile_at(&self) -> Option<&String> {
+        self.status.as_ref()?.report.last_handled_reconcile_at.as_ref()
+    }
+
+    fn decode_issues(&self) -> Option<&DecodeIssues> {
+        self.spec.decode_issues.as_deref()
+    }
+
+    fn set_decode_issues(&mut self, issues: DecodeIssues) {
+        self.spec.decode_issues = Some(Box::new(issues));
     }
 
     fn lost_finalizer(&self) -> bool {
@@ -49,8 +81,28 @@ impl Object for ProviderCredential {
         &cluster.credentials
     }
 
-    fn vendor_label(&self) -> &'static str {
-        self.spec.provider.vendor().label()
+    fn mode(&self) -> Option<Mode> {
+        self.spec.mode
+    }
+
+    /// The vendor that the spec names. If the spec names no known one, the vendor in status, because a credential's vendor is fixed.
+    fn vendor(&self) -> Option<Vendor> {
+        match self.decode_issues() {
+            Some(issues) if issues.is_vendor_unknown => self.status.as_ref()?.provider,
+            _ => Some(self.spec.provider.vendor()),
+        }
+    }
+
+    fn last_handled_reconcile_at(&self) -> Option<&String> {
+        self.status.as_ref()?.last_handled_reconcile_at.as_ref()
+    }
+
+    fn decode_issues(&self) -> Option<&DecodeIssues> {
+        self.spec.decode_issues.as_deref()
+    }
+
+    fn set_decode_issues(&mut self, issues: DecodeIssues) {
+        self.spec.decode_issues = Some(Box::new(issues));
     }
 }
 

@@ -1,16 +1,16 @@
-//! Whether an object is live or being deleted, as a type: accounts are made for a [`Live`] object alone, and taken away for a
-//! [`Deleting`] one alone. Both are made by [`Lifecycle::of`] and nowhere else.
+//! Whether an object is live or being deleted, as a type: usher creates accounts only for a [`Live`] object, and removes them only for
+//! a [`Deleting`] one. Only [`Lifecycle::of`] and [`Live::refreshed`] make these types.
 
 use std::ops::Deref;
 use std::sync::Arc;
 
 use super::object::Object;
 
-/// An object, by what has to be done for it.
+/// An object by whether it is being deleted.
 pub enum Lifecycle<K> {
-    /// Its account is made and kept.
+    /// usher creates its account and keeps it in sync.
     Live(Live<K>),
-    /// Its account is taken away.
+    /// usher removes its account, as the deletion policy asks.
     Deleting(Deleting<K>),
 }
 
@@ -23,15 +23,15 @@ pub struct Live<K>(Arc<K>);
 pub struct Deleting<K>(Arc<K>);
 
 impl<K: Object> Lifecycle<K> {
-    /// The object by whether it has a deletion timestamp.
+    /// `object` by whether it has a deletion timestamp.
     pub fn of(object: Arc<K>) -> Self {
         if object.is_deleting() { Self::Deleting(Deleting(object)) } else { Self::Live(Live(object)) }
     }
 }
 
 impl<K: Object> Live<K> {
-    /// The same object in its `latest` state, unless it is being deleted by now.
-    pub fn refreshed(self, latest: Arc<K>) -> Option<Self> {
+    /// A live object in its `latest` state; `None` if it is being deleted by now.
+    pub fn refreshed(latest: Arc<K>) -> Option<Self> {
         (!latest.is_deleting()).then_some(Self(latest))
     }
 }

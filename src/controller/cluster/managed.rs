@@ -1,48 +1,46 @@
-//! What PlatformUsers and PlatformGroups have in common, so that one way leads through the controller for both. No decisions.
+//! What PlatformUsers and PlatformGroups have in common, so that the controller reconciles both by the same code. No decisions.
 
 use kube::ResourceExt;
 
 use super::index_key::IndexKey;
 use super::object::Object;
 use crate::api::conditions::{self, ConditionType};
-use crate::api::group::GroupDeletionPolicy;
-use crate::api::names::RECONCILE_AT;
+use crate::api::group::{GroupDeletionPolicy, GroupProvider};
 use crate::api::status::{Identity, ObjectStatus};
-use crate::api::user::{AdoptionPolicy, CredentialRef, Mode, PasswordSecretRef, UserDeletionPolicy};
+use crate::api::user::{AdoptionPolicy, CredentialRef, PasswordSecretRef, UserDeletionPolicy, UserProvider};
 use crate::api::{Kind, ObjectKey, PlatformGroup, PlatformUser, Vendor};
-use crate::plan::{AccountKind, Catalog, DeletionPolicy, Desired, Rejection};
-use crate::providers::Provider;
+use crate::plan::{AccountKind, Catalog, DeletionPolicy, Desired, Rejection, first_key_field, group_keys, user_keys};
+use crate::providers::{Provider, capabilities};
 
 /// A PlatformUser or PlatformGroup.
 pub trait Managed: Object {
-    /// What its calls are about.
+    /// The kind of account that it describes.
     const ACCOUNT_KIND: AccountKind;
 
-    /// The credential it uses.
+    /// The reference to its credential.
     fn credential_ref(&self) -> &CredentialRef;
-    /// The existing account it wants to be bound to.
+    /// The id of the existing account that its spec asks for.
     fn external_id(&self) -> Option<&str>;
-    /// Whether an existing account may be taken.
+    /// Its own adoption policy.
     fn adoption(&self) -> Option<AdoptionPolicy>;
     /// Its own deletion policy.
     fn deletion_policy(&self) -> Option<DeletionPolicy>;
-    /// Its own mode.
-    fn mode(&self) -> Option<Mode>;
     /// The vendor of its provider block.
     fn block(&self) -> Option<Vendor>;
     /// Its status.
     fn status(&self) -> Option<&ObjectStatus>;
-    /// Where its password is.
+    /// The reference to its password; groups have none.
     fn password_ref(&self) -> Option<&PasswordSecretRef> {
         None
     }
-    /// What it may be found by at the vendor, as the manifest says: username and e-mail, or name.
+    /// The natural keys in its spec: username and e-mail of a user, name of a group.
     fn natural_keys(&self) -> impl Iterator<Item = &str>;
-    /// Those of its natural keys that name an account at `vendor`: what a vendor ignores makes no two objects one.
-    fn keys_at(&self, vendor: Vendor) -> Vec<&str>;
+    /// The natural keys that identify an account at `vendor`. Keys that the vendor ignores are left out, because two objects that share
+    /// only such a key describe two accounts.
+    fn keys_at(&self, vendor: Vendor) -> Vec<String>;
     /// The account it describes.
     ///
-    /// Errors: what cannot be done as written.
+    /// Errors: the vendor does not support the spec as written.
     fn desire(&self, provider: &dyn Provider, catalog: &Catalog) -> Result<Desired, Rejection>;
 
     /// The credential's kind, namespace and name.
@@ -52,35 +50,29 @@ pub trait Managed: Object {
         ObjectKey::new(Kind::Credential, namespace, name)
     }
 
-    /// What status says of its account.
+    /// The identity in its status; empty before the first one is written.
     fn identity(&self) -> Identity {
         self.status().map(|status| status.identity.clone()).unwrap_or_default()
     }
 
-    /// Whether an account is, or may be, the object's.
+    /// Whether it is bound, has a missing account, or has a pending create.
     fn has_account(&self) -> bool {
         let identity = self.identity();
         identity.known_id().is_some() || identity.creating.is_some()
     }
 
-    /// Whether status does not hold any condition yet.
+    /// Whether its status has no condition yet.
     fn is_new(&self) -> bool {
         self.status().is_none_or(|status| status.report.conditions.is_empty())
     }
 
-    /// Whether the object was in sync with its present spec at the last comparison.
+    /// Whether its status reports Ready for its present spec, and it is not being deleted.
     fn is_in_sync(&self) -> bool {
         let Some(status) = self.status() else { return false };
         let ready = conditions::find(&status.report.conditions, ConditionType::Ready);
         status.report.observed_generation == self.generation()
             && !self.is_deleting()
             && ready.is_some_and(|ready| ready.status == "True")
-    }
-
-    /// Whether the annotation `usher.dev/reconcile-at` asks for a comparison that was not made yet.
-    fn is_forced(&self) -> bool {
-        let handled = self.status().and_then(|status| status.report.last_handled_reconcile_at.as_ref());
-        self.annotations().get(RECONCILE_AT).is_some_and(|asked| Some(asked) != handled)
     }
 }
 
@@ -103,12 +95,8 @@ impl Managed for PlatformUser {
         self.spec.deletion_policy.map(deletion_policy_of)
     }
 
-    fn mode(&self) -> Option<Mode> {
-        self.spec.mode
-    }
-
     fn block(&self) -> Option<Vendor> {
-        self.spec.provider.as_ref().map(crate::api::user::UserProvider::vendor)
+        self.spec.provider.as_ref().map(UserProvider::vendor)
     }
 
     fn status(&self) -> Option<&ObjectStatus> {
@@ -123,14 +111,9 @@ impl Managed for PlatformUser {
         self.spec.username.as_deref().into_iter().chain([self.spec.email.as_str()])
     }
 
-    fn keys_at(&self, vendor: Vendor) -> Vec<&str> {
-        let email = self.spec.email.as_str();
-        let username = self.spec.username.as_deref().unwrap_or(email);
-        match vendor {
-            Vendor::Pegasus => vec![username],
-            Vendor::Amani | Vendor::Plaspy | Vendor::Industrility => vec![email],
-            Vendor::Ozmap => vec![username, email],
-        }
+    fn keys_at(&self, vendor: Vendor) -> Vec<String> {
+        let keys = user_keys(capabilities(vendor).user_fields, &self.spec);
+        keys.into_iter().map(|key| key.value).collect()
     }
 
     fn desire(&self, provider: &dyn Provider, catalog: &Catalog) -> Result<Desired, Rejection> {
@@ -160,12 +143,8 @@ impl Managed for PlatformGroup {
         })
     }
 
-    fn mode(&self) -> Option<Mode> {
-        self.spec.mode
-    }
-
     fn block(&self) -> Option<Vendor> {
-        self.spec.provider.as_ref().map(crate::api::group::GroupProvider::vendor)
+        self.spec.provider.as_ref().map(GroupProvider::vendor)
     }
 
     fn status(&self) -> Option<&ObjectStatus> {
@@ -176,15 +155,16 @@ impl Managed for PlatformGroup {
         self.spec.display_name.as_deref().or(self.metadata.name.as_deref()).into_iter()
     }
 
-    fn keys_at(&self, _: Vendor) -> Vec<&str> {
-        self.natural_keys().collect()
+    fn keys_at(&self, vendor: Vendor) -> Vec<String> {
+        let keys = group_keys(capabilities(vendor).group_fields, &remote_name(self));
+        keys.into_iter().map(|key| key.value).collect()
     }
 
     fn desire(&self, provider: &dyn Provider, catalog: &Catalog) -> Result<Desired, Rejection> {
         let mut desired = provider.desire_group(&remote_name(self), &self.spec, catalog)?;
-        // A group that is bound by its id and given no name keeps the one it has.
+        // A group that is bound by its id keeps its name at the vendor unless the spec sets one.
         if self.spec.external_id.is_some() && self.spec.display_name.is_none() {
-            desired.fields.remove("name");
+            first_key_field(provider.capabilities().group_fields).map(|name| desired.fields.remove(name));
         }
         Ok(desired)
     }
@@ -195,7 +175,7 @@ pub fn remote_name(group: &PlatformGroup) -> String {
     group.spec.display_name.clone().unwrap_or_else(|| group.name_any())
 }
 
-/// A user's or credential's deletion policy as the plan takes it.
+/// The deletion policy of a user or credential in the plan's terms.
 pub fn deletion_policy_of(policy: UserDeletionPolicy) -> DeletionPolicy {
     match policy {
         UserDeletionPolicy::Delete => DeletionPolicy::Delete,
@@ -204,7 +184,7 @@ pub fn deletion_policy_of(policy: UserDeletionPolicy) -> DeletionPolicy {
     }
 }
 
-/// The keys by which a cache finds a user or a group.
+/// The index keys of a user or group, apart from those that users alone have.
 pub fn index_keys<K: Managed>(object: &K) -> Vec<IndexKey> {
     let credential = object.credential_key();
     let identity = object.status().map(|status| &status.identity);
@@ -212,6 +192,6 @@ pub fn index_keys<K: Managed>(object: &K) -> Vec<IndexKey> {
     let bound = identity.and_then(Identity::known_id).map(String::as_str);
     let keys = object.natural_keys().chain(known).map(IndexKey::key);
     let accounts = object.external_id().into_iter().chain(bound).map(|id| IndexKey::Account(id.to_owned()));
-    let going = object.is_deleting().then(|| IndexKey::Deleting(credential.clone()));
-    keys.chain(accounts).chain(going).chain([IndexKey::Credential(credential)]).collect()
+    let deleting = object.is_deleting().then(|| IndexKey::Deleting(credential.clone()));
+    keys.chain(accounts).chain(deleting).chain([IndexKey::Credential(credential)]).collect()
 }

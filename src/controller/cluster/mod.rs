@@ -1,8 +1,9 @@
-//! Everything that touches Kubernetes: the caches of all objects, reads of Secrets, and the writers of status, finalizers and events.
+//! All access to Kubernetes: the caches of all objects, reads of Secrets, and the writers of status, finalizers and events.
 //!
-//! It may import [`crate::api`], [`crate::plan`], [`crate::providers`] (types only) and the queue. It must not decide what is done to
-//! an account, and it knows no connection.
+//! It may import [`crate::api`], [`crate::plan`], [`crate::providers`] (types only) and the queue. It decides nothing about
+//! accounts and uses no connection.
 
+pub mod access_review;
 pub mod cache;
 pub mod digest_key;
 mod enqueue;
@@ -54,9 +55,9 @@ pub struct Cluster {
     pub queue: Queue,
     /// Publishes events.
     pub recorder: Recorder,
-    /// The key of password digests, read or made once.
+    /// The key of password digests, read or created once a process.
     pub digest_key: OnceCell<DigestKey>,
-    /// Notified when a Secret may have our finalizer although no credential names it any more.
+    /// Notified when a Secret may have usher's finalizer although no credential names it any more.
     pub unused_secrets: Notify,
 }
 
@@ -69,17 +70,17 @@ impl Cluster {
         Api::namespaced(self.client.clone(), namespace)
     }
 
-    /// Metadata of a namespace.
+    /// Metadata of a namespace in the state of the watch.
     pub fn namespace(&self, name: &str) -> Option<Arc<PartialObjectMeta<Namespace>>> {
         self.namespaces.get(&ObjectRef::new(name))
     }
 
-    /// Metadata of a Secret.
+    /// Metadata of a Secret in the state of the watch.
     pub fn secret(&self, namespace: &str, name: &str) -> Option<Arc<PartialObjectMeta<Secret>>> {
         self.secrets.get(&ObjectRef::new(name).within(namespace))
     }
 
-    /// Whether the CustomResourceDefinition of a kind is being deleted or gone, asked freshly.
+    /// Whether the CustomResourceDefinition of a kind is being deleted or absent, by a fresh read.
     ///
     /// Errors: Kubernetes did not answer.
     pub async fn is_uninstalled<K: Resource<DynamicType = ()>>(&self) -> Result<bool, kube::Error> {
@@ -89,9 +90,9 @@ impl Cluster {
         Ok(definition.is_none_or(|definition| definition.metadata.deletion_timestamp.is_some()))
     }
 
-    /// Ends once all stores hold their first listing, because before that the absence of an object is no fact.
+    /// Waits until all stores hold their first listing, because before that an object that a store lacks may exist.
     pub async fn synced(&self) {
-        // A writer is dropped only when the process ends.
+        // The error means that a store's writer was dropped, which happens only when the process ends.
         let _ = self.namespaces.wait_until_ready().await;
         let _ = self.secrets.wait_until_ready().await;
         let _ = self.credentials.store().wait_until_ready().await;
@@ -99,7 +100,7 @@ impl Cluster {
         let _ = self.users.store().wait_until_ready().await;
     }
 
-    /// Enqueues `object` as if it had changed.
+    /// Enqueues `object` for a reconcile.
     pub fn enqueue(&self, object: ObjectKey) {
         self.queue.add(object);
     }

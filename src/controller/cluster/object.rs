@@ -10,7 +10,8 @@ use serde::de::DeserializeOwned;
 use super::Cluster;
 use super::cache::Cache;
 use super::index_key::Indexed;
-use crate::api::{Kind, ObjectKey, names};
+use crate::api::user::Mode;
+use crate::api::{DecodeIssues, Kind, ObjectKey, Vendor, names};
 
 /// An object of one of the three kinds.
 pub trait Object:
@@ -30,8 +31,25 @@ pub trait Object:
     /// The cache of its kind.
     fn cache(cluster: &Cluster) -> &Cache<Self>;
 
-    /// The label of its vendor as far as that is known; else empty.
-    fn vendor_label(&self) -> &'static str;
+    /// Its own mode.
+    fn mode(&self) -> Option<Mode>;
+
+    /// Its vendor as far as that is known.
+    fn vendor(&self) -> Option<Vendor>;
+
+    /// The last value of the annotation `usher.dev/reconcile-at` that usher acted on.
+    fn last_handled_reconcile_at(&self) -> Option<&String>;
+
+    /// What of the stored object was not decoded; `None` if it was decoded as a whole.
+    fn decode_issues(&self) -> Option<&DecodeIssues>;
+
+    /// Notes that the stored object was not decoded as a whole.
+    fn set_decode_issues(&mut self, issues: DecodeIssues);
+
+    /// The label of its vendor in logs; empty if the vendor is unknown.
+    fn vendor_label(&self) -> &'static str {
+        self.vendor().map_or("", Vendor::label)
+    }
 
     /// Whether it has an account and lacks usher's finalizer.
     fn lost_finalizer(&self) -> bool {
@@ -48,13 +66,30 @@ pub trait Object:
         self.meta().deletion_timestamp.is_some()
     }
 
-    /// Whether usher's finalizer holds it.
+    /// Whether it has usher's finalizer.
     fn has_finalizer(&self) -> bool {
         self.finalizers().iter().any(|finalizer| finalizer == names::FINALIZER)
     }
 
-    /// The generation of its spec.
+    /// The generation of its spec; 0 before it is stored.
     fn generation(&self) -> i64 {
         self.meta().generation.unwrap_or_default()
+    }
+
+    /// Whether the annotation `usher.dev/reconcile-at` asks for a comparison that was not made yet.
+    fn is_forced(&self) -> bool {
+        self.annotations().get(names::RECONCILE_AT).is_some_and(|asked| Some(asked) != self.last_handled_reconcile_at())
+    }
+
+    /// The field or annotation that pauses it, for a message. Whatever else pauses it is not considered.
+    fn paused_by(&self) -> Option<String> {
+        let is_annotated = || self.annotations().get(names::PAUSED).is_some_and(|value| value == "true");
+        let by = match self.mode() {
+            Some(Mode::Paused) => "spec.mode: Paused".to_owned(),
+            _ if is_annotated() => format!("the annotation {}", names::PAUSED),
+            _ => return None,
+        };
+        let name = self.name_any();
+        Some(if Self::KIND == Kind::Credential { format!("{by} of the credential {name}") } else { by })
     }
 }

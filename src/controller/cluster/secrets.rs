@@ -1,18 +1,18 @@
-//! The one door to what is in Secrets: the cluster's, or for a preview what files would make of it.
+//! The one way to the data of Secrets: in the cluster, or for a preview as files would change it.
 
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 
-/// Where Secrets are read from.
+/// A source of Secrets.
 #[async_trait]
 pub trait SecretReader: Send + Sync {
-    /// A Secret with what is in it.
+    /// The Secret with its data; `None` if it does not exist.
     ///
-    /// Errors: Kubernetes failed us.
+    /// Errors: Kubernetes did not answer.
     async fn read(&self, namespace: &str, name: &str) -> Result<Option<Secret>, kube::Error>;
 
-    /// Whether this entry has another value than in the cluster.
+    /// Whether this source gives the entry another value than the cluster has.
     fn is_changed(&self, _namespace: &str, _name: &str, _entry: &str) -> bool {
         false
     }

@@ -15,9 +15,9 @@ use crate::api::names::{API_VERSION, MANAGER, MANAGER_IDENTITY, MANAGER_REMOVALS
 use crate::api::status::{Identity, Report};
 use crate::api::{ProviderCredential, ProviderCredentialStatus};
 
-/// Writes the identity as a whole. With `guarded`, only if the object was not written since it was read.
+/// Writes the identity as a whole. A `guarded` write succeeds only if the object was not written since it was read.
 ///
-/// Errors: a conflict when guarded: the object has to be read again; Kubernetes did not answer.
+/// Errors: a guarded write met a conflict, so the object has to be read again; Kubernetes did not answer.
 pub async fn write_identity<K: Managed>(
     cluster: &Cluster,
     object: &K,
@@ -30,7 +30,7 @@ pub async fn write_identity<K: Managed>(
     clear_left_over(cluster, written, MANAGER_IDENTITY, &status, &there).await
 }
 
-/// Writes everything in the status of a user or group but the identity.
+/// Writes the report, which is the status of a user or group without the identity.
 ///
 /// Errors: Kubernetes did not answer.
 pub async fn write_report<K: Managed>(cluster: &Cluster, object: &K, report: &Report) -> Result<Arc<K>, kube::Error> {
@@ -40,7 +40,7 @@ pub async fn write_report<K: Managed>(cluster: &Cluster, object: &K, report: &Re
     clear_left_over(cluster, written, MANAGER, &status, &there).await
 }
 
-/// Writes the status of a credential but the count of its removals, which has a field manager of its own.
+/// Writes the status of a credential without the count of its removals, which has a field manager of its own.
 ///
 /// Errors: Kubernetes did not answer.
 pub async fn write_credential(
@@ -53,9 +53,9 @@ pub async fn write_credential(
     Ok(cluster.credentials.assume(written))
 }
 
-/// Writes the count of a credential's removals, only if the credential was not written since it was read.
+/// Writes the count of a credential's removals if the credential was not written since it was read.
 ///
-/// Errors: a conflict, or Kubernetes did not answer; then the removal must not be made.
+/// Errors: a conflict, or Kubernetes did not answer. After an error the removal must not be made.
 pub async fn write_removals(
     cluster: &Cluster,
     credential: &ProviderCredential,
@@ -67,7 +67,7 @@ pub async fn write_removals(
     Ok(())
 }
 
-/// Applies `status` by server-side apply.
+/// Writes `status` by server-side apply. A `guarded` write applies only to the version of the object that was read.
 async fn apply<K: Object>(
     cluster: &Cluster,
     object: &K,
@@ -83,8 +83,8 @@ async fn apply<K: Object>(
     patch_status(cluster, object, &PatchParams::apply(manager).force(), &Patch::Apply(patch)).await
 }
 
-/// Removes fields that are still `there` although `wanted` lacks them: an apply keeps fields that another manager wrote too, for
-/// example a restore from a backup.
+/// Removes the fields of `there` that `wanted` lacks, because an apply keeps fields that another field manager wrote too, for example a
+/// restore from a backup.
 async fn clear_left_over<K: Managed>(
     cluster: &Cluster,
     written: K,

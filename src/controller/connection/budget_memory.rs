@@ -1,4 +1,4 @@
-//! What this process knows of a credential's removals beside the credential's status. It admits nothing.
+//! The removals of a credential as far as this process knows more of them than the credential's status. It admits no removal.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -7,23 +7,24 @@ use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
 use crate::api::ObjectKey;
-use crate::plan::Batch;
+use crate::api::credential::RecentRemovals;
+use crate::plan::{Batch, is_counted};
 
-/// How long a held batch is not counted again, because each of thousands of objects would count all of them.
-const HELD: Duration = Duration::from_secs(1);
+/// A batch that exceeded the budget is counted again after this time, because each of thousands of objects would count all of them.
+const RECOUNT: Duration = Duration::from_secs(1);
 
-/// The memory of each credential.
+/// The memories of all credentials.
 #[derive(Default)]
 pub struct BudgetMemories(parking_lot::Mutex<HashMap<ObjectKey, Arc<Mutex<BudgetMemory>>>>);
 
 /// The memory of one credential.
 #[derive(Default)]
 pub struct BudgetMemory {
-    /// Uids of counted objects that are gone, which status need not remember.
+    /// Uids of counted objects that no longer exist. The next write of status drops them.
     pub gone: HashSet<String>,
-    /// The batch that was held a moment ago.
-    held: Option<(Instant, Batch)>,
-    /// The release that was acted on last.
+    /// The batch that exceeded the budget, and when it was counted.
+    exceeding: Option<(Instant, Batch)>,
+    /// The release that took effect last.
     released: Option<String>,
 }
 
@@ -33,6 +34,14 @@ impl BudgetMemories {
         self.0.lock().entry(credential.clone()).or_default().clone()
     }
 
+    /// Notes that the object `uid` of a credential is gone. It is remembered only if its removal is `counted`, until its count is written
+    /// anew.
+    pub async fn note_gone(&self, credential: &ObjectKey, counted: &[RecentRemovals], uid: String) {
+        if is_counted(counted, &uid) {
+            self.of(credential).lock().await.gone.insert(uid);
+        }
+    }
+
     /// Forgets a credential that is gone.
     pub fn forget(&self, credential: &ObjectKey) {
         self.0.lock().remove(credential);
@@ -40,20 +49,59 @@ impl BudgetMemories {
 }
 
 impl BudgetMemory {
-    /// The batch that was held a moment ago, if it need not be counted again.
-    pub fn held(&self) -> Option<Batch> {
-        self.held.filter(|(at, _)| at.elapsed() < HELD).map(|(_, batch)| batch)
+    /// The batch that exceeded the budget, if it was counted so recently that it need not be counted again.
+    pub fn exceeding(&self) -> Option<Batch> {
+        self.exceeding.filter(|(at, _)| at.elapsed() < RECOUNT).map(|(_, batch)| batch)
     }
 
-    /// Notes the batch that the budget holds now, if any.
-    pub fn set_held(&mut self, batch: Option<Batch>) {
-        self.held = batch.map(|batch| (Instant::now(), batch));
+    /// Records the batch that exceeds the budget now, if any.
+    pub fn set_exceeding(&mut self, batch: Option<Batch>) {
+        self.exceeding = batch.map(|batch| (Instant::now(), batch));
     }
 
-    /// Whether `released`, the credential's annotation, is another release than the one acted on last; from now on it is that one.
+    /// Whether `released`, the credential's annotation, is a release that has not taken effect yet. It counts as in effect afterwards.
     pub fn is_freshly_released(&mut self, released: Option<String>) -> bool {
         let is_fresh = released.is_some() && self.released != released;
         self.released = released;
         is_fresh
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::api::Kind;
+
+    fn credential() -> ObjectKey {
+        ObjectKey::new(Kind::Credential, "identity", "main")
+    }
+
+    /// A status that counts the removal of one object.
+    fn counted(uid: &str) -> Vec<RecentRemovals> {
+        vec![RecentRemovals { since: Timestamp::UNIX_EPOCH, count: 1, under_way: vec![uid.to_owned()] }]
+    }
+
+    #[tokio::test]
+    async fn an_object_whose_removal_was_not_counted_leaves_no_memory() {
+        let memories = BudgetMemories::default();
+        for number in 0..1000 {
+            memories.note_gone(&credential(), &counted("ada"), format!("orphan-{number}")).await;
+        }
+        assert!(memories.0.lock().is_empty());
+        memories.note_gone(&credential(), &counted("ada"), "ada".to_owned()).await;
+        assert_eq!(memories.of(&credential()).lock().await.gone, HashSet::from(["ada".to_owned()]));
+    }
+
+    #[tokio::test]
+    async fn the_memory_of_a_credential_ends_with_the_credential() {
+        let memories = BudgetMemories::default();
+        memories.note_gone(&credential(), &counted("ada"), "ada".to_owned()).await;
+        memories.of(&credential()).lock().await.set_exceeding(Some(Batch::EMPTY));
+        memories.forget(&credential());
+        assert!(memories.0.lock().is_empty());
+        let memory = memories.of(&credential());
+        assert!(memory.lock().await.gone.is_empty() && memory.lock().await.exceeding().is_none());
     }
 }

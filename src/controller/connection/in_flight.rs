@@ -1,5 +1,5 @@
-//! Creates that this process has under way: at most one for each natural key, and until when one whose answer was lost may still take
-//! effect. It calls no vendor.
+//! The creates of this process: at most one at a time for each natural key, and the time until which a create whose answer was lost
+//! may still take effect. It calls no vendor.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -11,63 +11,63 @@ use parking_lot::Mutex;
 use crate::api::status::Creating;
 use crate::plan::{AccountKind, pending_until};
 
-/// A create that ended this long ago cannot take effect any more.
-const OLD: SignedDuration = SignedDuration::from_hours(1);
+/// A create whose call ended this long ago cannot take effect any more.
+const FORGOTTEN: SignedDuration = SignedDuration::from_hours(1);
 
 /// The creates of this process.
 pub struct Creates {
     locks: Locks,
     ended: Ended,
-    /// Since when this process makes accounts. An earlier process may have sent its last create just before.
+    /// When this process began to create accounts. An earlier process may have sent its last create just before.
     started: Timestamp,
-    /// How long after it was sent a create may take effect.
+    /// The longest time from the sending of a create until it takes effect.
     longest: SignedDuration,
 }
 
-/// The credential's account, users or groups, the natural key in lower case.
+/// The credential's account, the kind, and the natural key in lower case.
 type LockedKey = (String, AccountKind, String);
 type Locks = Arc<Mutex<HashSet<LockedKey>>>;
 /// The credential's account and the natural key of a create.
 type Place = (String, String);
 type Ended = Arc<Mutex<HashMap<Place, Timestamp>>>;
 
-/// The right to search for and make an account with one natural key; released on drop.
+/// The right to search for and create an account with one natural key. It is released on drop.
 pub struct KeyGuard(Locks, LockedKey);
 
-/// A create call under way. Unless its answer is known, its outcome is unknown from the moment of the drop.
+/// A create call in flight. Its outcome is unknown from its drop on, unless it was answered before.
 pub struct CreateCall(Ended, Option<Place>);
 
 impl Creates {
-    /// No create yet. A create may take effect for `longest` after it was sent. `is_live`: this process makes accounts itself, so an
-    /// earlier one may have sent a create until now.
+    /// No create yet. A create may take effect for `longest` after it was sent. `is_live`: this process creates accounts, in place of
+    /// an earlier process that may have sent a create until now.
     pub fn new(longest: Duration, is_live: bool) -> Self {
         let started = if is_live { Timestamp::now() } else { Timestamp::UNIX_EPOCH };
-        let longest = SignedDuration::try_from(longest).unwrap_or(OLD);
+        let longest = SignedDuration::try_from(longest).unwrap_or(FORGOTTEN);
         Self { locks: Locks::default(), ended: Ended::default(), started, longest }
     }
 
-    /// `None` while another object searches for and makes an account with this key: so two objects that ask for the same account
-    /// never both find it absent.
+    /// Locks a natural key. `None` while another object holds it, because two objects that ask for the same account must not both
+    /// find it absent.
     pub fn try_lock(&self, account: &str, kind: AccountKind, key: &str) -> Option<KeyGuard> {
         let key = (account.to_owned(), kind, key.to_ascii_lowercase());
         self.locks.lock().insert(key.clone()).then(|| KeyGuard(self.locks.clone(), key))
     }
 
-    /// Begins the call of `creating`.
+    /// Begins the call of the create `creating`.
     pub fn begin(&self, creating: &Creating) -> CreateCall {
         CreateCall(self.ended.clone(), Some(place(creating)))
     }
 
-    /// Until when `creating` may still take effect, if it may now.
+    /// The time until which `creating` may still take effect, if it may now.
     ///
-    /// A call may be sent long after it was announced (a slow limiter, a log-in, a repetition), but not after this process gave it
-    /// up, nor after this process took over from the one that announced it.
+    /// A call may be sent long after it was recorded in status (a slow limiter, a log-in, a repetition), but not after this process
+    /// dropped it, nor after this process took over from the one that recorded it.
     pub fn pending_until(&self, creating: &Creating) -> Option<Timestamp> {
         pending_until(self.last_sent(creating, Timestamp::now()), self.longest, Timestamp::now())
     }
 
-    /// The latest time at which the call of `creating` can have been sent. A time to come is ignored, because the clock that wrote it
-    /// was wrong.
+    /// The latest time at which the call of `creating` can have been sent. A future time in status is ignored, because the clock that
+    /// wrote it was wrong.
     fn last_sent(&self, creating: &Creating, now: Timestamp) -> Timestamp {
         let known = self.ended.lock().get(&place(creating)).copied().unwrap_or(self.started);
         if creating.at > now { known } else { known.max(creating.at) }
@@ -75,7 +75,7 @@ impl Creates {
 }
 
 impl CreateCall {
-    /// The vendor made the account, or refused to.
+    /// The vendor answered: it created the account or refused to.
     pub fn answered(mut self) {
         self.1 = None;
     }
@@ -85,7 +85,7 @@ impl Drop for CreateCall {
     fn drop(&mut self) {
         let Some(place) = self.1.take() else { return };
         let (mut ended, now) = (self.0.lock(), Timestamp::now());
-        ended.retain(|_, at| now.duration_since(*at) < OLD);
+        ended.retain(|_, at| now.duration_since(*at) < FORGOTTEN);
         ended.insert(place, now);
     }
 }
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_create_is_pending_from_its_end_and_not_from_its_announcement() {
+    fn a_create_whose_answer_was_lost_is_pending_from_the_end_of_its_call() {
         let creates = creates(0);
         let call = creates.begin(&creating(60));
         let before = Timestamp::now();
@@ -146,12 +146,12 @@ mod tests {
     }
 
     #[test]
-    fn an_announcement_of_a_time_to_come_is_pending_no_longer_than_the_process_lives() {
+    fn a_create_with_a_future_time_in_status_counts_from_the_start_of_the_process() {
         assert_eq!(creates(90).last_sent(&creating(3600), at(100)), at(90));
     }
 
     #[test]
-    fn one_object_at_a_time_makes_an_account_with_a_key() {
+    fn one_object_at_a_time_creates_an_account_with_a_key() {
         let creates = creates(0);
         let guard = creates.try_lock("here", AccountKind::User, "Ada@example.com");
         assert!(guard.is_some() && creates.try_lock("here", AccountKind::User, "ada@example.com").is_none());

@@ -1,325 +1,280 @@
-//! What the last listing of a credential showed, kept true by our own writes; answers find-before-create and drift for all objects.
+//! The accounts of one credential as far as usher knows them: of each kind the last complete listing, and evidence beside it. It answers
+//! find-before-create and drift for all objects, and calls no vendor.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::plan::{Account, AccountKind, Catalog, Desired, Field, matches_key};
-
-/// A listing this young answers "is it there?" before a create.
-const FRESH: SignedDuration = SignedDuration::from_secs(10);
-
-/// An object that asked this long ago and never came back is gone.
-const FORGOTTEN: SignedDuration = SignedDuration::from_hours(24);
+use super::evidence::{About, Evidence, EvidenceSet, almost, is_within};
+use super::listing::{ListedIds, Listing};
+use crate::plan::{Account, AccountKind, Catalog, Desired, Field, shown_key};
 
 /// Users, groups and catalogue of one credential.
 #[derive(Default)]
 pub struct Inventory {
-    users: Option<Listing>,
-    groups: Option<Listing>,
+    users: KindInventory,
+    groups: KindInventory,
     /// Roles, projects, countries.
     pub catalog: Catalog,
-    /// When objects were last sent to look for themselves, where there is no listing.
-    looked: Option<Timestamp>,
-    wanted: HashSet<AccountKind>,
-    /// When a listing was asked for that the vendor does not have.
-    lacked: HashMap<AccountKind, Timestamp>,
-    /// Keys in lower case of what the vendor has and does not show, when it said so, and its words.
-    unseen: HashMap<(AccountKind, String), (Timestamp, String)>,
-    /// Ids that complete listings beside the sweeps showed, and when those began.
-    proofs: HashMap<AccountKind, (Timestamp, HashSet<String>)>,
-    /// Who waits for a listing since when, by uid: a name may be given to another object.
-    asked: HashMap<String, Timestamp>,
-    /// Ids that are in doubt since then, where a listing beside the sweeps would take too long.
-    doubted: HashMap<(AccountKind, String), Timestamp>,
 }
 
-/// One complete listing.
+/// What is known of one kind.
 #[derive(Default)]
-struct Listing {
-    begun: Timestamp,
-    accounts: HashMap<String, Account>,
-    /// By lower-cased key; several accounts may share one.
-    keys: HashMap<String, Vec<String>>,
-    /// What we wrote or removed, and when: a listing says nothing about what was written after it began.
-    written: HashMap<String, (Timestamp, Option<Account>)>,
-    /// Keys in lower case under which the vendor has something that it lacks.
-    refuted: HashSet<String>,
+struct KindInventory {
+    /// The listing of the last sweep.
+    listing: Option<Listing>,
+    /// The last complete listing beside the sweeps. It is no evidence about one account, because it proves every id that it lacks absent.
+    listed_ids: Option<ListedIds>,
+    evidence: EvidenceSet,
 }
 
+/// Listings.
 impl Inventory {
-    fn listing(&self, account_kind: AccountKind) -> Option<&Listing> {
-        match account_kind {
-            AccountKind::User => self.users.as_ref(),
-            AccountKind::Group => self.groups.as_ref(),
+    fn of(&self, kind: AccountKind) -> &KindInventory {
+        match kind {
+            AccountKind::User => &self.users,
+            AccountKind::Group => &self.groups,
         }
     }
 
-    fn slot(&mut self, account_kind: AccountKind) -> &mut Option<Listing> {
-        match account_kind {
+    fn of_mut(&mut self, kind: AccountKind) -> &mut KindInventory {
+        match kind {
             AccountKind::User => &mut self.users,
             AccountKind::Group => &mut self.groups,
         }
     }
 
-    /// Whether there is a listing at all.
-    pub fn has(&self, account_kind: AccountKind) -> bool {
-        self.listing(account_kind).is_some()
+    fn listing(&self, kind: AccountKind) -> Option<&Listing> {
+        self.of(kind).listing.as_ref()
     }
 
-    /// Takes a complete listing that began at `begun`; newer writes of ours win over it.
-    pub fn replace(&mut self, account_kind: AccountKind, begun: Timestamp, table: &[Field], accounts: Vec<Account>) {
-        let old = self.slot(account_kind).take().unwrap_or_default();
-        // Whoever was in doubt before the last listing has not asked it.
-        self.doubted.retain(|(doubted, _), since| *doubted != account_kind || *since > old.begun);
-        let written = old.written;
-        let mut listing = Listing { begun, ..Listing::default() };
-        for account in accounts {
-            listing.insert(table, account);
-        }
-        for (id, (at, account)) in written.into_iter().filter(|(_, (at, _))| *at >= begun) {
-            listing.write(table, &id, at, account);
-        }
-        *self.slot(account_kind) = Some(listing);
-        self.wanted.remove(&account_kind);
-        self.asked.retain(|_, asked| *asked + FORGOTTEN > begun);
+    /// Whether there is a listing.
+    pub fn has_listing(&self, kind: AccountKind) -> bool {
+        self.listing(kind).is_some()
     }
 
-    /// Whether the listing of `subject` shows nothing at all.
-    pub fn is_empty(&self, account_kind: AccountKind) -> bool {
-        self.listing(account_kind).is_none_or(|listing| listing.accounts.is_empty())
-    }
-
-    /// Drops the listing of `subject`: there was none to be had at `asked`.
-    pub fn forget(&mut self, account_kind: AccountKind, asked: Timestamp) {
-        *self.slot(account_kind) = None;
-        self.lacked.insert(account_kind, asked);
-        self.wanted.remove(&account_kind);
-    }
-
-    /// Notes what we wrote; `None`: removed.
-    pub fn wrote(&mut self, account_kind: AccountKind, table: &[Field], id: &str, account: Option<Account>) {
-        if let Some((_, ids)) = self.proofs.get_mut(&account_kind).filter(|_| account.is_some()) {
-            ids.insert(id.to_owned());
-        }
-        if let Some(listing) = self.slot(account_kind) {
-            listing.write(table, id, Timestamp::now(), account);
-        }
-    }
-
-    /// Notes what a read that began at `begun` showed, unless a later listing or write tells more.
-    pub fn saw(&mut self, account_kind: AccountKind, table: &[Field], begun: Timestamp, account: &Account) {
-        self.doubted.remove(&(account_kind, account.id.clone()));
-        let Some(listing) = self.slot(account_kind) else { return };
-        let written = listing.written.get(&account.id).is_some_and(|(at, _)| *at > begun);
-        if listing.begun <= begun && !written {
-            listing.write(table, &account.id, begun, Some(account.clone()));
-        }
-    }
-
-    /// Notes which accounts a complete listing beside the sweeps showed.
-    pub fn proves(&mut self, account_kind: AccountKind, begun: Timestamp, ids: impl Iterator<Item = String>) {
-        self.proofs.insert(account_kind, (begun, ids.collect()));
-    }
-
-    /// Whether a young and complete listing lacks the account with this id.
-    pub fn is_proved_gone(&self, account_kind: AccountKind, id: &str, now: Timestamp) -> bool {
-        let is_young = |begun: Timestamp| begun + FRESH > now;
-        let listed = self.listing(account_kind).filter(|listing| listing.refuted.is_empty() && is_young(listing.begun));
-        let proof = self.proofs.get(&account_kind).filter(|(begun, _)| is_young(*begun));
-        listed.is_some_and(|listing| !listing.accounts.contains_key(id))
-            || proof.is_some_and(|(_, ids)| !ids.contains(id))
-    }
-
-    /// Notes that the account with this id is in doubt since `since`, and that the next sweep has to tell.
-    pub fn doubt(&mut self, account_kind: AccountKind, id: &str, since: Timestamp) {
-        self.doubted.entry((account_kind, id.to_owned())).or_insert(since);
-        self.want(account_kind);
-    }
-
-    /// Whether any account waits for a sweep to tell of it, because a listing takes too long.
-    pub fn is_slow(&self, account_kind: AccountKind) -> bool {
-        let begun = self.begun(account_kind);
-        self.doubted
-            .iter()
-            .any(|((doubted, _), since)| *doubted == account_kind && begun.is_none_or(|begun| begun < *since))
-    }
-
-    /// Whether the account with this id is there, by a complete listing that is young, or began after it was first in doubt, which
-    /// ends the doubt. `None`: no listing tells.
-    pub fn tells(&mut self, account_kind: AccountKind, id: &str, now: Timestamp) -> Option<bool> {
-        if self.is_proved_gone(account_kind, id, now) {
-            self.doubted.remove(&(account_kind, id.to_owned()));
-            return Some(false);
-        }
-        let since = *self.doubted.get(&(account_kind, id.to_owned()))?;
-        let listing =
-            self.listing(account_kind).filter(|listing| listing.begun >= since && listing.refuted.is_empty())?;
-        let is_there = listing.accounts.contains_key(id);
-        self.doubted.remove(&(account_kind, id.to_owned()));
-        Some(is_there)
+    /// The number of listed accounts.
+    pub fn count(&self, kind: AccountKind) -> usize {
+        self.listing(kind).map_or(0, |listing| listing.accounts().len())
     }
 
     /// The account with this id.
-    pub fn get(&self, account_kind: AccountKind, id: &str) -> Option<&Account> {
-        self.listing(account_kind)?.accounts.get(id)
+    pub fn get(&self, kind: AccountKind, id: &str) -> Option<&Account> {
+        self.listing(kind)?.get(id)
     }
 
     /// The accounts that carry one of the natural keys of `desired`.
-    pub fn matching(&self, account_kind: AccountKind, table: &[Field], desired: &Desired) -> Vec<Account> {
-        let Some(listing) = self.listing(account_kind) else { return Vec::new() };
-        let mut found: Vec<&Account> = Vec::new();
-        for key in &desired.keys {
-            let ids = listing.keys.get(&key.value.to_ascii_lowercase());
-            let accounts = ids.into_iter().flatten().filter_map(|id| listing.accounts.get(id));
-            found.extend(accounts.filter(|account| matches_key(table, account, key)));
+    pub fn matching(&self, kind: AccountKind, table: &[Field], desired: &Desired) -> Vec<Account> {
+        self.listing(kind).map(|listing| listing.matching(table, desired)).unwrap_or_default()
+    }
+
+    /// The groups with this name, the first natural key of `table`.
+    pub fn groups_named(&self, table: &[Field], name: &str) -> Vec<&Account> {
+        let groups = self.groups.listing.iter().flat_map(Listing::accounts);
+        groups.filter(|group| shown_key(table, group) == Some(name)).collect()
+    }
+
+    /// When the listing began.
+    pub fn listed_at(&self, kind: AccountKind) -> Option<Timestamp> {
+        self.listing(kind).map(|listing| listing.begun)
+    }
+
+    /// When the vendor was last asked for a listing and answered, even if with the answer that it offers none.
+    pub fn asked_at(&self, kind: AccountKind) -> Option<Timestamp> {
+        let no_listing = self.of(kind).evidence.get(&About::NoListing);
+        self.listed_at(kind).or(no_listing.map(|evidence| evidence.since))
+    }
+
+    /// Whether the vendor was last asked for a listing `interval` ago, or never.
+    pub fn is_listing_due(&self, kind: AccountKind, interval: SignedDuration, now: Timestamp) -> bool {
+        self.asked_at(kind).is_none_or(|asked| !is_within(asked, almost(interval), now))
+    }
+
+    /// Replaces the listing. Own writes that came after the beginning of `listing` win over it. Evidence that expired by then is removed,
+    /// where `interval` is the credential's time between two sweeps.
+    pub fn set_listing(&mut self, kind: AccountKind, table: &[Field], mut listing: Listing, interval: SignedDuration) {
+        let KindInventory { listing: current, evidence, .. } = self.of_mut(kind);
+        let (before, begun) = (current.take(), listing.begun);
+        evidence.remove(&About::ListingRequest);
+        evidence.retain(|about, evidence| evidence.counts(about, interval, begun));
+        if let Some(before) = before {
+            // The listing before answered these questions, and no object came back for the answer.
+            evidence.retain(|about, asked| !matches!(about, About::Existence(_)) || !before.answers(asked.since));
+            listing.take_over(table, before);
         }
-        found.sort_by(|a, b| a.id.cmp(&b.id));
-        found.dedup_by(|a, b| a.id == b.id);
-        found.into_iter().cloned().collect()
+        *current = Some(listing);
     }
 
-    /// Ids of the groups with this name.
-    pub fn groups_named(&self, name: &str) -> Vec<&Account> {
-        let groups = self.groups.iter().flat_map(|listing| listing.accounts.values());
-        groups.filter(|group| group.text("name") == Some(name)).collect()
+    /// Removes the listing, because the vendor answered at `asked` that it offers none.
+    pub fn set_no_listing(&mut self, kind: AccountKind, asked: Timestamp) {
+        let one = self.of_mut(kind);
+        one.listing = None;
+        one.evidence.remove(&About::ListingRequest);
+        one.evidence.insert(About::NoListing, Evidence::new(asked));
     }
 
-    /// Notes that the vendor has an account with this key which the listing lacks: it no longer tells anyone that it is not there.
-    pub fn refute(&mut self, account_kind: AccountKind, key: &str) {
-        if let Some(listing) = self.slot(account_kind) {
-            listing.refuted.insert(key.to_ascii_lowercase());
+    /// Asks for a listing from the next sweep.
+    pub fn request_listing(&mut self, kind: AccountKind, now: Timestamp) {
+        self.of_mut(kind).evidence.insert(About::ListingRequest, Evidence::new(now));
+    }
+
+    /// Whether an object asked for a listing from the next sweep.
+    pub fn is_listing_requested(&self, kind: AccountKind) -> bool {
+        self.of(kind).evidence.contains_key(&About::ListingRequest)
+    }
+
+    /// Records an own write; `None`: the account was removed.
+    pub fn record_write(&mut self, kind: AccountKind, table: &[Field], id: &str, account: Option<Account>) {
+        let KindInventory { listing, listed_ids, .. } = self.of_mut(kind);
+        if let Some(listed) = listed_ids.as_mut().filter(|_| account.is_some()) {
+            listed.ids.insert(id.to_owned());
+        }
+        if let Some(listing) = listing {
+            listing.record_write(table, id, account);
         }
     }
 
-    /// Notes that the vendor refused to make an account with this key because it is there, and its words.
-    pub fn refused(&mut self, account_kind: AccountKind, key: &str, words: &str, now: Timestamp) {
-        self.refute(account_kind, key);
-        self.unseen.insert((account_kind, key.to_ascii_lowercase()), (now, words.to_owned()));
+    /// Records a read that began at `begun`, unless a later listing or write is known.
+    pub fn record_read(&mut self, kind: AccountKind, table: &[Field], begun: Timestamp, account: &Account) {
+        let one = self.of_mut(kind);
+        one.evidence.remove(&About::Existence(account.id.clone()));
+        if let Some(listing) = &mut one.listing {
+            listing.record_read(table, begun, account);
+        }
+    }
+}
+
+/// Whether an account exists, by its id.
+impl Inventory {
+    /// Records the ids in a complete listing that began at `begun` and was made beside the sweeps.
+    pub fn record_listed_ids(&mut self, kind: AccountKind, begun: Timestamp, ids: HashSet<String>) {
+        self.of_mut(kind).listed_ids = Some(ListedIds { begun, ids });
     }
 
-    /// The vendor's words, if it said within `interval` that an account with this key is there, which no look has shown since.
-    pub fn unseen(
-        &mut self,
-        account_kind: AccountKind,
+    /// Whether a recent and complete listing lacks the account with this id.
+    pub fn is_proven_absent(&self, kind: AccountKind, id: &str, now: Timestamp) -> bool {
+        let one = self.of(kind);
+        let by_sweep =
+            one.listing.as_ref().filter(|listing| listing.is_recent(now)).and_then(|listing| listing.shows(id));
+        let beside = one.listed_ids.as_ref().and_then(|listed| listed.shows_recently(id, now));
+        by_sweep == Some(false) || beside == Some(false)
+    }
+
+    /// Leaves the question whether the account with this id exists, first asked at `since`, to the next sweep, and asks for a listing.
+    pub fn leave_to_sweep(&mut self, kind: AccountKind, id: &str, since: Timestamp) {
+        let question = About::Existence(id.to_owned());
+        self.of_mut(kind).evidence.entry(question).or_insert_with(|| Evidence::new(since));
+        self.request_listing(kind, since);
+    }
+
+    /// Whether a question that was left to the next sweep is not answered yet.
+    pub fn has_open_question(&self, kind: AccountKind) -> bool {
+        let KindInventory { listing, evidence, .. } = self.of(kind);
+        let is_open = |since| listing.as_ref().is_none_or(|listing| !listing.answers(since));
+        evidence.iter().any(|(about, asked)| matches!(about, About::Existence(_)) && is_open(asked.since))
+    }
+
+    /// Whether the account with this id exists: by a recent listing that lacks it, or by a listing that began after the question was
+    /// left to the sweep, which closes the question. `None`: no listing answers.
+    pub fn existence(&mut self, kind: AccountKind, id: &str, now: Timestamp) -> Option<bool> {
+        let is_absent = self.is_proven_absent(kind, id, now);
+        let KindInventory { listing, evidence, .. } = self.of_mut(kind);
+        let question = About::Existence(id.to_owned());
+        let asked = evidence.get(&question).map(|asked| asked.since);
+        let answering = listing.as_ref().zip(asked).filter(|(listing, asked)| listing.answers(*asked));
+        let by_sweep = || answering.and_then(|(listing, _)| listing.shows(id));
+        let answer = if is_absent { Some(false) } else { by_sweep() };
+        if answer.is_some() {
+            evidence.remove(&question);
+        }
+        answer
+    }
+}
+
+/// Whether an account exists, by its natural key.
+impl Inventory {
+    /// Whether the listing proves to the object with this uid that only the accounts in it carry `key`: it is recent, or it began after
+    /// the object first searched.
+    pub fn is_recent_for(&mut self, kind: AccountKind, key: &str, uid: &str, now: Timestamp) -> bool {
+        let KindInventory { listing, evidence, .. } = self.of_mut(kind);
+        let since = evidence.entry(About::Search(uid.to_owned())).or_insert_with(|| Evidence::new(now)).since;
+        let listing = listing.as_ref().filter(|listing| !listing.lacks(key));
+        let is_recent = listing.is_some_and(|listing| listing.answers(since) || listing.is_recent(now));
+        if is_recent {
+            self.end_search(kind, uid);
+        }
+        is_recent
+    }
+
+    /// Ends the search of the object with this uid: its next search begins anew.
+    pub fn end_search(&mut self, kind: AccountKind, uid: &str) {
+        self.of_mut(kind).evidence.remove(&About::Search(uid.to_owned()));
+    }
+
+    /// Records that the vendor has an account with this key which the listing lacks. The listing proves nothing about this key then.
+    pub fn record_lacking(&mut self, kind: AccountKind, key: &str) {
+        if let Some(listing) = &mut self.of_mut(kind).listing {
+            listing.record_lacking(key);
+        }
+    }
+
+    /// Records that the vendor refused with `message` to create an account with this key, because the account exists, although no
+    /// search showed it.
+    pub fn record_not_visible(&mut self, kind: AccountKind, key: &str, message: &str, now: Timestamp) {
+        self.record_lacking(kind, key);
+        let refusal = Evidence { since: now, message: message.to_owned() };
+        self.of_mut(kind).evidence.insert(About::NotVisible(key.to_ascii_lowercase()), refusal);
+    }
+
+    /// The vendor's message, if it reported within `interval` that an account with this key exists, and no search has shown it since.
+    pub fn not_visible(
+        &self,
+        kind: AccountKind,
         key: &str,
         interval: SignedDuration,
         now: Timestamp,
     ) -> Option<String> {
-        self.unseen.retain(|_, (said, _)| *said + interval > now);
-        self.unseen.get(&(account_kind, key.to_ascii_lowercase())).map(|(_, words)| words.clone())
+        let about = About::NotVisible(key.to_ascii_lowercase());
+        let refusal = self.of(kind).evidence.get(&about)?;
+        refusal.counts(&about, interval, now).then(|| refusal.message.clone())
     }
 
-    /// Notes that a look has shown an account with this key.
-    pub fn shown(&mut self, account_kind: AccountKind, key: &str) {
-        self.unseen.remove(&(account_kind, key.to_ascii_lowercase()));
+    /// Records that a search has shown an account with this key.
+    pub fn record_visible(&mut self, kind: AccountKind, key: &str) {
+        self.of_mut(kind).evidence.remove(&About::NotVisible(key.to_ascii_lowercase()));
     }
 
-    /// Whether the listing can tell the object with this uid that no account with its `key` is there: young, or begun after it
-    /// first asked.
-    pub fn is_fresh(&mut self, account_kind: AccountKind, key: &str, uid: &str, now: Timestamp) -> bool {
-        let asked = *self.asked.entry(uid.to_owned()).or_insert(now);
-        let listing = self.listing(account_kind).filter(|listing| !listing.refuted.contains(&key.to_ascii_lowercase()));
-        let fresh = listing.is_some_and(|listing| listing.begun >= asked || listing.begun + FRESH > now);
-        if fresh {
-            self.answered(uid);
+    /// Whether users without a listing are due to read their accounts once more; true once in each `interval`.
+    pub fn are_reads_due(&mut self, interval: SignedDuration, now: Timestamp) -> bool {
+        let evidence = &mut self.users.evidence;
+        let enqueued = evidence.get(&About::ReadsEnqueued);
+        if enqueued.is_some_and(|enqueued| enqueued.counts(&About::ReadsEnqueued, interval, now)) {
+            return false;
         }
-        fresh
+        evidence.insert(About::ReadsEnqueued, Evidence::new(now));
+        true
     }
-
-    /// The object with this uid has its answer: whatever it asks next is a new question.
-    pub fn answered(&mut self, uid: &str) {
-        self.asked.remove(uid);
-    }
-
-    /// When the listing of `subject` began.
-    pub fn begun(&self, account_kind: AccountKind) -> Option<Timestamp> {
-        self.listing(account_kind).map(|listing| listing.begun)
-    }
-
-    /// When a listing of `subject` was last asked for with an answer, if only that there is none.
-    pub fn asked_at(&self, account_kind: AccountKind) -> Option<Timestamp> {
-        self.begun(account_kind).or_else(|| self.lacked.get(&account_kind).copied())
-    }
-
-    /// Pages that a listing of `subject` costs, roughly.
-    pub fn pages(&self, account_kind: AccountKind) -> usize {
-        self.listing(account_kind).map_or(1, |listing| listing.accounts.len() / 1000 + 1)
-    }
-
-    /// Whether objects that no listing tells of have to look for themselves once more; said once per `interval`.
-    pub fn is_look_due(&mut self, interval: SignedDuration, now: Timestamp) -> bool {
-        let due = self.looked.is_none_or(|at| at + interval <= now + SignedDuration::from_secs(1));
-        if due {
-            self.looked = Some(now);
-        }
-        due
-    }
-
-    /// Asks for a listing of `subject` with the next sweep.
-    pub fn want(&mut self, account_kind: AccountKind) {
-        self.wanted.insert(account_kind);
-    }
-
-    /// Whether someone waits for a listing of `subject`.
-    pub fn is_wanted(&self, account_kind: AccountKind) -> bool {
-        self.wanted.contains(&account_kind)
-    }
-}
-
-impl Listing {
-    fn insert(&mut self, table: &[Field], account: Account) {
-        for field in table {
-            if let Some(key) = account.text(field.name).filter(|_| is_key(field.name)) {
-                let ids = self.keys.entry(key.to_ascii_lowercase()).or_default();
-                if !ids.contains(&account.id) {
-                    ids.push(account.id.clone());
-                }
-            }
-        }
-        self.accounts.insert(account.id.clone(), account);
-    }
-
-    fn write(&mut self, table: &[Field], id: &str, at: Timestamp, account: Option<Account>) {
-        match account.clone() {
-            Some(account) => self.insert(table, account),
-            None => {
-                self.accounts.remove(id);
-            }
-        }
-        self.written.insert(id.to_owned(), (at, account));
-    }
-}
-
-/// The fields that natural keys are made of, at all vendors.
-fn is_key(field: &str) -> bool {
-    matches!(field, "username" | "email" | "name")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const INTERVAL: SignedDuration = SignedDuration::from_secs(600);
+    const USER: AccountKind = AccountKind::User;
+
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_second(seconds).unwrap()
     }
 
-    fn listed(begun: i64) -> Inventory {
-        let mut inventory = Inventory::default();
-        inventory.replace(AccountKind::User, at(begun), &[], Vec::new());
-        inventory
+    fn list(inventory: &mut Inventory, begun: Timestamp, accounts: Vec<Account>) {
+        inventory.set_listing(USER, &[], Listing::new(begun, &[], accounts), INTERVAL);
     }
 
-    #[test]
-    fn a_listing_answers_whoever_asked_before_it_began() {
-        let mut inventory = listed(0);
-        assert!(!inventory.is_fresh(AccountKind::User, "ada@example.com", "ada", at(60)));
-        inventory.replace(AccountKind::User, at(61), &[], Vec::new());
-        assert!(inventory.is_fresh(AccountKind::User, "ada@example.com", "ada", at(300)));
-        assert!(
-            !inventory.is_fresh(AccountKind::User, "ada@example.com", "ada", at(301)),
-            "that was the answer to the first question only"
-        );
+    fn listed(begun: i64) -> Inventory {
+        let mut inventory = Inventory::default();
+        list(&mut inventory, at(begun), Vec::new());
+        inventory
     }
 
     fn ada(name: &str) -> Account {
@@ -327,106 +282,150 @@ mod tests {
     }
 
     #[test]
-    fn a_read_says_nothing_against_a_listing_that_began_after_it() {
+    fn a_listing_answers_every_search_that_began_before_it() {
+        let mut inventory = listed(0);
+        assert!(!inventory.is_recent_for(USER, "ada@example.com", "ada", at(60)));
+        list(&mut inventory, at(61), Vec::new());
+        assert!(inventory.is_recent_for(USER, "ada@example.com", "ada", at(300)));
+        assert!(!inventory.is_recent_for(USER, "ada@example.com", "ada", at(301)), "it answered the first search only");
+    }
+
+    #[test]
+    fn a_search_is_forgotten_after_a_day() {
+        let mut inventory = listed(0);
+        assert!(!inventory.is_recent_for(USER, "ada@example.com", "ada", at(60)));
+        list(&mut inventory, at(86_400), Vec::new());
+        list(&mut inventory, at(86_460), Vec::new());
+        assert!(!inventory.is_recent_for(USER, "ada@example.com", "ada", at(86_500)));
+    }
+
+    #[test]
+    fn a_read_does_not_change_a_listing_that_began_after_it() {
         let mut inventory = Inventory::default();
-        inventory.replace(AccountKind::User, at(10), &[], vec![ada("listed")]);
-        inventory.saw(AccountKind::User, &[], at(9), &ada("read before"));
-        assert_eq!(inventory.get(AccountKind::User, "ada"), Some(&ada("listed")));
-        inventory.saw(AccountKind::User, &[], at(11), &ada("read after"));
-        assert_eq!(inventory.get(AccountKind::User, "ada"), Some(&ada("read after")));
-        inventory.replace(AccountKind::User, at(12), &[], vec![ada("listed again")]);
-        assert_eq!(inventory.get(AccountKind::User, "ada"), Some(&ada("listed again")));
+        list(&mut inventory, at(10), vec![ada("listed")]);
+        inventory.record_read(USER, &[], at(9), &ada("read before"));
+        assert_eq!(inventory.get(USER, "ada"), Some(&ada("listed")));
+        inventory.record_read(USER, &[], at(11), &ada("read after"));
+        assert_eq!(inventory.get(USER, "ada"), Some(&ada("read after")));
+        list(&mut inventory, at(12), vec![ada("listed again")]);
+        assert_eq!(inventory.get(USER, "ada"), Some(&ada("listed again")));
     }
 
     #[test]
-    fn a_read_says_nothing_against_what_was_written_after_it() {
+    fn a_read_does_not_replace_a_write_that_came_after_it() {
         let mut inventory = listed(0);
-        inventory.wrote(AccountKind::User, &[], "ada", Some(ada("written")));
-        inventory.saw(AccountKind::User, &[], at(11), &ada("read before"));
-        assert_eq!(inventory.get(AccountKind::User, "ada"), Some(&ada("written")));
+        inventory.record_write(USER, &[], "ada", Some(ada("written")));
+        inventory.record_read(USER, &[], at(11), &ada("read before"));
+        assert_eq!(inventory.get(USER, "ada"), Some(&ada("written")));
     }
 
     #[test]
-    fn what_was_written_while_a_listing_went_on_is_not_lost_by_it() {
+    fn an_account_that_was_written_during_a_listing_is_kept() {
         let mut inventory = listed(0);
-        inventory.wrote(AccountKind::User, &[], "ada", Some(ada("made")));
-        inventory.replace(AccountKind::User, at(60), &[], Vec::new());
-        assert_eq!(inventory.get(AccountKind::User, "ada"), Some(&ada("made")));
-        inventory.replace(AccountKind::User, Timestamp::now() + SignedDuration::from_secs(1), &[], Vec::new());
-        assert_eq!(inventory.get(AccountKind::User, "ada"), None);
+        inventory.record_write(USER, &[], "ada", Some(ada("made")));
+        list(&mut inventory, at(60), Vec::new());
+        assert_eq!(inventory.get(USER, "ada"), Some(&ada("made")));
+        list(&mut inventory, Timestamp::now() + SignedDuration::from_secs(1), Vec::new());
+        assert_eq!(inventory.get(USER, "ada"), None);
     }
 
     #[test]
-    fn one_listing_tells_many_that_they_are_gone_but_only_for_a_while() {
+    fn a_listing_beside_the_sweeps_proves_absence_for_ten_seconds() {
         let mut inventory = listed(0);
-        assert!(!inventory.is_proved_gone(AccountKind::User, "ada", at(60)));
-        inventory.proves(AccountKind::User, at(60), ["eve".to_owned()].into_iter());
-        assert!(inventory.is_proved_gone(AccountKind::User, "ada", at(61)));
-        inventory.wrote(AccountKind::User, &[], "bob", Some(ada("made since")));
-        assert!(!inventory.is_proved_gone(AccountKind::User, "bob", at(61)));
-        assert!(!inventory.is_proved_gone(AccountKind::User, "eve", at(61)));
-        assert!(!inventory.is_proved_gone(AccountKind::Group, "ada", at(61)));
-        assert!(!inventory.is_proved_gone(AccountKind::User, "ada", at(70)));
+        assert!(!inventory.is_proven_absent(USER, "ada", at(60)));
+        inventory.record_listed_ids(USER, at(60), ["eve".to_owned()].into());
+        assert!(inventory.is_proven_absent(USER, "ada", at(61)));
+        inventory.record_write(USER, &[], "bob", Some(ada("made since")));
+        assert!(!inventory.is_proven_absent(USER, "bob", at(61)));
+        assert!(!inventory.is_proven_absent(USER, "eve", at(61)));
+        assert!(!inventory.is_proven_absent(AccountKind::Group, "ada", at(61)));
+        assert!(!inventory.is_proven_absent(USER, "ada", at(70)));
     }
 
     #[test]
-    fn where_a_listing_takes_too_long_the_next_sweep_tells_who_is_gone() {
+    fn the_next_sweep_answers_whether_an_account_exists_when_a_listing_takes_too_long() {
         let mut inventory = listed(0);
-        inventory.doubt(AccountKind::User, "bob", at(60));
-        inventory.doubt(AccountKind::User, "bob", at(90));
-        assert!(
-            inventory.is_slow(AccountKind::User)
-                && !inventory.is_slow(AccountKind::Group)
-                && inventory.is_wanted(AccountKind::User)
-        );
-        assert_eq!(inventory.tells(AccountKind::User, "bob", at(300)), None, "that sweep began before");
-        inventory.replace(AccountKind::User, at(61), &[], vec![ada("listed")]);
-        assert_eq!(inventory.tells(AccountKind::User, "bob", at(300)), Some(false));
-        assert_eq!(inventory.tells(AccountKind::User, "bob", at(300)), None, "and only once");
-        inventory.doubt(AccountKind::User, "ada", at(61));
-        assert_eq!(inventory.tells(AccountKind::User, "ada", at(300)), Some(true));
-        inventory.doubt(AccountKind::User, "eve", at(61));
-        inventory.saw(AccountKind::User, &[], at(70), &Account { id: "eve".into(), ..Account::default() });
-        assert_eq!(inventory.tells(AccountKind::User, "eve", at(300)), None, "it was read since");
+        inventory.leave_to_sweep(USER, "bob", at(60));
+        inventory.leave_to_sweep(USER, "bob", at(90));
+        assert!(inventory.has_open_question(USER) && !inventory.has_open_question(AccountKind::Group));
+        assert!(inventory.is_listing_requested(USER));
+        assert_eq!(inventory.existence(USER, "bob", at(300)), None, "the last sweep began before the question");
+        list(&mut inventory, at(61), vec![ada("listed")]);
+        assert_eq!(inventory.existence(USER, "bob", at(300)), Some(false));
+        assert_eq!(inventory.existence(USER, "bob", at(300)), None, "a question is answered once");
+        inventory.leave_to_sweep(USER, "ada", at(61));
+        assert_eq!(inventory.existence(USER, "ada", at(300)), Some(true));
+        inventory.leave_to_sweep(USER, "eve", at(61));
+        inventory.record_read(USER, &[], at(70), &Account { id: "eve".into(), ..Account::default() });
+        assert_eq!(inventory.existence(USER, "eve", at(300)), None, "a read answered the question");
     }
 
     #[test]
-    fn what_a_listing_lacks_of_one_account_says_nothing_of_others() {
+    fn a_question_is_dropped_once_two_sweeps_have_answered_it() {
+        let mut inventory = listed(0);
+        inventory.leave_to_sweep(USER, "bob", at(60));
+        list(&mut inventory, at(61), Vec::new());
+        assert!(!inventory.has_open_question(USER) && !inventory.is_listing_requested(USER));
+        list(&mut inventory, at(300), Vec::new());
+        assert_eq!(inventory.existence(USER, "bob", at(600)), None);
+    }
+
+    #[test]
+    fn a_listing_that_lacks_one_account_still_proves_the_absence_of_others() {
         let mut inventory = listed(60);
-        inventory.refute(AccountKind::User, "Eve@example.com");
-        assert!(!inventory.is_fresh(AccountKind::User, "eve@example.com", "eve", at(61)));
-        assert!(inventory.is_fresh(AccountKind::User, "ada@example.com", "ada", at(61)));
+        inventory.record_lacking(USER, "Eve@example.com");
+        assert!(!inventory.is_recent_for(USER, "eve@example.com", "eve", at(61)));
+        assert!(inventory.is_recent_for(USER, "ada@example.com", "ada", at(61)));
     }
 
     #[test]
-    fn what_is_there_unseen_is_not_tried_again_for_a_while() {
-        let (mut inventory, interval) = (listed(60), SignedDuration::from_secs(600));
-        let unseen = |inventory: &mut Inventory, key, now| inventory.unseen(AccountKind::User, key, interval, at(now));
-        inventory.refused(AccountKind::User, "Eve@example.com", "she exists", at(60));
-        assert!(!inventory.is_fresh(AccountKind::User, "eve@example.com", "eve", at(61)));
-        inventory.replace(AccountKind::User, at(90), &[], Vec::new());
-        assert_eq!(unseen(&mut inventory, "eve@example.com", 659).as_deref(), Some("she exists"));
-        assert_eq!(unseen(&mut inventory, "ada@example.com", 659), None);
-        assert_eq!(unseen(&mut inventory, "eve@example.com", 660), None);
-        inventory.refused(AccountKind::User, "eve@example.com", "she exists", at(700));
-        inventory.shown(AccountKind::User, "EVE@example.com");
-        assert_eq!(unseen(&mut inventory, "eve@example.com", 701), None);
+    fn an_account_that_is_not_visible_is_not_created_again_for_an_interval() {
+        let mut inventory = listed(60);
+        let not_visible = |inventory: &Inventory, key, now| inventory.not_visible(USER, key, INTERVAL, at(now));
+        inventory.record_not_visible(USER, "Eve@example.com", "she exists", at(60));
+        assert!(!inventory.is_recent_for(USER, "eve@example.com", "eve", at(61)));
+        list(&mut inventory, at(90), Vec::new());
+        assert_eq!(not_visible(&inventory, "eve@example.com", 659).as_deref(), Some("she exists"));
+        assert_eq!(not_visible(&inventory, "ada@example.com", 659), None);
+        assert_eq!(not_visible(&inventory, "eve@example.com", 660), None);
+        inventory.record_not_visible(USER, "eve@example.com", "she exists", at(700));
+        inventory.record_visible(USER, "EVE@example.com");
+        assert_eq!(not_visible(&inventory, "eve@example.com", 701), None);
     }
 
     #[test]
-    fn that_there_is_no_listing_is_not_asked_anew_each_time() {
+    fn a_vendor_without_listing_is_asked_for_one_once_in_an_interval() {
         let mut inventory = Inventory::default();
-        assert_eq!(inventory.asked_at(AccountKind::User), None);
-        inventory.forget(AccountKind::User, at(60));
-        assert_eq!((inventory.asked_at(AccountKind::User), inventory.has(AccountKind::User)), (Some(at(60)), false));
+        assert!(inventory.asked_at(USER).is_none() && inventory.is_listing_due(USER, INTERVAL, at(60)));
+        inventory.request_listing(USER, at(60));
+        inventory.set_no_listing(USER, at(60));
+        assert_eq!((inventory.asked_at(USER), inventory.has_listing(USER)), (Some(at(60)), false));
+        assert!(!inventory.is_listing_requested(USER) && !inventory.is_listing_due(USER, INTERVAL, at(658)));
+        assert!(inventory.is_listing_due(USER, INTERVAL, at(659)), "a timer may fire a second early");
     }
 
     #[test]
-    fn who_was_answered_by_a_call_of_his_own_asks_anew() {
+    fn users_without_a_listing_read_their_accounts_once_in_an_interval() {
+        let mut inventory = Inventory::default();
+        assert!(inventory.are_reads_due(INTERVAL, at(60)) && !inventory.are_reads_due(INTERVAL, at(658)));
+        assert!(inventory.are_reads_due(INTERVAL, at(659)) && !inventory.are_reads_due(INTERVAL, at(660)));
+        assert!(inventory.are_reads_due(SignedDuration::from_mins(1), at(720)), "the interval was shortened");
+    }
+
+    #[test]
+    fn the_longest_interval_does_not_overflow() {
         let mut inventory = listed(0);
-        assert!(!inventory.is_fresh(AccountKind::User, "ada@example.com", "ada", at(60)));
-        inventory.answered("ada");
-        inventory.replace(AccountKind::User, at(61), &[], Vec::new());
-        assert!(!inventory.is_fresh(AccountKind::User, "ada@example.com", "ada", at(300)));
+        assert!(inventory.are_reads_due(SignedDuration::MAX, at(60)));
+        assert!(!inventory.are_reads_due(SignedDuration::MAX, Timestamp::MAX));
+        assert!(!inventory.is_listing_due(USER, SignedDuration::MAX, Timestamp::MAX));
+    }
+
+    #[test]
+    fn a_search_that_a_call_of_its_own_answered_begins_anew() {
+        let mut inventory = listed(0);
+        assert!(!inventory.is_recent_for(USER, "ada@example.com", "ada", at(60)));
+        inventory.end_search(USER, "ada");
+        list(&mut inventory, at(61), Vec::new());
+        assert!(!inventory.is_recent_for(USER, "ada@example.com", "ada", at(300)));
     }
 }

@@ -1,4 +1,5 @@
-//! The link of a credential to its vendor: up, with a session that all its objects share, or down, with the reason.
+//! The link of a credential to its vendor: up, with a session that all objects of the credential share, or down, with the reason. It
+//! makes no session.
 
 use std::collections::HashMap;
 use std::ops::Deref;
@@ -14,15 +15,15 @@ use crate::api::{ObjectKey, ProviderCredential, ProviderCredentialSpec};
 use crate::controller::cluster::object::Object;
 use crate::providers::Limiter;
 
-/// A session with a vendor, under what its credential says of its objects now.
+/// A session with a vendor and the latest spec of its credential.
 pub struct Connection {
-    /// The session, which outlives edits of the credential that do not concern the log-in.
+    /// The session. It outlives edits of the spec that do not concern the log-in.
     pub session: Arc<Session>,
     /// The credential's spec.
     pub spec: ProviderCredentialSpec,
     /// The generation of `spec`.
     pub generation: i64,
-    /// Whether the credential is being deleted: it serves bound objects and starts no new account.
+    /// Whether the credential is being deleted: then it serves bound objects, and usher creates no account through it.
     pub is_deleting: bool,
 }
 
@@ -35,7 +36,7 @@ impl Deref for Connection {
 }
 
 impl Connection {
-    /// `session` under what `credential` says now.
+    /// `session` with the spec of `credential`.
     pub fn new(session: Arc<Session>, credential: &ProviderCredential) -> Self {
         Self {
             session,
@@ -45,7 +46,7 @@ impl Connection {
         }
     }
 
-    /// The same session under what `credential` says now.
+    /// The same session with the spec of `credential`, which may have been edited.
     pub fn under(self: &Arc<Self>, credential: &ProviderCredential) -> Arc<Self> {
         if self.generation == credential.generation() {
             return self.clone();
@@ -59,25 +60,25 @@ impl Connection {
     }
 }
 
-/// Whether a credential works.
+/// Whether usher is connected under a credential.
 #[derive(Clone)]
 pub enum Link {
-    /// It does.
+    /// It is connected.
     Up(Arc<Connection>),
-    /// It does not.
+    /// It is not, or not any more.
     Down(Down),
 }
 
-/// Why a credential does not work, and with which spec and Secret.
+/// Why usher is not connected under a credential.
 #[derive(Clone, Debug)]
 pub struct Down {
     /// Reason and message for its status.
     pub verdict: Verdict,
-    /// Versions of the spec and Secret that did not work.
+    /// Versions of the spec and Secret of the failed attempt.
     pub stamp: String,
-    /// Digest of the spec and the Secret's data that did not work.
+    /// Digest of the spec and the Secret's data of the failed attempt.
     pub content: String,
-    /// The next attempt is made no sooner, unless spec or Secret change.
+    /// The earliest time of the next attempt with the same spec and Secret.
     pub not_before: Option<Timestamp>,
 }
 
@@ -87,13 +88,13 @@ impl Down {
         Self { verdict, stamp: String::new(), content: String::new(), not_before: None }
     }
 
-    /// Whether it is too soon for the next attempt with the same spec and Secret.
-    pub fn is_fresh(&self) -> bool {
+    /// Whether it is too early for the next attempt with the same spec and Secret.
+    pub fn is_too_early(&self) -> bool {
         self.not_before.is_some_and(|at| at > Timestamp::now())
     }
 }
 
-/// The links of all credentials, and their limiters, which outlive every link because a vendor goes on counting calls.
+/// The links and limiters of all credentials. A limiter outlives every link, because the vendor counts calls across sessions.
 #[derive(Default)]
 pub struct Connections {
     links: RwLock<HashMap<ObjectKey, Link>>,
@@ -101,12 +102,12 @@ pub struct Connections {
 }
 
 impl Connections {
-    /// The link of a credential, if it was checked.
+    /// The link of a credential, if one was attempted.
     pub fn get(&self, credential: &ObjectKey) -> Option<Link> {
         self.links.read().get(credential).cloned()
     }
 
-    /// The connection of a credential, if it works.
+    /// The connection of a credential, if its link is up.
     pub fn up(&self, credential: &ObjectKey) -> Option<Arc<Connection>> {
         match self.get(credential)? {
             Link::Up(connection) => Some(connection),
@@ -124,15 +125,15 @@ impl Connections {
         self.limiters.write().entry(credential.clone()).or_insert_with(make).clone()
     }
 
-    /// The time to come before which nothing may be sent to a credential's vendor, if any.
+    /// The time before which usher sends no call to a credential's vendor, if it is in the future.
     pub fn rate_limited_until(&self, credential: &ObjectKey) -> Option<Timestamp> {
-        self.limiters.read().get(credential)?.kept()
+        self.limiters.read().get(credential)?.closed_until_second()
     }
 
-    /// Takes `object` out of the queue of a credential's limiter.
-    pub fn leave(&self, credential: &ObjectKey, object: &ObjectKey) {
+    /// Removes `object` from the queue of a credential's limiter.
+    pub fn leave_queue(&self, credential: &ObjectKey, object: &ObjectKey) {
         if let Some(limiter) = self.limiters.read().get(credential) {
-            limiter.leave(object);
+            limiter.cancel(object);
         }
     }
 

@@ -1,4 +1,4 @@
-//! What a vendor's refusal means for a credential: the verdict in its status, and when the next attempt is made. It makes none.
+//! From a vendor's refusal to the verdict in the credential's status and the time of the next attempt. It makes no attempt.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -10,10 +10,10 @@ use crate::providers::{ErrorKind, ProviderError};
 /// First and longest wait before the next attempt with a credential that was not accepted.
 const PROBE: (SignedDuration, SignedDuration) = (SignedDuration::from_mins(1), SignedDuration::from_mins(15));
 
-/// The verdict on a credential that was refused.
+/// The verdict on a credential that the vendor refused with `error`.
 pub fn verdict(error: &ProviderError) -> Verdict {
     let (reason, help) = match error.kind {
-        ErrorKind::Unauthenticated => (Reason::Unauthenticated, "; correct the Secret, and it is tried at once"),
+        ErrorKind::Unauthenticated => (Reason::Unauthenticated, "; correct the Secret, and usher logs in at once"),
         ErrorKind::PermissionDenied => (Reason::PermissionDenied, ""),
         ErrorKind::RateLimited => (Reason::RateLimited, ""),
         ErrorKind::Invalid | ErrorKind::NotFound | ErrorKind::Unsupported | ErrorKind::Conflict => {
@@ -24,8 +24,8 @@ pub fn verdict(error: &ProviderError) -> Verdict {
     Verdict::new(reason, format!("{error}{help}"))
 }
 
-/// When the next attempt is made after one more refusal, unless spec or Secret change: slowly after a credential that was not
-/// accepted, with the next sweep when a person has to act, soon otherwise.
+/// The time of the next attempt after one more refusal, unless spec or Secret change before: after minutes if the vendor did not accept
+/// the credential, at the next sweep if a person has to act, after the back-off otherwise.
 pub fn retry_at(
     backoff: &Backoff,
     credential: &ObjectKey,
@@ -33,12 +33,13 @@ pub fn retry_at(
     error: &ProviderError,
 ) -> Timestamp {
     let backoff = SignedDuration::try_from(backoff.next(credential)).unwrap_or(PROBE.0);
-    error.retry_at.unwrap_or(Timestamp::now() + wait(error.kind, backoff, spec.resync_interval()))
+    let wait = wait(error.kind, backoff, spec.resync_interval());
+    error.retry_at.unwrap_or_else(|| Timestamp::now().checked_add(wait).unwrap_or(Timestamp::MAX))
 }
 
 fn wait(kind: ErrorKind, backoff: SignedDuration, resync: SignedDuration) -> SignedDuration {
     match kind {
-        ErrorKind::Unauthenticated => (backoff * 60).clamp(PROBE.0, PROBE.1),
+        ErrorKind::Unauthenticated => backoff.saturating_mul(60).clamp(PROBE.0, PROBE.1),
         ErrorKind::PermissionDenied
         | ErrorKind::Invalid
         | ErrorKind::NotFound
@@ -51,21 +52,34 @@ fn wait(kind: ErrorKind, backoff: SignedDuration, resync: SignedDuration) -> Sig
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
+    use serde_json::json;
 
     use super::*;
+    use crate::api::Kind;
 
     #[rstest]
     #[case::first_401(ErrorKind::Unauthenticated, 1, 60)]
     #[case::third_401(ErrorKind::Unauthenticated, 4, 240)]
     #[case::tenth_401(ErrorKind::Unauthenticated, 300, 900)]
     #[case::forbidden(ErrorKind::PermissionDenied, 1, 600)]
+    #[case::endless_401(ErrorKind::Unauthenticated, i64::MAX, 900)]
     #[case::outage(ErrorKind::Unavailable, 4, 4)]
-    fn a_refused_credential_is_probed_slowly_and_an_absent_vendor_soon(
+    fn a_refused_credential_is_probed_slowly_and_an_unavailable_vendor_soon(
         #[case] kind: ErrorKind,
         #[case] backoff: i64,
         #[case] seconds: i64,
     ) {
         let waited = wait(kind, SignedDuration::from_secs(backoff), SignedDuration::from_mins(10));
         assert_eq!(waited, SignedDuration::from_secs(seconds));
+    }
+
+    #[test]
+    fn a_resync_interval_beyond_the_end_of_time_does_not_overflow() {
+        let spec = json!({"provider": {"pegasus": {}}, "secretRef": {"name": "main"}, "resyncInterval": "9000000000h"});
+        let spec: ProviderCredentialSpec = serde_json::from_value(spec).unwrap();
+        let key = ObjectKey { kind: Kind::Credential, namespace: "identity".into(), name: "main".into() };
+        let error = ProviderError::refused(ErrorKind::PermissionDenied, "no".to_owned());
+        assert_eq!(spec.resync_interval(), SignedDuration::from_hours(9_000_000_000));
+        assert_eq!(retry_at(&Backoff::default(), &key, &spec, &error), Timestamp::MAX);
     }
 }

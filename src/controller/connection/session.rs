@@ -1,7 +1,7 @@
-//! A session with a vendor under one login: its provider, its limiter, the inventory of its accounts and its last failure, shared by all
-//! objects of a credential. It runs no reconcile.
+//! A session with a vendor under one login: provider, limiter, inventory of accounts and last failure, shared by all objects of a
+//! credential. It runs no reconcile.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -14,7 +14,9 @@ use crate::api::status::Identity;
 use crate::api::{ObjectKey, Vendor};
 use crate::controller::backoff::Backoff;
 use crate::controller::queue::Queue;
-use crate::plan::{Account, AccountKind, Desired, Field, can_have_made, folds, matches_key, was_there_before};
+use crate::plan::{
+    Account, AccountKind, CredentialAccount, Desired, Field, can_have_made, carrying, folds, was_there_before,
+};
 use crate::providers::{ErrorKind, Limiter, Provider, ProviderError};
 
 /// A session with a vendor.
@@ -27,45 +29,46 @@ pub struct Session {
     pub provider: Arc<dyn Provider>,
     /// Bounds all calls.
     pub limiter: Limiter,
-    /// Vendor, place there, and the login as the vendor states it.
+    /// The credential's account as text for status: the vendor, its address, and the login if the vendor names it.
     pub account: String,
-    /// The name of the login, which is never changed through itself.
-    pub login: String,
+    /// The credential's account in parts, with all names of its login. Usher never changes the account of that login.
+    pub credential_account: CredentialAccount,
     /// Versions of the spec and Secret that the session fits.
     pub stamp: Mutex<String>,
     /// Digest of the spec and the Secret's data that the session was made from.
     pub content: String,
     /// Whether the credential has to be checked, because the vendor refused it in a call.
     pub needs_check: AtomicBool,
-    /// The accounts that the vendor has.
+    /// The vendor's accounts as far as usher knows them.
     pub inventory: Arc<Mutex<Inventory>>,
-    /// The last failure, and who may try again.
+    /// The last failure, and whether a probe is allowed.
     pub health: Mutex<Health>,
-    /// The objects, and generations of them, whose drift was found and is not repaired yet.
-    pub drifting: Mutex<HashMap<ObjectKey, i64>>,
+    /// The objects, and generations of them, whose drift was found and is not repaired yet. It outlives a new log-in, because a refused
+    /// repair may be the reason for that.
+    pub drifting: Arc<Mutex<HashMap<ObjectKey, i64>>>,
     /// Enqueues objects.
     pub queue: Queue,
-    /// How long failing objects wait.
+    /// The waits of failing objects.
     pub backoff: Backoff,
     /// Longest time for a listing within the reconcile of one object.
     pub listing_timeout: Duration,
 }
 
-/// How the session works.
+/// Whether the session is accepted by the vendor.
 #[derive(Default)]
 pub struct Health {
-    /// The last sweep that failed, or the last create that showed that the credential is not accepted, where nothing else checks it.
+    /// The failure of the last sweep or, where only a create can check the credential, of the last create.
     pub last_failure: Option<Failure>,
-    /// Whether one object may make a create in spite of that failure, to find out whether the credential is accepted again.
+    /// Whether one object may send a create in spite of that failure, which probes whether the vendor accepts the credential again.
     pub probe_allowed: bool,
 }
 
-/// A failed sweep, or a create that was not accepted.
+/// A failed sweep, or a create in which the vendor did not accept the credential.
 #[derive(Clone, Debug)]
 pub struct Failure {
     /// The error.
     pub error: ProviderError,
-    /// The next attempt is made no sooner.
+    /// The earliest time of the next attempt.
     pub until: Timestamp,
 }
 
@@ -75,42 +78,42 @@ impl Session {
         self.inventory.lock()
     }
 
-    /// Whether the session was made from, or fits, these versions of spec and Secret.
+    /// Whether these versions of spec and Secret lead to this session.
     pub fn fits(&self, stamp: &str) -> bool {
         *self.stamp.lock() == stamp
     }
 
-    /// Notes that the session fits these versions as well, because they differ in nothing that concerns the log-in.
+    /// Records that these versions of spec and Secret lead to this session, because nothing that concerns the log-in changed.
     pub fn refit(&self, stamp: String) {
         *self.stamp.lock() = stamp;
     }
 
-    /// The last failure, if it lasts.
+    /// The last failure, unless an attempt succeeded since.
     pub fn last_failure(&self) -> Option<Failure> {
         self.health.lock().last_failure.clone()
     }
 
-    /// Notes a failure unless one lasts already.
+    /// Records a failure unless one is recorded already.
     pub fn set_failure_once(&self, failure: impl FnOnce() -> Failure) {
         self.health.lock().last_failure.get_or_insert_with(failure);
     }
 
-    /// Replaces the last failure (`None`: it is over) and returns the one before.
+    /// Replaces the last failure and returns it. `None`: an attempt succeeded.
     pub fn set_failure(&self, failure: Option<Failure>) -> Option<Failure> {
         std::mem::replace(&mut self.health.lock().last_failure, failure)
     }
 
-    /// Whether a drift of this object was found and is not repaired yet.
+    /// Whether drift of this generation of the object was found and is not repaired yet.
     pub fn is_drifting(&self, object: &ObjectKey, generation: i64) -> bool {
         self.drifting.lock().get(object) == Some(&generation)
     }
 
-    /// Notes a drift of this object.
+    /// Records drift of this generation of the object.
     pub fn note_drift(&self, object: ObjectKey, generation: i64) {
         self.drifting.lock().insert(object, generation);
     }
 
-    /// Notes that the object was changed.
+    /// Notes that the object is in sync, or gone.
     pub fn forget_drift(&self, object: &ObjectKey) {
         self.drifting.lock().remove(object);
     }
@@ -120,20 +123,20 @@ impl Session {
         self.provider.capabilities().fields(kind)
     }
 
-    /// Notes an account after an own write; `None`: it was removed.
-    pub fn wrote(&self, kind: AccountKind, id: &str, account: Option<Account>) {
-        self.inventory().wrote(kind, self.table(kind), id, account);
+    /// Records an own write in the inventory. `None`: the account was removed.
+    pub fn record_write(&self, kind: AccountKind, id: &str, account: Option<Account>) {
+        self.inventory().record_write(kind, self.table(kind), id, account);
     }
 
-    /// Notes an account as a read that began at `begun` showed it.
-    pub fn saw(&self, kind: AccountKind, begun: Timestamp, account: &Account) {
-        self.inventory().saw(kind, self.table(kind), begun, account);
+    /// Records in the inventory an account as a read that began at `begun` showed it.
+    pub fn record_read(&self, kind: AccountKind, begun: Timestamp, account: &Account) {
+        self.inventory().record_read(kind, self.table(kind), begun, account);
     }
 
-    /// The accounts with a natural key of `desired`, where their absence has to be a proof. A vendor's search may be sensitive to
-    /// case where usher is not, so an empty answer is followed by a complete listing.
+    /// The accounts with a natural key of `desired`; an empty result proves that there is none. An empty search is followed by a
+    /// complete listing, because a vendor's search may distinguish upper and lower case where usher does not.
     ///
-    /// Errors: those of the provider; `Unavailable` when that takes too long.
+    /// Errors: those of the provider; `Unavailable` when it takes longer than `listing_timeout`.
     pub async fn search_exhaustively(
         &self,
         kind: AccountKind,
@@ -150,15 +153,13 @@ impl Session {
         if !found.is_empty() || !may_miss_case {
             return Ok(found);
         }
-        let mut all = self.provider.list(kind).await?;
-        all.retain(|account| desired.keys.iter().any(|key| matches_key(table, account, key)));
-        Ok(all)
+        Ok(carrying(table, self.provider.list(kind).await?, &desired.keys))
     }
 
-    /// Whether a complete listing has the account with this id: a recent one, or one made now, which then answers for other accounts
-    /// as well. When that takes too long, the next sweep answers, and it is asked for.
+    /// Whether a complete listing shows the account with this id. Without a recent listing one is made now, and it answers for other
+    /// accounts as well. If that takes longer than `listing_timeout`, the question is left to the next sweep.
     ///
-    /// Errors: those of the provider; `Unavailable` until that sweep is done.
+    /// Errors: those of the provider; `Unavailable` until that sweep has ended.
     pub async fn is_listed(&self, kind: AccountKind, id: &str) -> Result<bool, ProviderError> {
         if let Some(known) = self.known_to_be_listed(kind, id)? {
             return Ok(known);
@@ -167,41 +168,48 @@ impl Session {
         let Ok(listed) = tokio::time::timeout(self.listing_timeout, self.provider.list(kind)).await else {
             return Err(self.leave_to_sweep(kind, id, begun));
         };
-        let listed = listed?;
-        self.inventory().proves(kind, begun, listed.iter().map(|account| account.id.clone()));
-        Ok(listed.iter().any(|account| account.id == id))
+        let ids: HashSet<String> = listed?.into_iter().map(|account| account.id).collect();
+        let is_listed = ids.contains(id);
+        self.inventory().record_listed_ids(kind, begun, ids);
+        Ok(is_listed)
     }
 
     fn known_to_be_listed(&self, kind: AccountKind, id: &str) -> Result<Option<bool>, ProviderError> {
         let now = Timestamp::now();
-        let (known, is_slow) = {
+        let (known, is_left_to_sweep) = {
             let mut inventory = self.inventory();
-            (inventory.tells(kind, id, now), inventory.is_slow(kind))
+            (inventory.existence(kind, id, now), inventory.has_open_question(kind))
         };
         match known {
-            None if is_slow => Err(self.leave_to_sweep(kind, id, now)),
+            // The listing took too long for another object a moment ago.
+            None if is_left_to_sweep => Err(self.leave_to_sweep(kind, id, now)),
             known => Ok(known),
         }
     }
 
     fn leave_to_sweep(&self, kind: AccountKind, id: &str, since: Timestamp) -> ProviderError {
-        self.inventory().doubt(kind, id, since);
+        self.inventory().leave_to_sweep(kind, id, since);
         self.queue.add(self.key.clone());
-        takes_too_long(&format!("the next sweep finds out whether {id} is gone, because that"))
+        takes_too_long(&format!("the next sweep finds out whether {id} exists, because that"))
     }
 
-    /// Whether the pending create of the object with this identity can have made `account`.
+    /// Whether the credential's account in the status of an object is that of this session.
+    pub fn leads_to(&self, account: &str) -> bool {
+        self.credential_account.is(account)
+    }
+
+    /// Whether the pending create in `identity` can have made `account`.
     pub fn can_have_made(&self, identity: &Identity, account: &Account) -> bool {
         let creating = identity.creating.as_ref();
         let made = creating.is_some_and(|creating| {
             let vendor_time = self.limiter.clock().there(creating.first_sent());
-            can_have_made(creating, account, &self.login, vendor_time)
+            can_have_made(creating, account, self.credential_account.login(), vendor_time)
         });
         made && !was_there_before(identity, account)
     }
 }
 
-/// A question that only a complete listing answers, which takes too long.
+/// The error when `question` needs a complete listing, and the listing takes too long.
 fn takes_too_long(question: &str) -> ProviderError {
     let message = format!(
         "{question} takes a complete listing, which takes too long to wait for: raise spec.requests.perMinute of the credential if the vendor allows more"

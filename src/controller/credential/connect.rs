@@ -1,4 +1,4 @@
-//! From a credential and its Secret to a session with the vendor.
+//! From a credential and its Secret to a session with the vendor. It lists no accounts.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,17 +17,18 @@ use crate::api::conditions::Verdict;
 use crate::api::{ProviderCredential, ProviderCredentialSpec, Reason};
 use crate::controller::backoff;
 use crate::controller::cluster::lenient;
+use crate::controller::cluster::object::Object as _;
 use crate::controller::connection::link::{Connection, Down, Link};
 use crate::controller::connection::retry;
 use crate::controller::connection::session::{Failure, Health, Session};
 use crate::controller::context::Context;
 use crate::controller::resolve::password;
-use crate::plan::Limits;
+use crate::plan::{CredentialAccount, Limits};
 use crate::providers;
 use crate::providers::{Access, Limiter, Priority, Provider, ProviderError, SecretData};
 use data_encoding::HEXLOWER;
 
-/// The link of `credential`: the one before if neither spec nor Secret changed and the vendor did not refuse the credential since.
+/// The link of `credential`. It is `before` if neither spec nor Secret changed and the vendor has not refused the credential since.
 ///
 /// Errors: Kubernetes did not answer.
 pub async fn link(
@@ -40,35 +41,37 @@ pub async fn link(
         return Ok(Link::Down(Down::until_changed(verdict)));
     }
     // resolve (client required)
-    let kept = kept(credential, before.as_ref());
+    let previous = reusable(credential, before.as_ref());
     let namespace = credential.namespace().unwrap_or_default();
     let name = &credential.spec.secret_ref.name;
-    let Some(seen) = context.cluster.secret(&namespace, name) else {
-        return Ok(without_secret(credential, kept, &namespace));
+    let Some(metadata) = context.cluster.secret(&namespace, name) else {
+        return Ok(without_secret(credential, previous, &namespace));
     };
     let stamp = format!(
         "{}/{}/{}",
         credential.metadata.generation.unwrap_or_default(),
-        seen.uid().unwrap_or_default(),
-        seen.resource_version().unwrap_or_default()
+        metadata.uid().unwrap_or_default(),
+        metadata.resource_version().unwrap_or_default()
     );
-    let sound = kept.clone().filter(|connection| !connection.needs_check.load(Ordering::Relaxed));
-    match (&sound, &before) {
+    let accepted = previous.clone().filter(|connection| !connection.needs_check.load(Ordering::Relaxed));
+    match (&accepted, &before) {
         (Some(connection), _) if connection.fits(&stamp) => return Ok(Link::Up(connection.clone())),
-        (_, Some(Link::Down(down))) if down.stamp == stamp && down.is_fresh() => return Ok(Link::Down(down.clone())),
+        (_, Some(Link::Down(down))) if down.stamp == stamp && down.is_too_early() => {
+            return Ok(Link::Down(down.clone()));
+        }
         _ => {}
     }
     let Some(secret) = context.cluster.secret_reader.read(&namespace, name).await? else {
-        return Ok(without_secret(credential, kept, &namespace));
+        return Ok(without_secret(credential, previous, &namespace));
     };
     let content = content(credential, &secret);
-    match (sound, &before) {
-        // Only labels or finalizers of the Secret changed, so the session goes on.
+    match (accepted, &before) {
+        // The session stays, because only labels or finalizers of the Secret changed.
         (Some(connection), _) if connection.content == content => {
             connection.refit(stamp);
             return Ok(Link::Up(connection));
         }
-        (_, Some(Link::Down(down))) if down.content == content && down.is_fresh() => {
+        (_, Some(Link::Down(down))) if down.content == content && down.is_too_early() => {
             return Ok(Link::Down(Down { stamp, ..down.clone() }));
         }
         _ => {}
@@ -78,21 +81,21 @@ pub async fn link(
         return Ok(Link::Down(Down::until_changed(verdict)));
     }
     // connect (client required)
-    Ok(connect(credential, context, &secret, before, Made { stamp, content }).await)
+    Ok(connect(credential, context, &secret, before, Source { stamp, content }).await)
 }
 
-/// The session before, under what the credential says now; `None` if the edit concerns the log-in.
-fn kept(credential: &ProviderCredential, before: Option<&Link>) -> Option<Arc<Connection>> {
+/// The session before, with the credential's spec; `None` if an edit of the spec concerns the log-in.
+fn reusable(credential: &ProviderCredential, before: Option<&Link>) -> Option<Arc<Connection>> {
     let Some(Link::Up(connection)) = before else { return None };
     (login(&connection.spec) == login(&credential.spec)).then(|| connection.under(credential))
 }
 
-/// The fields of a credential that a session is made from, as JSON.
+/// The fields of a credential from which a session is made, as JSON.
 fn login(spec: &ProviderCredentialSpec) -> Value {
     json!([spec.provider, spec.secret_ref, spec.allow_insecure_http, spec.ca_bundle, spec.requests])
 }
 
-/// A digest of everything that a session is made from.
+/// A digest of everything from which a session is made.
 fn content(credential: &ProviderCredential, secret: &Secret) -> String {
     let mut context = Context256::new(&SHA256);
     context.update(login(&credential.spec).to_string().as_bytes());
@@ -105,19 +108,19 @@ fn content(credential: &ProviderCredential, secret: &Secret) -> String {
     HEXLOWER.encode(context.finish().as_ref())
 }
 
-/// The link while the Secret is absent: a session that works goes on, so that a rotation by delete and create is not noticed.
-fn without_secret(credential: &ProviderCredential, kept: Option<Arc<Connection>>, namespace: &str) -> Link {
-    if let Some(connection) = kept {
+/// The link while the Secret is absent. The session before stays, because a rotation may delete the Secret and create it again.
+fn without_secret(credential: &ProviderCredential, previous: Option<Arc<Connection>>, namespace: &str) -> Link {
+    if let Some(connection) = previous {
         return Link::Up(connection);
     }
     let name = &credential.spec.secret_ref.name;
     let message =
-        format!("spec.secretRef: Secret {namespace}/{name} is not there; create it, and usher goes on by itself");
+        format!("spec.secretRef: Secret {namespace}/{name} is not there; create it, and usher connects by itself");
     Link::Down(Down::until_changed(Verdict::new(Reason::WaitingForSecret, message)))
 }
 
-/// What a session is made from: the versions of spec and Secret, and a digest of what matters in them.
-struct Made {
+/// The source of a session: the versions of spec and Secret, and a digest of their data.
+struct Source {
     stamp: String,
     content: String,
 }
@@ -127,7 +130,7 @@ async fn connect(
     context: &Context,
     secret: &Secret,
     before: Option<Link>,
-    made: Made,
+    source: Source,
 ) -> Link {
     let previous = match before {
         Some(Link::Up(connection)) => Some(connection),
@@ -140,14 +143,15 @@ async fn connect(
     };
     let login = match whoami(&*provider, &limiter).await {
         Ok(login) => login,
-        Err(error) => return Link::Down(refused(credential, context, &error, made)),
+        Err(error) => return Link::Down(refused(credential, context, &error, source)),
     };
     let vendor = credential.spec.provider.vendor();
-    let account = format!("{vendor} {} {login}", provider.place());
+    let credential_account = CredentialAccount::new(format!("{vendor} {}", provider.place()), login, provider.login());
+    let account = credential_account.text();
     info!(credential = %credential.key(), account, "connected");
-    let Made { stamp, content } = made;
-    let same = previous.filter(|previous| previous.account == account);
-    let last_failure = same.as_ref().and_then(|previous| inherited(previous, &content));
+    let Source { stamp, content } = source;
+    let same = previous.filter(|previous| credential_account.is(&previous.account));
+    let last_failure = same.as_ref().and_then(|previous| lasting_failure(previous, &content));
     if last_failure.is_none() {
         context.backoff.reset(&credential.key());
     }
@@ -157,13 +161,13 @@ async fn connect(
         provider,
         limiter,
         account,
-        login,
+        credential_account,
         stamp: Mutex::new(stamp),
         content,
         needs_check: AtomicBool::new(false),
-        inventory: same.map(|previous| previous.inventory.clone()).unwrap_or_default(),
+        inventory: same.as_ref().map(|previous| previous.inventory.clone()).unwrap_or_default(),
         health: Mutex::new(Health { last_failure, probe_allowed: false }),
-        drifting: Mutex::default(),
+        drifting: same.map(|previous| previous.drifting.clone()).unwrap_or_default(),
         queue: context.cluster.queue.clone(),
         backoff: context.backoff.clone(),
         listing_timeout: context.settings.longest_listing(),
@@ -171,37 +175,37 @@ async fn connect(
     Link::Up(Arc::new(Connection::new(Arc::new(session), credential)))
 }
 
-/// The failure that a new log-in does not mend. With another Secret a failed listing is due again at once. Where nothing is listed, the
-/// refusal of the Secret before is no evidence against this one.
-fn inherited(previous: &Connection, content: &str) -> Option<Failure> {
+/// The failure of the session before that lasts after a new log-in. With another Secret a failed sweep is repeated at once. A refused create
+/// is forgotten then, because the vendor refused the Secret before.
+fn lasting_failure(previous: &Connection, content: &str) -> Option<Failure> {
     let last_failure = previous.last_failure()?;
     if previous.content == content {
         return Some(last_failure);
     }
-    let is_due = previous.provider.capabilities().checkable;
-    is_due.then(|| Failure { until: Timestamp::now(), ..last_failure })
+    let is_sweep = previous.provider.capabilities().checkable;
+    is_sweep.then(|| Failure { until: Timestamp::now(), ..last_failure })
 }
 
-/// The limiter of the credential, with the bounds of its present spec. It outlives rotations, outages and edits, because the vendor goes
-/// on counting, and it keeps the time that the vendor named to an earlier process.
+/// The limiter of the credential with the bounds of its spec. It outlives rotations, outages and edits, because the vendor counts calls
+/// across them, and it starts with the time that the vendor named to an earlier process.
 fn limiter(credential: &ProviderCredential, context: &Context) -> Limiter {
     let requests = credential.spec.requests.clone().unwrap_or_default();
     let vendor = credential.spec.provider.vendor();
-    let usual = providers::capabilities(vendor).default_limits;
+    let defaults = providers::capabilities(vendor).default_limits;
     let limits = Limits {
-        per_minute: requests.per_minute.unwrap_or(usual.per_minute),
-        burst: requests.burst.unwrap_or(usual.burst),
-        concurrency: requests.concurrency.unwrap_or(usual.concurrency),
+        per_minute: requests.per_minute.unwrap_or(defaults.per_minute),
+        burst: requests.burst.unwrap_or(defaults.burst),
+        concurrency: requests.concurrency.unwrap_or(defaults.concurrency),
     };
     let key = credential.key();
     let make = || {
         let limiter =
             Limiter::new(key.clone(), vendor, limits, context.cluster.queue.sender(), context.metrics.clone());
-        limiter.resume(credential.status.as_ref().and_then(|status| status.rate_limited_until));
+        limiter.restore(credential.status.as_ref().and_then(|status| status.rate_limited_until));
         limiter
     };
     let limiter = context.connections.limiter(&key, make);
-    limiter.limit(limits);
+    limiter.set_limits(limits);
     limiter
 }
 
@@ -226,7 +230,7 @@ fn provider(
     providers::connect(&access).map_err(|rejection| Verdict::new(rejection.reason, rejection.message))
 }
 
-/// The PEM behind `spec.caBundle`.
+/// The PEM in `spec.caBundle`.
 fn pem(base64: &str) -> Result<Vec<u8>, Verdict> {
     let text: String = base64.split_whitespace().collect();
     let decoded: Result<ByteString, _> = serde_json::from_value(text.into());
@@ -234,25 +238,25 @@ fn pem(base64: &str) -> Result<Vec<u8>, Verdict> {
     decoded.map(|ByteString(pem)| pem).map_err(invalid)
 }
 
-/// The login as the vendor states it, where it can be asked.
-async fn whoami(provider: &dyn Provider, limiter: &Limiter) -> Result<String, ProviderError> {
+/// The login as the vendor names it; `None` if the vendor names none.
+async fn whoami(provider: &dyn Provider, limiter: &Limiter) -> Result<Option<String>, ProviderError> {
     if !provider.capabilities().checkable {
-        return Ok("token".into());
+        return Ok(None);
     }
-    let _place = limiter.enter(Priority::Background).await;
+    let _permit = limiter.acquire(Priority::Background).await;
     provider.whoami().await
 }
 
 /// The link of a credential that the vendor does not accept.
-fn refused(credential: &ProviderCredential, context: &Context, error: &ProviderError, made: Made) -> Down {
+fn refused(credential: &ProviderCredential, context: &Context, error: &ProviderError, source: Source) -> Down {
     let key = credential.key();
     warn!(credential = %key, "not connected: {error}");
     let not_before = retry::retry_at(&context.backoff, &key, &credential.spec, error);
-    let Made { stamp, content } = made;
+    let Source { stamp, content } = source;
     Down { verdict: retry::verdict(error), stamp, content, not_before: Some(not_before) }
 }
 
-/// When the next attempt with a credential that does not work is due.
+/// When the next attempt is due while the link is down.
 pub fn retry_action(down: &Down) -> Action {
     down.not_before.map_or_else(Action::await_change, backoff::at)
 }

@@ -1,6 +1,6 @@
 //! The reconcile of a ProviderCredential: the check of its log-in, the sweep, its status, and its release.
 //!
-//! It may import deletion (the removal budget alone), resolve, connection, cluster and context. It must not touch an account.
+//! It may import deletion (the removal budget alone), resolve, connection, cluster and context. It must not change an account.
 
 pub mod connect;
 pub mod reconcile;

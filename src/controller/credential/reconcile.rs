@@ -11,11 +11,14 @@ use crate::api::ProviderCredential;
 use crate::api::conditions::{ConditionType, find};
 use crate::api::names::RECONCILE_AT;
 use crate::api::user::Mode;
+use crate::controller::cluster::object::Object as _;
 use crate::controller::connection::breaker;
 use crate::controller::connection::link::{Connection, Link};
 use crate::controller::context::Context;
+use crate::plan::AccountKind;
 
-/// Checks one credential, keeps its connection and the inventory of its vendor, and enqueues its objects when there is news for them.
+/// Checks one credential, renews its connection and the inventory of its vendor, and enqueues its objects when something that concerns
+/// them changed.
 ///
 /// Errors: Kubernetes did not answer.
 pub async fn reconcile(credential: Arc<ProviderCredential>, context: &Context) -> Result<Action, kube::Error> {
@@ -43,41 +46,42 @@ pub async fn reconcile(credential: Arc<ProviderCredential>, context: &Context) -
     if status.is_none_or(|status| status.conditions.is_empty()) {
         status::report(context, &credential, &link, None).await?;
     }
-    // A comparison that is asked for while the listing goes on is not answered by that listing.
+    // A comparison that a person asks for during the sweep is not answered by that sweep.
     let asked = credential.annotations().get(RECONCILE_AT).cloned();
-    let news = match &link {
-        Link::Up(connection) => look(context, connection, credential.is_forced()).await,
+    let has_news = match &link {
+        Link::Up(connection) => compare(context, connection, credential.is_forced()).await,
         Link::Down(_) => false,
     };
     let credential = context.cluster.credentials.latest(credential);
     let action = status::report(context, &credential, &link, asked).await?;
-    let is_mended = !is_well(&credential) && is_well(&context.cluster.credentials.latest(credential.clone()));
-    if is_other || was_paused || is_mended || news {
+    let became_ready = !is_ready(&credential) && is_ready(&context.cluster.credentials.latest(credential.clone()));
+    if is_other || was_paused || became_ready || has_news {
         context.cluster.enqueue_users_of(&key);
     }
     Ok(action)
 }
 
-/// Whether the credential is ready.
-fn is_well(credential: &ProviderCredential) -> bool {
+/// Whether the credential is Ready.
+fn is_ready(credential: &ProviderCredential) -> bool {
     let ready = credential.status.as_ref().and_then(|status| find(&status.conditions, ConditionType::Ready));
     ready.is_some_and(|ready| ready.status == "True")
 }
 
-/// Compares vendor and cluster if that is due, and returns whether there is news for the objects. Where users are never listed, the end
-/// of each interval is news.
-async fn look(context: &Context, connection: &Connection, forced: bool) -> bool {
-    let reopened = breaker::allow_probe(connection, &connection.spec, forced);
+/// Sweeps if that is due, and returns whether the objects have to be reconciled. Where the vendor lists no users, they are reconciled once
+/// in each interval.
+async fn compare(context: &Context, connection: &Connection, forced: bool) -> bool {
+    let may_probe = breaker::allow_probe(connection, &connection.spec, forced);
     let swept = resync::sweep(context, connection, forced).await;
-    let is_blind = !connection.provider.capabilities().listable;
-    let is_time = is_blind && connection.inventory().is_look_due(connection.spec.resync_interval(), Timestamp::now());
-    reopened || swept || is_time || (is_blind && forced)
+    let is_read_singly = !connection.provider.capabilities().lists(AccountKind::User);
+    let are_due =
+        is_read_singly && connection.inventory().are_reads_due(connection.spec.resync_interval(), Timestamp::now());
+    may_probe || swept || are_due || (is_read_singly && forced)
 }
 
 /// Whether the objects have to be reconciled because of the new link.
 fn is_other(before: Option<&Link>, now: &Link) -> bool {
     match (before, now) {
-        // The credential was only checked after a refusal; the refused object comes back by itself, and later each time.
+        // The credential was checked because of a refusal. The refused object is retried by its own back-off.
         (Some(Link::Up(before)), Link::Up(now)) if before.content == now.content => before.generation != now.generation,
         (Some(Link::Down(before)), Link::Down(now)) => before.verdict.reason != now.verdict.reason,
         (_, Link::Up(_) | Link::Down(_)) => true,

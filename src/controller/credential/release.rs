@@ -1,4 +1,4 @@
-//! When a deleted credential may go, and the finalizers that keep it and its Secret until then.
+//! The release of a deleted credential, and the finalizers that keep it and its Secret until then.
 
 use std::sync::Arc;
 
@@ -13,52 +13,55 @@ use crate::controller::cluster::object::Object as _;
 use crate::controller::context::Context;
 use crate::controller::resolve::access;
 
-/// Keeps a live credential and its Secret by finalizers, and releases a deleted one once no object is bound through it. Returns whether
-/// the credential is gone.
+/// Keeps a live credential and its Secret by finalizers, and releases a deleted credential once no object is bound through it. Returns
+/// whether the credential was released.
 ///
 /// Errors: Kubernetes did not answer.
 pub async fn is_released(context: &Context, credential: &Arc<ProviderCredential>) -> Result<bool, kube::Error> {
-    let held = credential.has_finalizer();
+    let has_finalizer = credential.has_finalizer();
     if !credential.is_deleting() {
         match finalizer::add_finalizer(&context.cluster, credential.clone()).await {
             Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(true),
             added => drop(added?),
         }
-        secret_finalizer::keep(context, credential).await?;
+        secret_finalizer::update(context, credential).await?;
         return Ok(false);
     }
-    let needed = held && bound(context, credential) > 0;
-    if needed && !context.cluster.is_uninstalled::<ProviderCredential>().await? {
+    let is_needed = has_finalizer && bound(context, credential) > 0;
+    if is_needed && !context.cluster.is_uninstalled::<ProviderCredential>().await? {
         let seen = credential.status.as_ref().map(|status| status.observed_generation);
         if credential.releases_all() && seen != credential.metadata.generation {
-            // Each object is released now, so that its own deletion later needs no credential.
+            // Each object is released now, because its own deletion must not need the credential later.
             context.cluster.enqueue_users_of(&credential.key());
         }
-        // Removals must not wait for that.
-        if let Err(error) = secret_finalizer::keep(context, credential).await {
-            warn!(credential = %credential.key(), "the finalizer could not be put on its Secret, which may vanish before the accounts are taken away: {error}");
+        // An error must not stop the removals.
+        if let Err(error) = secret_finalizer::update(context, credential).await {
+            warn!(credential = %credential.key(), "the finalizer of its Secret could not be updated, so the Secret may be deleted before the accounts are removed: {error}");
         }
         return Ok(false);
     }
     secret_finalizer::release(context, credential).await?;
-    if held {
+    if has_finalizer {
         finalizer::remove_finalizer(&context.cluster, &**credential).await?;
     }
     forget(context, credential);
+    info!(credential = %credential.key(), "released");
     Ok(true)
 }
 
-fn forget(context: &Context, credential: &ProviderCredential) {
+/// Forgets the connection, the removals, the failures and the metrics of a credential that is gone.
+pub fn forget(context: &Context, credential: &ProviderCredential) {
     let key = credential.key();
     context.connections.forget(&key);
     context.budgets.forget(&key);
     context.backoff.reset(&key);
     context.metrics.object_state(&key, None);
-    context.metrics.credential_ready(credential.spec.provider.vendor(), &key, None);
-    info!(credential = %key, "released");
+    if let Some(vendor) = credential.vendor() {
+        context.metrics.credential_ready(vendor, &key, None);
+    }
 }
 
-/// How many objects that may use a credential are bound, or have a pending create, through it.
+/// The number of objects that may use a credential and are bound, or have a pending create, through it.
 pub fn bound(context: &Context, credential: &ProviderCredential) -> usize {
     let key = credential.key();
     let serves =

@@ -1,26 +1,27 @@
-//! The sweep: one listing of all accounts of a credential, which answers find-before-create and drift for all its objects. An incomplete
-//! listing is dropped whole.
+//! The sweep: one listing of all accounts of a credential, which answers find-before-create and drift for all its objects. It drops an
+//! incomplete listing as a whole.
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tracing::{info, warn};
 
 use crate::api::PlatformUser;
 use crate::api::user::GroupEntry;
 use crate::controller::cluster::index_key::IndexKey;
 use crate::controller::connection::link::Connection;
+use crate::controller::connection::listing::Listing;
 use crate::controller::connection::retry;
 use crate::controller::connection::session::Failure;
 use crate::controller::context::Context;
-use crate::plan::{AccountKind, GroupSupport};
+use crate::plan::AccountKind;
 use crate::providers::{ErrorKind, Priority, ProviderError};
 
-/// Longest time for one sweep. A large tenant behind a small rate takes many minutes.
+/// Longest time for one sweep. The sweep of a large tenant at a low rate takes many minutes.
 pub const LONGEST: Duration = Duration::from_mins(30);
 
-/// Sweeps what is due or asked for; whether there is news for the objects. After a failure the index stays as it was, and
-/// nothing is tried before its time, unless a person asks by annotation.
+/// Lists the kinds whose listing is due or requested, and returns whether the objects have to be reconciled. A failed sweep leaves the
+/// inventory as it was. It is not repeated before the retry time, unless it is `forced` by annotation.
 pub async fn sweep(context: &Context, connection: &Connection, forced: bool) -> bool {
     if !forced && connection.last_failure().is_some_and(|last_failure| last_failure.until > Timestamp::now()) {
         return false;
@@ -30,83 +31,87 @@ pub async fn sweep(context: &Context, connection: &Connection, forced: bool) -> 
         .filter(|account_kind| is_due(context, connection, *account_kind, forced))
         .collect();
     if due.is_empty() {
-        // Nobody needs the listing that failed any more. Where nothing is ever listed, the trouble is a refused credential's.
-        let is_over = connection.provider.capabilities().readable && connection.last_failure().is_some();
+        // No object needs the failed listing any more. Where nothing is listed, the failure is that of a create and remains.
+        let is_over = connection.provider.capabilities().shows_accounts() && connection.last_failure().is_some();
         return is_over && connection.set_failure(None).is_some();
     }
-    let mut is_news = false;
-    let Err(error) = within(LONGEST, list(connection, &due, &mut is_news)).await else {
+    let mut has_news = false;
+    let Err(error) = within(LONGEST, list(connection, &due, &mut has_news)).await else {
         context.backoff.reset(&connection.key);
         connection.set_failure(None);
         return true;
     };
     warn!(credential = %connection.key, "the sweep failed: {error}");
     let until = retry::retry_at(&context.backoff, &connection.key, &connection.spec, &error);
-    connection.set_failure(Some(Failure { error, until })).is_none() || is_news
+    connection.set_failure(Some(Failure { error, until })).is_none() || has_news
 }
 
-/// Errors: not done within `limit`.
+/// Runs `listing` for at most `limit`.
+///
+/// Errors: those of `listing`; it did not end in time.
 async fn within(
     limit: Duration,
     listing: impl Future<Output = Result<(), ProviderError>>,
 ) -> Result<(), ProviderError> {
-    let late = "the listing of all accounts is not done within half an hour; raise spec.requests.perMinute";
+    let late = "the listing of all accounts did not end within half an hour; raise spec.requests.perMinute";
     tokio::time::timeout(limit, listing).await.unwrap_or_else(|_| Err(ProviderError::lost(late.to_owned())))
 }
 
-/// Lists what is `due`; each listing that is complete is kept, and is news.
+/// Lists the kinds that are `due`, and keeps each complete listing; then `has_news` is true.
 ///
 /// Errors: the first of the provider.
-async fn list(connection: &Connection, due: &[AccountKind], is_news: &mut bool) -> Result<(), ProviderError> {
-    let Some(_place) = connection.limiter.enter(Priority::Background).await else { return Ok(()) };
+async fn list(connection: &Connection, due: &[AccountKind], has_news: &mut bool) -> Result<(), ProviderError> {
+    let Some(_permit) = connection.limiter.acquire(Priority::Background).await else { return Ok(()) };
     let catalog = connection.provider.catalog().await?;
     connection.inventory().catalog = catalog;
     let mut failed = None;
     for account_kind in due {
         let begun = Timestamp::now();
         let listed = connection.provider.list(*account_kind).await;
-        if *account_kind == AccountKind::User && !connection.provider.capabilities().listable {
-            // Not a failure: the server has no such call, and its users are read one by one.
+        if !connection.provider.capabilities().lists(*account_kind) {
+            // That is no failure: this server has no call for it, and users are read one by one.
             info!(credential = %connection.key, "the server lists no users");
-            connection.inventory().forget(*account_kind, begun);
+            connection.inventory().set_no_listing(*account_kind, begun);
             continue;
         }
         let accounts = match listed {
             Ok(accounts) => accounts,
-            // That groups may not be listed is no reason to know nothing of users.
+            // Missing rights on groups must not prevent the listing of users.
             Err(error) if error.kind == ErrorKind::PermissionDenied => {
                 failed = failed.or(Some(error));
                 continue;
             }
             Err(error) => return Err(error),
         };
-        *is_news = true;
+        *has_news = true;
         info!(credential = %connection.key, %account_kind, count = accounts.len(), "swept");
-        connection.inventory().replace(*account_kind, begun, connection.table(*account_kind), accounts);
+        let table = connection.table(*account_kind);
+        let listing = Listing::new(begun, table, accounts);
+        connection.inventory().set_listing(*account_kind, table, listing, connection.spec.resync_interval());
     }
     failed.map_or(Ok(()), Err)
 }
 
-/// Whether a listing is needed by anyone, and asked for, or older than the credential's interval.
+/// Whether a listing is requested, or needed and older than the credential's interval.
 fn is_due(context: &Context, connection: &Connection, account_kind: AccountKind, forced: bool) -> bool {
     let capabilities = connection.provider.capabilities();
-    let can =
-        capabilities.readable && (account_kind == AccountKind::User || capabilities.groups != GroupSupport::Given);
-    if !can {
+    let may_list = match account_kind {
+        // Also where the last listing was refused, because the server may have got one since.
+        AccountKind::User => capabilities.shows_accounts(),
+        AccountKind::Group => capabilities.lists(account_kind),
+    };
+    if !may_list {
         return false;
     }
     let inventory = connection.inventory();
-    let wanted = inventory.is_wanted(account_kind);
-    let interval = connection.spec.resync_interval();
-    let old = inventory
-        .asked_at(account_kind)
-        .is_none_or(|begun| begun + interval <= Timestamp::now() + SignedDuration::from_secs(1));
+    let is_requested = inventory.is_listing_requested(account_kind);
+    let is_old = inventory.is_listing_due(account_kind, connection.spec.resync_interval(), Timestamp::now());
     drop(inventory);
-    let again = old || forced || connection.last_failure().is_some();
-    wanted || (again && is_used(context, connection, account_kind))
+    let again = is_old || forced || connection.last_failure().is_some();
+    is_requested || (again && is_used(context, connection, account_kind))
 }
 
-/// Whether any object needs the listing of `subject`: groups also where some are on the credential's list of privileged ones.
+/// Whether any object needs the listing of this kind. Users need the listing of groups where the credential lists privileged groups.
 pub fn is_used(context: &Context, connection: &Connection, account_kind: AccountKind) -> bool {
     let using = IndexKey::Credential(connection.key.clone());
     let names_groups =

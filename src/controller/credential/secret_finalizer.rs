@@ -1,4 +1,4 @@
-//! The finalizer on a credential's Secret: taking accounts away must not fail because the login vanished a moment earlier.
+//! The finalizer on a credential's Secret, because usher cannot remove accounts without the login in it. It reads no Secret's data.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,82 +15,84 @@ use crate::controller::cluster::finalizer;
 use crate::controller::cluster::index_key::IndexKey;
 use crate::controller::context::Context;
 
-/// How long until what failed is tried again.
+/// Wait before a failed removal of the finalizer is repeated.
 const RETRY: Duration = Duration::from_secs(10);
 
-/// Holds the Secret of a credential in use, and gives it up at once when it alone is deleted. Secrets of this namespace that no
-/// credential names any more are let go.
+/// Longest time for one patch, because a connection that goes silent would block it for ever.
+const PATCH_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Adds the finalizer to the Secret of a credential in use. Removes it from a Secret that is deleted while the credential stays, and from
+/// the Secrets of the namespace that no credential names.
 ///
-/// Errors: Kubernetes failed us.
-pub async fn keep(context: &Context, credential: &ProviderCredential) -> Result<(), kube::Error> {
+/// Errors: Kubernetes did not answer.
+pub async fn update(context: &Context, credential: &ProviderCredential) -> Result<(), kube::Error> {
     let namespace = credential.namespace().unwrap_or_default();
-    release_unused(context, &namespace).await?;
+    release_unused_in(context, &namespace).await?;
     let Some(secret) = context.cluster.secret(&namespace, &credential.spec.secret_ref.name) else { return Ok(()) };
-    let going = secret.metadata.deletion_timestamp.is_some();
+    let is_deleting = secret.metadata.deletion_timestamp.is_some();
     match (has_finalizer(&secret), context.settings.secret_finalizer) {
         (true, false) => set(context, &secret, false).await,
-        (true, true) if going && !is_needed(context, credential).await? => set(context, &secret, false).await,
-        (false, true) if !going => set(context, &secret, true).await,
+        (true, true) if is_deleting && !is_needed(context, credential).await? => set(context, &secret, false).await,
+        (false, true) if !is_deleting => set(context, &secret, true).await,
         _ => Ok(()),
     }
 }
 
-/// Lets go of the Secret of a credential that is released, unless another credential uses it.
+/// Removes the finalizer from the Secrets of a released credential, unless another credential names them.
 ///
-/// Errors: Kubernetes failed us.
+/// Errors: Kubernetes did not answer.
 pub async fn release(context: &Context, credential: &ProviderCredential) -> Result<(), kube::Error> {
     let namespace = credential.namespace().unwrap_or_default();
     let is_here = |secret: &PartialObjectMeta<Secret>| secret.namespace().as_ref() == Some(&namespace);
-    let held = context.cluster.secrets.state_filter(|secret| is_here(secret) && has_finalizer(secret));
-    // Our own finalizer may not have come back through the watch yet, and an earlier spec may have named another Secret.
-    let named = held.iter().map(|secret| secret.name_any()).chain([credential.spec.secret_ref.name.clone()]);
-    for name in named.collect::<BTreeSet<_>>() {
+    let kept = context.cluster.secrets.state_filter(|secret| is_here(secret) && has_finalizer(secret));
+    // The watch may not have delivered usher's own finalizer yet, and an earlier spec may have named another Secret.
+    let names = kept.iter().map(|secret| secret.name_any()).chain([credential.spec.secret_ref.name.clone()]);
+    for name in names.collect::<BTreeSet<_>>() {
         let using = [IndexKey::Secret(namespace.clone(), name.clone())];
         if context.cluster.credentials.by_index(&using, |other| other.uid() != credential.uid()).is_empty() {
-            release_one(context, &namespace, &name).await?;
+            release_current(context, &namespace, &name).await?;
         }
     }
     Ok(())
 }
 
-/// Lets go of one Secret as it is now: after this, nobody comes back to it.
-async fn release_one(context: &Context, namespace: &str, name: &str) -> Result<(), kube::Error> {
+/// Removes the finalizer from the current version of one Secret, because the credential is not reconciled again.
+async fn release_current(context: &Context, namespace: &str, name: &str) -> Result<(), kube::Error> {
     match context.cluster.api::<Secret>(namespace).get_metadata_opt(name).await? {
         Some(secret) if has_finalizer(&secret) => patch(context, &secret, false).await,
         _ => Ok(()),
     }
 }
 
-/// Lets go of the Secrets of a namespace that no credential names.
-async fn release_unused(context: &Context, namespace: &str) -> Result<(), kube::Error> {
+async fn release_unused_in(context: &Context, namespace: &str) -> Result<(), kube::Error> {
     let is_here = |secret: &PartialObjectMeta<Secret>| secret.namespace().as_deref() == Some(namespace);
-    for secret in context.cluster.secrets.state_filter(|secret| is_here(secret) && is_orphan(context, secret)) {
+    for secret in context.cluster.secrets.state_filter(|secret| is_here(secret) && is_unused(context, secret)) {
         set(context, &secret, false).await?;
     }
     Ok(())
 }
 
-/// Lets go of Secrets that no credential names, for as long as it is polled: of two credentials that go together each may leave
-/// their Secret to the other, and one that is taken away by force leaves it behind.
+/// Removes the finalizer from every Secret that no credential names, until the future is dropped. Two credentials that are deleted at the
+/// same time may each leave their common Secret to the other, and a credential whose finalizer a person removes leaves its Secret behind.
 pub async fn tidy(context: &Context) {
     context.cluster.synced().await;
     loop {
-        while !release_orphans(context).await {
+        while !release_all_unused(context).await {
             tokio::time::sleep(RETRY).await;
         }
         context.cluster.unused_secrets.notified().await;
     }
 }
 
-/// Whether all that could be let go was.
-async fn release_orphans(context: &Context) -> bool {
+/// Removes the finalizer from every Secret that no credential names. Returns whether all removals succeeded.
+async fn release_all_unused(context: &Context) -> bool {
     let mut is_done = true;
-    for secret in context.cluster.secrets.state_filter(|secret| is_orphan(context, secret)) {
+    for secret in context.cluster.secrets.state_filter(|secret| is_unused(context, secret)) {
         if let Err(error) = set(context, &secret, false).await {
             let secret = format!("{}/{}", secret.namespace().unwrap_or_default(), secret.name_any());
             warn!(
                 secret,
-                "no credential names it, but {SECRET_FINALIZER} could not be taken off; tried again in {RETRY:?}: {error}"
+                "{SECRET_FINALIZER} could not be removed from a Secret that no credential names; retried in {RETRY:?}: {error}"
             );
             is_done = false;
         }
@@ -98,20 +100,18 @@ async fn release_orphans(context: &Context) -> bool {
     is_done
 }
 
-/// Whether our finalizer is on a Secret that no credential names.
-pub fn is_orphan(context: &Context, secret: &PartialObjectMeta<Secret>) -> bool {
-    has_finalizer(secret)
-        && !context
-            .cluster
-            .credentials
-            .has(&IndexKey::Secret(secret.namespace().unwrap_or_default(), secret.name_any()))
+/// Whether usher's finalizer is on a Secret that no credential names.
+pub fn is_unused(context: &Context, secret: &PartialObjectMeta<Secret>) -> bool {
+    let using = IndexKey::Secret(secret.namespace().unwrap_or_default(), secret.name_any());
+    has_finalizer(secret) && !context.cluster.credentials.has(&using)
 }
 
 fn has_finalizer(secret: &PartialObjectMeta<Secret>) -> bool {
     secret.finalizers().iter().any(|finalizer| finalizer == SECRET_FINALIZER)
 }
 
-/// Whether the credential or its whole namespace is being deleted, asked freshly: a watch may not show it yet.
+/// Whether the credential or its namespace is being deleted, so that the Secret is needed for removals. Both are read, because the watch may
+/// not have delivered the deletion yet.
 async fn is_needed(context: &Context, credential: &ProviderCredential) -> Result<bool, kube::Error> {
     let name = credential.namespace().unwrap_or_default();
     let namespace = Api::<Namespace>::all(context.cluster.client.clone()).get_metadata_opt(&name).await?;
@@ -119,39 +119,145 @@ async fn is_needed(context: &Context, credential: &ProviderCredential) -> Result
         return Ok(true);
     }
     let credentials = context.cluster.api::<ProviderCredential>(&name);
-    let fresh = credentials.get_metadata_opt(&credential.name_any()).await?;
-    Ok(fresh.is_some_and(|credential| credential.metadata.deletion_timestamp.is_some()))
+    let current = credentials.get_metadata_opt(&credential.name_any()).await?;
+    Ok(current.is_some_and(|credential| credential.metadata.deletion_timestamp.is_some()))
 }
 
-/// As [`patch`]; that the Secret was changed meanwhile is no failure: its next event brings us back.
-async fn set(context: &Context, secret: &PartialObjectMeta<Secret>, held: bool) -> Result<(), kube::Error> {
-    match patch(context, secret, held).await {
+/// Like [`patch`], but a conflict is no error, because the event of the other write leads here again.
+async fn set(context: &Context, secret: &PartialObjectMeta<Secret>, present: bool) -> Result<(), kube::Error> {
+    match patch(context, secret, present).await {
         Err(kube::Error::Api(status)) if status.is_conflict() => Ok(()),
         other => other,
     }
 }
 
-/// Adds or takes away our finalizer.
+/// Adds or removes usher's finalizer.
 ///
-/// Errors: the Secret was changed meanwhile; Kubernetes failed us.
-async fn patch(context: &Context, secret: &PartialObjectMeta<Secret>, held: bool) -> Result<(), kube::Error> {
+/// Errors: the Secret was written meanwhile; Kubernetes did not answer within [`PATCH_TIMEOUT`].
+async fn patch(context: &Context, secret: &PartialObjectMeta<Secret>, present: bool) -> Result<(), kube::Error> {
     let (namespace, name) = (secret.namespace().unwrap_or_default(), secret.name_any());
-    let patched = finalizer::patch::<Secret>(&context.cluster, &secret.metadata, SECRET_FINALIZER, held, json!({}));
-    match patched.await {
+    let patched = finalizer::patch::<Secret>(&context.cluster, &secret.metadata, SECRET_FINALIZER, present, json!({}));
+    let late = |_| Err(kube::Error::Service(format!("no answer within {PATCH_TIMEOUT:?}").into()));
+    match tokio::time::timeout(PATCH_TIMEOUT, patched).await.unwrap_or_else(late) {
         Ok(_) => {
-            info!(secret = %format!("{namespace}/{name}"), held, "the finalizer of a credential's Secret");
+            info!(secret = %format!("{namespace}/{name}"), present, "the finalizer of a credential's Secret");
             Ok(())
         }
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-        // What the finalizer is for is rare; what the credential is for is not.
+        // The credential works without the finalizer, which matters only when the Secret is deleted too early.
         Err(kube::Error::Api(status)) if status.is_forbidden() => {
             let secret = format!("{namespace}/{name}");
             warn!(
                 secret,
-                held, "not allowed to patch Secrets: kubectl apply -k deploy, or run with --secret-finalizer=false"
+                present, "not allowed to patch Secrets: kubectl apply -k deploy, or run with --secret-finalizer=false"
             );
             Ok(())
         }
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use http::{Request, Response};
+    use kube::client::Body;
+    use kube::runtime::events::{Recorder, Reporter};
+    use kube::runtime::reflector::Store;
+    use kube::runtime::reflector::store::store;
+    use kube::runtime::watcher::Event;
+    use kube::{Client, Resource};
+    use tokio::sync::{Notify, OnceCell};
+
+    use super::*;
+    use crate::api::user::Mode;
+    use crate::api::{ObjectKey, Reason, Vendor};
+    use crate::controller::cluster::Cluster;
+    use crate::controller::cluster::cache::Cache;
+    use crate::controller::context::Run;
+    use crate::controller::metrics::Metrics;
+    use crate::controller::queue::Queue;
+    use crate::controller::settings::Settings;
+    use crate::providers::Observer;
+
+    struct Uncounted;
+
+    impl Observer for Uncounted {
+        fn provider_request(&self, _: Vendor, _: &'static str, _: &str, _: Duration) {}
+        fn limiter_waited(&self, _: Vendor, _: &'static str, _: Duration) {}
+    }
+
+    impl Metrics for Uncounted {
+        fn reconciled(&self, _: &'static str, _: &'static str, _: Duration) {}
+        fn object_state(&self, _: &ObjectKey, _: Option<Reason>) {}
+        fn drift_repaired(&self, _: &'static str, _: Vendor) {}
+        fn credential_ready(&self, _: Vendor, _: &ObjectKey, _: Option<bool>) {}
+    }
+
+    /// A store that is listed and holds `objects`.
+    fn filled<K: Resource<DynamicType = ()> + Clone + 'static>(objects: Vec<K>) -> Store<K> {
+        let (store, mut writer) = store();
+        writer.apply_watcher_event(&Event::Init);
+        objects.into_iter().for_each(|object| writer.apply_watcher_event(&Event::InitApply(object)));
+        writer.apply_watcher_event(&Event::InitDone);
+        // A store without its writer is not ready.
+        std::mem::forget(writer);
+        store
+    }
+
+    /// A context whose only Secret has the finalizer although no credential names it.
+    fn context(client: &Client, secret: PartialObjectMeta<Secret>) -> Context {
+        let cluster = Cluster {
+            client: client.clone(),
+            users: Cache::new(filled(Vec::new())),
+            groups: Cache::new(filled(Vec::new())),
+            credentials: Cache::new(filled(Vec::new())),
+            secrets: filled(vec![secret]),
+            secret_reader: Arc::new(client.clone()),
+            namespaces: filled(Vec::new()),
+            queue: Queue::new().0,
+            recorder: Recorder::new(client.clone(), Reporter { controller: "usher".into(), instance: None }),
+            digest_key: OnceCell::new(),
+            unused_secrets: Notify::new(),
+        };
+        let settings = Settings {
+            call_timeout: Duration::from_secs(30),
+            grace: Duration::from_secs(30),
+            reconcile_timeout: Duration::from_secs(90),
+            mode: Mode::Enforce,
+            namespace: "usher".into(),
+            secret_finalizer: true,
+            concurrency: 1,
+        };
+        Context::new(cluster, settings, Arc::new(Uncounted), Run::Live)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_patch_without_an_answer_is_repeated() {
+        let (patches, answered) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+        let metadata = json!({"name": "main", "namespace": "identity", "uid": "1", "finalizers": [SECRET_FINALIZER]});
+        let secret = json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": metadata});
+        let (count, notify, body) = (patches.clone(), answered.clone(), secret.to_string());
+        let service = tower::service_fn(move |_: Request<Body>| {
+            let (is_first, notify, body) = (count.fetch_add(1, Ordering::Relaxed) == 0, notify.clone(), body.clone());
+            async move {
+                if is_first {
+                    std::future::pending::<()>().await;
+                }
+                notify.notify_one();
+                Ok::<_, Infallible>(Response::new(Body::from(body.into_bytes())))
+            }
+        });
+        let client = Client::new(service, "identity");
+        let context = context(&client, serde_json::from_value(secret).unwrap());
+        tokio::select! {
+            () = tidy(&context) => {}
+            () = answered.notified() => {}
+            () = tokio::time::sleep(PATCH_TIMEOUT * 4) => {}
+        }
+        assert_eq!(patches.load(Ordering::Relaxed), 2, "the first patch was never given up");
     }
 }

@@ -14,15 +14,17 @@ use crate::api::user::Mode;
 use crate::api::{Kind, ProviderCredential, ProviderCredentialStatus, Reason};
 use crate::controller::backoff;
 use crate::controller::cluster::index_key::IndexKey;
+use crate::controller::cluster::object::Object as _;
 use crate::controller::cluster::status::write_credential;
 use crate::controller::connection::link::Link;
 use crate::controller::connection::retry;
 use crate::controller::context::Context;
 use crate::controller::deletion::budget;
 use crate::plan::AccountKind;
-use crate::providers::to_come;
+use crate::providers::credible_closing;
 
-/// Writes the status of a credential, and returns when its next reconcile is due. `asked` is the comparison that was asked for and made.
+/// Writes the status of a credential, and returns when its next reconcile is due. `asked` is the value of the annotation that asked for the
+/// comparison which was made.
 ///
 /// Errors: Kubernetes did not answer.
 pub async fn report(
@@ -35,9 +37,10 @@ pub async fn report(
     let verdict = verdict(context, credential, link);
     let credential_key = credential.key();
     let swept = match link {
-        Link::Up(connection) => {
-            [AccountKind::User, AccountKind::Group].iter().filter_map(|s| connection.inventory().begun(*s)).max()
-        }
+        Link::Up(connection) => [AccountKind::User, AccountKind::Group]
+            .iter()
+            .filter_map(|kind| connection.inventory().listed_at(*kind))
+            .max(),
         Link::Down(_) => None,
     };
     let (users, groups) = counts(context, credential, &before, swept);
@@ -50,7 +53,7 @@ pub async fn report(
             Timestamp::now(),
         ),
         mode: Some(context.settings.mode.max(credential.spec.mode.unwrap_or_default())),
-        provider: Some(credential.spec.provider.vendor()),
+        provider: credential.vendor(),
         account: match link {
             Link::Up(connection) => Some(connection.account.clone()),
             Link::Down(_) => before.account.clone(),
@@ -64,11 +67,9 @@ pub async fn report(
         last_handled_reconcile_at: asked.or(before.last_handled_reconcile_at.clone()),
     };
     context.metrics.object_state(&credential_key, Some(verdict.reason));
-    context.metrics.credential_ready(
-        credential.spec.provider.vendor(),
-        &credential_key,
-        Some(verdict.reason.is_ready()),
-    );
+    if let Some(vendor) = credential.vendor() {
+        context.metrics.credential_ready(vendor, &credential_key, Some(verdict.reason.is_ready()));
+    }
     if after != before {
         write_credential(&context.cluster, credential, &after).await?;
         info!(credential = %credential_key, reason = %verdict.reason, message = verdict.message, "status");
@@ -80,13 +81,13 @@ pub async fn report(
     Ok(next(context, credential, link))
 }
 
-/// The time to come that the vendor named, to this process or an earlier one.
+/// The time that the vendor named, to this process or an earlier one, before which it wants no call.
 fn rate_limited_until(context: &Context, credential: &ProviderCredential) -> Option<Timestamp> {
     let stored = credential.status.as_ref().and_then(|status| status.rate_limited_until);
-    context.connections.rate_limited_until(&credential.key()).max(to_come(stored))
+    context.connections.rate_limited_until(&credential.key()).max(credible_closing(stored))
 }
 
-/// How many users and groups use a credential; counted again at most once a sweep.
+/// The numbers of users and groups that use a credential. They are counted again after each sweep and each edit of the credential.
 fn counts(
     context: &Context,
     credential: &ProviderCredential,
@@ -105,9 +106,9 @@ fn counts(
 pub fn verdict(context: &Context, credential: &ProviderCredential, link: &Link) -> Verdict {
     if credential.metadata.deletion_timestamp.is_some() {
         let bound = release::bound(context, credential);
-        let are = if bound == 1 { "1 object is".to_owned() } else { format!("{bound} objects are") };
+        let objects = if bound == 1 { "1 object is".to_owned() } else { format!("{bound} objects are") };
         let message = format!(
-            "{are} bound through it; delete them first, or release them all: kubectl -n {} patch {} {} --type merge -p '{{\"spec\":{{\"deletionPolicy\":\"Orphan\"}}}}'",
+            "{objects} bound through it; delete them first, or release them all: kubectl -n {} patch {} {} --type merge -p '{{\"spec\":{{\"deletionPolicy\":\"Orphan\"}}}}'",
             credential.namespace().unwrap_or_default(),
             Kind::Credential.short(),
             credential.name_any()
@@ -122,7 +123,7 @@ pub fn verdict(context: &Context, credential: &ProviderCredential, link: &Link) 
     if context.cluster.secret(&namespace, &credential.spec.secret_ref.name).is_none() {
         let name = &credential.spec.secret_ref.name;
         let message = format!(
-            "spec.secretRef: Secret {namespace}/{name} is not there; the session lasts until it expires; create the Secret to keep it"
+            "spec.secretRef: Secret {namespace}/{name} is not there; usher works on until its session expires; create the Secret to keep it connected"
         );
         return Verdict::new(Reason::WaitingForSecret, message);
     }
@@ -131,7 +132,7 @@ pub fn verdict(context: &Context, credential: &ProviderCredential, link: &Link) 
     }
     let capabilities = connection.provider.capabilities();
     if capabilities.checkable {
-        let unlisted = if capabilities.listable {
+        let unlisted = if capabilities.lists(AccountKind::User) {
             ""
         } else {
             "; this server lists no users, so usher cannot find an existing one: its create is refused, and it is not adopted"
@@ -159,19 +160,22 @@ fn next(context: &Context, credential: &ProviderCredential, link: &Link) -> Acti
         .into_iter()
         .filter(|account_kind| resync::is_used(context, connection, *account_kind));
     let oldest = used.filter_map(|account_kind| inventory.asked_at(account_kind)).min();
-    let due = oldest.unwrap_or_else(Timestamp::now) + credential.spec.resync_interval();
-    let wait = Duration::try_from(due.duration_since(Timestamp::now())).unwrap_or_default();
+    let now = Timestamp::now();
+    let age = now.duration_since(oldest.unwrap_or(now));
+    let wait = Duration::try_from(credential.spec.resync_interval().saturating_sub(age)).unwrap_or_default();
     Action::requeue(wait.max(Duration::from_secs(1)))
 }
 
-/// Writes the status of a paused credential: Ready and observedGeneration stay as they were, and no vendor is called.
+/// Writes the status of a credential that is paused by `by`. Ready and observedGeneration stay as they were, because no vendor is called.
+///
+/// Errors: Kubernetes did not answer.
 pub async fn paused(context: &Context, credential: &Arc<ProviderCredential>, by: &str) -> Result<Action, kube::Error> {
     let before = credential.status.clone().unwrap_or_default();
     let generation = credential.metadata.generation.unwrap_or_default();
     let after = ProviderCredentialStatus {
         conditions: conditions::paused(&before.conditions, &format!("paused by {by}"), generation, Timestamp::now()),
         mode: Some(Mode::Paused),
-        provider: Some(credential.spec.provider.vendor()),
+        provider: credential.vendor(),
         rate_limited_until: rate_limited_until(context, credential),
         ..before.clone()
     };

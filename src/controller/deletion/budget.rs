@@ -36,12 +36,12 @@ pub async fn admit<K: Managed>(context: &Context, object: &K) -> Result<Admissio
         return Ok(Admission::Admitted);
     }
     let deleted = object.meta().deletion_timestamp.as_ref().map_or_else(Timestamp::now, |time| time.0);
-    if let Some(batch) = memory.held() {
+    if let Some(batch) = memory.exceeding() {
         return Ok(counting.held(object, batch.with(deleted)));
     }
     let batch = counting.waiting(Some(&uid)).with(deleted);
     if counting.budget.is_exceeded(&counting.recent, batch) {
-        memory.set_held(Some(batch));
+        memory.set_exceeding(Some(batch));
         context.cluster.enqueue(key);
         return Ok(counting.held(object, batch));
     }
@@ -60,7 +60,7 @@ pub async fn held_removals(context: &Context, credential: &ProviderCredential) -
     let credential = context.cluster.credentials.latest(Arc::new(credential.clone()));
     let counting = Counting::new(context, &credential);
     let batch = Some(counting.waiting(None)).filter(|batch| counting.budget.is_exceeded(&counting.recent, *batch));
-    memory.set_held(batch);
+    memory.set_exceeding(batch);
     let batch = batch?;
     Some(HeldRemovals { count: u32::try_from(batch.count).unwrap_or(u32::MAX), release: batch.release_token() })
 }
@@ -72,14 +72,12 @@ pub async fn is_freshly_released(context: &Context, credential: &ProviderCredent
     memory.lock().await.is_freshly_released(released)
 }
 
-/// Forgets an object that was released. Only an object whose removal was counted is remembered, until its count is written anew.
-pub async fn forget<K: Managed>(context: &Context, object: &K) {
+/// Notes that an object was released, if its removal was counted.
+pub async fn note_gone<K: Managed>(context: &Context, object: &K) {
     let Some(uid) = object.uid() else { return };
     let Some(credential) = access::credential(context, object) else { return };
     let counted = credential.status.as_ref().and_then(|status| status.recent_removals.as_deref()).unwrap_or_default();
-    if is_counted(counted, &uid) {
-        context.budgets.of(&object.credential_key()).lock().await.gone.insert(uid);
-    }
+    context.budgets.note_gone(&object.credential_key(), counted, uid).await;
 }
 
 /// Whether the annotation of the credential releases the batch of `object`, or a later one.

@@ -100,8 +100,8 @@ impl<'a, K: Managed> Gathering<'a, K> {
                 self.facts.is_uninstalled = Some(self.context.cluster.is_uninstalled::<K>().await?);
             }
             (Question::Permit, Some(connection)) => {
-                connection.limiter.open()?;
-                self.permit = connection.limiter.try_enter(Priority::Edit, &self.object.key());
+                connection.limiter.ensure_open()?;
+                self.permit = connection.limiter.try_acquire(Priority::Edit, &self.object.key());
                 self.facts.has_permit = Some(self.permit.is_some());
             }
             (Question::Budget, Some(connection)) => self.ask_budget(&connection).await?,
@@ -160,7 +160,7 @@ fn link<K: Managed>(context: &Context, object: &Deleting<K>) -> (LinkState, Opti
     match context.connections.get(&key) {
         None => (LinkState::Unchecked, None),
         Some(Link::Down(down)) => (LinkState::Down(format!("{key} is not ready: {}", down.verdict.message)), None),
-        Some(Link::Up(connection)) => match identity.tied_to().filter(|account| *account != connection.account) {
+        Some(Link::Up(connection)) => match identity.tied_to().filter(|account| !connection.leads_to(account)) {
             Some(bound) => {
                 let message = format!("bound through {bound}, but {key} now leads to {}", connection.account);
                 (LinkState::Elsewhere(message), None)

@@ -13,7 +13,9 @@ use crate::controller::context::Context;
 use crate::controller::hints::blocked;
 use crate::controller::outcome::{Change, Stop};
 use crate::controller::resolve::{access, password, rights};
-use crate::plan::{Account, AccountState, Changes, KEYS, Key, Switch, alongside, matches_key, same_key};
+use crate::plan::{
+    Account, AccountState, Changes, Key, Switch, alongside, matches_key, names, naming_fields, same_key,
+};
 use crate::providers::ErrorKind;
 
 /// The state of `account`, as far as its removal is concerned.
@@ -43,10 +45,10 @@ pub fn state<K: Managed>(
 /// The message if `account` has none of the names that the object's account may have.
 fn is_another<K: Managed>(object: &Deleting<K>, connection: &Connection, account: &Account) -> Option<String> {
     let identity = object.identity();
-    let names: Vec<&str> = KEYS.iter().filter_map(|field| account.text(field)).collect();
     let table = connection.table(K::ACCOUNT_KIND);
+    let names: Vec<&str> = names(table, account).collect();
     let carries = |key: &String| {
-        let mut keys = KEYS.iter().map(|field| Key { field, value: key.clone() });
+        let mut keys = naming_fields(table).map(|field| Key { field, value: key.clone() });
         keys.any(|key| matches_key(table, account, &key)) || names.iter().any(|name| same_key(name, key))
     };
     // A rename that was not recorded has given the account the manifest's key. A pending create knows its own key alone.
@@ -78,7 +80,7 @@ pub async fn delete<K: Managed>(
         }
         other => other?,
     }
-    connection.wrote(K::ACCOUNT_KIND, &account.id, None);
+    connection.record_write(K::ACCOUNT_KIND, &account.id, None);
     log(object, connection, account, Change::Deleted);
     Ok(Change::Deleted)
 }
@@ -99,7 +101,7 @@ pub async fn disable<K: Managed>(
     let changes = Changes { fields, alongside: kept.unwrap_or_default(), ..Changes::default() };
     let password = password_beside(context, object, connection).await?;
     connection.provider.update(K::ACCOUNT_KIND, account, &changes, password.as_ref()).await?;
-    connection.wrote(K::ACCOUNT_KIND, &account.id, Some(account.clone().with(&changes)));
+    connection.record_write(K::ACCOUNT_KIND, &account.id, Some(account.clone().with(&changes)));
     log(object, connection, account, Change::Disabled);
     Ok(Change::Disabled)
 }

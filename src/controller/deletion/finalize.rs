@@ -39,7 +39,7 @@ pub async fn finalize<K: Managed>(context: &Context, object: &Deleting<K>) -> Re
         NextDeletion::Ask(_) => return Err(Stop::AwaitsEdit),
     };
     finalizer::remove_finalizer(&context.cluster, &***object).await?;
-    budget::forget(context, &***object).await;
+    budget::note_gone(context, &***object).await;
     Ok(Outcome::Released(finalized))
 }
 
@@ -71,7 +71,7 @@ fn released<K: Managed>(object: &Deleting<K>, decision: &Decision<K>, release: R
         }
         Release::AlreadyGone => {
             let connection = decision.connection.as_ref()?;
-            identity.external_id.iter().for_each(|id| connection.wrote(K::ACCOUNT_KIND, id, None));
+            identity.external_id.iter().for_each(|id| connection.record_write(K::ACCOUNT_KIND, id, None));
             Some(Finalized { change: Change::Deleted, note: nothing_there(connection, &identity), warns: false })
         }
         Release::AlreadyDisabled => {

@@ -15,13 +15,13 @@ use crate::providers::{ErrorKind, ProviderError};
 pub fn is_unlisted<K: Managed>(connection: &Connection, object: &K) -> bool {
     let identity = object.identity();
     let inventory = connection.inventory();
-    let bound = identity.known_id().filter(|_| identity.creating.is_none() && inventory.has(K::ACCOUNT_KIND));
+    let bound = identity.known_id().filter(|_| identity.creating.is_none() && inventory.has_listing(K::ACCOUNT_KIND));
     bound.is_some_and(|id| inventory.get(K::ACCOUNT_KIND, id).is_none())
 }
 
 /// The account as it is now; `None` when there is none any more.
 ///
-/// Errors: it cannot be told whether there is one.
+/// Errors: it is not known yet whether there is one.
 pub async fn account<K: Managed>(
     context: &Context,
     object: &Deleting<K>,
@@ -60,7 +60,7 @@ fn assumed(
     identity: &Identity,
     error: ProviderError,
 ) -> Result<Account, Stop> {
-    if error.kind != ErrorKind::Unsupported || connection.provider.capabilities().listable {
+    if error.kind != ErrorKind::Unsupported || connection.provider.capabilities().lists(kind) {
         return Err(error.into());
     }
     Ok(assumed_account(id.to_owned(), identity, connection.table(kind), Fields::new()))

@@ -29,7 +29,7 @@ pub async fn ensure_finalizer<K: Managed>(context: &Context, object: Live<K>) ->
         return Ok(object);
     }
     let latest = add_finalizer(&context.cluster, (*object).clone()).await?;
-    object.refreshed(latest).ok_or(Stop::AwaitsEdit)
+    Live::refreshed(latest).ok_or(Stop::AwaitsEdit)
 }
 
 async fn release<K: Managed>(context: &Context, object: Live<K>) -> Result<Live<K>, Stop> {
@@ -39,5 +39,5 @@ async fn release<K: Managed>(context: &Context, object: Live<K>) -> Result<Live<
     remove_finalizer(&context.cluster, &**object).await?;
     context.cluster.enqueue(object.credential_key());
     let latest = K::cache(&context.cluster).latest((*object).clone());
-    object.refreshed(latest).ok_or(Stop::AwaitsEdit)
+    Live::refreshed(latest).ok_or(Stop::AwaitsEdit)
 }

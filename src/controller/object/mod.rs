@@ -5,6 +5,7 @@
 //! [`Outcome`](super::outcome::Outcome). An object that is being deleted takes the other way, through the room deletion. This room may
 //! import sync, deletion, resolve, cluster and context.
 
+mod account;
 mod finalizer;
 pub mod group;
 pub mod reconcile;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use kube::runtime::controller::Action;
 
+use super::account::renew_account;
 use super::finalizer::ensure_finalizer;
 use super::report::{self, ReportContext};
 use crate::controller::cluster::lenient;
@@ -51,6 +52,7 @@ async fn converge<K: Resolve>(
     lenient::readable(&**object)?;
     mode::not_paused(context, &**object)?;
     let connection = connect::connection(context, &**object)?;
+    let object = renew_account(context, object, &connection).await?;
     report_context.vendor = Some(connection.vendor);
     report_context.mode = Some(mode::mode(context, &connection, &**object));
     let resolved = K::resolve(context, object, connection).await?;

@@ -47,7 +47,7 @@ pub async fn report<K: Managed>(
 ) -> Result<Action, kube::Error> {
     let key = object.key();
     if !matches!(result, Err(Stop::AwaitsPermit)) {
-        context.connections.leave(&object.credential_key(), &key);
+        context.connections.leave_queue(&object.credential_key(), &key);
     }
     let said = Saying { context, object, report_context };
     match result {

@@ -37,7 +37,8 @@ pub fn ensure_unbound<K: Managed>(
         let identity = other.identity();
         identity.known_id().is_some_and(|known| known == id)
             && other.uid() != object.uid()
-            && (other.credential_key() == connection.key || identity.account.as_ref() == Some(&connection.account))
+            && (other.credential_key() == connection.key
+                || identity.account.is_some_and(|account| connection.leads_to(&account)))
     });
     holders.first().map_or(Ok(()), |holder| Err(duplicate(context, object, &**holder)))
 }
@@ -112,16 +113,16 @@ fn is_unrelated<K: Managed>(creating: &Creating, object: &K) -> bool {
 /// The verdict on a second object. The message names the first one only within the same namespace. An object that is being deleted hands
 /// its account over.
 fn duplicate<K: Managed>(context: &Context, object: &K, competitor: &K) -> Stop {
-    let who = if competitor.namespace() == object.namespace() {
+    let first = if competitor.namespace() == object.namespace() {
         competitor.key().to_string()
     } else {
         "another object".into()
     };
     let message = if competitor.is_deleting() {
         context.cluster.enqueue(competitor.key());
-        format!("{who} holds this account and is being deleted; the account passes on when it may")
+        format!("{first} holds this account and is being deleted; the account passes on when it may")
     } else {
-        format!("{who} holds this account or asked for it first: delete one of the two objects")
+        format!("{first} holds this account or asked for it first: delete one of the two objects")
     };
     Stop::because(Reason::Duplicate, message)
 }

@@ -12,6 +12,7 @@ use crate::api::{ProviderCredentialSpec, Vendor};
 use crate::controller::cluster::finalizer;
 use crate::controller::cluster::index_key::IndexKey;
 use crate::controller::cluster::managed::Managed;
+use crate::controller::cluster::object::Object as _;
 use crate::controller::cluster::status::write_identity;
 use crate::controller::context::Context;
 use crate::controller::outcome::Stop;
@@ -29,7 +30,7 @@ pub fn find<K: Managed>(context: &Context, holder: &K) -> Option<Arc<K>> {
     let mut successors = K::cache(&context.cluster).by_index(&index_keys, |other| {
         !other.is_deleting()
             && other.uid() != holder.uid()
-            && asks_for(other, &identity, credential.spec.provider.vendor())
+            && asks_for(context, other, &identity, credential.vendor())
             && may_take_over(context, &credential.spec, holder, other)
     });
     successors.sort_by_key(|successor| seniority(&**successor));
@@ -41,7 +42,7 @@ pub fn seniority<K: Managed>(object: &K) -> (Option<jiff::Timestamp>, Option<Str
     (object.creation_timestamp().map(|time| time.0), object.uid())
 }
 
-fn asks_for<K: Managed>(other: &K, identity: &Identity, vendor: Vendor) -> bool {
+fn asks_for<K: Managed>(context: &Context, other: &K, identity: &Identity, vendor: Option<Vendor>) -> bool {
     let own = other.identity();
     if own.creating.is_some() {
         return own.creating == identity.creating;
@@ -49,13 +50,25 @@ fn asks_for<K: Managed>(other: &K, identity: &Identity, vendor: Vendor) -> bool 
     // An object whose missing account is another one is as free as an object that never had any.
     let bound = own.known_id().filter(|id| own.external_id.is_some() || Some(*id) == identity.known_id());
     match (bound, identity.known_id()) {
-        (Some(bound), id) => Some(bound) == id && own.account == identity.account,
+        (Some(bound), id) => {
+            Some(bound) == id && is_same_account(context, other, own.account.as_ref(), identity.account.as_ref())
+        }
         (None, Some(id)) if other.external_id().is_some() => other.external_id() == Some(id.as_str()),
         (None, _) => {
-            let wanted = other.keys_at(vendor);
+            // Without a vendor no key counts, because each vendor ignores other keys.
+            let wanted = vendor.map(|vendor| other.keys_at(vendor)).unwrap_or_default();
             identity.known_keys().any(|key| wanted.iter().any(|own| same_key(own, key)))
         }
     }
+}
+
+/// Whether two statuses name the same account: as text, or both by the credential of `other`, because earlier builds wrote it in
+/// another form.
+fn is_same_account<K: Managed>(context: &Context, other: &K, one: Option<&String>, two: Option<&String>) -> bool {
+    let connection = || context.connections.up(&other.credential_key());
+    let leads_to_both =
+        |(one, two): (&String, &String)| connection().is_some_and(|c| c.leads_to(one) && c.leads_to(two));
+    one == two || one.zip(two).is_some_and(leads_to_both)
 }
 
 /// Whether `successor` may take the account over. Within a namespace and a credential a manifest may be renamed. From elsewhere, the
@@ -66,7 +79,10 @@ fn may_take_over<K: Managed>(context: &Context, spec: &ProviderCredentialSpec, h
     if is_same && successor.namespace() == holder.namespace() {
         return true;
     }
-    let other = context.connections.up(&key).filter(|other| holder.identity().account.as_ref() == Some(&other.account));
+    let other = context
+        .connections
+        .up(&key)
+        .filter(|other| holder.identity().account.is_some_and(|account| other.leads_to(&account)));
     let spec = match &other {
         _ if is_same => spec,
         Some(other) => &other.spec,

@@ -23,7 +23,7 @@ fn enqueue_by_index<K: Managed>(context: &Context, object: &K, index_keys: &[Ind
     let (credential, place) = (object.credential_key(), object.identity().account);
     let leads_there = |credential: &ObjectKey| {
         let connection = context.connections.up(credential);
-        connection.is_some_and(|connection| place.as_ref() == Some(&connection.account))
+        connection.zip(place.as_ref()).is_some_and(|(connection, place)| connection.leads_to(place))
     };
     let others = K::cache(&context.cluster).by_index(index_keys, |other| {
         let its = other.credential_key();

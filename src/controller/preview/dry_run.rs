@@ -1,4 +1,5 @@
-//! Asks the API server whether it would take documents, by dry runs: it checks all its rules and stores nothing.
+//! Dry runs of `usher plan -f`: the API server checks each manifest against schema, rules and admission policies as if it were
+//! applied, and stores nothing.
 
 use kube::api::{Patch, PatchParams};
 use kube::core::response::StatusCause;
@@ -6,114 +7,114 @@ use kube::core::{ObjectMeta, Status};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 
-use super::merged::{Draft, Effect, Laid};
+use super::merged::{Merge, Merged, Write};
+use crate::api::Reason;
 use crate::api::conditions::Verdict;
 use crate::api::names::MANAGER_PLAN;
-use crate::api::{Kind, Reason};
+use crate::controller::cluster::access_review::missing_rights;
 
-/// Most characters of the API server's own words.
-const LONGEST: usize = 1000;
+/// Most characters that a message quotes from the API server.
+const MAX_QUOTED: usize = 1000;
 
-/// What the API server says of a document.
+/// Whether the API server would accept a manifest.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// It would take it.
-    Taken,
-    /// It would not.
+    /// The API server would store the manifest.
+    Accepted,
+    /// The API server would refuse the manifest.
     Refused(Verdict),
-    /// It does not say, for this reason.
-    Untold(String),
+    /// The API server cannot check the manifest, for this reason.
+    Unchecked(String),
 }
 
-/// Whether the API server would take a document now. One that changes nothing is not asked about.
+/// Whether the API server would accept a manifest now. A manifest that changes nothing is accepted without a dry run.
 ///
 /// Errors: the API server did not answer.
-pub async fn ask<K: Laid>(client: &Client, draft: &Draft<K>) -> Result<Answer, kube::Error> {
-    let patch = match draft.effect {
-        Effect::None => return Ok(Answer::Taken),
-        Effect::New => whole(&draft.laid),
-        Effect::Changed => replacing(&draft.laid)?,
+pub async fn check<K: Merge>(client: &Client, merged: &Merged<K>) -> Result<Answer, kube::Error> {
+    let Merged { object, write } = merged;
+    let (patch, verbs): (_, &[&str]) = match write {
+        Write::Nothing => return Ok(Answer::Accepted),
+        Write::Create => (apply(object), &["create", "patch"]),
+        Write::Update => (replace_spec(object)?, &["patch"]),
     };
     let force = matches!(patch, Patch::Apply(_));
     let params =
         PatchParams { dry_run: true, force, field_manager: Some(MANAGER_PLAN.into()), ..PatchParams::default() };
-    let namespace = draft.laid.namespace().unwrap_or_default();
+    let namespace = object.namespace().unwrap_or_default();
     let api = Api::<K>::namespaced(client.clone(), &namespace);
-    match api.patch_metadata(&draft.laid.name_any(), &params, &patch).await {
-        Ok(_) => Ok(Answer::Taken),
-        Err(kube::Error::Api(status)) => answer(*status, K::KIND, &namespace),
+    match api.patch_metadata(&object.name_any(), &params, &patch).await {
+        Ok(_) => Ok(Answer::Accepted),
+        Err(kube::Error::Api(status)) if status.is_forbidden() => {
+            // A missing right and a refusal by a policy have the same code and reason.
+            let missing = missing_rights(client, object, verbs).await?.join(" and ");
+            let why = format!("you may not {missing} {} in namespace {namespace}", K::KIND.plural());
+            Ok(if missing.is_empty() { refused(Reason::PermissionDenied, &status) } else { Answer::Unchecked(why) })
+        }
+        Err(kube::Error::Api(status)) => answer(*status, &namespace),
         Err(error) => Err(error),
     }
 }
 
-/// The whole document, for server-side apply.
-fn whole<K: Laid>(laid: &K) -> Patch<Value> {
-    let ObjectMeta { name, namespace, labels, annotations, .. } = laid.meta().clone();
+/// Server-side apply of the whole manifest.
+fn apply<K: Merge>(object: &K) -> Patch<Value> {
+    let ObjectMeta { name, namespace, labels, annotations, .. } = object.meta().clone();
     let metadata = ObjectMeta { name, namespace, labels, annotations, ..ObjectMeta::default() };
-    let mut document = json!(laid);
-    document["metadata"] = json!(metadata);
-    Patch::Apply(document)
+    let mut manifest = json!(object);
+    manifest["metadata"] = json!(metadata);
+    Patch::Apply(manifest)
 }
 
-/// The whole spec in place of the stored one. Server-side apply in a name of our own would keep what the document leaves out,
-/// and rules between fields would then refuse what whoever owns those fields may well apply.
-fn replacing<K: Laid>(laid: &K) -> Result<Patch<Value>, kube::Error> {
+/// A JSON patch that replaces the stored spec. Server-side apply as the field manager of `usher plan` would keep the fields that
+/// the manifest leaves out, and rules between fields could refuse a manifest that the manager of those fields can apply.
+fn replace_spec<K: Merge>(object: &K) -> Result<Patch<Value>, kube::Error> {
     let operations = json!([
-        {"op": "add", "path": "/metadata/labels", "value": laid.labels()},
-        {"op": "add", "path": "/metadata/annotations", "value": laid.annotations()},
-        {"op": "add", "path": "/spec", "value": json!(laid)["spec"]},
+        {"op": "add", "path": "/metadata/labels", "value": object.labels()},
+        {"op": "add", "path": "/metadata/annotations", "value": object.annotations()},
+        {"op": "add", "path": "/spec", "value": json!(object)["spec"]},
     ]);
     serde_json::from_value(operations).map(Patch::Json).map_err(kube::Error::SerdeError)
 }
 
-/// Errors: it is no answer to the question.
-fn answer(status: Status, kind: Kind, namespace: &str) -> Result<Answer, kube::Error> {
-    let refused = |reason| {
-        let message = format!("the API server refuses it: {}", words(&status));
-        Ok(Answer::Refused(Verdict::new(reason, message)))
-    };
+/// The answer that the failed dry run of an object in `namespace` gives.
+///
+/// Errors: the API server did not check the manifest, for example because of an outage.
+fn answer(status: Status, namespace: &str) -> Result<Answer, kube::Error> {
     match status.code {
         404 if status.details.as_ref().is_some_and(|about| about.kind == "namespaces") => {
-            Ok(Answer::Untold(format!("there is no namespace {namespace} yet")))
+            Ok(Answer::Unchecked(format!("there is no namespace {namespace} yet")))
         }
-        403 if is_about_rights(&status) => {
-            Ok(Answer::Untold(format!("you may not create and patch {} in namespace {namespace}", kind.plural())))
-        }
-        403 => refused(Reason::PermissionDenied),
         401 | 404 | 408 | 409 | 429 => Err(kube::Error::Api(status.boxed())),
-        400..500 => refused(Reason::Invalid),
+        400..500 => Ok(refused(Reason::Invalid, &status)),
         _ => Err(kube::Error::Api(status.boxed())),
     }
 }
 
-/// Whether the asking itself is not allowed. A policy's refusal has the same code and reason, and words of its own.
-fn is_about_rights(status: &Status) -> bool {
-    let has_causes = status.details.as_ref().is_some_and(|about| !about.causes.is_empty());
-    let lacks = |verb: &str| status.message.contains(&format!(" cannot {verb} resource \""));
-    !has_causes && (lacks("patch") || lacks("create"))
+/// A refusal with the message of the API server.
+fn refused(reason: Reason, status: &Status) -> Answer {
+    Answer::Refused(Verdict::new(reason, format!("the API server refuses it: {}", quote(status))))
 }
 
-/// The API server's words on one line, without the object, which is shown beside, and without what an address may carry.
-fn words(status: &Status) -> String {
+/// The message of the API server on one line, without the name of the object, which the plan shows, and without credentials.
+fn quote(status: &Status) -> String {
     let causes = status.details.iter().flat_map(|about| &about.causes).map(cause).collect::<Vec<_>>().join("; ");
     let about = [" is invalid: ", " is forbidden: "].into_iter().find_map(|after| status.message.split_once(after));
-    let said = if causes.is_empty() { about.map_or(&*status.message, |(_, words)| words) } else { &causes };
-    let line = without_logins(&said.split_whitespace().collect::<Vec<_>>().join(" "));
-    line.chars().filter(|letter| !letter.is_control()).take(LONGEST).collect()
+    let text = if causes.is_empty() { about.map_or(&*status.message, |(_, rest)| rest) } else { &causes };
+    let line = without_credentials(&text.split_whitespace().collect::<Vec<_>>().join(" "));
+    line.chars().filter(|letter| !letter.is_control()).take(MAX_QUOTED).collect()
 }
 
-/// One reason, after the field that it is about; that it is invalid is said already.
+/// The field and message of one cause, without the prefixes that all invalid values have.
 fn cause(cause: &StatusCause) -> String {
-    let noise = ["Invalid value: ", "\"object\": ", "\"array\": "];
-    let message = noise.iter().fold(&*cause.message, |words, noise| words.strip_prefix(noise).unwrap_or(words));
+    let prefixes = ["Invalid value: ", "\"object\": ", "\"array\": "];
+    let message = prefixes.iter().fold(&*cause.message, |text, prefix| text.strip_prefix(prefix).unwrap_or(text));
     match &*cause.field {
         "" | "<nil>" => message.to_owned(),
         field => format!("{field}: {message}"),
     }
 }
 
-/// The text with its addresses cut to host and path: a user or a query may hold a secret that someone put there by mistake.
-fn without_logins(text: &str) -> String {
+/// The text with its URLs cut to host and path, because user and query of a URL may hold a secret by mistake.
+fn without_credentials(text: &str) -> String {
     let mut parts = text.split("://");
     let first = parts.next().unwrap_or_default().to_owned();
     parts.fold(first, |text, part| {
@@ -125,20 +126,96 @@ fn without_logins(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::Arc;
 
-    fn said(code: u16, message: &str, kind: &str, causes: &[&str]) -> Answer {
-        let causes: Vec<Value> = causes.iter().map(|message| json!({"message": message})).collect();
-        let status = json!({"code": code, "message": message, "details": {"kind": kind, "causes": causes}});
-        answer(serde_json::from_value(status).unwrap(), Kind::User, "identity").unwrap()
+    use http::{Method, StatusCode};
+    use parking_lot::Mutex;
+    use rstest::rstest;
+
+    use super::*;
+    use crate::api::PlatformUser;
+
+    fn answer_to(code: u16, message: &str, kind: &str) -> Answer {
+        let status = json!({"code": code, "message": message, "details": {"kind": kind}});
+        answer(serde_json::from_value(status).unwrap(), "identity").unwrap()
     }
 
     fn message(answer: &Answer) -> &str {
         match answer {
             Answer::Refused(verdict) => &verdict.message,
-            Answer::Untold(why) => why,
-            Answer::Taken => "",
+            Answer::Unchecked(why) => why,
+            Answer::Accepted => "",
         }
+    }
+
+    /// The answer of an API server that forbids every patch with the message `refusal`, and the verbs that were reviewed. The
+    /// caller may use the verbs `granted`, and may not review rights if that is `None`.
+    async fn check_forbidden(
+        write: Write,
+        refusal: &'static str,
+        granted: Option<&'static [&'static str]>,
+    ) -> (Answer, Vec<String>) {
+        let reviewed = Arc::new(Mutex::new(Vec::new()));
+        let seen = reviewed.clone();
+        let server = axum::Router::new().fallback(move |method: Method, body: String| async move {
+            let Some(granted) = granted.filter(|_| method == Method::POST) else {
+                let status = json!({"kind": "Status", "reason": "Forbidden", "code": 403, "message": refusal});
+                return (StatusCode::FORBIDDEN, axum::Json(status));
+            };
+            let mut review: Value = serde_json::from_str(&body).unwrap();
+            let verb = review["spec"]["resourceAttributes"]["verb"].as_str().unwrap().to_owned();
+            review["status"] = json!({"allowed": granted.contains(&&*verb)});
+            seen.lock().push(verb);
+            (StatusCode::CREATED, axum::Json(review))
+        });
+        let ada = json!({
+            "apiVersion": "usher.dev/v1alpha1", "kind": "PlatformUser", "metadata": {"name": "ada", "namespace": "identity"},
+            "spec": {"credentialRef": {"name": "main"}, "email": "ada@example.com"},
+        });
+        let object: PlatformUser = serde_json::from_value(ada).unwrap();
+        let answer = check(&Client::new(server, "default"), &Merged { object, write }).await.unwrap();
+        let reviewed = reviewed.lock().clone();
+        (answer, reviewed)
+    }
+
+    /// The text of RBAC, which a policy may use, too.
+    const LIKE_RBAC: &str =
+        "platformusers.usher.dev \"ada\" is forbidden: User \"eve\" cannot patch resource \"platformusers\"";
+
+    #[rstest]
+    #[case::of_a_create(Write::Create, &["create", "patch"])]
+    #[case::of_an_update(Write::Update, &["patch"])]
+    #[tokio::test]
+    async fn a_refusal_by_a_policy_is_no_missing_right_whatever_its_message(
+        #[case] write: Write,
+        #[case] granted: &'static [&'static str],
+    ) {
+        let (answer, reviewed) = check_forbidden(write, LIKE_RBAC, Some(granted)).await;
+        let Answer::Refused(verdict) = &answer else { panic!("{answer:?}") };
+        assert_eq!(verdict.reason, Reason::PermissionDenied);
+        assert_eq!(verdict.message, "the API server refuses it: User \"eve\" cannot patch resource \"platformusers\"");
+        assert_eq!(reviewed, granted);
+    }
+
+    #[rstest]
+    #[case::of_both(Write::Create, &[], "create and patch")]
+    #[case::to_create(Write::Create, &["patch"], "create")]
+    #[case::to_patch(Write::Update, &["create"], "patch")]
+    #[tokio::test]
+    async fn a_missing_right_leaves_the_manifest_unchecked_whatever_the_message(
+        #[case] write: Write,
+        #[case] granted: &'static [&'static str],
+        #[case] missing: &str,
+    ) {
+        let (answer, _) = check_forbidden(write, "denied by the webhook authorizer", Some(granted)).await;
+        let why = format!("you may not {missing} platformusers in namespace identity");
+        assert_eq!(answer, Answer::Unchecked(why));
+    }
+
+    #[tokio::test]
+    async fn a_403_is_a_refusal_if_the_caller_may_not_review_rights() {
+        let (answer, _) = check_forbidden(Write::Update, LIKE_RBAC, None).await;
+        assert!(matches!(answer, Answer::Refused(_)), "{answer:?}");
     }
 
     #[test]
@@ -147,49 +224,29 @@ mod tests {
             {"field": "<nil>", "message": "Invalid value: \"object\": cannot\n  change"},
             {"field": "spec.email", "message": "Invalid value: \"nobody\": not an e-mail address"},
         ]}});
-        let answer = answer(serde_json::from_value(status).unwrap(), Kind::User, "identity").unwrap();
+        let answer = answer(serde_json::from_value(status).unwrap(), "identity").unwrap();
         let expected = "the API server refuses it: cannot change; spec.email: \"nobody\": not an e-mail address";
         assert_eq!(message(&answer), expected);
-        let answer = said(422, "PlatformUser.usher.dev \"ada\" is invalid: no\n  such thing", "PlatformUser", &[]);
+        let answer = answer_to(422, "PlatformUser.usher.dev \"ada\" is invalid: no\n  such thing", "PlatformUser");
         assert_eq!(message(&answer), "the API server refuses it: no such thing");
     }
 
     #[test]
-    fn a_policy_that_forbids_is_no_missing_right_whatever_it_says() {
-        let words = "platformusers.usher.dev \"ada\" is forbidden: ValidatingAdmissionPolicy 'x' denied request: eve cannot patch resource \"y\"";
-        let answer = said(403, words, "platformusers", &["denied"]);
-        assert!(
-            matches!(&answer, Answer::Refused(verdict) if verdict.reason == Reason::PermissionDenied),
-            "{answer:?}"
-        );
+    fn a_missing_namespace_leaves_the_manifest_unchecked() {
+        let answer = answer_to(404, "namespaces \"identity\" not found", "namespaces");
+        assert_eq!(answer, Answer::Unchecked("there is no namespace identity yet".into()));
     }
 
     #[test]
-    fn a_missing_right_and_a_missing_namespace_leave_the_question_open() {
-        let words = "platformusers.usher.dev \"ada\" is forbidden: User \"eve\" cannot patch resource \"platformusers\" in API group \"usher.dev\" in the namespace \"identity\"";
-        assert_eq!(
-            message(&said(403, words, "platformusers", &[])),
-            "you may not create and patch platformusers in namespace identity"
-        );
-        let answer = said(404, "namespaces \"identity\" not found", "namespaces", &[]);
-        assert_eq!(message(&answer), "there is no namespace identity yet");
+    fn credentials_in_a_url_are_not_quoted() {
+        let text = "spec.url: Invalid value: \"https://eve:fake-pass@example.com/a?token=fake-pass\": not a base address: write it as https://host[:port]";
+        let answer = answer_to(422, text, "ProviderCredential");
+        let end = "\"https://example.com/a\": not a base address: write it as https://host[:port]";
+        assert!(!message(&answer).contains("fake-pass") && message(&answer).ends_with(end), "{answer:?}");
     }
 
     #[test]
-    fn a_login_in_an_address_is_not_repeated() {
-        let words = "spec.url: Invalid value: \"https://eve:fake-pass@example.com/a?token=fake-pass\": not a base address: write it as https://host[:port]";
-        let answer = said(422, words, "ProviderCredential", &[]);
-        assert!(!message(&answer).contains("fake-pass"), "{answer:?}");
-        assert!(
-            message(&answer)
-                .ends_with("\"https://example.com/a\": not a base address: write it as https://host[:port]"),
-            "{answer:?}"
-        );
-    }
-
-    #[test]
-    fn an_outage_is_no_answer() {
-        let status = || Status::failure("", "").with_code(503);
-        assert!(answer(status(), Kind::User, "identity").is_err());
+    fn an_outage_is_an_error() {
+        assert!(answer(Status::failure("", "").with_code(503), "identity").is_err());
     }
 }

@@ -1,124 +1,93 @@
-//! Documents as they would be once applied, and objects as they would be once brought about; all of it pretended.
+//! The objects that `kubectl apply` and usher would leave behind, computed in memory for `usher plan`: a manifest merged onto the
+//! stored object, and an object as usher's calls to the vendor would leave it. It stores nothing and calls nothing.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use kube::api::ObjectMeta;
+use kube::core::object::{HasSpec, HasStatus};
 
+use crate::api::Reason;
 use crate::api::conditions::{self, Verdict};
 use crate::api::status::{ObjectStatus, PendingCall};
-use crate::api::{PlatformGroup, PlatformUser, ProviderCredential, Reason};
-use crate::controller::cluster::lenient;
 use crate::controller::cluster::managed::Managed;
 use crate::controller::cluster::object::Object;
 
-/// A document as it would be once applied.
-pub struct Draft<K> {
-    /// With the identity and status of what is stored.
-    pub laid: K,
-    /// What applying it would do to the cluster.
-    pub effect: Effect,
+/// A manifest merged onto the stored object.
+pub struct Merged<K> {
+    /// The object as it would be stored, with the identity and status of the stored one.
+    pub object: K,
+    /// The write that applying the manifest would make.
+    pub write: Write,
 }
 
-/// What applying a document would do to the cluster.
+/// The write that applying a manifest would make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// Make an object.
-    New,
-    /// Change one.
-    Changed,
-    /// Nothing.
-    None,
+pub enum Write {
+    /// The cluster does not have the object yet.
+    Create,
+    /// The manifest differs from the stored object, or the stored object cannot be decoded.
+    Update,
+    /// The stored object is the same already.
+    Nothing,
 }
 
-impl<K: Laid> Draft<K> {
-    /// `document` over what is stored, if something is.
-    pub fn new(document: K, stored: Option<&K>) -> Self {
-        let document = lenient::unmarked(document);
-        let Some(stored) = stored else { return Self { laid: document.fresh(), effect: Effect::New } };
-        let is_whole = lenient::unreadable(stored).is_none();
-        let stored = lenient::unmarked(stored.clone());
-        let laid = document.over(&stored);
-        let same = is_whole
-            && laid.same_spec(&stored)
-            && laid.labels() == stored.labels()
-            && laid.annotations() == stored.annotations();
-        Self { laid, effect: if same { Effect::None } else { Effect::Changed } }
+impl<K: Merge> Merged<K> {
+    /// `manifest` merged onto `stored`, or as a new object if there is none. A stored object that could not be decoded differs from
+    /// every manifest.
+    pub fn new(manifest: K, stored: Option<&K>) -> Self {
+        let Some(stored) = stored else { return Self { object: manifest.as_new(), write: Write::Create } };
+        let object = manifest.merge_onto(stored);
+        let is_same = object.spec() == stored.spec()
+            && object.labels() == stored.labels()
+            && object.annotations() == stored.annotations();
+        Self { object, write: if is_same { Write::Nothing } else { Write::Update } }
     }
 }
 
-/// A kind of ours that can be laid over what is stored.
-pub trait Laid: Object {
-    /// Whether both specs are the same.
-    fn same_spec(&self, other: &Self) -> bool;
-    /// Takes the status of what is stored, which no document can set.
-    fn take_status(&mut self, stored: Option<&Self>);
-
-    /// It as it would be once applied over `stored`.
-    fn over(mut self, stored: &Self) -> Self {
-        let same = self.same_spec(stored);
+/// An object whose manifest can be merged onto the stored object.
+pub trait Merge: Object + HasSpec<Spec: PartialEq> + HasStatus<Status: Clone> {
+    /// The manifest as it would be stored after it was applied to `stored`.
+    fn merge_onto(mut self, stored: &Self) -> Self {
+        let is_same = self.spec() == stored.spec();
         let mut metadata = stored.meta().clone();
         metadata.labels.get_or_insert_default().extend(self.labels().clone());
         metadata.annotations.get_or_insert_default().extend(self.annotations().clone());
-        metadata.generation = metadata.generation.map(|generation| generation + i64::from(!same));
+        metadata.generation = metadata.generation.map(|generation| generation + i64::from(!is_same));
         *self.meta_mut() = metadata;
-        self.take_status(Some(stored));
+        // A manifest cannot set the status.
+        *self.status_mut() = stored.status().cloned();
         self
     }
 
-    /// It as it would be once applied for the first time.
-    fn fresh(mut self) -> Self {
+    /// The manifest as it would be stored after it was applied for the first time.
+    fn as_new(mut self) -> Self {
         let ObjectMeta { name, namespace, labels, annotations, .. } = self.meta().clone();
-        // As if it were applied now, in the order of names.
-        let place = format!("{}/{}", namespace.clone().unwrap_or_default(), name.clone().unwrap_or_default());
+        // Unique and sorted by name, because usher settles conflicts between objects of one age by uid.
+        let uid = format!("{}/{}", namespace.as_deref().unwrap_or_default(), name.as_deref().unwrap_or_default());
         *self.meta_mut() = ObjectMeta {
             name,
             namespace,
             labels,
             annotations,
             generation: Some(1),
-            uid: Some(place),
+            uid: Some(uid),
             creation_timestamp: Some(Time(Timestamp::now())),
             ..ObjectMeta::default()
         };
-        self.take_status(None);
+        *self.status_mut() = None;
         self
     }
 }
 
-impl Laid for PlatformUser {
-    fn same_spec(&self, other: &Self) -> bool {
-        self.spec == other.spec
-    }
+impl<K> Merge for K where K: Object + HasSpec<Spec: PartialEq> + HasStatus<Status: Clone> {}
 
-    fn take_status(&mut self, stored: Option<&Self>) {
-        self.status = stored.and_then(|stored| stored.status.clone());
-    }
-}
-
-impl Laid for PlatformGroup {
-    fn same_spec(&self, other: &Self) -> bool {
-        self.spec == other.spec
-    }
-
-    fn take_status(&mut self, stored: Option<&Self>) {
-        self.status = stored.and_then(|stored| stored.status.clone());
-    }
-}
-
-impl Laid for ProviderCredential {
-    fn same_spec(&self, other: &Self) -> bool {
-        self.spec == other.spec
-    }
-
-    fn take_status(&mut self, stored: Option<&Self>) {
-        self.status = stored.and_then(|stored| stored.status.clone());
-    }
-}
-
-/// `object` as it would be once `calls` are made: bound and Ready, so that whoever names it can be looked at.
-pub fn done<K: Managed + Finished>(object: &K, calls: &[PendingCall]) -> K {
-    let mut status = object.status().cloned().unwrap_or_default();
+/// `object` as `calls` would leave it: bound and Ready, so that objects that refer to it can be planned.
+pub fn after_calls<K>(object: &K, calls: &[PendingCall]) -> K
+where
+    K: Managed + HasStatus<Status = ObjectStatus>,
+{
+    let mut status = Managed::status(object).cloned().unwrap_or_default();
     let first = calls.first();
     match first.map(|call| call.operation.as_str()) {
         Some("create") => {
@@ -128,30 +97,12 @@ pub fn done<K: Managed + Finished>(object: &K, calls: &[PendingCall]) -> K {
         Some("adopt" | "bind") => status.identity.external_id = first.map(|call| call.target.clone()),
         _ => {}
     }
-    let verdict = Verdict::new(Reason::Synced, "as if done");
+    let verdict = Verdict::new(Reason::Synced, "as planned");
     status.report.conditions = conditions::conditions(&[], &verdict, object.generation(), Timestamp::now());
     status.report.observed_generation = object.generation();
-    let mut done = object.clone();
-    done.finish(status);
-    done
-}
-
-/// A kind whose status can be pretended.
-pub trait Finished {
-    /// Takes this status.
-    fn finish(&mut self, status: ObjectStatus);
-}
-
-impl Finished for PlatformUser {
-    fn finish(&mut self, status: ObjectStatus) {
-        self.status = Some(status);
-    }
-}
-
-impl Finished for PlatformGroup {
-    fn finish(&mut self, status: ObjectStatus) {
-        self.status = Some(status);
-    }
+    let mut object = object.clone();
+    *object.status_mut() = Some(status);
+    object
 }
 
 #[cfg(test)]
@@ -159,7 +110,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::controller::cluster::lenient::Lenient;
+    use crate::api::PlatformUser;
+    use crate::controller::cluster::lenient::{self, Lenient};
 
     fn user(further: &Value) -> PlatformUser {
         let mut user = json!({
@@ -172,22 +124,22 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_already_has_no_effect_whatever_others_wrote_beside_it() {
-        let document = user(&json!({"metadata": {"name": "ada", "namespace": "identity"}, "status": {}}));
-        let draft = Draft::new(document, Some(&user(&json!({}))));
-        assert_eq!(draft.effect, Effect::None);
-        assert_eq!(draft.laid.labels()["by"], "us");
-        assert_eq!(draft.laid.identity().external_id.as_deref(), Some("17"));
+    fn a_manifest_that_the_stored_object_contains_causes_no_write() {
+        let manifest = user(&json!({"metadata": {"name": "ada", "namespace": "identity"}, "status": {}}));
+        let merged = Merged::new(manifest, Some(&user(&json!({}))));
+        assert_eq!(merged.write, Write::Nothing);
+        assert_eq!(merged.object.labels()["by"], "us");
+        assert_eq!(merged.object.identity().external_id.as_deref(), Some("17"));
     }
 
     #[test]
-    fn a_document_mends_what_is_stored_and_cannot_be_read() {
+    fn a_manifest_repairs_a_stored_object_that_cannot_be_decoded() {
         let broken =
             user(&json!({"spec": {"credentialRef": {"name": "main"}, "email": "ada@example.com", "groups": 1}}));
         assert!(lenient::unreadable(&broken).is_some());
-        let draft = Draft::new(user(&json!({})), Some(&broken));
-        assert_eq!(draft.effect, Effect::Changed);
-        assert_eq!(lenient::unreadable(&draft.laid), None);
-        assert_eq!(draft.laid.identity().external_id.as_deref(), Some("17"));
+        let merged = Merged::new(user(&json!({})), Some(&broken));
+        assert_eq!(merged.write, Write::Update);
+        assert_eq!(lenient::unreadable(&merged.object), None);
+        assert_eq!(merged.object.identity().external_id.as_deref(), Some("17"));
     }
 }

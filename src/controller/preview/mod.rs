@@ -1,18 +1,19 @@
-//! What Enforce would do, for objects in the cluster or not applied yet: the reconciles' own path up to the first write, in
-//! mode Plan. It decides nothing itself and writes nothing.
+//! The preview behind `usher plan`: the calls to vendors that `usher run` would make, for objects in the cluster or for files
+//! that are not applied yet. It reconciles each object with the operator's own code, which stops before the first write, and
+//! it changes nothing in Kubernetes or at a vendor.
 
 mod dry_run;
 mod error;
 mod item;
 mod merged;
 mod overlay;
-mod read_only;
 mod secrets;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::future::try_join_all;
+use kube::core::object::HasStatus;
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{Store, store};
@@ -26,15 +27,17 @@ pub use overlay::{Documents, Scope};
 pub use secrets::SecretDocument;
 
 use crate::api::conditions::Verdict;
+use crate::api::status::ObjectStatus;
 use crate::api::user::{GroupEntry, Mode};
 use crate::api::{Kind, ObjectKey, PlatformGroup, PlatformUser, ProviderCredential, Reason};
 use crate::controller::cluster::Cluster;
 use crate::controller::cluster::cache::Cache;
 use crate::controller::cluster::managed::Managed;
 use crate::controller::cluster::object::Object as _;
-use crate::controller::connection::link::{Down, Link};
+use crate::controller::connection::link::{Connection, Down, Link};
+use crate::controller::connection::session::Session;
 use crate::controller::context::{Context, Run};
-use crate::controller::credential::{connect as log_in, resync};
+use crate::controller::credential::{connect, resync};
 use crate::controller::metrics::Metrics;
 use crate::controller::object::reconcile::attempt;
 use crate::controller::object::report::ReportContext;
@@ -42,100 +45,102 @@ use crate::controller::outcome::Stop;
 use crate::controller::queue::Queue;
 use crate::controller::resolve::resolved::Resolve;
 use crate::controller::settings::Settings;
-use merged::Finished;
-use overlay::Listed;
+use crate::providers::ReadOnly;
+use overlay::Snapshot;
 
-/// How often an object that waits for a listing is looked at again.
-const ROUNDS: usize = 4;
-/// Most reasons that a note gives.
-const MOST_WHYS: usize = 3;
+/// Most reconciles of one object that waits for a listing.
+const MAX_RECONCILES: usize = 4;
+/// Most reasons in the note on files that were not checked.
+const MAX_REASONS: usize = 3;
 
-/// What there is to show.
+/// A plan of all objects in a scope.
 #[derive(Clone, Debug)]
-pub struct Outlook {
-    /// One for each object.
+pub struct Preview {
+    /// One item per object.
     pub items: Vec<Item>,
-    /// What else a person has to know to judge them.
+    /// Notes that the reader of the plan needs to judge the items.
     pub notes: Vec<String>,
 }
 
-/// What is looked at, and the stores that pretend each change is made once it is known.
-struct Stage {
+/// A cluster in memory, in which each planned object takes the state that its calls would give it.
+struct Simulation {
     context: Context,
     users: Writer<PlatformUser>,
     groups: Writer<PlatformGroup>,
 }
 
-/// What `usher run` in Enforce would do now, as if `documents` were applied: one item for each object in `scope`.
+/// The calls that `usher run` in mode Enforce would make now if `documents` were applied: one item per object in `scope`.
 ///
-/// `client` needs no more than to read and to try documents in dry runs. Errors: the cluster cannot be read; what is wrong with
-/// an object is said in its item.
+/// `client` needs the rights to read, and to send dry runs of the documents. Errors: the cluster cannot be read. A problem with
+/// one object is part of its item.
 pub async fn preview(
     client: Client,
     settings: Settings,
     metrics: Arc<dyn Metrics>,
     documents: Documents,
     scope: &Scope,
-) -> Result<Outlook, Error> {
-    let wanted = documents.keys();
-    let listed = overlay::list(&client, documents, scope).await?;
-    let touched = listed.touched();
-    let shown = |key: &ObjectKey| match scope {
-        Scope::Documents => wanted.contains(key) || touched.contains(key),
+) -> Result<Preview, Error> {
+    let in_files = documents.keys();
+    let snapshot = overlay::snapshot(&client, documents, scope).await?;
+    let affected = snapshot.affected();
+    let is_in_scope = |key: &ObjectKey| match scope {
+        Scope::Documents => in_files.contains(key) || affected.contains(key),
         Scope::Cluster(namespace) => namespace.as_ref().is_none_or(|namespace| *namespace == key.namespace),
     };
-    let notes = note(&listed.told.untold).into_iter().chain(listed.told.notes.clone()).collect();
-    let mut items: Vec<Item> = listed.told.blocked.iter().filter(|item| shown(&item.key)).cloned().collect();
+    let findings = &snapshot.findings;
+    let notes = unchecked_note(&findings.unchecked).into_iter().chain(findings.notes.clone()).collect();
+    let mut items: Vec<Item> = findings.blocked.iter().filter(|item| is_in_scope(&item.key)).cloned().collect();
     let blocked: BTreeSet<ObjectKey> = items.iter().map(|item| item.key.clone()).collect();
-    let shown = |key: &ObjectKey| shown(key) && !blocked.contains(key);
-    let credentials: Vec<_> = listed.credentials.iter().map(|credential| Arc::new(credential.clone())).collect();
-    let groups: Vec<_> = listed.groups.iter().filter(|group| shown(&group.key())).cloned().map(Arc::new).collect();
-    let users: Vec<_> = listed.users.iter().filter(|user| shown(&user.key())).cloned().map(Arc::new).collect();
+    let is_shown = |key: &ObjectKey| is_in_scope(key) && !blocked.contains(key);
+    let credentials: Vec<_> = snapshot.credentials.iter().map(|credential| Arc::new(credential.clone())).collect();
+    let groups: Vec<_> = snapshot.groups.iter().filter(|group| is_shown(&group.key())).cloned().map(Arc::new).collect();
+    let users: Vec<_> = snapshot.users.iter().filter(|user| is_shown(&user.key())).cloned().map(Arc::new).collect();
     let used = groups.iter().map(|group| group.credential_key());
     let used: BTreeSet<ObjectKey> = used.chain(users.iter().map(|user| user.credential_key())).collect();
 
-    let mut stage = Stage::new(client, settings, metrics, listed);
-    let needed = credentials.iter().filter(|one| shown(&one.key()) || used.contains(&one.key()));
-    try_join_all(needed.map(|one| connect(&stage.context, one.clone()))).await?;
-    let ours = credentials.iter().filter(|one| shown(&one.key()));
-    items.extend(ours.map(|one| item::of_credential(&stage.context, one)));
+    let mut simulation = Simulation::new(client, settings, metrics, snapshot);
+    let needed =
+        credentials.iter().filter(|credential| is_shown(&credential.key()) || used.contains(&credential.key()));
+    try_join_all(needed.map(|credential| log_in(&simulation.context, credential.clone()))).await?;
+    let shown = credentials.iter().filter(|credential| is_shown(&credential.key()));
+    items.extend(shown.map(|credential| item::of_credential(&simulation.context, credential)));
     for group in groups {
-        items.push(stage.look(group).await?);
+        items.push(simulation.plan(group).await?);
     }
     for user in users {
-        let after = awaited(&user, &items);
-        let item = stage.look(user).await?;
-        items.push(item.after(&after));
+        let new_groups = new_groups(&user, &items);
+        let item = simulation.plan(user).await?;
+        items.push(item.after_groups(&new_groups));
     }
-    Ok(Outlook { items, notes })
+    Ok(Preview { items, notes })
 }
 
-/// What a person has to know of documents that the API server was not asked about.
-fn note(untold: &BTreeSet<String>) -> Option<String> {
-    let mut whys: Vec<String> = untold.iter().take(MOST_WHYS).cloned().collect();
-    if untold.len() > MOST_WHYS {
-        whys.push(format!("and {} more", untold.len() - MOST_WHYS));
+/// The note on files that the API server did not check, for these reasons.
+fn unchecked_note(reasons: &BTreeSet<String>) -> Option<String> {
+    let mut listed: Vec<String> = reasons.iter().take(MAX_REASONS).cloned().collect();
+    if reasons.len() > MAX_REASONS {
+        listed.push(format!("and {} more", reasons.len() - MAX_REASONS));
     }
-    let whys = whys.join("; ");
-    (!untold.is_empty()).then(|| {
-        format!("some files were not checked against the API server's own rules, which may refuse them: {whys}")
+    let listed = listed.join("; ");
+    (!reasons.is_empty()).then(|| {
+        format!("some files were not checked against the API server's own rules, which may refuse them: {listed}")
     })
 }
 
-impl Stage {
-    fn new(client: Client, settings: Settings, metrics: Arc<dyn Metrics>, listed: Listed) -> Self {
-        // Nothing is enqueued here: an object that waits is looked at again.
+impl Simulation {
+    fn new(client: Client, settings: Settings, metrics: Arc<dyn Metrics>, snapshot: Snapshot) -> Self {
+        // The queue has no reader, because `plan` repeats the reconcile of an object that waits.
         let (queue, _) = Queue::new();
-        let (users, user_writer) = filled(listed.users);
-        let (groups, group_writer) = filled(listed.groups);
+        let (users, user_writer) = filled(snapshot.users);
+        let (groups, group_writer) = filled(snapshot.groups);
         let cluster = Cluster {
             client: client.clone(),
             users: Cache::new(users),
             groups: Cache::new(groups),
-            credentials: Cache::new(filled(listed.credentials).0),
-            secrets: filled(listed.secrets).0,
-            secret_reader: Arc::new(listed.given),
-            namespaces: filled(listed.namespaces).0,
+            credentials: Cache::new(filled(snapshot.credentials).0),
+            secrets: filled(snapshot.secrets).0,
+            secret_reader: Arc::new(snapshot.secret_overlay),
+            namespaces: filled(snapshot.namespaces).0,
             queue,
             recorder: Recorder::new(client, Reporter { controller: "usher-plan".into(), instance: None }),
             digest_key: OnceCell::new(),
@@ -146,10 +151,10 @@ impl Stage {
         Self { context, users: user_writer, groups: group_writer }
     }
 
-    /// What would be done about one object; from then on the others see it done.
-    async fn look<K: Seen>(&mut self, object: Arc<K>) -> Result<Item, kube::Error> {
+    /// The item of one object. Objects that are planned later find this one in the state that its calls would give it.
+    async fn plan<K: Simulated>(&mut self, object: Arc<K>) -> Result<Item, kube::Error> {
         let mut result = Err(Stop::AwaitsListing);
-        for _ in 0..ROUNDS {
+        for _ in 0..MAX_RECONCILES {
             result = attempt(&self.context, object.clone(), &mut ReportContext::default()).await;
             let Err(Stop::AwaitsListing | Stop::AwaitsPermit | Stop::AwaitsEdit | Stop::AwaitsCredential) = &result
             else {
@@ -161,50 +166,53 @@ impl Stage {
         }
         let item = item::of_object(&self.context, &*object, result)?;
         if !object.is_deleting() && item.effect != Effect::Blocked {
-            let done = merged::done(&*object, &item.calls);
-            if let (Some(connection), Some(account)) = (
-                self.context.connections.up(&object.credential_key()),
-                item::new_account(&item.calls, &done.identity()),
-            ) {
-                connection.wrote(K::ACCOUNT_KIND, &account.id.clone(), Some(account));
-            }
-            K::writer(self).apply_watcher_event(&Event::Apply(done.clone()));
-            K::cache(&self.context.cluster).observe(&done);
+            self.assume(&merged::after_calls(&*object, &item.calls), &item);
         }
         Ok(item)
     }
-}
 
-/// A kind whose objects are shown to the others as if they were done.
-trait Seen: Resolve + Finished {
-    /// Where the others find it.
-    fn writer(stage: &mut Stage) -> &mut Writer<Self>;
-}
-
-impl Seen for PlatformUser {
-    fn writer(stage: &mut Stage) -> &mut Writer<Self> {
-        &mut stage.users
+    /// Shows `object` and the account that `item` creates to all objects that are planned later.
+    fn assume<K: Simulated>(&mut self, object: &K, item: &Item) {
+        if let Some(connection) = self.context.connections.up(&object.credential_key())
+            && let Some(account) = item::new_account(connection.table(K::ACCOUNT_KIND), &item.calls, &object.identity())
+        {
+            connection.record_write(K::ACCOUNT_KIND, &account.id.clone(), Some(account));
+        }
+        K::writer(self).apply_watcher_event(&Event::Apply(object.clone()));
+        K::cache(&self.context.cluster).observe(object);
     }
 }
 
-impl Seen for PlatformGroup {
-    fn writer(stage: &mut Stage) -> &mut Writer<Self> {
-        &mut stage.groups
+/// A kind whose objects are planned in a simulation.
+trait Simulated: Resolve + HasStatus<Status = ObjectStatus> {
+    /// The writing end of the store of this kind.
+    fn writer(simulation: &mut Simulation) -> &mut Writer<Self>;
+}
+
+impl Simulated for PlatformUser {
+    fn writer(simulation: &mut Simulation) -> &mut Writer<Self> {
+        &mut simulation.users
     }
 }
 
-/// Names of the groups of `user` that have to be made first.
-fn awaited(user: &PlatformUser, items: &[Item]) -> Vec<String> {
-    let named = user.spec.groups.iter().flatten().filter_map(|entry| match entry {
+impl Simulated for PlatformGroup {
+    fn writer(simulation: &mut Simulation) -> &mut Writer<Self> {
+        &mut simulation.groups
+    }
+}
+
+/// The names of the groups of `user` whose accounts are created, adopted or bound by one of the `items`.
+fn new_groups(user: &PlatformUser, items: &[Item]) -> Vec<String> {
+    let names = user.spec.groups.iter().flatten().filter_map(|entry| match entry {
         GroupEntry::GroupRef(reference) => Some(reference.name.clone()),
         GroupEntry::ExternalId(_) | GroupEntry::ExternalName(_) => None,
     });
     let namespace = user.namespace().unwrap_or_default();
-    let made = |name: &String| {
+    let is_new = |name: &String| {
         let key = ObjectKey::new(Kind::Group, &*namespace, name);
         items.iter().any(|item| item.key == key && item.effect == Effect::Changes && item.is_binding())
     };
-    named.filter(made).collect()
+    names.filter(is_new).collect()
 }
 
 /// A store that holds `objects`.
@@ -219,22 +227,31 @@ where
     (store, writer)
 }
 
-/// Connects a credential and lists what its vendor has, unless it is paused.
-async fn connect(context: &Context, credential: Arc<ProviderCredential>) -> Result<(), kube::Error> {
+/// Logs in with a credential and lists the accounts of its vendor. A paused credential makes no call.
+async fn log_in(context: &Context, credential: Arc<ProviderCredential>) -> Result<(), kube::Error> {
     if credential.paused_by().is_some() {
         return Ok(());
     }
-    let link = match log_in::link(&credential, context, None).await {
+    let link = match connect::link(&credential, context, None).await {
         Err(kube::Error::Api(status)) if status.is_forbidden() => {
             let verdict = Verdict::new(Reason::PermissionDenied, format!("Kubernetes: {}", status.message));
             Link::Down(Down::until_changed(verdict))
         }
         link => link?,
     };
-    let Some(link) = read_only::untouched(link) else { return Ok(()) };
+    let Some(link) = read_only(link) else { return Ok(()) };
     if let Link::Up(connection) = &link {
         resync::sweep(context, connection, false).await;
     }
     context.connections.set(&credential.key(), link);
     Ok(())
+}
+
+/// `link` with a provider that only reads; `None` for a connection that is shared already, because its other owners could write.
+fn read_only(link: Link) -> Option<Link> {
+    let Link::Up(connection) = link else { return Some(link) };
+    let connection = Arc::into_inner(connection)?;
+    let session = Arc::into_inner(connection.session)?;
+    let session = Session { provider: Arc::new(ReadOnly(session.provider.clone())), ..session };
+    Some(Link::Up(Arc::new(Connection { session: Arc::new(session), ..connection })))
 }

@@ -1,4 +1,5 @@
-//! The cluster's objects with documents laid over them, as if those were applied; it only lists.
+//! The cluster as applying the files of `usher plan -f` would leave it: all objects that a plan needs, with the manifests of the
+//! files merged onto them. It lists objects and sends dry runs, and stores nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
@@ -11,19 +12,18 @@ use kube::core::{DeserializeGuard, ObjectList, PartialObjectMeta};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
-use super::dry_run::Answer;
+use super::dry_run::{self, Answer};
 use super::error::Error;
 use super::item::Item;
-use super::merged::{Draft, Laid};
-use super::secrets::{AT_A_TIME, Given, SecretDocument};
-use super::{dry_run as trial, secrets as given};
+use super::merged::{Merge, Merged};
+use super::secrets::{self, CONCURRENCY, SecretDocument, SecretOverlay};
 use crate::api::{ObjectKey, PlatformGroup, PlatformUser, ProviderCredential, Reason};
 use crate::controller::cluster::lenient::Lenient;
 use crate::controller::cluster::managed::Managed;
 use crate::controller::cluster::object::Object;
 use crate::controller::cluster::secrets::SecretReader;
 
-/// Most objects of one answer.
+/// Most objects per page of a listing.
 const PAGE: u32 = 500;
 
 /// Manifests that are not applied yet, each with its namespace.
@@ -41,140 +41,133 @@ pub struct Documents {
     pub namespaces: Vec<Namespace>,
 }
 
-/// What is shown.
+/// The objects that a plan shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// The documents' objects, and those whose Secrets they change.
+    /// The objects of the documents, and those that refer to a Secret of the documents.
     Documents,
     /// All objects, or those of one namespace.
     Cluster(Option<String>),
 }
 
 impl Documents {
-    /// Keys of all documents of our kinds.
+    /// The keys of all users, groups and credentials.
     pub fn keys(&self) -> BTreeSet<ObjectKey> {
         let users = self.users.iter().map(Object::key);
         let groups = self.groups.iter().map(Object::key);
         users.chain(groups).chain(self.credentials.iter().map(Object::key)).collect()
     }
 
-    /// The namespaces that matter to them: their own and their credentials'.
-    fn places(&self) -> BTreeSet<String> {
+    /// The names of the namespaces of the documents and of their credentials.
+    fn namespace_names(&self) -> BTreeSet<String> {
         let users = self.users.iter().map(Managed::credential_key);
         let groups = self.groups.iter().map(Managed::credential_key);
-        let ours = users.chain(groups).chain(self.keys()).map(|key| key.namespace);
-        ours.chain(self.secrets.iter().filter_map(|SecretDocument(secret)| secret.namespace())).collect()
+        let objects = users.chain(groups).chain(self.keys()).map(|key| key.namespace);
+        objects.chain(self.secrets.iter().filter_map(|SecretDocument(secret)| secret.namespace())).collect()
     }
 }
 
-/// All that a look needs to know of the cluster.
-pub struct Listed {
+/// The objects that a plan needs, with the documents merged onto them.
+pub struct Snapshot {
     pub users: Vec<PlatformUser>,
     pub groups: Vec<PlatformGroup>,
     pub credentials: Vec<ProviderCredential>,
     pub secrets: Vec<PartialObjectMeta<Secret>>,
-    pub given: Given,
-    /// For the labels; empty to who may not list them.
+    pub secret_overlay: SecretOverlay,
+    /// For their labels; empty if the caller may not list namespaces.
     pub namespaces: Vec<PartialObjectMeta<Namespace>>,
-    pub told: Told,
+    pub findings: Findings,
 }
 
-/// What turned out on the way.
+/// Problems with documents and stored objects.
 #[derive(Default)]
-pub struct Told {
-    /// What is to be said of stored objects that cannot be read, and of documents that would not be taken.
+pub struct Findings {
+    /// Stored objects that cannot be decoded, and documents that the API server would refuse.
     pub blocked: Vec<Item>,
-    /// Why the API server could not be asked about some documents.
-    pub untold: BTreeSet<String>,
-    /// What else a person has to know.
+    /// The reasons why the API server did not check some documents.
+    pub unchecked: BTreeSet<String>,
+    /// Further notes for the reader of the plan.
     pub notes: Vec<String>,
 }
 
-impl Listed {
-    /// Keys of the objects that name a Secret which the documents make or change.
-    pub fn touched(&self) -> BTreeSet<ObjectKey> {
+impl Snapshot {
+    /// The keys of the objects that refer to a Secret which the documents create or change.
+    pub fn affected(&self) -> BTreeSet<ObjectKey> {
         let users = self.users.iter().filter(|user| {
             let entry = user.spec.password_secret_ref.as_ref().map(|reference| (&reference.name, reference.entry()));
             let namespace = user.namespace().unwrap_or_default();
-            entry.is_some_and(|(name, entry)| self.given.is_changed(&namespace, name, entry))
+            entry.is_some_and(|(name, entry)| self.secret_overlay.is_changed(&namespace, name, entry))
         });
         let credentials = self.credentials.iter().filter(|credential| {
-            self.given.has(&credential.namespace().unwrap_or_default(), &credential.spec.secret_ref.name)
+            self.secret_overlay.contains(&credential.namespace().unwrap_or_default(), &credential.spec.secret_ref.name)
         });
         users.map(Object::key).chain(credentials.map(Object::key)).collect()
     }
 }
 
-/// Lists all that matters and lays `documents` over it.
+/// Lists the objects that a plan of `scope` needs and merges `documents` onto them.
 ///
-/// Errors: the cluster cannot be listed, or does not say whether it would take a document.
-pub async fn list(client: &Client, documents: Documents, scope: &Scope) -> Result<Listed, Error> {
-    let mut namespaces = documents.places();
+/// Errors: the cluster cannot be listed, or the API server does not answer a dry run.
+pub async fn snapshot(client: &Client, documents: Documents, scope: &Scope) -> Result<Snapshot, Error> {
+    let mut namespaces = documents.namespace_names();
     if let Scope::Cluster(Some(namespace)) = scope {
         namespaces.insert(namespace.clone());
     }
-    let mut told = Told::default();
-    let users = objects(client, &namespaces, documents.users, &mut told).await?;
-    let groups = objects(client, &namespaces, documents.groups, &mut told).await?;
-    let credentials = objects(client, &namespaces, documents.credentials, &mut told).await?;
+    let mut findings = Findings::default();
+    let users = merge_all(client, &namespaces, documents.users, &mut findings).await?;
+    let groups = merge_all(client, &namespaces, documents.groups, &mut findings).await?;
+    let credentials = merge_all(client, &namespaces, documents.credentials, &mut findings).await?;
     let secrets = everywhere(client, &namespaces, metadata::<Secret>).await;
     let mut secrets = secrets.map_err(|source| Error::list("secrets", source))?;
-    let given = Given::new(client, documents.secrets, &mut secrets, &mut told.notes).await?;
+    let secret_overlay = SecretOverlay::new(client, documents.secrets, &mut secrets, &mut findings.notes).await?;
     let mut namespaces = pages(Api::all(client.clone()), metadata::<Namespace>).await.unwrap_or_default();
-    given::lay_labels(documents.namespaces, &mut namespaces);
-    Ok(Listed { users, groups, credentials, secrets, given, namespaces, told })
+    secrets::merge_labels(documents.namespaces, &mut namespaces);
+    Ok(Snapshot { users, groups, credentials, secrets, secret_overlay, namespaces, findings })
 }
 
-/// Objects by namespace and name.
-type Places<K> = BTreeMap<(Option<String>, String), K>;
-
-/// All objects of a kind, with those documents over them that the API server would take.
-async fn objects<K: Laid>(
+/// All objects of a kind, with the manifests merged onto them that the API server does not refuse.
+async fn merge_all<K: Merge>(
     client: &Client,
     namespaces: &BTreeSet<String>,
-    documents: Vec<K>,
-    told: &mut Told,
+    manifests: Vec<K>,
+    findings: &mut Findings,
 ) -> Result<Vec<K>, Error> {
-    let mut live = stored(client, namespaces, &mut told.blocked).await?;
-    let drafts = documents.into_iter().map(|document| {
-        let stored = live.get(&place(&document));
-        Draft::new(document, stored)
+    let mut objects = stored(client, namespaces, &mut findings.blocked).await?;
+    let merged = manifests.into_iter().map(|manifest| {
+        let stored = objects.get(&manifest.key());
+        Merged::new(manifest, stored)
     });
-    let drafts: Vec<Draft<K>> = drafts.collect();
-    let answers = stream::iter(&drafts).map(|draft| trial::ask(client, draft)).buffered(AT_A_TIME);
-    let answers: Vec<Answer> = answers.try_collect().await.map_err(Error::trial)?;
-    for (Draft { laid, .. }, answer) in drafts.into_iter().zip(answers) {
-        let key = ObjectKey::new(K::KIND, laid.namespace().unwrap_or_default(), laid.name_any());
-        told.blocked.retain(|item| item.key != key);
+    let merged: Vec<Merged<K>> = merged.collect();
+    let answers = stream::iter(&merged).map(|merged| dry_run::check(client, merged)).buffered(CONCURRENCY);
+    let answers: Vec<Answer> = answers.try_collect().await.map_err(Error::DryRun)?;
+    for (Merged { object, .. }, answer) in merged.into_iter().zip(answers) {
+        let key = object.key();
+        findings.blocked.retain(|item| item.key != key);
         match answer {
-            // The cluster keeps what it has.
-            Answer::Refused(verdict) => told.blocked.push(Item::blocked(key, verdict.reason, verdict.message)),
-            Answer::Taken => drop(live.insert(place(&laid), laid)),
-            Answer::Untold(why) => {
-                told.untold.insert(why);
-                live.insert(place(&laid), laid);
+            // The stored object, if there is one, remains in the cluster.
+            Answer::Refused(verdict) => findings.blocked.push(Item::blocked(key, verdict.reason, verdict.message)),
+            Answer::Accepted => drop(objects.insert(key, object)),
+            Answer::Unchecked(why) => {
+                findings.unchecked.insert(why);
+                objects.insert(key, object);
             }
         }
     }
-    Ok(live.into_values().collect())
+    Ok(objects.into_values().collect())
 }
 
-fn place<K: Resource>(object: &K) -> (Option<String>, String) {
-    (object.namespace(), object.name_any())
-}
-
-/// All objects of a kind as they are stored; what cannot be read at all is `blocked`.
-async fn stored<K: Laid>(
+/// All stored objects of a kind. An object that cannot be decoded at all leads to one of the `blocked` items.
+async fn stored<K: Merge>(
     client: &Client,
     namespaces: &BTreeSet<String>,
     blocked: &mut Vec<Item>,
-) -> Result<Places<K>, Error> {
-    let whole = async |api: &Api<DeserializeGuard<Lenient<K>>>, params: &ListParams| api.list(params).await;
-    let all = everywhere(client, namespaces, whole).await;
-    let mut live = Places::new();
+) -> Result<BTreeMap<ObjectKey, K>, Error> {
+    let list = async |api: &Api<DeserializeGuard<Lenient<K>>>, params: &ListParams| api.list(params).await;
+    let all = everywhere(client, namespaces, list).await;
+    let mut objects = BTreeMap::new();
     for DeserializeGuard(object) in all.map_err(|source| Error::list(K::KIND.plural(), source))? {
         match object {
-            Ok(Lenient(object)) => drop(live.insert(place(&object), object)),
+            Ok(Lenient(object)) => drop(objects.insert(object.key(), object)),
             Err(invalid) => {
                 let name = invalid.metadata.name.unwrap_or_default();
                 let key = ObjectKey::new(K::KIND, invalid.metadata.namespace.unwrap_or_default(), name);
@@ -183,10 +176,10 @@ async fn stored<K: Laid>(
             }
         }
     }
-    Ok(live)
+    Ok(objects)
 }
 
-/// All objects of the cluster, or of the namespaces alone if only those may be listed.
+/// All objects of the cluster, or only those of `namespaces` if the caller may not list the whole cluster.
 async fn everywhere<K, L>(
     client: &Client,
     namespaces: &BTreeSet<String>,
@@ -224,7 +217,7 @@ async fn pages<K, L: Clone>(
     }
 }
 
-/// A page with nothing but metadata: what is in Secrets is not even sent.
+/// A page of metadata without contents, so that the API server does not send the values of Secrets.
 async fn metadata<K: Clone + Debug + DeserializeOwned>(
     api: &Api<K>,
     params: &ListParams,

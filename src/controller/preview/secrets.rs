@@ -1,4 +1,5 @@
-//! Secrets and namespaces of files, over those of the cluster, as if they were applied; it shows nothing of what is in a Secret.
+//! The Secrets and namespaces that the files of `usher plan -f` would leave in the cluster, computed in memory: usher reads
+//! passwords and logins from them as if the files were applied. No value of a Secret is printed or sent to Kubernetes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -12,14 +13,14 @@ use kube::{Client, ResourceExt};
 
 use crate::controller::cluster::secrets::SecretReader;
 
-/// Most questions to Kubernetes under way at a time.
-pub const AT_A_TIME: usize = 8;
-/// The version of a Secret that the cluster does not have yet.
-const VERSION: &str = "given";
-/// The label with its name that Kubernetes gives every namespace.
+/// Most requests to Kubernetes at a time.
+pub const CONCURRENCY: usize = 8;
+/// The resource version of a Secret that the files change.
+const VERSION: &str = "file";
+/// The label that Kubernetes gives every namespace, with the name of the namespace.
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
-/// A Secret of a file. Its Debug says which it is, and nothing of what is in it.
+/// A Secret from a file. Its Debug text has namespace and name, and no value.
 #[derive(Clone)]
 pub struct SecretDocument(pub Secret);
 
@@ -30,120 +31,123 @@ impl fmt::Debug for SecretDocument {
 }
 
 /// Namespace and name.
-type Place = (String, String);
+type FullName = (String, String);
 
-/// The Secrets of the cluster, with those that files change over them.
-pub struct Given {
+/// The Secrets of the cluster with the Secrets of the files merged onto them.
+pub struct SecretOverlay {
     client: Client,
-    secrets: HashMap<Place, Changed>,
+    /// The Secrets that the files create or change.
+    secrets: HashMap<FullName, MergedSecret>,
 }
 
-/// A Secret as it would be, and the entries that are other than they are.
-struct Changed {
+/// A Secret as applying a file would leave it.
+struct MergedSecret {
     secret: Secret,
-    entries: BTreeSet<String>,
+    /// The entries whose values differ from those in the cluster.
+    changed: BTreeSet<String>,
 }
 
 #[async_trait]
-impl SecretReader for Given {
+impl SecretReader for SecretOverlay {
     async fn read(&self, namespace: &str, name: &str) -> Result<Option<Secret>, kube::Error> {
         match self.get(namespace, name) {
-            Some(changed) => Ok(Some(changed.secret.clone())),
+            Some(merged) => Ok(Some(merged.secret.clone())),
             None => self.client.read(namespace, name).await,
         }
     }
 
     fn is_changed(&self, namespace: &str, name: &str, entry: &str) -> bool {
-        self.get(namespace, name).is_some_and(|changed| changed.entries.contains(entry))
+        self.get(namespace, name).is_some_and(|merged| merged.changed.contains(entry))
     }
 }
 
-impl Given {
-    /// Lays `documents` over what is stored, whose metadata is `seen`. What cannot be applied is told in `notes`.
+impl SecretOverlay {
+    /// Merges `documents` onto the stored Secrets, whose metadata is `listed` and becomes that of the merged ones. A document
+    /// that Kubernetes would refuse leads to one of the `notes`.
     ///
-    /// Errors: Kubernetes failed us, other than by refusing to show a Secret.
+    /// Errors: Kubernetes did not answer. A Secret that the caller may not read counts as empty.
     pub async fn new(
         client: &Client,
         documents: Vec<SecretDocument>,
-        seen: &mut Vec<PartialObjectMeta<Secret>>,
+        listed: &mut Vec<PartialObjectMeta<Secret>>,
         notes: &mut Vec<String>,
     ) -> Result<Self, kube::Error> {
-        let known: BTreeSet<Place> = seen.iter().map(place).collect();
+        let known: BTreeSet<FullName> = listed.iter().map(full_name).collect();
         let pairs = stream::iter(documents).map(|SecretDocument(document)| {
-            let is_known = known.contains(&place(&document));
+            let is_known = known.contains(&full_name(&document));
             async move { stored(client, &document, is_known).await.map(|stored| (document, stored)) }
         });
-        let pairs: Vec<_> = pairs.buffered(AT_A_TIME).try_collect().await?;
+        let pairs: Vec<_> = pairs.buffered(CONCURRENCY).try_collect().await?;
         let mut secrets = HashMap::new();
         for (document, stored) in pairs {
-            let place = place(&document);
-            match laid(document, stored.as_ref()) {
-                Ok(changed) if changed.entries.is_empty() && stored.is_some() => {}
-                Ok(changed) => drop(secrets.insert(place, changed)),
-                Err(why) => notes.push(format!("the files cannot change Secret {}/{}: {why}", place.0, place.1)),
+            let name = full_name(&document);
+            match merge(document, stored.as_ref()) {
+                Ok(merged) if merged.changed.is_empty() && stored.is_some() => {}
+                Ok(merged) => drop(secrets.insert(name, merged)),
+                Err(why) => notes.push(format!("the files cannot change Secret {}/{}: {why}", name.0, name.1)),
             }
         }
-        seen.retain(|one| !secrets.contains_key(&place(one)));
-        seen.extend(secrets.values().map(|changed| changed.secret.metadata.clone().into_response_partial()));
+        listed.retain(|secret| !secrets.contains_key(&full_name(secret)));
+        listed.extend(secrets.values().map(|merged| merged.secret.metadata.clone().into_response_partial()));
         Ok(Self { client: client.clone(), secrets })
     }
 
-    /// Whether files make or change this Secret.
-    pub fn has(&self, namespace: &str, name: &str) -> bool {
+    /// Whether the files create or change this Secret.
+    pub fn contains(&self, namespace: &str, name: &str) -> bool {
         self.get(namespace, name).is_some()
     }
 
-    fn get(&self, namespace: &str, name: &str) -> Option<&Changed> {
+    fn get(&self, namespace: &str, name: &str) -> Option<&MergedSecret> {
         self.secrets.get(&(namespace.to_owned(), name.to_owned()))
     }
 }
 
-fn place<K: ResourceExt>(object: &K) -> Place {
+fn full_name<K: ResourceExt>(object: &K) -> FullName {
     (object.namespace().unwrap_or_default(), object.name_any())
 }
 
-/// What is stored; nothing to who may not see it.
+/// The stored Secret; `None` if the caller may not read it.
 async fn stored(client: &Client, document: &Secret, is_known: bool) -> Result<Option<Secret>, kube::Error> {
     if !is_known {
         return Ok(None);
     }
-    let (namespace, name) = place(document);
+    let (namespace, name) = full_name(document);
     match client.read(&namespace, &name).await {
         Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(None),
         read => read,
     }
 }
 
-/// The Secret as it would be. An entry that the document does not mention stays, as it does for whoever did not write it.
+/// `document` merged onto `stored`. An entry that the document does not mention stays, because another field manager may own it.
 ///
-/// Errors: why the API server would not take it.
-fn laid(document: Secret, stored: Option<&Secret>) -> Result<Changed, String> {
+/// Errors: the reason why the API server would refuse the document.
+fn merge(document: Secret, stored: Option<&Secret>) -> Result<MergedSecret, String> {
     let before = stored.and_then(|stored| stored.data.clone()).unwrap_or_default();
     let written = document.string_data.into_iter().flatten();
     let written = written.map(|(entry, text)| (entry, ByteString(text.into_bytes())));
     let after: BTreeMap<String, ByteString> =
         before.clone().into_iter().chain(document.data.into_iter().flatten()).chain(written).collect();
-    let is_other = |(entry, value): &(&String, &ByteString)| before.get(*entry) != Some(*value);
-    let entries: BTreeSet<String> = after.iter().filter(is_other).map(|(entry, _)| entry.clone()).collect();
+    let differs = |(entry, value): &(&String, &ByteString)| before.get(*entry) != Some(*value);
+    let changed: BTreeSet<String> = after.iter().filter(differs).map(|(entry, _)| entry.clone()).collect();
     let type_ = stored.and_then(|stored| stored.type_.clone());
-    if let (Some(is), Some(shall)) = (&type_, &document.type_)
-        && is != shall
+    if let (Some(current), Some(wanted)) = (&type_, &document.type_)
+        && current != wanted
     {
-        return Err(format!("its type is {is} and cannot become {shall}; delete it first"));
+        return Err(format!("its type is {current} and cannot become {wanted}; delete it first"));
     }
-    if stored.is_some_and(|stored| stored.immutable == Some(true)) && !entries.is_empty() {
-        return Err("it is immutable; give the new one another name".into());
+    if stored.is_some_and(|stored| stored.immutable == Some(true)) && !changed.is_empty() {
+        return Err("it is immutable; give the new Secret another name".into());
     }
     let metadata = ObjectMeta {
         resource_version: Some(VERSION.into()),
         ..stored.map_or(document.metadata, |stored| stored.metadata.clone())
     };
     let type_ = type_.or(document.type_);
-    Ok(Changed { secret: Secret { metadata, data: Some(after), type_, ..Secret::default() }, entries })
+    Ok(MergedSecret { secret: Secret { metadata, data: Some(after), type_, ..Secret::default() }, changed })
 }
 
-/// Lays the labels of `documents` over the namespaces that are there.
-pub fn lay_labels(documents: Vec<Namespace>, namespaces: &mut Vec<PartialObjectMeta<Namespace>>) {
+/// Merges the labels of `documents` onto `namespaces`, which gains the namespaces that the cluster does not have yet.
+pub fn merge_labels(documents: Vec<Namespace>, namespaces: &mut Vec<PartialObjectMeta<Namespace>>) {
     for document in documents {
         let name = document.name_any();
         let labels = document.metadata.labels.into_iter().flatten().chain([(NAME_LABEL.to_owned(), name.clone())]);
@@ -169,56 +173,56 @@ mod tests {
         serde_json::from_value(secret).unwrap()
     }
 
-    fn text(changed: &Changed, entry: &str) -> String {
-        String::from_utf8(changed.secret.data.as_ref().unwrap()[entry].0.clone()).unwrap()
+    fn text(merged: &MergedSecret, entry: &str) -> String {
+        String::from_utf8(merged.secret.data.as_ref().unwrap()[entry].0.clone()).unwrap()
     }
 
-    fn entries(changed: &Changed) -> Vec<&str> {
-        changed.entries.iter().map(String::as_str).collect()
+    fn changed(merged: &MergedSecret) -> Vec<&str> {
+        merged.changed.iter().map(String::as_str).collect()
     }
 
     #[test]
-    fn text_wins_over_data_and_entries_of_others_stay() {
+    fn string_data_wins_over_data_and_unmentioned_entries_stay() {
         let stored = secret(&json!({"data": {"a": "b2xk", "b": "b2xk", "c": "b2xk"}, "type": "Opaque"}));
         let document = secret(&json!({"data": {"b": "bmV3", "c": "bmV3"}, "stringData": {"c": "newest"}}));
-        let changed = laid(document, Some(&stored)).unwrap();
-        assert_eq!(["a", "b", "c"].map(|entry| text(&changed, entry)), ["old", "new", "newest"]);
-        assert_eq!(entries(&changed), ["b", "c"]);
-        assert_eq!(changed.secret.type_.as_deref(), Some("Opaque"));
+        let merged = merge(document, Some(&stored)).unwrap();
+        assert_eq!(["a", "b", "c"].map(|entry| text(&merged, entry)), ["old", "new", "newest"]);
+        assert_eq!(changed(&merged), ["b", "c"]);
+        assert_eq!(merged.secret.type_.as_deref(), Some("Opaque"));
     }
 
     #[test]
-    fn what_is_there_already_is_no_change() {
+    fn an_entry_with_the_stored_value_is_no_change() {
         let stored = secret(&json!({"data": {"a": "b2xk"}, "immutable": true}));
-        let changed = laid(secret(&json!({"stringData": {"a": "old"}})), Some(&stored)).unwrap();
-        assert_eq!(entries(&changed), Vec::<&str>::new());
+        let merged = merge(secret(&json!({"stringData": {"a": "old"}})), Some(&stored)).unwrap();
+        assert_eq!(changed(&merged), Vec::<&str>::new());
     }
 
     #[test]
-    fn what_kubernetes_refuses_is_refused_without_a_value() {
+    fn a_change_that_kubernetes_refuses_is_refused_without_a_value() {
         let stored = secret(&json!({"data": {"a": "b2xk"}, "immutable": true, "type": "Opaque"}));
         let document = secret(&json!({"stringData": {"a": "fake-value"}}));
-        let said = laid(document, Some(&stored)).map(drop).unwrap_err();
-        assert_eq!(said, "it is immutable; give the new one another name");
+        let refusal = merge(document, Some(&stored)).map(drop).unwrap_err();
+        assert_eq!(refusal, "it is immutable; give the new Secret another name");
         let document = secret(&json!({"stringData": {"a": "fake-value"}, "type": "kubernetes.io/basic-auth"}));
-        let said = laid(document, Some(&stored)).map(drop).unwrap_err();
-        assert_eq!(said, "its type is Opaque and cannot become kubernetes.io/basic-auth; delete it first");
+        let refusal = merge(document, Some(&stored)).map(drop).unwrap_err();
+        assert_eq!(refusal, "its type is Opaque and cannot become kubernetes.io/basic-auth; delete it first");
     }
 
     #[test]
-    fn debug_shows_which_secret_it_is_and_no_value() {
+    fn the_debug_text_has_the_name_and_no_value() {
         let shown = format!("{:?}", SecretDocument(secret(&json!({"stringData": {"a": "fake-value"}}))));
         assert_eq!(shown, "Secret identity/login");
     }
 
     #[test]
-    fn labels_are_laid_over_those_that_are_there() {
+    fn labels_are_merged_onto_the_stored_labels() {
         let namespace = |name: &str, labels: Value| {
             serde_json::from_value::<Namespace>(json!({"metadata": {"name": name, "labels": labels}})).unwrap()
         };
-        let mut there = vec![namespace("old", json!({"a": "1", "b": "1"})).metadata.into_response_partial()];
-        lay_labels(vec![namespace("old", json!({"b": "2"})), namespace("new", json!({"a": "3"}))], &mut there);
-        let label = |at: usize, key: &str| there[at].labels().get(key).map(String::as_str);
+        let mut namespaces = vec![namespace("old", json!({"a": "1", "b": "1"})).metadata.into_response_partial()];
+        merge_labels(vec![namespace("old", json!({"b": "2"})), namespace("new", json!({"a": "3"}))], &mut namespaces);
+        let label = |at: usize, key: &str| namespaces[at].labels().get(key).map(String::as_str);
         assert_eq!([label(0, "a"), label(0, "b"), label(1, "a")], [Some("1"), Some("2"), Some("3")]);
         assert_eq!(label(1, NAME_LABEL), Some("new"));
     }

@@ -1,4 +1,4 @@
-//! Which objects may use a credential, and whose may take what exists already; it asks no vendor.
+//! Which objects may use a credential, and which may take accounts that exist already. It calls no vendor.
 
 use kube::ResourceExt;
 use kube::core::{Selector, SelectorExt};
@@ -10,7 +10,7 @@ use crate::controller::connection::link::Connection;
 use crate::controller::context::Context;
 use crate::controller::outcome::Stop;
 
-/// The credential of `object`, if there is one that may be used from its namespace.
+/// The credential of `object`, if it exists and may be used from the namespace of `object`.
 pub fn credential<K: Managed>(context: &Context, object: &K) -> Option<std::sync::Arc<ProviderCredential>> {
     let key = object.credential_key();
     let credential = context.cluster.credentials.get(&key.namespace, &key.name)?;
@@ -34,7 +34,7 @@ pub fn may_use(context: &Context, key: &ObjectKey, spec: &ProviderCredentialSpec
     }
 }
 
-/// Errors: the credential may not be used from the object's namespace. Whether it exists there is not told.
+/// Errors: the credential may not be used from the object's namespace. The message does not reveal whether it exists.
 pub fn only_if_allowed<K: Managed>(context: &Context, object: &K) -> Result<(), Stop> {
     let key = object.credential_key();
     let namespace = object.namespace().unwrap_or_default();
@@ -48,7 +48,7 @@ pub fn only_if_allowed<K: Managed>(context: &Context, object: &K) -> Result<(), 
     Err(Stop::because(Reason::NamespaceNotAllowed, message))
 }
 
-/// Whether objects in `namespace` may take what exists already at the vendor.
+/// Whether objects in `namespace` may take accounts that exist already at the vendor.
 pub fn may_take_existing(key: &ObjectKey, spec: &ProviderCredentialSpec, namespace: &str) -> bool {
     match spec.allow_existing.unwrap_or_default() {
         AllowExisting::None => false,
@@ -57,7 +57,7 @@ pub fn may_take_existing(key: &ObjectKey, spec: &ProviderCredentialSpec, namespa
     }
 }
 
-/// The name of an account that is not the object's: shown to the credential's own namespace only.
+/// The name of an account that is not the object's, masked outside the credential's own namespace.
 pub fn masked<K: Managed>(connection: &Connection, object: &K, name: &str) -> String {
     if object.namespace().as_ref() == Some(&connection.key.namespace) {
         return name.to_owned();
@@ -65,14 +65,14 @@ pub fn masked<K: Managed>(connection: &Connection, object: &K, name: &str) -> St
     format!("{}…", name.chars().take(1).collect::<String>())
 }
 
-/// Errors: objects of this namespace may not take what exists already, which `field` asks for.
+/// Errors: objects of this namespace may not take existing accounts, which `field` asks for.
 pub fn only_if_existing_allowed<K: Managed>(connection: &Connection, object: &K, field: &str) -> Result<(), Stop> {
     let namespace = object.namespace().unwrap_or_default();
     if may_take_existing(&connection.key, &connection.spec, &namespace) {
         return Ok(());
     }
     let message = format!(
-        "{field}: {} does not let objects of {namespace} take what exists already; ask its owner to widen spec.allowExisting (now {:?})",
+        "{field}: {} does not let objects of {namespace} take existing accounts; ask its owner to widen spec.allowExisting (now {:?})",
         connection.key,
         connection.spec.allow_existing.unwrap_or_default()
     );

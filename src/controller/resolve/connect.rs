@@ -11,17 +11,17 @@ use crate::controller::outcome::Stop;
 
 /// The connection of the object's credential.
 ///
-/// Errors: not allowed from here, or absent, or not ready. That is no news about an object that was in sync.
+/// Errors: the credential may not be used from here, is absent, or is not ready. The latter is no news about an object that is in sync.
 pub fn connection<K: Managed>(context: &Context, object: &K) -> Result<Arc<Connection>, Stop> {
     access::only_if_allowed(context, object)?;
     let credential = object.credential_key();
     let why = match context.connections.get(&credential) {
         Some(Link::Up(connection)) => return fits(object, connection),
         Some(Link::Down(down)) => down.verdict.message,
-        // Its first look wakes the object, which says until then what it said before.
+        // The first check of the credential enqueues the object, which keeps its status until then.
         None if context.cluster.credentials.get(&credential.namespace, &credential.name).is_some() => {
             return Err(if object.is_new() {
-                Stop::waiting(Reason::WaitingForCredential, &credential, "not looked at yet")
+                Stop::waiting(Reason::WaitingForCredential, &credential, "not checked yet")
             } else {
                 Stop::AwaitsCredential
             });
@@ -45,7 +45,7 @@ fn fits<K: Managed>(object: &K, connection: Arc<Connection>) -> Result<Arc<Conne
         return Err(Stop::because(Reason::ProviderMismatch, message));
     }
     let identity = object.identity();
-    if let Some(account) = identity.tied_to().filter(|account| *account != connection.account) {
+    if let Some(account) = identity.tied_to().filter(|account| !connection.leads_to(account)) {
         let message = format!(
             "bound through {account}, but the credential {} now leads to {}: set its url, gateway and Secret back, or give that account up: delete this object with deletionPolicy: Orphan, and apply it anew",
             connection.key.name, connection.account

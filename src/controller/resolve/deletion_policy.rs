@@ -4,13 +4,14 @@ use super::access;
 use crate::api::Reason;
 use crate::controller::cluster::lenient;
 use crate::controller::cluster::managed::{Managed, deletion_policy_of};
+use crate::controller::cluster::object::Object as _;
 use crate::controller::context::Context;
 use crate::plan::{AccountKind, DeletionPolicy, GroupSupport, Rejection, Removal};
 use crate::{plan, providers};
 
-/// What is to be done, before any vendor is spoken to.
+/// The removal that the policies ask for.
 ///
-/// Errors: a policy in the manifest that the vendor cannot carry out, or that cannot be read.
+/// Errors: the vendor cannot carry out the policy in the manifest, or the policy cannot be read.
 pub fn decide<K: Managed>(context: &Context, object: &K) -> Result<Removal, Rejection> {
     if let Some(policy) = lenient::unread_policy(object) {
         let message = format!("spec.deletionPolicy: {policy} is none that usher knows");
@@ -18,7 +19,7 @@ pub fn decide<K: Managed>(context: &Context, object: &K) -> Result<Removal, Reje
     }
     let pre_existing = object.identity().adopted == Some(true) || object.external_id().is_some();
     let credential = access::credential(context, object);
-    let vendor = credential.as_ref().map(|credential| credential.spec.provider.vendor());
+    let vendor = credential.as_ref().and_then(|credential| credential.vendor());
     let fallback = credential.and_then(|credential| credential.spec.deletion_policy).map(deletion_policy_of);
     let Some(vendor) = vendor.or(object.status().and_then(|status| status.report.provider)) else {
         let orphan = object.deletion_policy().map_or(pre_existing, |policy| policy == DeletionPolicy::Orphan);

@@ -13,11 +13,11 @@ use crate::controller::cluster::object::Object as _;
 use crate::controller::connection::link::Connection;
 use crate::controller::context::Context;
 use crate::controller::outcome::Stop;
-use crate::plan::{Account, AccountKind, GroupHandle, GroupSupport, Membership};
+use crate::plan::{Account, AccountKind, GroupHandle, GroupSupport, Membership, shown_key};
 
-/// The groups that `user` names, as its vendor takes them; `None` when groups are not managed. A group that is absent, not
-/// ready, of another credential, not there or there twice is left out, with the reason beside: whoever shall lose a group never
-/// waits for another one, and what a group that is left out may mean is neither given nor taken.
+/// The groups that `user` names, as its vendor takes them; `None` when its groups are not managed. A group that cannot be resolved is left
+/// out, and the reason is returned beside it, because a user must lose a group without waiting for another one. The groups that such an
+/// entry may stand for are neither added nor removed.
 pub fn membership(
     context: &Context,
     user: &PlatformUser,
@@ -49,10 +49,10 @@ pub fn membership(
     (Some(membership), Some(resolved).filter(|resolved| !resolved.is_empty()), missing)
 }
 
-/// The groups that entries stand for.
+/// The groups that entries of the manifest stand for.
 type Resolved = BTreeMap<String, String>;
 
-/// What an entry is remembered by; an id needs no remembering.
+/// The label under which status keeps the group of an entry; an id needs none.
 fn label(entry: &GroupEntry) -> Option<String> {
     match entry {
         GroupEntry::GroupRef(reference) => Some(format!("groupRef/{}", reference.name)),
@@ -78,7 +78,7 @@ fn group(
     }
 }
 
-/// The groups that an entry which cannot be resolved now may mean.
+/// The groups that an entry may stand for while it cannot be resolved.
 fn candidates(context: &Context, user: &PlatformUser, connection: &Connection, entry: &GroupEntry) -> Vec<GroupHandle> {
     match entry {
         GroupEntry::GroupRef(reference) => {
@@ -88,10 +88,14 @@ fn candidates(context: &Context, user: &PlatformUser, connection: &Connection, e
         }
         GroupEntry::ExternalId(id) => {
             let inventory = connection.inventory();
-            let known = inventory.get(AccountKind::Group, id).map(handle);
+            let known = inventory.get(AccountKind::Group, id).map(|group| handle(connection, group));
             vec![known.unwrap_or_else(|| GroupHandle { id: id.clone(), name: None })]
         }
-        GroupEntry::ExternalName(name) => connection.inventory().groups_named(name).into_iter().map(handle).collect(),
+        GroupEntry::ExternalName(name) => {
+            let inventory = connection.inventory();
+            let named = inventory.groups_named(connection.table(AccountKind::Group), name);
+            named.into_iter().map(|group| handle(connection, group)).collect()
+        }
     }
 }
 
@@ -114,7 +118,7 @@ fn referenced(context: &Context, user: &PlatformUser, name: &str, position: usiz
     }
 }
 
-/// Whether a group is there, though perhaps not as its manifest says now.
+/// Whether a group exists at the vendor, perhaps not in its present form.
 fn is_usable(group: &PlatformGroup) -> bool {
     group.status.as_ref().is_some_and(|status| {
         conditions::find(&status.report.conditions, ConditionType::Ready)
@@ -141,7 +145,7 @@ fn by_id(
         );
         Stop::because(Reason::NotFound, message)
     })?;
-    Ok(handle(group))
+    Ok(handle(connection, group))
 }
 
 fn by_name(
@@ -158,8 +162,8 @@ fn by_name(
     }
     listing::listed(context, user, connection, AccountKind::Group)?;
     let inventory = connection.inventory();
-    match inventory.groups_named(name).as_slice() {
-        [group] => Ok(handle(group)),
+    match inventory.groups_named(connection.table(AccountKind::Group), name).as_slice() {
+        [group] => Ok(handle(connection, group)),
         [] => Err(Stop::because(
             Reason::NotFound,
             format!("spec.groups[{position}].externalName: {vendor} lists no group named {name}; correct the name"),
@@ -174,6 +178,7 @@ fn by_name(
     }
 }
 
-fn handle(group: &Account) -> GroupHandle {
-    GroupHandle { id: group.id.clone(), name: group.text("name").map(str::to_owned) }
+fn handle(connection: &Connection, group: &Account) -> GroupHandle {
+    let name = shown_key(connection.table(AccountKind::Group), group);
+    GroupHandle { id: group.id.clone(), name: name.map(str::to_owned) }
 }

@@ -1,39 +1,36 @@
-//! Whether the listing that a decision needs is there; a missing one is asked for from the next sweep.
+//! The listing that a decision needs. A missing one is requested from the next sweep.
+
+use jiff::Timestamp;
 
 use crate::api::Reason;
 use crate::controller::cluster::managed::Managed;
 use crate::controller::connection::link::Connection;
 use crate::controller::context::Context;
 use crate::controller::outcome::Stop;
-use crate::plan::{AccountKind, GroupSupport};
+use crate::plan::AccountKind;
 
-/// Errors: no listing of `subject` yet; one is asked for.
+/// Errors: there is no listing of this kind yet. One is requested.
 pub fn listed<K: Managed>(
     context: &Context,
     object: &K,
     connection: &Connection,
     account_kind: AccountKind,
 ) -> Result<(), Stop> {
-    let capabilities = connection.provider.capabilities();
-    let none_to_have = match account_kind {
-        AccountKind::User => !capabilities.listable,
-        AccountKind::Group => !capabilities.readable || capabilities.groups == GroupSupport::Given,
-    };
-    if none_to_have || connection.inventory().has(account_kind) {
+    if !connection.provider.capabilities().lists(account_kind) || connection.inventory().has_listing(account_kind) {
         return Ok(());
     }
     Err(ask_for_listing(context, object, connection, account_kind))
 }
 
-/// Asks for a listing of `subject`, whose end wakes the object. If listing fails, that is the credential's news, and the object
-/// waits for it.
+/// Requests a listing of this kind from the next sweep, whose end enqueues the object. While sweeps fail, the object waits for the
+/// credential.
 pub fn ask_for_listing<K: Managed>(
     context: &Context,
     object: &K,
     connection: &Connection,
     account_kind: AccountKind,
 ) -> Stop {
-    connection.inventory().want(account_kind);
+    connection.inventory().request_listing(account_kind, Timestamp::now());
     match connection.last_failure() {
         Some(_) if object.is_in_sync() => Stop::Unchanged,
         Some(last_failure) => Stop::waiting(Reason::WaitingForCredential, &connection.key, &last_failure.error.message),

@@ -1,16 +1,14 @@
 //! The mode in effect for an object, and what sets it. It asks no vendor.
 
-use kube::ResourceExt;
-
 use super::access;
-use crate::api::names::PAUSED;
 use crate::api::user::Mode;
 use crate::controller::cluster::managed::Managed;
+use crate::controller::cluster::object::Object as _;
 use crate::controller::connection::link::Connection;
 use crate::controller::context::Context;
 use crate::controller::outcome::Stop;
 
-/// Errors: what pauses the object itself, if something does.
+/// Errors: the object is paused.
 pub fn not_paused<K: Managed>(context: &Context, object: &K) -> Result<(), Stop> {
     match paused_by(context, object) {
         Some(by) => Err(Stop::Paused(by)),
@@ -18,22 +16,16 @@ pub fn not_paused<K: Managed>(context: &Context, object: &K) -> Result<(), Stop>
     }
 }
 
-/// What pauses `object`, apart from its credential.
+/// The flag, field or annotation that pauses `object`, if any.
 pub fn paused_by<K: Managed>(context: &Context, object: &K) -> Option<String> {
     if context.settings.mode == Mode::Paused {
         return Some("usher runs with --mode Paused".into());
     }
-    if object.mode() == Some(Mode::Paused) {
-        return Some("spec.mode: Paused".into());
-    }
-    if object.annotations().get(PAUSED).is_some_and(|value| value == "true") {
-        return Some(format!("the annotation {PAUSED}"));
-    }
-    // Whether a credential elsewhere that may not be used exists is not told.
-    access::credential(context, object)?.paused_by()
+    // A credential that the object may not use is not considered, because a message must not reveal whether it exists.
+    object.paused_by().or_else(|| access::credential(context, object)?.paused_by())
 }
 
-/// Who asks for mode Plan, where it is in effect.
+/// The flag or field that asks for mode Plan, where that is in effect.
 pub fn planned_by<K: Managed>(context: &Context, connection: &Connection, object: &K) -> String {
     if context.settings.mode == Mode::Plan && !context.is_preview() {
         "usher's flag --mode".into()
@@ -44,7 +36,7 @@ pub fn planned_by<K: Managed>(context: &Context, connection: &Connection, object
     }
 }
 
-/// The strictest of operator's, credential's and object's mode.
+/// The strictest of the modes of operator, credential and object.
 pub fn mode<K: Managed>(context: &Context, connection: &Connection, object: &K) -> Mode {
     context.settings.mode.max(connection.mode()).max(object.mode().unwrap_or_default())
 }

@@ -13,21 +13,21 @@ use crate::controller::cluster::managed::Managed;
 use crate::controller::context::Context;
 use crate::controller::outcome::Stop;
 
-/// Instead of a version: that of an account taken over before its Secret was there, whose first value will be the baseline.
+/// In place of a version: the account was taken over before its Secret existed, and the first value is the baseline.
 pub const ADOPTED: &str = "adopted";
-/// Types of Secrets that passwords and logins are taken from.
+/// Types of Secrets that are read.
 const TYPES: [&str; 2] = ["Opaque", "kubernetes.io/basic-auth"];
 
 /// What is known of a user's password.
 #[derive(Clone, Debug)]
 pub enum Password {
-    /// The manifest names none.
+    /// The manifest names no Secret.
     Unmanaged,
-    /// It was sent; the version to remember may be newer than the one in status.
+    /// It was sent. The version to record may be newer than the one in status.
     Sent(String),
-    /// Its value is one that was not sent yet.
+    /// Its present value was not sent yet.
     Due(SecretString, String),
-    /// The Secret or its key is not there, or is none that may be used.
+    /// The Secret or its key is absent or may not be used.
     Missing(Verdict),
 }
 
@@ -40,7 +40,7 @@ impl Password {
         }
     }
 
-    /// What is known once the version `sent` turns out to have been sent.
+    /// The password once the version `sent` is known to have been sent.
     pub fn after(self, sent: &str) -> Self {
         match self {
             Self::Due(_, version) if is_same(&version, sent) => Self::Sent(version),
@@ -48,7 +48,7 @@ impl Password {
         }
     }
 
-    /// The version to remember once all is done.
+    /// The version to record once everything is done.
     pub fn version(&self) -> Option<&str> {
         match self {
             Self::Sent(version) | Self::Due(_, version) => Some(version),
@@ -57,15 +57,15 @@ impl Password {
     }
 }
 
-/// Whether two versions are of the same value, as far as they tell.
+/// Whether two versions are known to be of the same value.
 pub fn is_same(one: &str, other: &str) -> bool {
     let parts = one.rsplit_once('/').zip(other.rsplit_once('/'));
     parts.is_some_and(|(one, other)| one.0 == other.0 || (one.1 == other.1 && !one.1.is_empty()))
 }
 
-/// What is known of the password of `user`, whose last sent version is `known`.
+/// The password of `user`; `known` is the version that was sent last.
 ///
-/// Errors: Kubernetes failed us.
+/// Errors: Kubernetes did not answer.
 pub async fn resolve(context: &Context, user: &PlatformUser, known: Option<&str>) -> Result<Password, Stop> {
     let Some(reference) = user.password_ref() else { return Ok(Password::Unmanaged) };
     let namespace = user.namespace().unwrap_or_default();
@@ -96,16 +96,16 @@ pub async fn resolve(context: &Context, user: &PlatformUser, known: Option<&str>
     Ok(if unchanged { Password::Sent(version) } else { Password::Due(value, version) })
 }
 
-/// The value that the Secret has now, sent before or not; `None` where the manifest names no Secret.
+/// The present value in the Secret, sent or not; `None` where the manifest names no Secret.
 ///
-/// Errors: the Secret or its key is not there, or is none that may be used.
+/// Errors: the Secret or its key is absent or may not be used.
 pub async fn present<K: Managed>(context: &Context, object: &K) -> Result<Option<SecretString>, Stop> {
     let Some(reference) = object.password_ref() else { return Ok(None) };
     let read = read(context, &object.namespace().unwrap_or_default(), reference).await?;
     read.map(|(_, value)| Some(value)).map_err(Stop::Verdict)
 }
 
-/// A Secret and the password in it, or the verdict that it cannot be had.
+/// A Secret and the password in it, or the verdict on its absence.
 async fn read(
     context: &Context,
     namespace: &str,

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::password::{self, Password};
-use super::rights::{self, Held};
+use super::rights::{self, Rights};
 use super::{deletion_policy, groups, listing, mode};
 use crate::api::status::Identity;
 use crate::api::user::Mode;
 use crate::api::{PlatformGroup, PlatformUser};
 use crate::controller::cluster::lifecycle::Live;
 use crate::controller::cluster::managed::Managed;
+use crate::controller::cluster::object::Object as _;
 use crate::controller::connection::link::Connection;
 use crate::controller::context::Context;
 use crate::controller::outcome::Stop;
@@ -149,7 +150,7 @@ impl<K: Managed> Resolved<K> {
     /// Errors: a group that is absent and has to come first, because the account is not made yet or cannot be changed later.
     fn late(&mut self) -> Result<Option<Stop>, Stop> {
         let identity = self.object.identity();
-        let is_first = identity.external_id.is_none() || !self.connection.provider.capabilities().readable;
+        let is_first = identity.external_id.is_none() || !self.connection.provider.capabilities().shows_accounts();
         match self.missing_group.take() {
             Some(stop) if is_first || matches!(stop, Stop::AwaitsListing) => Err(stop),
             missing => Ok(missing.or(self.unread_password.take()).or_else(|| never_sent(&self.password, &identity))),
@@ -162,7 +163,7 @@ impl<K: Managed> Resolved<K> {
         let connection = &self.connection;
         rights::check_protected(connection, K::ACCOUNT_KIND, desired.keys.iter().map(|key| key.value.as_str()))?;
         let groups = desired.groups.as_ref().map(|membership| membership.wanted.clone()).unwrap_or_default();
-        let asked = Held { why: desired.privileged.as_deref(), groups: &groups, roles: &desired.roles };
+        let asked = Rights { why: desired.privileged.as_deref(), groups: &groups, roles: &desired.roles };
         rights::check_privileged(context, &**self.object, connection, &asked, "the manifest asks for")?;
         deletion_policy::decide(context, &**self.object)?;
         Ok(())

@@ -3,16 +3,16 @@
 use std::collections::BTreeSet;
 
 use super::listing;
-use crate::api::{ProviderCredentialSpec, Reason};
+use crate::api::Reason;
 use crate::controller::cluster::managed::Managed;
 use crate::controller::connection::link::Connection;
 use crate::controller::context::Context;
 use crate::controller::outcome::Stop;
-use crate::plan::{Account, AccountKind, ROLE};
+use crate::plan::{Account, AccountKind, ROLE, names, shown_key};
 
-/// What may make someone an administrator.
-pub struct Held<'a> {
-    /// Why he is one whatever he holds, if he is.
+/// The roles and groups that may make an account an administrator.
+pub struct Rights<'a> {
+    /// Why the account is an administrator independently of them, if it is.
     pub why: Option<&'a str>,
     /// Groups, by id, or by name where the vendor takes them so.
     pub groups: &'a BTreeSet<String>,
@@ -20,29 +20,29 @@ pub struct Held<'a> {
     pub roles: &'a BTreeSet<String>,
 }
 
-/// Errors: the account as found is protected, or has administrator rights that the credential does not allow to touch, or
-/// whether it has cannot be told yet.
+/// Errors: the account is protected, or has administrator rights that the credential does not allow to touch, or the listing that shows
+/// its rights is missing.
 pub fn check<K: Managed>(
     context: &Context,
     object: &K,
     connection: &Connection,
     account: &Account,
 ) -> Result<(), Stop> {
-    let names = ["username", "email", "name"].into_iter().filter_map(|field| account.text(field));
+    let names = names(connection.table(K::ACCOUNT_KIND), account);
     check_protected(connection, K::ACCOUNT_KIND, names.chain([account.id.as_str()]))?;
     let groups = account.groups.clone().unwrap_or_default();
-    let held = Held { why: account.privileged.as_deref(), groups: &groups, roles: &account.roles };
-    check_privileged(context, object, connection, &held, "the account has")
+    let rights = Rights { why: account.privileged.as_deref(), groups: &groups, roles: &account.roles };
+    check_privileged(context, object, connection, &rights, "the account has")
 }
 
-/// Errors: one of `names` is protected, or the login we use ourselves.
+/// Errors: one of `names` is protected, or is usher's own login.
 pub fn check_protected<'n>(
     connection: &Connection,
     account_kind: AccountKind,
     names: impl Iterator<Item = &'n str>,
 ) -> Result<(), Stop> {
     let listed = connection.spec.protected.iter().flatten().map(String::as_str);
-    let own = Some(connection.login.as_str()).filter(|_| account_kind == AccountKind::User);
+    let own = connection.credential_account.names().filter(|_| account_kind == AccountKind::User);
     let protected: Vec<&str> = listed.chain(own).collect();
     let hit = { names }.find(|name| protected.iter().any(|entry| entry.eq_ignore_ascii_case(name)));
     match hit {
@@ -57,45 +57,44 @@ pub fn check_protected<'n>(
     }
 }
 
-/// Errors: administrator rights that the credential does not allow, or what would tell is not there yet; `who` begins the
-/// message.
+/// Errors: the account has administrator rights that the credential does not allow, or the listing that shows them is missing. `subject`
+/// begins the message.
 pub fn check_privileged<K: Managed>(
     context: &Context,
     object: &K,
     connection: &Connection,
-    held: &Held<'_>,
-    who: &str,
+    rights: &Rights<'_>,
+    subject: &str,
 ) -> Result<(), Stop> {
     if K::ACCOUNT_KIND == AccountKind::Group || connection.spec.allow_privileged == Some(true) {
         return Ok(());
     }
-    let by_role = || privileged_role(connection, held.roles);
-    let by_group = || privileged_group(connection, held.groups);
-    match held.why.map(str::to_owned).or_else(by_role).or_else(by_group) {
+    let by_role = || privileged_role(connection, rights.roles);
+    let by_group = || privileged_group(connection, rights.groups);
+    match rights.why.map(str::to_owned).or_else(by_role).or_else(by_group) {
         Some(why) => Err(Stop::because(
             Reason::Privileged,
             format!(
-                "{who} administrator rights ({why}): remove them, or set allowPrivileged: true on the credential {}",
+                "{subject} administrator rights ({why}): remove them, or set allowPrivileged: true on the credential {}",
                 connection.key.name
             ),
         )),
-        None => can_tell(context, object, connection, held),
+        None => ensure_known(context, object, connection, rights),
     }
 }
 
-/// Whether the credential has a list of its own of what makes an administrator.
-pub fn has_list(spec: &ProviderCredentialSpec) -> bool {
-    spec.privileged.as_ref().is_some_and(|list| !list.is_empty()) && spec.allow_privileged != Some(true)
-}
-
-/// Errors: the listing that says what the roles or groups are is not there yet. That nothing is known against someone is no
-/// evidence without it.
-fn can_tell<K: Managed>(context: &Context, object: &K, connection: &Connection, held: &Held<'_>) -> Result<(), Stop> {
-    if !held.roles.is_empty() && connection.provider.capabilities().named_roles {
-        // The catalogue of roles comes before every listing.
+/// Errors: the listing that shows what the roles or groups are is missing. Without it, the absence of known rights is no evidence.
+fn ensure_known<K: Managed>(
+    context: &Context,
+    object: &K,
+    connection: &Connection,
+    rights: &Rights<'_>,
+) -> Result<(), Stop> {
+    if !rights.roles.is_empty() && connection.provider.capabilities().named_roles {
+        // The catalogue of roles is read before every listing.
         listing::listed(context, object, connection, AccountKind::User)?;
     }
-    if !held.groups.is_empty() && has_list(&connection.spec) {
+    if !rights.groups.is_empty() && connection.spec.lists_privileged() {
         listing::listed(context, object, connection, AccountKind::Group)?;
     }
     Ok(())
@@ -114,18 +113,18 @@ fn privileged_role(connection: &Connection, roles: &BTreeSet<String>) -> Option<
 }
 
 /// A group that makes its members privileged: by the vendor's own rule or the credential's list. Groups are named by id, or
-/// by name where the vendor takes them so.
+/// by name where the vendor takes names.
 fn privileged_group(connection: &Connection, groups: &BTreeSet<String>) -> Option<String> {
-    let inventory = connection.inventory();
+    let (inventory, table) = (connection.inventory(), connection.table(AccountKind::Group));
     let listed: Vec<&String> = connection.spec.privileged.iter().flatten().collect();
-    groups.iter().find_map(|given| {
-        let by_name = || inventory.groups_named(given).into_iter().next();
-        let group = inventory.get(AccountKind::Group, given).or_else(by_name);
-        let name = group.and_then(|group| group.text("name"));
+    groups.iter().find_map(|id_or_name| {
+        let by_name = || inventory.groups_named(table, id_or_name).into_iter().next();
+        let group = inventory.get(AccountKind::Group, id_or_name).or_else(by_name);
+        let name = group.and_then(|group| shown_key(table, group));
         let by_rule = group.and_then(|group| group.privileged.clone());
         let is_listed =
-            |entry: &str| entry == given || Some(entry) == name || group.is_some_and(|group| group.id == entry);
+            |entry: &str| entry == id_or_name || Some(entry) == name || group.is_some_and(|group| group.id == entry);
         let by_list = listed.iter().any(|entry| is_listed(entry));
-        by_rule.or(by_list.then(|| format!("group {}", name.unwrap_or(given))))
+        by_rule.or(by_list.then(|| format!("group {}", name.unwrap_or(id_or_name))))
     })
 }

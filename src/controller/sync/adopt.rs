@@ -19,7 +19,7 @@ impl<K: Managed> Reconciliation<'_, K> {
         }
         self.only_if_binding("bind", &account.id, &self.steps(&account)?)?;
         self.bind(&account, false).await?;
-        self.connection.wrote(K::ACCOUNT_KIND, &account.id, Some(account.clone()));
+        self.connection.record_write(K::ACCOUNT_KIND, &account.id, Some(account.clone()));
         let steps = self.steps(&account)?;
         Ok(self.perform(&account, steps).await?.completes(Change::Created))
     }
@@ -62,7 +62,7 @@ impl<K: Managed> Reconciliation<'_, K> {
         self.only_if_binding("adopt", &account.id, &steps)?;
         self.claim_planned_groups(&account);
         self.bind(&account, true).await?;
-        self.connection.wrote(K::ACCOUNT_KIND, &account.id, Some(account.clone()));
+        self.connection.record_write(K::ACCOUNT_KIND, &account.id, Some(account.clone()));
         Ok(self.perform(&account, steps).await?.completes(Change::Adopted))
     }
 

@@ -14,11 +14,11 @@ use crate::controller::ownership::conflict;
 use crate::controller::resolve::access;
 use crate::plan::{
     Account, AccountKind, BindingFacts, BindingQuestion, BindingRefusal, Candidate, NextBinding, Search, as_created,
-    matches_key, next_binding,
+    matches_key, names, next_binding,
 };
 use crate::providers::{Permit, Priority};
 
-/// When to look again while another object makes an account with the same key.
+/// When the next reconcile is due while another object makes an account with the same key.
 const LOCKED: SignedDuration = SignedDuration::from_secs(1);
 
 /// The answers to the questions of [`next_binding`], and the rights that go with them.
@@ -91,8 +91,9 @@ impl<K: Managed> Reconciliation<'_, K> {
         self.object.adoption().or(self.connection.spec.adoption_policy).unwrap_or_default()
     }
 
-    fn search_support(&self) -> Search {
-        match (self.blind, self.is_unsearchable()) {
+    /// How far the vendor shows accounts.
+    pub fn search_support(&self) -> Search {
+        match (self.is_write_only, self.is_unsearchable()) {
             (true, _) => Search::None,
             (false, true) => Search::ById,
             (false, false) => Search::Full,
@@ -102,7 +103,7 @@ impl<K: Managed> Reconciliation<'_, K> {
     /// The message, if another object has, makes or is the first to ask for this account.
     fn competitor(&self) -> Option<String> {
         let first = conflict::ensure_first(self.context, &*self.object, self.connection.vendor);
-        let unbound = || match self.connection.provider.unseen_id(self.desired.key()) {
+        let unbound = || match self.connection.provider.id_from_key(self.desired.key()) {
             Some(id) => conflict::ensure_unbound(self.context, &*self.object, &self.connection, &id),
             None => Ok(()),
         };
@@ -132,7 +133,7 @@ impl<K: Managed> Reconciliation<'_, K> {
             BindingQuestion::Search => {
                 let found = self.search().await?;
                 if !found.is_empty() {
-                    self.connection.inventory().shown(K::ACCOUNT_KIND, self.desired.key());
+                    self.connection.inventory().record_visible(K::ACCOUNT_KIND, self.desired.key());
                 }
                 answers.found = Some(self.candidates(found));
             }
@@ -140,14 +141,17 @@ impl<K: Managed> Reconciliation<'_, K> {
         Ok(())
     }
 
-    fn candidates(&self, found: Vec<Account>) -> Vec<Candidate> {
+    /// The accounts of a search as candidates.
+    pub fn candidates(&self, found: Vec<Account>) -> Vec<Candidate> {
         found.into_iter().map(|account| self.candidate(account)).collect()
     }
 
     fn candidate(&self, account: Account) -> Candidate {
         let table = self.connection.table(K::ACCOUNT_KIND);
         let holder = conflict::ensure_unbound(self.context, &*self.object, &self.connection, &account.id).err();
+        let name = names(table, &account).next().map(str::to_owned);
         Candidate {
+            name,
             is_made_by_us: conflict::is_made_by(self.context, &*self.object, &self.connection, &account),
             holder: holder.map(message),
             // A group is bound by its id whatever its name.
@@ -216,13 +220,6 @@ impl<K: Managed> Reconciliation<'_, K> {
         let name_one = if self.identity.creating.is_some() { WITH_ID } else { "name one in spec.externalId" };
         let message = format!("{count} accounts of {vendor} match {key}: remove the surplus there, or {name_one}");
         Stop::because(Reason::AmbiguousMatch, message)
-    }
-
-    /// Whether `account` is the one that the pending create with the manifest's key made.
-    pub fn is_claimed(&self, account: &Account) -> bool {
-        let creating = self.identity.creating.as_ref();
-        creating.is_some_and(|creating| creating.key == self.desired.key())
-            && conflict::is_made_by(self.context, &*self.object, &self.connection, account)
     }
 }
 

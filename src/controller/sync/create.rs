@@ -50,7 +50,7 @@ impl<K: Managed> Reconciliation<'_, K> {
         self.log("create", &account.id, &changes.names());
         let account = Account { groups: changes.groups.clone().or(account.groups.clone()), ..account.with(&changes) };
         let empty = Account { id: account.id.clone(), ..Account::default() };
-        self.connection.wrote(K::ACCOUNT_KIND, &account.id, Some(account.clone()));
+        self.connection.record_write(K::ACCOUNT_KIND, &account.id, Some(account.clone()));
         self.identity.external_id = Some(account.id.clone());
         self.identity.creating = None;
         self.identity.refused = None;
@@ -82,7 +82,7 @@ impl<K: Managed> Reconciliation<'_, K> {
             match step {
                 Step::Update(changes) => {
                     self.update(made, &changes).await?;
-                    self.connection.wrote(K::ACCOUNT_KIND, &made.id, Some(made.clone().with(&changes)));
+                    self.connection.record_write(K::ACCOUNT_KIND, &made.id, Some(made.clone().with(&changes)));
                 }
                 Step::Grant { application, rights } => self.grant(&made.id, &application, &rights).await?,
             }

@@ -20,8 +20,8 @@ impl<K: Managed> Reconciliation<'_, K> {
         // an account that was listed is gone only if another complete listing lacks it.
         let (lacks, proved) = {
             let inventory = self.connection.inventory();
-            let lacks = inventory.has(K::ACCOUNT_KIND) && inventory.get(K::ACCOUNT_KIND, id).is_none();
-            (lacks, inventory.is_proved_gone(K::ACCOUNT_KIND, id, Timestamp::now()))
+            let lacks = inventory.has_listing(K::ACCOUNT_KIND) && inventory.get(K::ACCOUNT_KIND, id).is_none();
+            (lacks, inventory.is_proven_absent(K::ACCOUNT_KIND, id, Timestamp::now()))
         };
         let is_searched = provider.capabilities().filter && self.identity.key.as_deref() == Some(self.desired.key());
         let is_listed = if lacks && is_searched && !proved {
@@ -38,7 +38,7 @@ impl<K: Managed> Reconciliation<'_, K> {
         if self.identity.missing.as_deref() == Some(id) {
             return Err(self.not_visible());
         }
-        self.connection.wrote(K::ACCOUNT_KIND, id, None);
+        self.connection.record_write(K::ACCOUNT_KIND, id, None);
         if self.identity.adopted == Some(true) || self.object.external_id().is_some() {
             let message = format!(
                 "{vendor} no longer has {id}, which usher did not make and so does not make again: delete this object, or restore the account"
@@ -52,7 +52,7 @@ impl<K: Managed> Reconciliation<'_, K> {
         Ok(Progress::Again)
     }
 
-    /// An account of ours that the vendor neither shows nor makes anew.
+    /// The verdict on the object's account that the vendor neither shows nor lets usher make again.
     pub fn not_visible(&self) -> Stop {
         let message = format!(
             "{} neither shows {} nor lets usher make it again, because it is there: give usher's login access to it",

@@ -1,4 +1,4 @@
-//! Making it so: the account of a live object is made, bound, compared and changed.
+//! The account of a live object is made, bound, compared and changed.
 //!
 //! The decisions are [`crate::plan::next_binding`] and [`crate::plan::plan`]. This room gathers their facts, answers their questions and
 //! carries them out. It may import ownership, resolve, connection, cluster and context. It takes validated live objects alone, and it

@@ -29,9 +29,9 @@ impl<K: Managed> Reconciliation<'_, K> {
         self.record_names(account);
         self.record_progress().await?;
         let Some(after) = self.carry_out(account, steps).await? else { return self.handle_missing(&account.id).await };
-        self.connection.wrote(K::ACCOUNT_KIND, &account.id, Some(after));
+        self.connection.record_write(K::ACCOUNT_KIND, &account.id, Some(after));
         self.remember(account).await?;
-        self.repaired(change);
+        self.count_repair(change);
         Ok(Progress::Change(change))
     }
 
@@ -44,7 +44,7 @@ impl<K: Managed> Reconciliation<'_, K> {
             match step {
                 Step::Update(changes) => {
                     match self.update(account, &changes).await {
-                        // The account was just read, so this is as much a doubt as a read that does not find it.
+                        // The account was just read, so this proves as little as a read that does not find it.
                         Err(Stop::Provider(error)) if error.kind == ErrorKind::NotFound => return Ok(None),
                         updated => updated?,
                     }
@@ -54,7 +54,7 @@ impl<K: Managed> Reconciliation<'_, K> {
                 Step::Grant { application, rights } => self.grant(&account.id, &application, &rights).await?,
             }
             if due > 0 {
-                self.connection.wrote(K::ACCOUNT_KIND, &account.id, Some(after.clone()));
+                self.connection.record_write(K::ACCOUNT_KIND, &account.id, Some(after.clone()));
                 self.record_progress().await?;
             }
         }
@@ -81,8 +81,8 @@ impl<K: Managed> Reconciliation<'_, K> {
         }
     }
 
-    pub fn repaired(&self, change: Change) {
-        self.connection.forget_drift(&self.object.key());
+    /// Counts a repaired drift.
+    pub fn count_repair(&self, change: Change) {
         if change == Change::DriftRepaired {
             self.context.metrics.drift_repaired(K::KIND.into(), self.connection.vendor);
         }

@@ -34,16 +34,18 @@ impl<K: Managed> Reconciliation<'_, K> {
         let known = self.identity.external_id.clone().filter(|_| same_name);
         let wanted = self.object.external_id().map(str::to_owned).or(known);
         let found: Vec<String> = {
-            let inventory = self.connection.inventory();
+            let (inventory, table) = (self.connection.inventory(), self.connection.table(AccountKind::Group));
             match &wanted {
                 Some(id) => inventory.get(AccountKind::Group, id).map(|group| group.id.clone()).into_iter().collect(),
-                None => inventory.groups_named(self.desired.key()).iter().map(|group| group.id.clone()).collect(),
+                None => {
+                    inventory.groups_named(table, self.desired.key()).iter().map(|group| group.id.clone()).collect()
+                }
             }
         };
         match found.as_slice() {
             [id] => self.bind_found(id).await.map(|()| Progress::None),
             // A vendor that shows no group at all any more is no evidence against one that was there.
-            [] if self.object.is_in_sync() && self.connection.inventory().is_empty(AccountKind::Group) => {
+            [] if self.object.is_in_sync() && self.connection.inventory().count(AccountKind::Group) == 0 => {
                 Err(Stop::Unchanged)
             }
             [] => Err(Stop::because(
@@ -78,8 +80,7 @@ impl<K: Managed> Reconciliation<'_, K> {
 
     /// Whether accounts cannot be searched for, so that only the answer to a create tells their id.
     pub fn is_unsearchable(&self) -> bool {
-        let capabilities = self.connection.provider.capabilities();
-        !capabilities.readable || (K::ACCOUNT_KIND == AccountKind::User && !capabilities.listable)
+        !self.connection.provider.capabilities().lists(K::ACCOUNT_KIND)
     }
 
     /// Whether the account was made, but the answer with its id was lost and no search can find it.

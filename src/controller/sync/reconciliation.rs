@@ -44,7 +44,7 @@ pub struct Reconciliation<'a, K> {
     /// Whether the vendor is asked even if the inventory shows the account in sync.
     pub forced: bool,
     /// Whether the vendor shows nothing of the account, so that only the last applied fields are known.
-    pub blind: bool,
+    pub is_write_only: bool,
     /// What status holds of the account, and will hold.
     pub identity: Identity,
 }
@@ -54,7 +54,7 @@ impl<'a, K: Managed> Reconciliation<'a, K> {
     pub fn new(context: &'a Context, validated: Validated<K>) -> Self {
         let Validated { resolved, desired, .. } = validated;
         let Resolved { object, connection, mode, password, releases_groups, resolved_groups, is_forced, .. } = resolved;
-        let blind = !connection.provider.capabilities().readable;
+        let is_write_only = !connection.provider.capabilities().shows_accounts();
         let (identity, object) = (object.identity(), (*object).clone());
         Self {
             context,
@@ -66,7 +66,7 @@ impl<'a, K: Managed> Reconciliation<'a, K> {
             releases_groups,
             resolved: resolved_groups,
             forced: is_forced,
-            blind,
+            is_write_only,
             identity,
         }
     }
@@ -93,7 +93,7 @@ impl<'a, K: Managed> Reconciliation<'a, K> {
             Progress::None => None,
             Progress::Change(change) => Some(change),
         };
-        let is_seen = !self.blind && !self.is_without_id();
+        let is_seen = !self.is_write_only && !self.is_without_id();
         let reason = if is_seen { Reason::Synced } else { Reason::Created };
         Ok(Outcome::Done(Done { verdict: Verdict::new(reason, self.summary()), change }))
     }
@@ -103,7 +103,7 @@ impl<'a, K: Managed> Reconciliation<'a, K> {
         let vendor = self.connection.vendor.title();
         if self.is_without_id() {
             format!("{}; to go on, {WITH_ID}", self.without_id())
-        } else if self.blind {
+        } else if self.is_write_only {
             format!("{vendor} made it as {id}; it offers no way to check")
         } else {
             format!("{vendor} has it as {id}")
@@ -114,8 +114,8 @@ impl<'a, K: Managed> Reconciliation<'a, K> {
     ///
     /// Errors: the vendor asked to slow down, or the limiter has no room and enqueues the object when it has.
     pub fn permit(&self, priority: Priority) -> Result<Permit, Stop> {
-        self.connection.limiter.open()?;
-        self.connection.limiter.try_enter(priority, &self.object.key()).ok_or(Stop::AwaitsPermit)
+        self.connection.limiter.ensure_open()?;
+        self.connection.limiter.try_acquire(priority, &self.object.key()).ok_or(Stop::AwaitsPermit)
     }
 
     /// A bound account: compared with the inventory, and only if that differs, with the vendor.
@@ -173,20 +173,20 @@ impl<'a, K: Managed> Reconciliation<'a, K> {
             Err(error) if error.is_passing() && !is_compared && self.is_at_rest() => return Err(Stop::Unchanged),
             Err(error) => return Err(error.into()),
         };
-        self.connection.saw(K::ACCOUNT_KIND, begun, &account);
+        self.connection.record_read(K::ACCOUNT_KIND, begun, &account);
         Ok(Some(account))
     }
 
     /// The account as far as it is known, where the vendor shows none: the fields that were sent, under its last key.
     ///
-    /// Errors: groups that others may have added would be lost unseen.
+    /// Errors: groups that others may have added would be lost unnoticed.
     pub fn assumed_account(&mut self, id: String) -> Result<Account, Stop> {
         if self.desired.groups.as_ref().is_some_and(|groups| groups.additive) {
             let vendor = self.connection.vendor.title();
             let message = format!("spec.membership: {vendor} does not show which groups a user is in; set Exclusive");
             return Err(Stop::because(Reason::Unsupported, message));
         }
-        self.blind = true;
+        self.is_write_only = true;
         let sent = self.known_sent();
         let mut fields = self.desired.fields.clone();
         fields.retain(|name, value| sent.has(name, value));
@@ -200,7 +200,7 @@ impl<'a, K: Managed> Reconciliation<'a, K> {
 
     /// Whether accounts can be listed, and so seen.
     pub fn is_listable(&self) -> bool {
-        K::ACCOUNT_KIND == AccountKind::Group || self.connection.provider.capabilities().listable
+        self.connection.provider.capabilities().lists(K::ACCOUNT_KIND)
     }
 
     /// The steps from the account as `observed` to the manifest.

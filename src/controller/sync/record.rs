@@ -21,7 +21,7 @@ impl<K: Managed> Reconciliation<'_, K> {
     /// from the first read that failed.
     pub fn sent(&self, desired: &Desired) -> Option<String> {
         let is_new = self.object.identity().external_id.is_none();
-        let is_counted = is_new || self.blind || self.identity.sent.is_some();
+        let is_counted = is_new || self.is_write_only || self.identity.sent.is_some();
         let digests = if is_counted && !self.is_listable() { LastApplied::whole } else { LastApplied::of };
         digests(self.connection.table(K::ACCOUNT_KIND), desired).text()
     }
@@ -65,6 +65,7 @@ impl<K: Managed> Reconciliation<'_, K> {
 
     /// Writes the identity of an account that is in sync, if it changed.
     pub async fn remember(&mut self, account: &Account) -> Result<(), Stop> {
+        self.connection.forget_drift(&self.object.key());
         let before = self.identity.key.replace(self.key(account));
         if let (Some(_), Some(before)) = (self.identity.renaming.take(), before) {
             wake::enqueue_waiting_for_key(self.context, &*self.object, &before);

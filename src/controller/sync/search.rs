@@ -9,6 +9,9 @@ use crate::controller::outcome::Stop;
 use crate::controller::resolve::listing;
 use crate::plan::{Account, AccountKind};
 
+/// Accounts on one page of a listing, roughly.
+const PAGE: usize = 1000;
+
 impl<K: Managed> Reconciliation<'_, K> {
     /// The accounts with a natural key of the manifest. Users are searched in a recent listing. A call of its own is made for groups,
     /// because their names are not unique, after a pending create, and where no listing is recent.
@@ -23,7 +26,7 @@ impl<K: Managed> Reconciliation<'_, K> {
         if by_listing && self.is_listing_cheaper() {
             return Err(self.ask_for_listing());
         }
-        self.connection.inventory().answered(&self.uid());
+        self.connection.inventory().end_search(K::ACCOUNT_KIND, &self.uid());
         if is_pending {
             return Ok(self.connection.search_exhaustively(K::ACCOUNT_KIND, &self.desired).await?);
         }
@@ -38,7 +41,7 @@ impl<K: Managed> Reconciliation<'_, K> {
     /// The accounts in the inventory, if its listing is recent enough to prove that there are no others.
     fn in_recent_listing(&self) -> Option<Vec<Account>> {
         let (key, now) = (self.desired.key(), Timestamp::now());
-        let is_recent = self.connection.inventory().is_fresh(K::ACCOUNT_KIND, key, &self.uid(), now);
+        let is_recent = self.connection.inventory().is_recent_for(K::ACCOUNT_KIND, key, &self.uid(), now);
         is_recent.then(|| self.matching())
     }
 
@@ -48,8 +51,8 @@ impl<K: Managed> Reconciliation<'_, K> {
 
     /// Whether one listing costs less than a search for each object that waits.
     fn is_listing_cheaper(&self) -> bool {
-        let pages = self.connection.inventory().pages(K::ACCOUNT_KIND);
-        self.connection.limiter.waiting_for_new() > pages || !self.connection.provider.capabilities().filter
+        let pages = self.connection.inventory().count(K::ACCOUNT_KIND) / PAGE + 1;
+        self.connection.limiter.queued_creates() > pages || !self.connection.provider.capabilities().filter
     }
 
     fn ask_for_listing(&self) -> Stop {

@@ -1,6 +1,6 @@
 //! Which event enqueues which objects.
 //!
-//! | event | who is enqueued |
+//! | event | objects that are enqueued |
 //! |---|---|
 //! | spec, request in an annotation, or deletion of an object changed | the object ([`super::streams::changes`]) |
 //! | a user is gone | its credential, its groups, the objects that wait for its account |
@@ -24,7 +24,7 @@ use crate::controller::cluster::index_key::{IndexKey, Indexed as _};
 use crate::controller::cluster::managed::Managed;
 use crate::controller::cluster::object::Object;
 use crate::controller::context::Context;
-use crate::controller::credential::resync;
+use crate::controller::credential::{release, resync};
 use crate::controller::ownership::wake;
 
 /// A kind that is watched.
@@ -59,12 +59,8 @@ impl Watched for ProviderCredential {
     fn gone(&self, context: &Context) {
         context.cluster.credentials.remove(self);
         context.cluster.unused_secrets.notify_one();
-        let key = self.key();
-        context.connections.forget(&key);
-        context.budgets.forget(&key);
-        context.metrics.credential_ready(self.spec.provider.vendor(), &key, None);
-        forget(context, &key);
-        context.cluster.enqueue_users_of(&key);
+        release::forget(context, self);
+        context.cluster.enqueue_users_of(&self.key());
     }
 
     /// A sweep may be a part of it.
@@ -77,6 +73,9 @@ fn gone<K: Managed>(context: &Context, object: &K) {
     K::cache(&context.cluster).remove(object);
     wake::enqueue_waiting(context, object);
     forget(context, &object.key());
+    if let Some(connection) = context.connections.up(&object.credential_key()) {
+        connection.forget_drift(&object.key());
+    }
     context.cluster.enqueue(object.credential_key());
 }
 

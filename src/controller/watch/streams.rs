@@ -63,7 +63,7 @@ fn note<K: Watched>(context: &Context, event: &Event<K>) {
         Event::Init => {}
         // Only now does the store hold the fresh listing, so that the reconciles that it causes find their objects.
         Event::InitDone => {
-            let lost = K::cache(&context.cluster).listed();
+            let lost = K::cache(&context.cluster).forget_unlisted();
             for ObjectRef { name, namespace, .. } in &lost {
                 enqueue::forget(context, &ObjectKey::new(K::KIND, namespace.clone().unwrap_or_default(), name.clone()));
             }
@@ -116,7 +116,7 @@ pub async fn secrets(
                     &secret.namespace().unwrap_or_default(),
                     &secret.name_any(),
                 );
-                if secret_finalizer::is_orphan(&context, &secret) {
+                if secret_finalizer::is_unused(&context, &secret) {
                     context.cluster.unused_secrets.notify_one();
                 }
             }

@@ -1,7 +1,7 @@
 //! Amani identity verification: URLs and calls; shapes are in `wire`, the login in `auth`.
 //!
-//! Sources: documentation.amani.ai, pages `documents/api` and `documents/api/create_new_user`; reading single users and
-//! listing them is not documented there, so both are asked for leniently. What else is open is in `vendors.md`.
+//! Sources: documentation.amani.ai, pages `documents/api` and `documents/api/create_new_user`. They do not document how
+//! users are listed or read, so both calls are assumed and may be missing.
 
 mod auth;
 pub(super) mod wire;
@@ -13,32 +13,32 @@ use reqwest::Method;
 use secrecy::SecretString;
 use serde_json::Value;
 
+use super::decode;
 use super::error::{ErrorKind, ProviderError};
-use super::http::{Call, Transport, segment};
+use super::http::{Call, Transport};
+use super::resource::entry;
 use super::session::Session;
-use super::shape;
 use super::{Access, Provider};
 use crate::api::credential::AmaniAccess;
 use crate::api::{PlatformGroupSpec, PlatformUserSpec};
 use crate::plan::{
-    Account, AccountKind, Capabilities, Catalog, Changes, Desired, GroupSupport, Limits, Rejection, Switch, matches_key,
+    Account, AccountKind, Capabilities, Catalog, Changes, Desired, GroupSupport, Limits, Rejection, Switch, Visibility,
 };
 use auth::AmaniLogin;
 
 /// Users (seed 001): no slash at the end.
 const USERS: &str = "/api/v2/user";
-/// The way out where a PATCH needs a password and there is none.
+/// The message where a PATCH needs a password and there is none.
 const NO_PASSWORD: &str = "this Amani takes no change without the user's password: set spec.passwordSecretRef, \
     or remove patchRequiresCredentials from the ProviderCredential";
-/// The way out for every write to a role.
+/// The message for every write to a role.
 const READ_ONLY: &str = "Amani's roles are read only: make or change the role in Amani Studio";
 
-/// What Amani can do.
+/// The capabilities of Amani.
 pub const CAPABILITIES: Capabilities = Capabilities {
     user_fields: wire::USER,
     group_fields: wire::GROUP,
-    readable: true,
-    listable: true,
+    visibility: Visibility::Full,
     filter: false,
     updates: true,
     change_needs_password: false,
@@ -48,26 +48,27 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     named_roles: false,
     checkable: true,
     default_limits: Limits { per_minute: 120, burst: 20, concurrency: 4 },
+    secret_fields: &["password", "refresh", "token"],
 };
 
-/// What an Amani can do that has no listing of users, which no document promises.
-const UNLISTED: Capabilities = Capabilities { listable: false, ..CAPABILITIES };
-/// What an Amani can do that insists on e-mail and password in every PATCH, as the table of seed 001 has it.
+/// The capabilities of a server without a listing of users, which no document promises.
+const UNLISTED: Capabilities = Capabilities { visibility: Visibility::NoListing, ..CAPABILITIES };
+/// The capabilities of a server that requires e-mail and password in every PATCH, as the table of seed 001 has it.
 const INSISTING: Capabilities = Capabilities { change_needs_password: true, ..CAPABILITIES };
-/// What an Amani can do that is both.
-const UNLISTED_INSISTING: Capabilities = Capabilities { listable: false, ..INSISTING };
+/// The capabilities of a server to which both apply.
+const UNLISTED_INSISTING: Capabilities = Capabilities { visibility: Visibility::NoListing, ..INSISTING };
 
 /// One credential's way to Amani.
 pub struct Amani {
     transport: Transport,
     session: Session<AmaniLogin>,
-    name: String,
+    username: Option<String>,
     patch_requires_credentials: bool,
     /// Whether the last listing of users was answered with "no such call".
     unlisted: AtomicBool,
-    /// Whether a user was ever read by his id, so that this call exists and its 404 is about the user.
+    /// Whether a user was read by its id, so that this call exists and its 404 is about the user.
     shown: AtomicBool,
-    /// Whether that was tried with someone who is there.
+    /// Whether reading by id was tried with a user that exists.
     tried: AtomicBool,
 }
 
@@ -78,7 +79,7 @@ impl Amani {
         let login = AmaniLogin::new(transport.clone(), access.secret)?;
         Ok(Self {
             transport,
-            name: login.name(),
+            username: login.username(),
             session: Session::new(login),
             patch_requires_credentials: settings.patch_requires_credentials.unwrap_or(false),
             unlisted: AtomicBool::new(false),
@@ -96,7 +97,7 @@ impl Amani {
         }
     }
 
-    /// The first page, or the one that `query` asks for.
+    /// The first page, or the page that `query` selects.
     async fn page(&self, account_kind: AccountKind, query: &wire::Query) -> Result<wire::Page, ProviderError> {
         let (operation, path) = wire::listing(account_kind);
         let call = Call::new(operation, Method::GET, path);
@@ -114,13 +115,13 @@ impl Amani {
         wire::page(account_kind, &answer)
     }
 
-    /// The role with this id, out of the whole listing.
+    /// The role with this id, from the whole listing.
     async fn role(&self, id: &str) -> Result<Option<Account>, ProviderError> {
         Ok(self.list(AccountKind::Group).await?.into_iter().find(|account| account.id == id))
     }
 
-    /// The user with this id as listed. One who is not there does not tell whether users can be read by their ids at all, which
-    /// another one does: that spares a listing for each who is gone.
+    /// The user with this id as listed. If it is missing, another user is read by its id once: that shows whether the
+    /// call exists, and if so the next missing user costs no listing.
     async fn listed(&self, id: &str) -> Result<Option<Account>, ProviderError> {
         let mut listed = self.list(AccountKind::User).await?;
         if let Some(at) = listed.iter().position(|account| account.id == id) {
@@ -134,10 +135,10 @@ impl Amani {
 
     /// The JSON of one user.
     async fn show(&self, id: &str) -> Result<Value, ProviderError> {
-        self.call(Call::new("users.read", Method::GET, format!("{USERS}/{}", segment(id)))).await
+        self.call(Call::new("users.read", Method::GET, entry(USERS, id))).await
     }
 
-    /// The e-mail address and password that this server insists on in every PATCH (seed 001).
+    /// `changes` with the e-mail address, which some servers require in every PATCH beside the password (seed 001).
     fn with_credentials(
         &self,
         current: &Account,
@@ -162,7 +163,8 @@ fn unsupported(message: &str) -> ProviderError {
     ProviderError::refused(ErrorKind::Unsupported, message)
 }
 
-/// What "not found" means for a page: the `first` is a call that this server lacks, a later one a listing that moved.
+/// The meaning of "not found" for a page: the server lacks the call if it is the `first` page, and the listing has
+/// moved if it is a later one.
 fn no_page(account_kind: AccountKind, first: bool, mut error: ProviderError) -> ProviderError {
     if error.kind == ErrorKind::NotFound && !first {
         error.kind = ErrorKind::Unavailable;
@@ -196,46 +198,43 @@ impl Provider for Amani {
         Ok(wire::desire_group(name, spec))
     }
 
-    /// The roles are the cheapest documented call; they prove the login but do not say whose it is.
-    async fn whoami(&self) -> Result<String, ProviderError> {
+    /// The roles are the cheapest documented call. They prove the login but do not name it; the accepted token may.
+    async fn whoami(&self) -> Result<Option<String>, ProviderError> {
         self.page(AccountKind::Group, &wire::Query::new()).await?;
-        Ok(self.name.clone())
+        Ok(self.session.current().await.as_ref().and_then(auth::user_of))
+    }
+
+    fn login(&self) -> Option<String> {
+        self.username.clone()
     }
 
     async fn list(&self, account_kind: AccountKind) -> Result<Vec<Account>, ProviderError> {
         let (_, path) = wire::listing(account_kind);
-        let (mut accounts, mut promised) = (Vec::new(), shape::Total::default());
+        let (mut accounts, mut promised) = (Vec::new(), decode::Total::default());
         let mut asked = vec![wire::Query::new()];
         while let Some(query) = asked.last() {
             let wire::Page { accounts: entries, count, next } = self.page(account_kind, query).await?;
             let is_barren = entries.is_empty();
-            count.map_or(Ok(()), |count| promised.heard(count, path))?;
+            count.map_or(Ok(()), |count| promised.observe(count, path))?;
             accounts.extend(entries);
             let (here, whole) = (accounts.len(), count.unwrap_or(accounts.len()));
             if here > whole || (here < whole && next.is_none()) {
-                return Err(shape::unexpected_answer(
+                return Err(decode::unexpected_answer(
                     path,
                     &format!("{here} entries of {whole}: a listing that is not whole"),
                 ));
             }
             let Some(next) = next else { break };
             if is_barren || asked.contains(&next) {
-                return Err(shape::unexpected_answer(path, "a next page that does not follow this one"));
+                return Err(decode::unexpected_answer(path, "a next page that does not follow this one"));
             }
             asked.push(next);
         }
-        shape::distinct(accounts, path)
+        decode::distinct(accounts, path)
     }
 
-    /// No filter is documented: the whole listing answers.
-    async fn find(&self, account_kind: AccountKind, desired: &Desired) -> Result<Vec<Account>, ProviderError> {
-        let table = CAPABILITIES.fields(account_kind);
-        let mut accounts = self.list(account_kind).await?;
-        accounts.retain(|account| desired.keys.iter().any(|key| matches_key(table, account, key)));
-        Ok(accounts)
-    }
-
-    /// One role has no address of its own; nor has a user, where the server knows that address for PATCH only.
+    /// The listing answers for a role, which has no address of its own, and for a user where the server accepts only
+    /// PATCH there.
     ///
     /// Errors: `Unsupported` where users are neither listed nor shown.
     async fn read(&self, account_kind: AccountKind, id: &str) -> Result<Option<Account>, ProviderError> {
@@ -280,7 +279,7 @@ impl Provider for Amani {
         }
         let changes = self.with_credentials(current, changes, password)?;
         let body = wire::body(changes.fields, changes.groups.as_ref(), password);
-        let path = format!("{USERS}/{}", segment(&current.id));
+        let path = entry(USERS, &current.id);
         self.call(Call::new("users.update", Method::PATCH, path).json(body)).await?;
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Amani's fields and shapes, both ways; no call is made here.
+//! Amani's fields and shapes, translated both ways; it makes no call.
 
 use std::collections::BTreeSet;
 
@@ -6,29 +6,29 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
 use crate::api::{PlatformGroupSpec, PlatformUserSpec};
-use crate::plan::{Account, AccountKind, Compare, Desired, Field, Fields, Key};
+use crate::plan::{Account, AccountKind, Compare, Desired, Field, Fields, KeySource, group_keys, user_keys};
+use crate::providers::decode::{self, put};
 use crate::providers::error::{ErrorKind, ProviderError};
 use crate::providers::http::{Answer, parameters};
-use crate::providers::shape::{self, put};
 
-/// Writable fields of a user (seed 001). That `is_active` can be written is assumed, as Studio's Block does it; the table of
-/// a create lacks it, and users are made active.
+/// Writable fields of a user (seed 001). That `is_active` can be written is assumed, because Studio's Block does it; a
+/// create does not take it and makes active users.
 pub const USER: &[Field] = &[
-    Field::new("email", Compare::FoldCase),
+    Field::new("email", Compare::FoldCase).key(KeySource::Email),
     Field::new("first_name", Compare::Exact),
     Field::new("last_name", Compare::Exact),
     Field::new("phone", Compare::Exact),
     Field::after_create("is_active", Compare::Exact, true),
 ];
 
-/// What is looked at in a role; roles are never written.
-pub const GROUP: &[Field] = &[Field::new("name", Compare::Exact)];
+/// Fields of a role; roles are never written.
+pub const GROUP: &[Field] = &[Field::new("name", Compare::Exact).key(KeySource::GroupName)];
 
 /// The permission that makes an administrator: its holder may make users (documents/studio).
 const ADD_USER: &str = "add_user";
-/// The role that makes an administrator whatever it holds (documents/websdk).
+/// The role that makes an administrator whatever its permissions (documents/websdk).
 const ADMINISTRATOR: &str = "Company Admin";
-/// Fields of an error body that are quoted (Django REST Framework's habits).
+/// Fields of an error body that are quoted (usual in Django REST Framework).
 const QUOTED: &[&str] = &[
     "detail",
     "non_field_errors",
@@ -44,7 +44,7 @@ const QUOTED: &[&str] = &[
     "is_active",
 ];
 
-/// Operation for metrics of a listing, and path.
+/// The name of a listing in metrics, and its path.
 pub fn listing(account_kind: AccountKind) -> (&'static str, &'static str) {
     match account_kind {
         AccountKind::User => ("users.list", "/api/v2/user"),
@@ -54,11 +54,7 @@ pub fn listing(account_kind: AccountKind) -> (&'static str, &'static str) {
 
 /// The user that a manifest describes. Amani makes the username from the e-mail address and has no display name.
 pub fn desire_user(spec: &PlatformUserSpec) -> Desired {
-    let mut desired = Desired {
-        keys: vec![Key { field: "email", value: spec.email.clone() }],
-        needs_password: true,
-        ..Desired::default()
-    };
+    let mut desired = Desired { keys: user_keys(USER, spec), needs_password: true, ..Desired::default() };
     desired.fields.insert("email".into(), json!(spec.email));
     put(&mut desired.fields, "first_name", spec.first_name.as_ref());
     put(&mut desired.fields, "last_name", spec.last_name.as_ref());
@@ -70,7 +66,7 @@ pub fn desire_user(spec: &PlatformUserSpec) -> Desired {
 /// The role that a manifest names.
 pub fn desire_group(name: &str, _: &PlatformGroupSpec) -> Desired {
     Desired {
-        keys: vec![Key { field: "name", value: name.to_owned() }],
+        keys: group_keys(GROUP, name),
         fields: Fields::from([("name".to_owned(), json!(name))]),
         ..Desired::default()
     }
@@ -81,12 +77,12 @@ pub fn desire_group(name: &str, _: &PlatformGroupSpec) -> Desired {
 /// Errors: an entry that is no object or has no id.
 pub fn account(account_kind: AccountKind, entry: &Value) -> Result<Account, ProviderError> {
     let (_, said) = listing(account_kind);
-    let object = shape::object(entry, said)?;
-    let id = shape::id_of(object, &["id"], said)?;
+    let object = decode::object(entry, said)?;
+    let id = decode::id_of(object, &["id"], said)?;
     Ok(match account_kind {
         AccountKind::User => Account {
             id,
-            fields: shape::fields(USER, object),
+            fields: decode::fields(USER, object),
             groups: object
                 .get("groups")
                 .and_then(Value::as_array)
@@ -96,7 +92,7 @@ pub fn account(account_kind: AccountKind, entry: &Value) -> Result<Account, Prov
         },
         AccountKind::Group => Account {
             id,
-            fields: shape::fields(GROUP, object),
+            fields: decode::fields(GROUP, object),
             privileged: role_privilege(object),
             ..Account::default()
         },
@@ -109,10 +105,10 @@ fn elements(list: Option<&Value>) -> impl Iterator<Item = &Value> {
 
 /// A user's role is written as its id and shown as an object (seed 001).
 fn role_id(role: &Value) -> Option<String> {
-    shape::id(role.get("id").unwrap_or(role))
+    decode::id(role.get("id").unwrap_or(role))
 }
 
-/// Through one of the roles shown, or through the flat list of what the user may do.
+/// Why a user is an administrator: by one of its roles, or by its own list of permissions.
 fn privilege_of(user: &Map<String, Value>) -> Option<String> {
     let by_role = elements(user.get("groups")).filter_map(Value::as_object).find_map(role_privilege);
     by_role.or_else(|| adds_users(user).then(|| format!("permission {ADD_USER}")))
@@ -135,40 +131,40 @@ fn adds_users(holder: &Map<String, Value>) -> bool {
 /// One page of a listing.
 #[derive(Debug)]
 pub struct Page {
-    /// What is on it.
+    /// The accounts on this page.
     pub accounts: Vec<Account>,
-    /// Entries on all pages, where the server says so.
+    /// The number of entries on all pages, where the server says it.
     pub count: Option<usize>,
-    /// What asks for the page after this one, if there is one.
+    /// The query of the next page, if there is one.
     pub next: Option<Query>,
 }
 
 /// Parameters of an address.
 pub type Query = Vec<(String, String)>;
 
-/// A bare array (seed 001, roles), or a page `{count, next, previous, results}` (Django REST Framework; assumed for users). Of
-/// `next` only the parameters are used, be they `page`, `limit` and `offset` or `cursor`: its host may be an inner one.
+/// A bare array (seed 001, roles), or a page `{count, next, previous, results}` (Django REST Framework; assumed for
+/// users). Only the query of `next` is used, because its host may be an internal one.
 ///
-/// Errors: anything else, and a `next` that asks for nothing.
+/// Errors: any other shape, and a `next` without a query.
 pub fn page(account_kind: AccountKind, answer: &Value) -> Result<Page, ProviderError> {
     let (_, said) = listing(account_kind);
     let (entries, count, next) = match answer.as_array() {
         Some(entries) => (entries.as_slice(), None, None),
         None => (
-            shape::list(answer, "results", said)?,
-            Some(shape::count(answer, "count", said)?),
+            decode::list(answer, "results", said)?,
+            Some(decode::count(answer, "count", said)?),
             answer.get("next").filter(|next| !next.is_null()),
         ),
     };
     let next = next.map(|next| {
         let query = next.as_str().map(parameters).filter(|query| !query.is_empty());
-        query.ok_or_else(|| shape::unexpected_answer(said, "a next page that cannot be asked for"))
+        query.ok_or_else(|| decode::unexpected_answer(said, "a next page that cannot be asked for"))
     });
     let accounts = entries.iter().map(|entry| account(account_kind, entry)).collect::<Result<_, _>>()?;
     Ok(Page { accounts, count, next: next.transpose()? })
 }
 
-/// The body of a POST or PATCH: what is given, and nothing else.
+/// The body of a POST or PATCH, with the given values only.
 pub fn body(fields: Fields, groups: Option<&BTreeSet<String>>, password: Option<&SecretString>) -> Value {
     let mut body: Map<String, Value> = fields.into_iter().collect();
     if let Some(groups) = groups {
@@ -185,7 +181,7 @@ pub fn body(fields: Fields, groups: Option<&BTreeSet<String>>, password: Option<
 /// 400 there.
 pub fn refusal(answer: &Answer) -> ProviderError {
     let json = answer.json_or_null();
-    let mut error = shape::refusal(answer, &words(&json));
+    let mut error = decode::refusal(answer, &words(&json));
     if error.kind == ErrorKind::Invalid && is_taken(&json) {
         error.kind = ErrorKind::Conflict;
     }
@@ -214,8 +210,8 @@ fn messages(value: &Value) -> String {
 
 fn is_taken(json: &Value) -> bool {
     let keys = ["email", "username", "non_field_errors", "detail", "message", "error"];
-    shape::says_taken(&messages(json))
-        || keys.iter().filter_map(|key| json.get(*key)).any(|value| shape::says_taken(&messages(value)))
+    decode::says_taken(&messages(json))
+        || keys.iter().filter_map(|key| json.get(*key)).any(|value| decode::says_taken(&messages(value)))
 }
 
 #[cfg(test)]

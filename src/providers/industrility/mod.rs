@@ -1,7 +1,7 @@
-//! Industrility: one call that creates a user, and nothing else; whatever cannot be checked is not pretended to be.
+//! Industrility: one call, which creates a user. Everything else is unsupported, and what was created stays unverified.
 //!
-//! Source: docs.industrility.com, `CreateNewUserRequest` (seed 003). Base address and authentication are not documented and
-//! so configurable.
+//! Source: docs.industrility.com, `CreateNewUserRequest` (seed 003). Base address and authentication are not
+//! documented, so both are configurable.
 
 pub(super) mod wire;
 
@@ -11,20 +11,21 @@ use reqwest::header::HeaderName;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
+use super::decode;
 use super::error::{ErrorKind, ProviderError};
 use super::http::{Call, Transport, parameters};
-use super::shape;
 use super::{Access, Provider};
 use crate::api::credential::IndustrilityAccess;
 use crate::api::{PlatformGroupSpec, PlatformUserSpec, Reason};
-use crate::plan::{Account, AccountKind, Capabilities, Catalog, Changes, Desired, GroupSupport, Limits, Rejection};
+use crate::plan::{
+    Account, AccountKind, Capabilities, Catalog, Changes, Desired, GroupSupport, Limits, Rejection, Visibility,
+};
 
-/// What Industrility can do.
+/// The capabilities of Industrility.
 pub const CAPABILITIES: Capabilities = Capabilities {
     user_fields: wire::USER,
-    group_fields: &[],
-    readable: false,
-    listable: false,
+    group_fields: wire::GROUP,
+    visibility: Visibility::WriteOnly,
     filter: false,
     updates: false,
     change_needs_password: false,
@@ -34,6 +35,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     named_roles: false,
     checkable: false,
     default_limits: Limits { per_minute: 60, burst: 5, concurrency: 2 },
+    secret_fields: &["token"],
 };
 
 /// One credential's way to Industrility.
@@ -64,7 +66,7 @@ impl Industrility {
         })
     }
 
-    /// The create call, with the parameters that its path may end with.
+    /// The create call, with the query that its path may have.
     fn address(&self) -> Call {
         let (path, query) = self.path.split_once('?').unwrap_or((&self.path, ""));
         let pairs = parameters(&format!("?{query}")).into_iter();
@@ -98,11 +100,11 @@ impl Provider for Industrility {
         Ok(wire::desire_group(name))
     }
 
-    fn unseen_id(&self, key: &str) -> Option<String> {
-        Some(wire::unseen_id(key))
+    fn id_from_key(&self, key: &str) -> Option<String> {
+        Some(wire::usual_id(key))
     }
 
-    async fn whoami(&self) -> Result<String, ProviderError> {
+    async fn whoami(&self) -> Result<Option<String>, ProviderError> {
         Err(unsupported("check a token"))
     }
 
@@ -110,15 +112,11 @@ impl Provider for Industrility {
         Err(unsupported("list"))
     }
 
-    async fn find(&self, _: AccountKind, _: &Desired) -> Result<Vec<Account>, ProviderError> {
-        Err(unsupported("search"))
-    }
-
     async fn read(&self, _: AccountKind, _: &str) -> Result<Option<Account>, ProviderError> {
         Err(unsupported("read"))
     }
 
-    /// The answer's shape is not documented: a 2xx is a success even if its body cannot be read.
+    /// A 2xx is a success even if its body cannot be read, because the shape of the answer is not documented.
     async fn create(
         &self,
         account_kind: AccountKind,
@@ -134,7 +132,7 @@ impl Provider for Industrility {
         if !answer.is_success() {
             return Err(wire::refusal(&answer));
         }
-        shape::done(&answer)?;
+        decode::done(&answer)?;
         let email = changes.fields.get("email").and_then(Value::as_str).unwrap_or_default();
         Ok(Account { id: wire::id(&answer.json_or_null(), email), ..Account::default() })
     }

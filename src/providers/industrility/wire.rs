@@ -1,17 +1,17 @@
-//! Industrility's request (seed 003) and what can be told from its answers; no call is made here.
+//! Industrility's request (seed 003) and the meaning of its answers; it makes no call.
 
 use serde_json::{Map, Value, json};
 
 use crate::api::user::{IndustrilityPermission, IndustrilityRole, IndustrilityUser, UserProvider};
 use crate::api::{PlatformUserSpec, Reason};
-use crate::plan::{Changes, Compare, Desired, Field, Key, Rejection};
+use crate::plan::{Changes, Compare, Desired, Field, KeySource, Rejection, group_keys, user_keys};
+use crate::providers::decode::{self, put};
 use crate::providers::error::{ErrorKind, ProviderError};
 use crate::providers::http::Answer;
-use crate::providers::shape::{self, put};
 
-/// Fields of a user. None is ever shown, so all are known by what was sent.
+/// Fields of a user. The vendor shows none, so they are compared with the values that were sent.
 pub const USER: &[Field] = &[
-    Field::fixed("email", Compare::Hidden),
+    Field::fixed("email", Compare::Hidden).key(KeySource::Email),
     Field::fixed("firstName", Compare::Hidden),
     Field::fixed("lastName", Compare::Hidden),
     Field::fixed("orgName", Compare::Hidden),
@@ -27,6 +27,9 @@ pub const USER: &[Field] = &[
     Field::fixed("discountClasses", Compare::Hidden),
     Field::fixed("fileInfo", Compare::Hidden),
 ];
+
+/// The natural key of a security group, which is neither sent nor shown.
+pub const GROUP: &[Field] = &[Field::fixed("name", Compare::Hidden).key(KeySource::GroupName)];
 
 /// The user that a manifest describes.
 ///
@@ -49,7 +52,7 @@ pub fn desire_user(spec: &PlatformUserSpec) -> Result<Desired, Rejection> {
             return Err(Rejection::new(Reason::Unsupported, message));
         }
     }
-    let mut desired = Desired { keys: vec![Key { field: "email", value: spec.email.clone() }], ..Desired::default() };
+    let mut desired = Desired { keys: user_keys(USER, spec), ..Desired::default() };
     desired.privileged = block.new_role.as_ref().map(|role| format!("the new role {}", role.name));
     put(&mut desired.fields, "email", Some(&spec.email));
     put(&mut desired.fields, "firstName", Some(first));
@@ -100,34 +103,35 @@ fn permission(rights: IndustrilityPermission) -> Value {
     json!({"read": read, "create": create, "update": update, "delete": delete})
 }
 
-/// A security group: there is nothing to write.
+/// A security group, which has no fields to write.
 pub fn desire_group(name: &str) -> Desired {
-    Desired { keys: vec![Key { field: "name", value: name.to_owned() }], ..Desired::default() }
+    Desired { keys: group_keys(GROUP, name), ..Desired::default() }
 }
 
-/// The body of the create call; security groups are required there, if only as an empty list.
+/// The body of the create call, which requires a list of security groups, if only an empty one.
 pub fn body(changes: &Changes) -> Value {
     let mut body: Map<String, Value> = changes.fields.clone().into_iter().collect();
     body.insert("selectedSecurityGroup".into(), json!(changes.groups.clone().unwrap_or_default()));
     body.into()
 }
 
-/// The id of the user that was made: the answer's, if it shows one.
+/// The id of a new user: the one in the answer, or the usual one.
 pub fn id(answer: &Value, email: &str) -> String {
-    shown_id(answer).unwrap_or_else(|| unseen_id(email))
+    shown_id(answer).unwrap_or_else(|| usual_id(email))
 }
 
-/// The id of a user that no answer shows: `US-<e-mail>`, as in the sample of `parentUser`.
-pub fn unseen_id(email: &str) -> String {
+/// The usual id of a user: `US-<e-mail>`, as in the sample of `parentUser`.
+pub fn usual_id(email: &str) -> String {
     format!("US-{email}")
 }
 
 fn shown_id(answer: &Value) -> Option<String> {
-    ["userId", "id"].iter().find_map(|name| answer.get(*name).and_then(shape::id))
+    ["userId", "id"].iter().find_map(|name| answer.get(*name).and_then(decode::id))
 }
 
-/// `answer` as it means to be understood: the body's own status, or its refusal, wins over a 2xx around it (the habit of
-/// functions behind a gateway; nothing is documented). A function that broke may have made the user before.
+/// `answer` with the status that its body states: a status or a refusal in the body wins over a 2xx around it, as is
+/// usual for functions behind a gateway (assumed). A function that failed is a 500, because it may have made the user
+/// before.
 pub fn unwrapped(answer: &Answer) -> Answer {
     let json = answer.json_or_null();
     let status = json.get("statusCode").and_then(Value::as_u64).and_then(|status| u16::try_from(status).ok());
@@ -142,7 +146,7 @@ pub fn unwrapped(answer: &Answer) -> Answer {
 
 /// `success: false`, or words under `error` and no id of a user.
 fn is_refusal(json: &Value) -> bool {
-    let is_faulted = !shape::words(&json!({"error": json.get("error")})).is_empty();
+    let is_faulted = !decode::words(&json!({"error": json.get("error")})).is_empty();
     json.get("success") == Some(&Value::Bool(false)) || (is_faulted && shown_id(json).is_none())
 }
 
@@ -152,15 +156,15 @@ fn inner(json: &Value) -> Value {
     body.and_then(|body| serde_json::from_str(body).ok()).unwrap_or_default()
 }
 
-/// A refusal. The words are not documented: a user that is there already, in any dress, is a conflict, a role that is there is
-/// a bad request.
+/// A refusal. The words are not documented: any that say that the user exists mean a conflict, and any that say that
+/// the role exists mean a bad request.
 pub fn refusal(answer: &Answer) -> ProviderError {
     let json = answer.json_or_null();
     let words = words(&json);
-    let mut error = shape::refusal(answer, &words);
+    let mut error = decode::refusal(answer, &words);
     match error.kind {
         ErrorKind::Conflict if is_about_role(&words) => error.kind = ErrorKind::Invalid,
-        ErrorKind::Invalid if shape::says_taken(&words) && !is_about_role(&words) => error.kind = ErrorKind::Conflict,
+        ErrorKind::Invalid if decode::says_taken(&words) && !is_about_role(&words) => error.kind = ErrorKind::Conflict,
         _ => {}
     }
     error
@@ -169,18 +173,18 @@ pub fn refusal(answer: &Answer) -> ProviderError {
 /// The words in the usual fields, or in those of the text under `body` of a wrapped answer.
 fn words(json: &Value) -> String {
     let broken = json.get("errorMessage").and_then(Value::as_str).unwrap_or_default();
-    match shape::words(json) {
+    match decode::words(json) {
         words if !words.is_empty() => words,
         _ if !broken.is_empty() => broken.to_owned(),
-        _ => shape::words(&inner(json)),
+        _ => decode::words(&inner(json)),
     }
 }
 
-/// Whether it is a role that is there already: the part of the sentence that says so names one, and no user before it.
+/// Whether `words` say that a role exists: the part of the sentence that says so names a role, and no user before it.
 fn is_about_role(words: &str) -> bool {
     let words = words.to_ascii_lowercase();
     let mut parts = words.split(['\n', ';']).flat_map(|part| part.split(": ")).flat_map(|part| part.split(", "));
-    let part = parts.find(|part| shape::says_taken(part)).unwrap_or(&words);
+    let part = parts.find(|part| decode::says_taken(part)).unwrap_or(&words);
     let user = ["user", "email", "e-mail", "account"].iter().filter_map(|noun| part.find(noun)).min();
     part.find("role").is_some_and(|role| user.is_none_or(|user| role < user))
 }
@@ -234,7 +238,7 @@ mod tests {
     #[case::warned(json!({"userId": "US-1", "error": "no welcome mail was sent"}))]
     #[case::wrapped(json!({"statusCode": 200, "body": "{}"}))]
     #[case::nothing_said(json!({"message": "User created"}))]
-    fn a_success_stays_one(#[case] body: Value) {
+    fn a_body_without_a_refusal_leaves_a_success_as_it_is(#[case] body: Value) {
         assert!(unwrapped(&Answer::new(200, body.to_string().as_bytes(), "")).is_success());
     }
 

@@ -1,4 +1,4 @@
-//! OZmap's log-in and its raw token; nothing else.
+//! OZmap's log-in and its token header.
 
 use async_trait::async_trait;
 use reqwest::Method;
@@ -12,9 +12,9 @@ use crate::providers::error::{ErrorKind, ProviderError};
 use crate::providers::http::{Call, Transport};
 use crate::providers::secret::SecretData;
 use crate::providers::session::{Login, Token};
-use crate::providers::{jwt, shape};
+use crate::providers::{decode, jwt};
 
-/// A token, or username and password, or both: then the token first.
+/// A token, or username and password, or both; with both the token is used first.
 pub struct OzmapLogin {
     transport: Transport,
     token: Option<SecretString>,
@@ -22,7 +22,7 @@ pub struct OzmapLogin {
 }
 
 impl OzmapLogin {
-    /// Errors: a Secret with neither.
+    /// Errors: `Invalid` for a Secret with neither.
     pub fn new(transport: Transport, secret: &SecretData) -> Result<Self, Rejection> {
         let (token, user) = (secret.get("token"), secret.pair("username", "password"));
         if token.is_none() && user.is_none() {
@@ -31,7 +31,7 @@ impl OzmapLogin {
         Ok(Self { transport, token, user })
     }
 
-    /// Whom the Secret names, if it does; else whom the token names, whose sample in the SDK has a claim `user`.
+    /// The username in the Secret, else the user that its token claims: the SDK's sample of a token has a claim `user`.
     pub fn username(&self) -> Option<String> {
         if let Some((username, _)) = &self.user {
             return Some(username.expose_secret().to_owned());
@@ -52,17 +52,17 @@ impl OzmapLogin {
         }
         let json = answer.json()?;
         let token = json.get("authorization").and_then(Value::as_str).filter(|token| !token.is_empty());
-        let token = token.ok_or_else(|| shape::unexpected_answer(answer.said(), "no token under authorization"))?;
+        let token = token.ok_or_else(|| decode::unexpected_answer(answer.said(), "no token under authorization"))?;
         Ok(Token { value: token.into(), expires: None })
     }
 }
 
-/// The user that a token claims to be for, by name or id.
+/// The user in the claims of a token, by name or id.
 fn claimed(token: &str) -> Option<String> {
     let claims = jwt::claims(token)?;
     let user = claims.get("user")?;
-    let named = || ["username", "email", "id", "_id"].into_iter().find_map(|name| shape::id(user.get(name)?));
-    shape::id(user).or_else(named)
+    let named = || ["username", "email", "id", "_id"].into_iter().find_map(|name| decode::id(user.get(name)?));
+    decode::id(user).or_else(named)
 }
 
 #[async_trait]
@@ -76,7 +76,7 @@ impl Login for OzmapLogin {
         Some(self.exchange(username, password).await)
     }
 
-    /// The token as it is, without a scheme word (seed 004).
+    /// The header is the token alone, without a scheme (seed 004).
     fn attach(&self, call: Call, token: &SecretString) -> Result<Call, ProviderError> {
         call.header(AUTHORIZATION, token.expose_secret())
     }
@@ -97,7 +97,7 @@ mod tests {
     #[case::id(BY_ID, Some("64b0c0ffee64b0c0ffee0001"))]
     #[case::name(BY_NAME, Some("usher"))]
     #[case::opaque("fake-token", None)]
-    fn a_token_says_whose_it_is_if_it_can(#[case] token: &str, #[case] expected: Option<&str>) {
+    fn the_claims_of_a_token_may_name_its_user(#[case] token: &str, #[case] expected: Option<&str>) {
         assert_eq!(claimed(token).as_deref(), expected);
     }
 }

@@ -10,30 +10,30 @@ use reqwest::Method;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
-use super::error::{ErrorKind, ProviderError};
-use super::http::{Call, Transport, segment};
+use super::decode::{self, Verb, operation};
+use super::error::ProviderError;
+use super::http::{Call, Transport};
+use super::resource::{entry, found};
 use super::session::Session;
-use super::shape::{self, Verb, operation};
 use super::{Access, Provider};
 use crate::api::credential::{OzmapAccess, PasswordEncoding};
 use crate::api::{PlatformGroupSpec, PlatformUserSpec};
 use crate::plan::{
     Account, AccountKind, Capabilities, Catalog, CatalogEntry, Changes, Desired, GroupSupport, Key, Limits, ROLE,
-    Rejection, matches_key,
+    Rejection, Visibility, carrying, matches_key,
 };
 use auth::OzmapLogin;
 
-/// Entries asked for per page; the default of 25 would cost a call per 25 users (wiki, "User creation").
+/// Entries per page; the default of 25 would cost a call per 25 users (wiki, "User creation").
 const PAGE: usize = 500;
-/// What the path of every address ends in (vendors.md §1): it tells nobody apart.
+/// The end of the path of every address (SDK); a place leaves it out, because all tenants have it.
 const BASE_PATH: &str = "/api/v2";
 
-/// What OZmap can do.
+/// The capabilities of OZmap.
 pub const CAPABILITIES: Capabilities = Capabilities {
     user_fields: wire::USER,
     group_fields: wire::GROUP,
-    readable: true,
-    listable: true,
+    visibility: Visibility::Full,
     filter: true,
     updates: true,
     change_needs_password: false,
@@ -43,6 +43,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     named_roles: true,
     checkable: true,
     default_limits: Limits { per_minute: 120, burst: 20, concurrency: 4 },
+    secret_fields: &["password", "apikey", "token"],
 };
 
 /// One credential's way to OZmap.
@@ -76,9 +77,9 @@ impl Ozmap {
         }
     }
 
-    /// All rows of a collection, or those that `filter` lets through; rows marked as deleted are not there.
+    /// All rows of a collection, or those that match `filter`, without the rows marked as deleted.
     async fn rows(&self, name: &'static str, path: &str, filter: Option<&Value>) -> Result<Vec<Value>, ProviderError> {
-        let (mut rows, mut limit, mut promised) = (Vec::new(), PAGE, shape::Total::default());
+        let (mut rows, mut limit, mut promised) = (Vec::new(), PAGE, decode::Total::default());
         for page in 1_usize.. {
             let mut call = Call::new(name, Method::GET, path).query("page", page.to_string());
             call = call.query("limit", limit.to_string());
@@ -86,18 +87,19 @@ impl Ozmap {
                 call = call.query("filter", filter.to_string());
             }
             let answer = self.call(call).await?;
-            let (found, total) = (shape::list(&answer, "rows", path)?, shape::count(&answer, "total", path)?);
-            promised.heard(total, path)?;
+            let (found, total) = (decode::list(&answer, "rows", path)?, decode::count(&answer, "total", path)?);
+            promised.observe(total, path)?;
             rows.extend(found.iter().cloned());
             if rows.len() == total {
                 break;
             }
             if found.is_empty() || rows.len() > total {
                 let what = format!("{} rows of {total}: a listing that is not whole", rows.len());
-                return Err(shape::unexpected_answer(path, &what));
+                return Err(decode::unexpected_answer(path, &what));
             }
             if page == 1 {
-                // Pages may be capped: asked for in the size that came, the next begins where this one ended.
+                // The server may cap pages: the next one is asked for in the size of this one, so that it begins where
+                // this one ended.
                 limit = found.len();
             }
         }
@@ -110,31 +112,31 @@ impl Ozmap {
         let path = wire::path(account_kind);
         let rows = self.rows(operation(account_kind, verb), path, filter).await?;
         let accounts: Result<Vec<_>, _> = rows.iter().map(|row| wire::account(account_kind, row)).collect();
-        shape::distinct(accounts?, path)
+        decode::distinct(accounts?, path)
     }
 
-    /// The accounts that carry `key`. A filter that is refused, or ignored, which rows that do not match show, tells nothing:
-    /// then the listing answers.
+    /// The accounts that carry `key`. The listing answers where the vendor refuses the filter or ignores it, which rows
+    /// that do not match show.
     async fn with_key(&self, account_kind: AccountKind, key: &Key) -> Result<Vec<Account>, ProviderError> {
         let table = CAPABILITIES.fields(account_kind);
-        for spelling in shape::search_terms(table, key) {
+        for spelling in decode::search_terms(table, key) {
             let filter = json!([{"property": key.field, "operator": "=", "value": spelling}]);
             match self.accounts(account_kind, Some(&filter)).await {
                 Ok(found) if found.is_empty() => {}
                 Ok(found) if found.iter().all(|account| matches_key(table, account, key)) => return Ok(found),
-                Err(error) if !shape::is_no_search(&error) => return Err(error),
+                Err(error) if !decode::is_no_search(&error) => return Err(error),
                 Ok(_) | Err(_) => {
-                    let all = self.accounts(account_kind, None).await?;
-                    return Ok(all.into_iter().filter(|account| matches_key(table, account, key)).collect());
+                    return Ok(carrying(table, self.list(account_kind).await?, std::slice::from_ref(key)));
                 }
             }
         }
         Ok(Vec::new())
     }
+}
 
-    fn one(account_kind: AccountKind, id: &str) -> String {
-        format!("{}/{}", wire::path(account_kind), segment(id))
-    }
+/// The path of one user or group.
+fn one(account_kind: AccountKind, id: &str) -> String {
+    entry(wire::path(account_kind), id)
 }
 
 #[async_trait]
@@ -156,9 +158,9 @@ impl Provider for Ozmap {
         wire::desire_group(name, spec, catalog)
     }
 
-    /// The answer's shape is not documented: what looks like a name is taken, else what the Secret says. The call itself is
-    /// known from an old SDK only (git history, RESTAPI.ts): where there is none, one user proves the login.
-    async fn whoami(&self) -> Result<String, ProviderError> {
+    /// The shape of the answer is not documented, so any usual name in it is taken. The call itself is known only from an old SDK
+    /// (git history, RESTAPI.ts): on a server without it, reading one user proves the login and does not name it.
+    async fn whoami(&self) -> Result<Option<String>, ProviderError> {
         let answer = self.session.send(&self.transport, Call::new("whoami", Method::GET, "/authenticated")).await?;
         let me = match answer.status {
             404 | 405 => {
@@ -166,14 +168,17 @@ impl Provider for Ozmap {
                 Value::Null
             }
             200..300 if answer.is_page() => {
-                return Err(shape::unexpected_answer(answer.said(), "a web page: is the url right?"));
+                return Err(decode::unexpected_answer(answer.said(), "a web page"));
             }
             200..300 if answer.is_plain() => Value::Null,
             200..300 => answer.json()?,
             _ => return Err(wire::refusal(&answer)),
         };
-        let shown = wire::name(&me)?;
-        Ok(shown.or_else(|| self.username.clone()).unwrap_or_else(|| "token".into()))
+        wire::name(&me)
+    }
+
+    fn login(&self) -> Option<String> {
+        self.username.clone()
     }
 
     async fn list(&self, account_kind: AccountKind) -> Result<Vec<Account>, ProviderError> {
@@ -185,8 +190,8 @@ impl Provider for Ozmap {
         let mut entries = Vec::new();
         for (catalog, name, path) in [(ROLE, "roles.list", "/roles"), (wire::PROJECT, "projects.list", "/projects")] {
             for row in self.rows(name, path, None).await? {
-                let object = shape::object(&row, path)?;
-                let id = shape::id_of(object, wire::ID, path)?;
+                let object = decode::object(&row, path)?;
+                let id = decode::id_of(object, wire::ID, path)?;
                 let name = object.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
                 let privileged = catalog == ROLE && name == wire::ADMINISTRATOR;
                 entries.push(CatalogEntry { catalog, id, name, privileged });
@@ -194,7 +199,7 @@ impl Provider for Ozmap {
         }
         if !entries.iter().any(|entry| entry.catalog == ROLE) {
             // Every tenant has seven roles from the beginning (help centre, article 44001786995).
-            return Err(shape::unexpected_answer("/roles", "no role at all"));
+            return Err(decode::unexpected_answer("/roles", "no role at all"));
         }
         Ok(Catalog { entries })
     }
@@ -212,13 +217,9 @@ impl Provider for Ozmap {
     }
 
     async fn read(&self, account_kind: AccountKind, id: &str) -> Result<Option<Account>, ProviderError> {
-        match self.call(Call::new(operation(account_kind, Verb::Read), Method::GET, Self::one(account_kind, id))).await
-        {
-            Ok(row) if !wire::is_there(&row) => Ok(None),
-            Ok(row) => wire::account(account_kind, &row).map(Some),
-            Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        let call = Call::new(operation(account_kind, Verb::Read), Method::GET, one(account_kind, id));
+        let row = found(self.call(call).await)?.filter(wire::is_there);
+        row.map(|row| wire::account(account_kind, &row)).transpose()
     }
 
     async fn create(
@@ -241,16 +242,15 @@ impl Provider for Ozmap {
     ) -> Result<(), ProviderError> {
         let body = wire::body(changes, password, self.encoding);
         let call =
-            Call::new(operation(account_kind, Verb::Update), Method::PATCH, Self::one(account_kind, &current.id))
-                .json(body);
+            Call::new(operation(account_kind, Verb::Update), Method::PATCH, one(account_kind, &current.id)).json(body);
         let answer = self.session.send(&self.transport, call).await?;
         // The SDK ignores the body of this answer; so do we.
-        if answer.is_success() { shape::done(&answer) } else { Err(wire::refusal(&answer)) }
+        if answer.is_success() { decode::done(&answer) } else { Err(wire::refusal(&answer)) }
     }
 
     async fn delete(&self, account_kind: AccountKind, id: &str) -> Result<(), ProviderError> {
-        let call = Call::new(operation(account_kind, Verb::Delete), Method::DELETE, Self::one(account_kind, id));
+        let call = Call::new(operation(account_kind, Verb::Delete), Method::DELETE, one(account_kind, id));
         let answer = self.session.send(&self.transport, call).await?;
-        if answer.is_success() { shape::done(&answer) } else { Err(wire::refusal(&answer)) }
+        if answer.is_success() { decode::done(&answer) } else { Err(wire::refusal(&answer)) }
     }
 }

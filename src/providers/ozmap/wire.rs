@@ -1,4 +1,4 @@
-//! OZmap's fields and shapes, both ways; no call is made here.
+//! OZmap's fields and shapes, translated both ways; it makes no call.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -11,17 +11,19 @@ use crate::api::credential::PasswordEncoding;
 use crate::api::group::GroupProvider;
 use crate::api::user::{OzmapProjectRole, OzmapResource, OzmapUser, Reference, UserProvider};
 use crate::api::{PlatformGroupSpec, PlatformUserSpec, Reason};
-use crate::plan::{Account, AccountKind, Catalog, Changes, Compare, Desired, Field, Key, ROLE, Rejection};
+use crate::plan::{
+    Account, AccountKind, Catalog, Changes, Compare, Desired, Field, KeySource, ROLE, Rejection, group_keys, user_keys,
+};
+use crate::providers::decode::{self, put};
 use crate::providers::error::{ErrorKind, ProviderError};
 use crate::providers::http::Answer;
-use crate::providers::shape::{self, put};
 
-/// Writable fields of a user (seed 004). That `username` never changes is assumed; nothing says that it may. It may be an e-mail
-/// address, and shown in lower case then.
+/// Writable fields of a user (seed 004). That `username` never changes is assumed. A username that is an e-mail address
+/// may be shown in lower case.
 pub const USER: &[Field] = &[
-    Field::fixed("username", Compare::Login),
-    Field::new("email", Compare::FoldCase),
-    Field::new("name", Compare::Exact),
+    Field::fixed("username", Compare::Login).key(KeySource::Username),
+    Field::new("email", Compare::FoldCase).key(KeySource::Email),
+    Field::new("name", Compare::Exact).alias(),
     Field::new("phone", Compare::Exact),
     Field::new("resources", Compare::Set),
     Field::new("role", Compare::Exact),
@@ -31,13 +33,14 @@ pub const USER: &[Field] = &[
 ];
 
 /// Writable fields of a project group (SDK, docs/PROJECTGROUP.md).
-pub const GROUP: &[Field] = &[Field::new("name", Compare::Exact), Field::new("projects", Compare::Set)];
+pub const GROUP: &[Field] =
+    &[Field::new("name", Compare::Exact).key(KeySource::GroupName), Field::new("projects", Compare::Set)];
 
 /// The catalogue of projects.
 pub const PROJECT: &str = "project";
 /// The role that may do everything (help centre, 44001786995).
 pub const ADMINISTRATOR: &str = "Administrator";
-/// Both are there, with the same value (seed 004).
+/// The names of the id, which both show the same value (seed 004).
 pub const ID: &[&str] = &["id", "_id"];
 
 /// The collection's path.
@@ -61,17 +64,10 @@ pub fn desire_user(spec: &PlatformUserSpec, catalog: &Catalog) -> Result<Desired
         return Err(Rejection::new(Reason::Unsupported, message));
     }
     let username = spec.username.clone().unwrap_or_else(|| spec.email.clone());
-    let mut desired = Desired {
-        keys: vec![
-            Key { field: "username", value: username.clone() },
-            Key { field: "email", value: spec.email.clone() },
-        ],
-        needs_password: true,
-        ..Desired::default()
-    };
+    let mut desired = Desired { keys: user_keys(USER, spec), needs_password: true, ..Desired::default() };
     put(&mut desired.fields, "username", Some(username));
     put(&mut desired.fields, "email", Some(&spec.email));
-    put(&mut desired.fields, "name", Some(shape::display_name(spec)));
+    put(&mut desired.fields, "name", Some(decode::display_name(spec)));
     put(&mut desired.fields, "phone", spec.phone.as_ref());
     put_block(&mut desired, block, catalog)?;
     Ok(desired)
@@ -126,7 +122,7 @@ fn resolve(catalog: &Catalog, of: &str, reference: &Reference, field: &str) -> R
 ///
 /// Errors: a project that matches nothing or several.
 pub fn desire_group(name: &str, spec: &PlatformGroupSpec, catalog: &Catalog) -> Result<Desired, Rejection> {
-    let mut desired = Desired { keys: vec![Key { field: "name", value: name.to_owned() }], ..Desired::default() };
+    let mut desired = Desired { keys: group_keys(GROUP, name), ..Desired::default() };
     put(&mut desired.fields, "name", Some(name));
     if let Some(GroupProvider::Ozmap(block)) = &spec.provider
         && let Some(projects) = &block.projects
@@ -149,12 +145,12 @@ pub fn account(account_kind: AccountKind, row: &Value) -> Result<Account, Provid
         AccountKind::User => USER,
         AccountKind::Group => GROUP,
     };
-    let object = shape::object(row, path(account_kind))?;
+    let object = decode::object(row, path(account_kind))?;
     let mut account = Account {
-        id: shape::id_of(object, ID, path(account_kind))?,
-        fields: shape::fields(table, object),
-        created: shape::instant(object.get("createdAt")),
-        creator: object.get("creatorData").and_then(|creator| creator.get("username")).and_then(shape::id),
+        id: decode::id_of(object, ID, path(account_kind))?,
+        fields: decode::fields(table, object),
+        created: decode::instant(object.get("createdAt")),
+        creator: object.get("creatorData").and_then(|creator| creator.get("username")).and_then(decode::id),
         ..Account::default()
     };
     let projects = projects(object.get("projects"));
@@ -176,26 +172,26 @@ pub fn is_there(row: &Value) -> bool {
     row.get("deletedAt").is_none_or(Value::is_null)
 }
 
-/// What looks like a name in the answer of the call that says who we are.
+/// The name in the answer to `GET /authenticated`; `None` where it shows none.
 ///
-/// Errors: a name that cannot be read. Taking this for "shows no name" would make it another account, and strangers of all that
-/// is bound.
+/// Errors: a name that cannot be read. Without an error the login would seem to be another one, and no object would be
+/// bound to it.
 pub fn name(me: &Value) -> Result<Option<String>, ProviderError> {
     let user = me.get("user").filter(|user| user.is_object()).unwrap_or(me);
     let names = || ["username", "email"].iter().filter_map(|name| user.get(*name).filter(|value| !value.is_null()));
-    let shown = names().find_map(shape::id);
+    let shown = names().find_map(decode::id);
     if shown.is_none() && names().next().is_some() {
-        return Err(shape::unexpected_answer("/authenticated", "no name that can be read"));
+        return Err(decode::unexpected_answer("/authenticated", "no name that can be read"));
     }
     Ok(shown)
 }
 
-/// An id, or the id of an object that was filled in.
+/// An id, or the id of the object in its place (`populate`).
 fn reference(value: &Value) -> Option<String> {
-    shape::id(value).or_else(|| ID.iter().find_map(|name| value.get(*name).and_then(shape::id)))
+    decode::id(value).or_else(|| ID.iter().find_map(|name| value.get(*name).and_then(decode::id)))
 }
 
-/// Projects that were given directly; those that come with a group (`fromGroup`) are not ours to send.
+/// Projects that the user has directly; those of a group (`fromGroup`) are never sent.
 fn projects(list: Option<&Value>) -> Vec<Value> {
     let entries = list.and_then(Value::as_array).into_iter().flatten();
     entries
@@ -222,7 +218,7 @@ fn privilege(account: &Account) -> Option<String> {
     resources.is_some_and(|resources| resources.contains(&json!("API"))).then(|| "resource API".into())
 }
 
-/// The body of a POST: what the SDK's type requires is there, if only empty.
+/// The body of a POST, with every list that the SDK's type requires, if only an empty one.
 pub fn creation(
     account_kind: AccountKind,
     changes: &Changes,
@@ -269,11 +265,11 @@ fn encoded(password: &SecretString, encoding: PasswordEncoding) -> String {
 
 /// A refusal; error bodies are not documented, so the usual fields are read.
 pub fn refusal(answer: &Answer) -> ProviderError {
-    let words = shape::words(&answer.json_or_null());
-    let error = shape::refusal(answer, &words);
+    let words = decode::words(&answer.json_or_null());
+    let error = decode::refusal(answer, &words);
     // The database's own words (E11000) may come with a 500.
     let open = matches!(error.kind, ErrorKind::Invalid | ErrorKind::Unavailable) && answer.status >= 400;
-    if open && shape::means_taken(answer.status, &words) {
+    if open && decode::means_taken(answer.status, &words) {
         return ProviderError::refused(ErrorKind::Conflict, error.message);
     }
     error
@@ -285,7 +281,7 @@ mod tests {
     use rstest::rstest;
 
     #[test]
-    fn a_taken_name_is_recognised_however_deep_the_words_are() {
+    fn a_taken_name_is_recognised_in_nested_words() {
         let body = json!({"message": "Bad request", "error": {"message": "User already exists"}});
         let answer = Answer::new(400, body.to_string().as_bytes(), "POST /users answered");
         assert_eq!(refusal(&answer).kind, ErrorKind::Conflict);

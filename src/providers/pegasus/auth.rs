@@ -1,4 +1,4 @@
-//! Pegasus' log-in and its `Authenticate` header; nothing else.
+//! Pegasus' log-in and its `Authenticate` header.
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
@@ -9,18 +9,18 @@ use serde_json::{Value, json};
 
 use super::wire;
 use crate::plan::Rejection;
+use crate::providers::decode;
 use crate::providers::error::{ErrorKind, ProviderError};
 use crate::providers::http::{Call, Transport};
 use crate::providers::secret::SecretData;
 use crate::providers::session::{Login, Token};
-use crate::providers::shape;
 
-/// The header of the token (docs/user-creation).
+/// The header for the token (docs/user-creation).
 const HEADER: HeaderName = HeaderName::from_static("authenticate");
-/// Sessions end after 60 minutes of inactivity (docs/getting-started); we stay well inside.
+/// The life of a token: shorter than the 60 minutes of inactivity after which a session ends (docs/getting-started).
 const LIFE: SignedDuration = SignedDuration::from_mins(50);
 
-/// A token, or username and password, or both: then the token first.
+/// A token, or username and password, or both; with both the token is used first.
 pub struct PegasusLogin {
     transport: Transport,
     gateway: Option<String>,
@@ -29,7 +29,7 @@ pub struct PegasusLogin {
 }
 
 impl PegasusLogin {
-    /// Errors: a Secret with neither.
+    /// Errors: `Invalid` for a Secret with neither.
     pub fn new(transport: Transport, gateway: Option<String>, secret: &SecretData) -> Result<Self, Rejection> {
         let (token, user) = (secret.get("token"), secret.pair("username", "password"));
         if token.is_none() && user.is_none() {
@@ -71,7 +71,7 @@ impl PegasusLogin {
         }
         let json = answer.json()?;
         let token = json.get("auth").and_then(Value::as_str).filter(|token| !token.is_empty());
-        let token = token.ok_or_else(|| shape::unexpected_answer(answer.said(), "no token under auth"))?;
+        let token = token.ok_or_else(|| decode::unexpected_answer(answer.said(), "no token under auth"))?;
         Ok(Token { value: token.into(), expires: Some(Timestamp::now() + LIFE) })
     }
 }

@@ -1,12 +1,13 @@
 //! Pegasus Gateway (Digital Communications Technologies): URLs and calls; shapes are in `wire`, the login in `auth`.
 //!
-//! Sources: pegasus.digitalcomtech.com/docs/user-creation and /docs/api-overview; what they leave open is in `vendors.md`.
+//! Sources: pegasus.digitalcomtech.com/docs/user-creation and /docs/api-overview; what they leave open is marked as
+//! assumed.
 
 mod auth;
+mod slots;
 pub(super) mod wire;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
@@ -15,38 +16,39 @@ use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
+use super::decode::{self, Verb, operation};
 use super::error::{Delivery, ErrorKind, ProviderError};
 use super::http::{Call, Transport, segment};
-use super::pace::{Pace, Turn, Turns};
+use super::rate_limit::RateLimit;
+use super::resource::{entry, found};
 use super::session::{Session, Token};
-use super::shape::{self, Verb, operation};
 use super::{Access, Provider};
 use crate::api::credential::PegasusAccess;
 use crate::api::{PlatformGroupSpec, PlatformUserSpec};
 use crate::plan::{
     Account, AccountKind, Capabilities, Catalog, Changes, Desired, GroupSupport, Key, Limits, Rejection, Switch,
-    matches_key,
+    Visibility, carrying, first_key_field, matches_key,
 };
 use auth::PegasusLogin;
+use slots::{RateLimitedSlots, Slot};
 use wire::Page;
 
 /// Where the API is unless the credential says otherwise (docs/user-creation).
 const DEFAULT_URL: &str = "https://api.pegasusgateway.com";
-/// Entries asked for per page: the documented most (docs/api-overview).
+/// Entries per page: the documented maximum (docs/api-overview).
 const PAGE: usize = 1000;
 /// Documented limits of /apps for one user: 5 calls a second and 20 a minute (release notes 7.2.1).
 const APPS_PER_MINUTE: u32 = 20;
 /// See `APPS_PER_MINUTE`.
 const APPS_BURST: u32 = 5;
-/// Calls to /apps for one user: what is there is read and written back.
+/// Calls to /apps for one change of rights: a read and a write.
 const APPS_CALLS: u32 = 2;
 
-/// What Pegasus can do.
+/// The capabilities of Pegasus.
 pub const CAPABILITIES: Capabilities = Capabilities {
     user_fields: wire::USER,
     group_fields: wire::GROUP,
-    readable: true,
-    listable: true,
+    visibility: Visibility::Full,
     filter: true,
     updates: true,
     change_needs_password: false,
@@ -56,15 +58,16 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     named_roles: false,
     checkable: true,
     default_limits: Limits { per_minute: 300, burst: 20, concurrency: 4 },
+    secret_fields: &["password", "auth", "token"],
 };
 
 /// One credential's way to Pegasus.
 pub struct Pegasus {
     transport: Transport,
-    /// The site that the central log-in asks for: it, not the address, tells whose accounts are seen.
+    /// The site that the central log-in asks for; it, and not the address, selects the accounts.
     gateway: Option<String>,
     session: Session<PegasusLogin>,
-    apps: Arc<Turns>,
+    apps: RateLimitedSlots,
 }
 
 impl Pegasus {
@@ -77,32 +80,34 @@ impl Pegasus {
             transport: access.transport(url)?,
             gateway: settings.gateway.as_ref().map(|gateway| gateway.to_ascii_lowercase()),
             session: Session::new(login),
-            apps: access.limiter.turns(|| Turns::new(Pace::new(APPS_PER_MINUTE, APPS_BURST), APPS_CALLS)),
+            apps: access
+                .limiter
+                .extension(|| RateLimitedSlots::new(RateLimit::new(APPS_PER_MINUTE, APPS_BURST), APPS_CALLS)),
         })
     }
 
-    /// The JSON of a successful answer. A 401 is a missing scope if `GET /user` takes the token; else it may have ended, and
-    /// a log-in follows.
+    /// The JSON of a successful answer. A 401 means a missing scope if `GET /user` accepts the token; otherwise the
+    /// token may have expired, so a log-in and a second attempt follow.
     async fn call(&self, call: Call) -> Result<Value, ProviderError> {
         let (answer, token) = self.session.attempt(&self.transport, call.clone()).await?;
         if answer.status != 401 {
             return wire::judge(&answer);
         }
-        if self.takes(&token).await {
+        if self.accepts(&token).await {
             return Err(wire::denied(&answer));
         }
         let Some(again) = self.session.repeat(&self.transport, call, &token).await else {
             return wire::judge(&answer);
         };
         let (answer, token) = again?;
-        if answer.status == 401 && self.takes(&token).await {
+        if answer.status == 401 && self.accepts(&token).await {
             return Err(wire::denied(&answer));
         }
         wire::judge(&answer)
     }
 
-    /// Whether the vendor takes `token`.
-    async fn takes(&self, token: &Token) -> bool {
+    /// Whether the vendor accepts `token`.
+    async fn accepts(&self, token: &Token) -> bool {
         let me = self.session.send_with(&self.transport, whoami(), token).await;
         me.is_ok_and(|me| me.is_success())
     }
@@ -111,58 +116,56 @@ impl Pegasus {
         &self,
         account_kind: AccountKind,
         number: usize,
-        search: Option<(&'static str, &str)>,
+        search: Option<(&str, &str)>,
     ) -> Result<Page, ProviderError> {
         let name = operation(account_kind, if search.is_some() { Verb::Find } else { Verb::List });
         let mut call = Call::new(name, Method::GET, wire::path(account_kind)).query("page", number.to_string());
         call = call.query("set", PAGE.to_string());
         if let Some((key, value)) = search {
-            call = call.query(key, value);
+            call = call.query(format!("search.{key}"), value);
         }
         wire::page(account_kind, &self.call(call).await?)
     }
 
-    /// One search; `None` where its answer cannot be relied on: refused, not on one page, or with rows that do not match,
-    /// which show that it was ignored.
+    /// The accounts that one search finds; `None` where its answer proves nothing: the vendor refused the search,
+    /// ignored it (some rows do not match), or answered with more than one page.
     async fn search(
         &self,
         account_kind: AccountKind,
         key: &Key,
         value: &str,
     ) -> Result<Option<Vec<Account>>, ProviderError> {
-        let search = match account_kind {
-            AccountKind::User => "search.username",
-            AccountKind::Group => "search.name",
-        };
-        let Page { accounts, total } = match self.page(account_kind, 1, Some((search, value))).await {
-            Err(error) if shape::is_no_search(&error) => return Ok(None),
+        let Page { accounts, total } = match self.page(account_kind, 1, Some((key.field, value))).await {
+            Err(error) if decode::is_no_search(&error) => return Ok(None),
             page => page?,
         };
         let is_whole = total.is_none_or(|total| total == accounts.len());
         let table = CAPABILITIES.fields(account_kind);
         let all_match = accounts.iter().all(|account| matches_key(table, account, key));
-        if is_whole && all_match { shape::distinct(accounts, wire::path(account_kind)).map(Some) } else { Ok(None) }
+        if is_whole && all_match { decode::distinct(accounts, wire::path(account_kind)).map(Some) } else { Ok(None) }
     }
 
-    /// The account that a create made without showing it.
+    /// The account of a create whose answer shows nothing.
     ///
-    /// Errors: it cannot be found, or not now: it is there all the same.
+    /// Errors: the account cannot be found now, although it may exist.
     async fn just_made(&self, account_kind: AccountKind, changes: &Changes) -> Result<Account, ProviderError> {
-        let field = wire::key(account_kind);
-        let value = changes.fields.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let desired = Desired { keys: vec![Key { field, value }], ..Desired::default() };
-        let in_doubt = |error| ProviderError { delivery: Delivery::Unknown, ..error };
-        match self.find(account_kind, &desired).await.map_err(in_doubt)?.as_slice() {
+        let key = first_key_field(CAPABILITIES.fields(account_kind)).and_then(|field| {
+            let value = changes.fields.get(field)?.as_str()?.to_owned();
+            Some(Key { field, value })
+        });
+        let desired = Desired { keys: key.into_iter().collect(), ..Desired::default() };
+        let unknown = |error| ProviderError { delivery: Delivery::Unknown, ..error };
+        match self.find(account_kind, &desired).await.map_err(unknown)?.as_slice() {
             [one] => Ok(one.clone()),
-            found => Err(shape::unexpected_answer(
+            found => Err(decode::unexpected_answer(
                 wire::path(account_kind),
                 &format!("nothing, and {} found after it", found.len()),
             )),
         }
     }
 
-    /// What the record of a user in an application holds for staff; empty when there is no record, or none that can be read:
-    /// only the PUT is documented (docs/user-creation).
+    /// The `staff` object in the record of a user in an application; empty without a record, and where the record
+    /// cannot be read, because only the PUT is documented (docs/user-creation).
     async fn staff(&self, user: &str, application: &str) -> Result<Map<String, Value>, ProviderError> {
         match self.call(self.on_apps("apps.read", Method::GET, user, application)).await {
             Ok(record) => Ok(record.get("staff").and_then(Value::as_object).cloned().unwrap_or_default()),
@@ -171,18 +174,18 @@ impl Pegasus {
         }
     }
 
-    /// A call within the limit of `/apps`.
+    /// A call that counts against the limit of `/apps`.
     fn on_apps(&self, operation: &'static str, method: Method, user: &str, application: &str) -> Call {
         let path = format!("/apps/{}", segment(application));
-        Call::new(operation, method, path).query("user", user).within(self.apps.clone())
+        Call::new(operation, method, path).query("user", user).within(self.apps.rate_limit().clone())
     }
 
-    /// Errors: `RateLimited` with the time of this user's turn.
-    fn turn(&self, user: &str) -> Result<Turn, ProviderError> {
-        self.apps.turn(user).map_err(|next| {
+    /// Errors: `RateLimited` with the time of this user's slot.
+    fn slot(&self, user: &str) -> Result<Slot, ProviderError> {
+        self.apps.try_acquire(user).map_err(|next| {
             let wait = next.saturating_duration_since(Instant::now());
             let until = Timestamp::now() + SignedDuration::try_from(wait).unwrap_or_default();
-            let message = "Pegasus takes 20 calls a minute to /apps; it goes on by itself";
+            let message = "Pegasus allows 20 calls per minute to /apps; usher retries automatically";
             ProviderError::rate_limited(message, Some(until))
         })
     }
@@ -194,7 +197,7 @@ fn whoami() -> Call {
 
 /// The path of one user or group.
 fn one(account_kind: AccountKind, id: &str) -> String {
-    format!("{}/{}", wire::path(account_kind), segment(id))
+    entry(wire::path(account_kind), id)
 }
 
 #[async_trait]
@@ -216,37 +219,37 @@ impl Provider for Pegasus {
         Ok(wire::desire_group(name, spec))
     }
 
-    async fn whoami(&self) -> Result<String, ProviderError> {
+    async fn whoami(&self) -> Result<Option<String>, ProviderError> {
         let me = wire::judge(&self.session.send(&self.transport, whoami()).await?)?;
-        let me = shape::object(&me, "/user")?;
-        let name = ["username", "email", "id"].iter().find_map(|field| me.get(*field).and_then(shape::id));
-        name.ok_or_else(|| shape::unexpected_answer("/user", "no username"))
+        let me = decode::object(&me, "/user")?;
+        let name = ["username", "email", "id"].iter().find_map(|field| me.get(*field).and_then(decode::id));
+        name.map(Some).ok_or_else(|| decode::unexpected_answer("/user", "no username"))
     }
 
-    /// Page by page until there are as many as there shall be, or no more.
+    /// Reads pages until it has as many entries as promised, or a page is not full.
     async fn list(&self, account_kind: AccountKind) -> Result<Vec<Account>, ProviderError> {
         let path = wire::path(account_kind);
-        let (mut accounts, mut promised) = (Vec::new(), shape::Total::default());
+        let (mut accounts, mut promised) = (Vec::new(), decode::Total::default());
         for number in 1.. {
             let Page { accounts: found, total } = self.page(account_kind, number, None).await?;
             let count = found.len();
-            total.map_or(Ok(()), |total| promised.heard(total, path))?;
+            total.map_or(Ok(()), |total| promised.observe(total, path))?;
             accounts.extend(found);
             match total {
                 Some(total) if accounts.len() < total && count > 0 => {}
                 None if count == PAGE => {}
                 Some(total) if accounts.len() != total => {
                     let what = format!("{} entries of {total}: a listing that is not whole", accounts.len());
-                    return Err(shape::unexpected_answer(path, &what));
+                    return Err(decode::unexpected_answer(path, &what));
                 }
                 Some(_) | None => break,
             }
         }
-        shape::distinct(accounts, path)
+        decode::distinct(accounts, path)
     }
 
-    /// By `search.<key>`, which is documented for groups and uncertain for users; where it cannot be relied on, the whole
-    /// listing answers.
+    /// Uses `search.<key>`, which is documented for groups and uncertain for users. The whole listing answers where a
+    /// search proves nothing.
     async fn find(&self, account_kind: AccountKind, desired: &Desired) -> Result<Vec<Account>, ProviderError> {
         let table = CAPABILITIES.fields(account_kind);
         let Some(key) = desired.keys.first() else { return Ok(Vec::new()) };
@@ -255,8 +258,7 @@ impl Provider for Pegasus {
                 Some(found) if found.is_empty() => {}
                 Some(found) => return Ok(found),
                 None => {
-                    let all = self.list(account_kind).await?;
-                    return Ok(all.into_iter().filter(|account| matches_key(table, account, key)).collect());
+                    return Ok(carrying(table, self.list(account_kind).await?, &desired.keys));
                 }
             }
         }
@@ -264,11 +266,8 @@ impl Provider for Pegasus {
     }
 
     async fn read(&self, account_kind: AccountKind, id: &str) -> Result<Option<Account>, ProviderError> {
-        match self.call(Call::new(operation(account_kind, Verb::Read), Method::GET, one(account_kind, id))).await {
-            Ok(entry) => wire::account(account_kind, &entry).map(Some),
-            Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        let call = Call::new(operation(account_kind, Verb::Read), Method::GET, one(account_kind, id));
+        found(self.call(call).await)?.map(|shown| wire::account(account_kind, &shown)).transpose()
     }
 
     async fn create(
@@ -284,8 +283,8 @@ impl Provider for Pegasus {
         if made.is_null() { self.just_made(account_kind, changes).await } else { wire::account(account_kind, &made) }
     }
 
-    /// Read-modify-write: the reference does not say that fields left out of a PUT stay, so what was read goes along, and
-    /// what cannot be read.
+    /// Read-modify-write: the PUT carries the fields that were read and those that are never shown, because the
+    /// reference does not say that omitted fields stay.
     async fn update(
         &self,
         account_kind: AccountKind,
@@ -315,12 +314,12 @@ impl Provider for Pegasus {
     }
 
     fn may_grant(&self, user: &str) -> Result<(), ProviderError> {
-        self.turn(user).map(drop)
+        self.slot(user).map(drop)
     }
 
-    /// Reads the user's record of the application, because what a PUT leaves out is not documented to stay.
+    /// Reads the record first, because the documents do not say that rights omitted from a PUT stay.
     async fn grant(&self, user: &str, application: &str, rights: &BTreeMap<String, bool>) -> Result<(), ProviderError> {
-        let _turn = self.turn(user)?;
+        let _slot = self.slot(user)?;
         let staff = self.staff(user, application).await?;
         let there = staff.get("apps").and_then(Value::as_object).cloned().unwrap_or_default();
         if rights.iter().all(|(right, granted)| there.get(right) == Some(&json!(granted))) {

@@ -1,4 +1,4 @@
-//! Pegasus' fields and shapes, both ways; no call is made here.
+//! Pegasus' fields and shapes, translated both ways; it makes no call.
 
 use std::collections::BTreeSet;
 
@@ -8,15 +8,15 @@ use serde_json::{Map, Value, json};
 use crate::api::group::GroupProvider;
 use crate::api::user::{PegasusUser, Scope, UserProvider};
 use crate::api::{PlatformGroupSpec, PlatformUserSpec};
-use crate::plan::{Account, AccountKind, Compare, Desired, Field, Fields, Key};
+use crate::plan::{Account, AccountKind, Compare, Desired, Field, Fields, Key, KeySource, group_keys, user_keys};
+use crate::providers::decode::{self, put};
 use crate::providers::error::{ErrorKind, ProviderError};
 use crate::providers::http::Answer;
-use crate::providers::shape::{self, put};
 
 /// Writable fields of a user (docs/user-creation); `access`, `app_url` and `logo_url` are sent but never shown.
 pub const USER: &[Field] = &[
-    Field::new("email", Compare::FoldCase),
-    Field::new("username", Compare::FoldCase),
+    Field::new("email", Compare::FoldCase).alias(),
+    Field::new("username", Compare::FoldCase).key(KeySource::Username),
     Field::new("first_name", Compare::Exact),
     Field::new("last_name", Compare::Exact),
     Field::new("phone", Compare::Exact),
@@ -33,7 +33,7 @@ pub const USER: &[Field] = &[
 
 /// Writable fields of a group (docs/user-creation).
 pub const GROUP: &[Field] = &[
-    Field::new("name", Compare::Exact),
+    Field::new("name", Compare::Exact).key(KeySource::GroupName),
     Field::new("company_name", Compare::Exact),
     Field::new("contact_name", Compare::Exact),
     Field::new("contact_email", Compare::FoldCase),
@@ -52,19 +52,11 @@ pub fn path(account_kind: AccountKind) -> &'static str {
     }
 }
 
-/// The natural key's field.
-pub fn key(account_kind: AccountKind) -> &'static str {
-    match account_kind {
-        AccountKind::User => "username",
-        AccountKind::Group => "name",
-    }
-}
-
-/// What to search for, one after the other: a value with blanks also in double quotes, as a client of the vendor's own does
-/// (qconnect_pass_wizard); the documents do not say whether it must be.
+/// The search terms, in the order in which they are tried. A value with blanks is also tried in double quotes, as a
+/// client of the vendor's own writes it (qconnect_pass_wizard), because the documents give no form.
 pub fn search_terms(table: &[Field], key: &Key) -> Vec<String> {
     let quoted = key.value.contains(char::is_whitespace).then(|| format!("\"{}\"", key.value));
-    shape::search_terms(table, key).into_iter().chain(quoted).collect()
+    decode::search_terms(table, key).into_iter().chain(quoted).collect()
 }
 
 /// The user that a manifest describes.
@@ -76,7 +68,7 @@ pub fn desire_user(spec: &PlatformUserSpec) -> Desired {
     let username = spec.username.clone().unwrap_or_else(|| spec.email.clone());
     let send_email = block.send_email;
     let mut desired = Desired {
-        keys: vec![Key { field: "username", value: username.clone() }],
+        keys: user_keys(USER, spec),
         needs_password: send_email != Some(true),
         privileged: privilege(&block),
         roles: block.roles.iter().flatten().map(i64::to_string).collect(),
@@ -117,7 +109,7 @@ fn put_block(desired: &mut Desired, block: PegasusUser) {
     put(&mut desired.fields, "logo_url", logo_url.as_ref());
     put(&mut desired.fields, "prefs", prefs.as_ref());
     put(&mut desired.fields, "roles", roles.as_ref());
-    // Staff hold every scope whatever is written (reference), so theirs cannot be compared.
+    // Not compared for staff, because staff hold every scope (reference).
     let target = if is_staff == Some(true) { &mut desired.at_create } else { &mut desired.fields };
     put(target, "scopes", scopes.as_ref());
 }
@@ -136,7 +128,7 @@ fn privilege(block: &PegasusUser) -> Option<String> {
 
 /// The group that a manifest describes.
 pub fn desire_group(name: &str, spec: &PlatformGroupSpec) -> Desired {
-    let mut desired = Desired { keys: vec![Key { field: "name", value: name.to_owned() }], ..Desired::default() };
+    let mut desired = Desired { keys: group_keys(GROUP, name), ..Desired::default() };
     desired.fields.insert("name".into(), json!(name));
     if let Some(GroupProvider::Pegasus(block)) = &spec.provider {
         put(&mut desired.fields, "company_name", block.company_name.as_ref());
@@ -153,18 +145,18 @@ pub fn desire_group(name: &str, spec: &PlatformGroupSpec) -> Desired {
 
 /// A user or group as Pegasus shows it.
 ///
-/// Errors: an entry that is no object or has no id, or groups that make no sense.
+/// Errors: an entry that is no object or has no id, or groups that cannot be read.
 pub fn account(account_kind: AccountKind, entry: &Value) -> Result<Account, ProviderError> {
     let said = path(account_kind);
     let table = match account_kind {
         AccountKind::User => USER,
         AccountKind::Group => GROUP,
     };
-    let object = shape::object(entry, said)?;
+    let object = decode::object(entry, said)?;
     let mut account = Account {
-        id: shape::id_of(object, &["id"], said)?,
-        fields: shape::fields(table, object),
-        created: shape::instant(object.get("__created")),
+        id: decode::id_of(object, &["id"], said)?,
+        fields: decode::fields(table, object),
+        created: decode::instant(object.get("__created")),
         ..Account::default()
     };
     match account_kind {
@@ -174,7 +166,7 @@ pub fn account(account_kind: AccountKind, entry: &Value) -> Result<Account, Prov
             account.privileged = privilege_of(object);
         }
         AccountKind::Group => {
-            // A logo is written as an address or null and shown as false, when there is none (docs/user-creation), or always.
+            // A logo is written as an address or null, and shown as false without one (docs/user-creation) or always.
             account.fields.retain(|name, shown| name != "logo" || !shown.is_boolean());
             account.in_use = in_use(object);
         }
@@ -182,13 +174,13 @@ pub fn account(account_kind: AccountKind, entry: &Value) -> Result<Account, Prov
     Ok(account)
 }
 
-/// The groups of a user; `None` where they are not shown: that is not the same as none.
+/// The groups of a user; `None` where the answer does not show them, which is not an empty list.
 ///
-/// Errors: anything but ids, or objects that have one. What is not understood would be lost with the next PUT.
+/// Errors: an element that is neither an id nor an object with one, because the next PUT would drop it.
 fn groups(list: Option<&Value>) -> Result<Option<BTreeSet<String>>, ProviderError> {
     let Some(list) = list.filter(|list| !list.is_null()) else { return Ok(None) };
     let all: Option<BTreeSet<String>> = list.as_array().and_then(|list| list.iter().map(element_id).collect());
-    all.map(Some).ok_or_else(|| shape::unexpected_answer(path(AccountKind::User), "groups that are no list of ids"))
+    all.map(Some).ok_or_else(|| decode::unexpected_answer(path(AccountKind::User), "groups that are no list of ids"))
 }
 
 fn elements(list: Option<&Value>) -> impl Iterator<Item = &Value> {
@@ -196,27 +188,27 @@ fn elements(list: Option<&Value>) -> impl Iterator<Item = &Value> {
 }
 
 fn element_id(element: &Value) -> Option<String> {
-    shape::id(element.get("id").unwrap_or(element))
+    decode::id(element.get("id").unwrap_or(element))
 }
 
-/// Accounts of one page of a listing, and how many there are on all pages where the server says so.
+/// One page of a listing.
 #[derive(Debug)]
 pub struct Page {
-    /// What is on it.
+    /// The accounts on this page.
     pub accounts: Vec<Account>,
-    /// Entries on all pages.
+    /// The number of entries on all pages, where the server says it.
     pub total: Option<usize>,
 }
 
-/// A page `{set, page, pages, total, data}` (docs/api-overview), or a bare array, which a client of the vendor's own takes as
-/// well (qconnect_pass_wizard).
+/// A page `{set, page, pages, total, data}` (docs/api-overview), or a bare array, which a client of the vendor's own
+/// accepts too (qconnect_pass_wizard).
 ///
-/// Errors: anything else.
+/// Errors: any other shape.
 pub fn page(account_kind: AccountKind, answer: &Value) -> Result<Page, ProviderError> {
     let said = path(account_kind);
     let (entries, total) = match answer.as_array() {
         Some(entries) => (entries.as_slice(), None),
-        None => (shape::list(answer, "data", said)?, Some(shape::count(answer, "total", said)?)),
+        None => (decode::list(answer, "data", said)?, Some(decode::count(answer, "total", said)?)),
     };
     let accounts = entries.iter().map(|entry| account(account_kind, entry)).collect::<Result<_, _>>()?;
     Ok(Page { accounts, total })
@@ -233,7 +225,8 @@ fn privilege_of(object: &Map<String, Value>) -> Option<String> {
     ["users", "groups"].into_iter().find(writes).map(|scope| format!("write on scope {scope}"))
 }
 
-/// What a group still holds; Pegasus would refuse to remove it, or remove what is in it (reference: cascade).
+/// The members of a group, which keep it from being removed: Pegasus would refuse the removal, or remove the members
+/// too (reference: cascade).
 fn in_use(object: &Map<String, Value>) -> Option<String> {
     let count = |name: &str| object.get(name).and_then(Value::as_array).map_or(0, Vec::len);
     let held: Vec<String> = ["users", "vehicles", "assets"]
@@ -258,14 +251,15 @@ pub fn body(fields: Fields, groups: Option<&BTreeSet<String>>, password: Option<
     body.into()
 }
 
-/// The JSON of a successful answer; null where it has none, which the documents allow for 201 (reference: status table).
+/// The JSON of a successful answer; null for an empty body, which the documents allow for 201 (reference: status
+/// table).
 ///
 /// Errors: any other status.
 pub fn judge(answer: &Answer) -> Result<Value, ProviderError> {
     if answer.is_success() { answer.content() } else { Err(refusal(answer)) }
 }
 
-/// A 401 to someone whose token is taken (reference: status table).
+/// The refusal of a call with a valid token (reference: status table).
 pub fn denied(answer: &Answer) -> ProviderError {
     let mut error = refusal(answer);
     error.kind = ErrorKind::PermissionDenied;
@@ -277,16 +271,16 @@ pub fn denied(answer: &Answer) -> ProviderError {
 pub fn refusal(answer: &Answer) -> ProviderError {
     let json = answer.json_or_null();
     let own = json.get("message").and_then(Value::as_str).unwrap_or_default();
-    let mut error = shape::refusal(answer, own);
+    let mut error = decode::refusal(answer, own);
     // 409 is what the reference has for it; a 400 may say so too. Of a telephone that is taken it says nothing.
-    let says_so = |words: &str| shape::says_taken(words) && is_about_key(words);
-    if error.kind == ErrorKind::Invalid && (says_so(own) || says_so(&shape::words(&json))) {
+    let says_so = |words: &str| decode::says_taken(words) && is_about_key(words);
+    if error.kind == ErrorKind::Invalid && (says_so(own) || says_so(&decode::words(&json))) {
         error.kind = ErrorKind::Conflict;
     }
     error
 }
 
-/// Whether `words` are about what an account goes by.
+/// Whether `words` name a natural key.
 fn is_about_key(words: &str) -> bool {
     let words = words.to_ascii_lowercase();
     ["user", "name", "email", "e-mail", "account", "group"].iter().any(|noun| words.contains(noun))

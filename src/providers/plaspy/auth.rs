@@ -1,4 +1,4 @@
-//! Plaspy's token and its `Authorization: Bearer` header; nothing else.
+//! Plaspy's log-in and its `Authorization: Bearer` header.
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
@@ -9,18 +9,18 @@ use serde_json::{Value, json};
 
 use super::{refusal, wire};
 use crate::plan::Rejection;
+use crate::providers::decode;
 use crate::providers::error::{ErrorKind, ProviderError};
 use crate::providers::http::{Answer, Call, Transport};
 use crate::providers::secret::SecretData;
 use crate::providers::session::{Login, Token};
-use crate::providers::shape;
 
-/// Where a token is had (`rest_api/authentication.md`).
+/// The log-in (`rest_api/authentication.md`).
 const TOKEN: &str = "/api/Auth/Token";
-/// A token that ends sooner than this says that our clocks disagree; then only a refusal tells.
+/// A token with a shorter life is a sign that the clocks differ, so its end is ignored and a refusal ends it.
 const SHORTEST_LIFE: SignedDuration = SignedDuration::from_mins(1);
 
-/// A username and its API key. There is no refresh: an old token is replaced by a new one (`rest_api/authentication.md`).
+/// A username and its API key. There is no refresh: a new log-in replaces an old token (`rest_api/authentication.md`).
 pub struct PlaspyLogin {
     transport: Transport,
     username: SecretString,
@@ -28,7 +28,7 @@ pub struct PlaspyLogin {
 }
 
 impl PlaspyLogin {
-    /// Errors: a Secret without both.
+    /// Errors: `Invalid` for a Secret without both.
     pub fn new(transport: Transport, secret: &SecretData) -> Result<Self, Rejection> {
         let pair = secret.pair("username", "apiKey");
         let (username, api_key) = pair.ok_or_else(|| secret.lacks("username and apiKey"))?;
@@ -45,13 +45,13 @@ impl PlaspyLogin {
         let answer = self.transport.send(Call::new("login", Method::POST, TOKEN).json(body)).await?;
         let json = self.transport.observe_limit(refusal::judge(&answer)).map_err(unauthenticated)?;
         let token = json.get("token").and_then(Value::as_str).filter(|token| !token.is_empty());
-        let token = token.ok_or_else(|| shape::unexpected_answer(answer.said(), "no token"))?;
+        let token = token.ok_or_else(|| decode::unexpected_answer(answer.said(), "no token"))?;
         let ends = wire::instant(json.get("expires")).filter(|end| *end > Timestamp::now() + SHORTEST_LIFE);
         Ok(Token { value: token.into(), expires: ends })
     }
 }
 
-/// Whatever the words ("Invalid API key or username."), a log-in that is refused is refused for the credential.
+/// The error of a refused log-in: whatever its words ("Invalid API key or username."), the credential is wrong.
 fn unauthenticated(mut error: ProviderError) -> ProviderError {
     if matches!(error.kind, ErrorKind::Invalid | ErrorKind::PermissionDenied | ErrorKind::NotFound) {
         error.kind = ErrorKind::Unauthenticated;
@@ -73,7 +73,8 @@ impl Login for PlaspyLogin {
         call.header(AUTHORIZATION, &format!("Bearer {}", token.expose_secret()))
     }
 
-    /// Also in a 200, when the body says so or may mean so: whoever lacks the right hears it again with a fresh token.
+    /// A 200 may be a refusal by its body. Its words may also mean a missing right; then the call fails the same way with a new
+    /// token.
     fn refused(&self, answer: &Answer) -> bool {
         refusal::may_be_token(answer)
             || refusal::judge(answer).is_err_and(|error| error.kind == ErrorKind::Unauthenticated)

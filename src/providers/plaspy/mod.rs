@@ -1,7 +1,7 @@
 //! Plaspy GPS tracking: URLs and calls; shapes are in `wire`, refusals in `refusal`, JSON Patches in `patch`, the login in `auth`.
 //!
-//! Sources: repository plaspy-dev/docs, `docs/developers/rest_api`; what it leaves open is in `vendors.md`.
-//! A group here is a set of devices that its users see, and a user is in one at most.
+//! Sources: repository plaspy-dev/docs, `docs/developers/rest_api`; what it leaves open is marked as assumed. A group
+//! is a set of devices that its users see; a user is in at most one.
 
 mod auth;
 mod patch;
@@ -9,24 +9,25 @@ pub(super) mod refusal;
 pub(super) mod wire;
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use reqwest::Method;
 use secrecy::SecretString;
 use serde_json::Value;
 use tracing::warn;
 
+use super::decode::{self, Verb, operation};
 use super::error::{ErrorKind, ProviderError};
-use super::http::{Call, Transport, segment};
+use super::http::{Call, Transport};
+use super::resource::{entry, found};
 use super::session::Session;
-use super::shape::{self, Verb, operation};
 use super::{Access, Provider};
 use crate::api::credential::{GroupBy, PlaspyAccess};
 use crate::api::{PlatformGroupSpec, PlatformUserSpec};
 use crate::plan::{
     Account, AccountKind, Capabilities, Catalog, Changes, Desired, GroupHandle, GroupSupport, Limits, Rejection,
-    Switch, matches_key,
+    Switch, Visibility,
 };
 use auth::PlaspyLogin;
 
@@ -35,12 +36,11 @@ const DEFAULT_URL: &str = "https://api.plaspy.com";
 /// Code and name of every country (`rest_api/index.md`).
 const COUNTRIES: &str = "/api/users/countries";
 
-/// What Plaspy can do.
+/// The capabilities of Plaspy.
 pub const CAPABILITIES: Capabilities = Capabilities {
     user_fields: wire::USER,
     group_fields: wire::GROUP,
-    readable: true,
-    listable: true,
+    visibility: Visibility::Full,
     filter: false,
     updates: true,
     change_needs_password: false,
@@ -50,6 +50,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     named_roles: false,
     checkable: true,
     default_limits: Limits { per_minute: 120, burst: 20, concurrency: 4 },
+    secret_fields: &["password", "apikey"],
 };
 
 /// One credential's way to Plaspy.
@@ -58,7 +59,7 @@ pub struct Plaspy {
     session: Session<PlaspyLogin>,
     name: String,
     group_by: GroupBy,
-    /// Ids and names of groups, learned with their listing: a user may show either.
+    /// The names of the listed groups by id, because a user may show either.
     groups: Mutex<BTreeMap<String, String>>,
     /// The countries as last listed.
     countries: Mutex<Catalog>,
@@ -84,13 +85,14 @@ impl Plaspy {
         self.transport.observe_limit(refusal::judge(&self.session.send(&self.transport, call).await?))
     }
 
-    /// An account as shown: a user's group in the form in which we write it, a group to know it by.
+    /// An account as shown, but for a user's group, which is translated to the form in which usher writes it. The name
+    /// of a group is remembered for that.
     fn account(&self, account_kind: AccountKind, entry: &Value) -> Result<Account, ProviderError> {
         let mut account = wire::account(account_kind, entry)?;
         match account_kind {
             AccountKind::Group => self.learn(&account.id, account.text("name")),
             AccountKind::User => {
-                let known = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+                let known = self.groups.lock();
                 account.groups = account
                     .groups
                     .map(|shown| shown.iter().map(|it| wire::as_written(it, self.group_by, &known)).collect());
@@ -99,10 +101,10 @@ impl Plaspy {
         Ok(account)
     }
 
-    /// Learns the groups if none is known yet: without them a user's may be taken for another one. Where they may not be
-    /// listed, users are as shown.
+    /// Lists the groups if none is known yet, because an id could be mistaken for a name. Where that is not permitted,
+    /// users stay as shown.
     async fn learn_all(&self) -> Result<(), ProviderError> {
-        if !self.groups.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
+        if !self.groups.lock().is_empty() {
             return Ok(());
         }
         match self.list(AccountKind::Group).await {
@@ -113,7 +115,7 @@ impl Plaspy {
 
     fn learn(&self, id: &str, name: Option<&str>) {
         let Some(name) = name else { return };
-        self.groups.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned(), name.to_owned());
+        self.groups.lock().insert(id.to_owned(), name.to_owned());
     }
 }
 
@@ -135,7 +137,8 @@ impl Provider for Plaspy {
         Ok(wire::desire_group(name, spec))
     }
 
-    /// Examples of a user's `group` hold a name; whether an id is taken is not documented, so the credential says.
+    /// By name, as in the vendor's examples, or by id where the credential says so: the documents do not say whether an
+    /// id is accepted.
     fn group_value(&self, group: &GroupHandle) -> String {
         match (self.group_by, &group.name) {
             (GroupBy::Name, Some(name)) => name.clone(),
@@ -145,21 +148,21 @@ impl Provider for Plaspy {
 
     /// No call says who we are: the countries, the smallest answer there is, prove the login; where they are not to be had,
     /// the users do.
-    async fn whoami(&self) -> Result<String, ProviderError> {
+    async fn whoami(&self) -> Result<Option<String>, ProviderError> {
         match self.call(Call::new("whoami", Method::GET, COUNTRIES)).await {
             Err(error) if !matches!(error.kind, ErrorKind::Unauthenticated | ErrorKind::RateLimited) => {
                 self.list(AccountKind::User).await?;
             }
             answer => drop(answer?),
         }
-        Ok(self.name.clone())
+        Ok(Some(self.name.clone()))
     }
 
     /// There are no pages (`rest_api`): one answer holds all.
     async fn list(&self, account_kind: AccountKind) -> Result<Vec<Account>, ProviderError> {
         let (name, path) = (operation(account_kind, Verb::List), wire::path(account_kind));
         let answer = self.call(Call::new(name, Method::GET, path)).await?;
-        let entries = shape::list(&answer, wire::plural(account_kind), path)?;
+        let entries = decode::list(&answer, wire::plural(account_kind), path)?;
         if account_kind == AccountKind::User && entries.iter().any(wire::shows_group) {
             self.learn_all().await?;
         }
@@ -167,43 +170,33 @@ impl Provider for Plaspy {
             entries.iter().map(|entry| self.account(account_kind, entry)).collect::<Result<_, _>>()?;
         if account_kind == AccountKind::Group {
             let names = accounts.iter().filter_map(|group| Some((group.id.clone(), group.text("name")?.to_owned())));
-            *self.groups.lock().unwrap_or_else(PoisonError::into_inner) = names.collect();
+            *self.groups.lock() = names.collect();
         }
-        shape::distinct(accounts, path)
+        decode::distinct(accounts, path)
     }
 
-    /// Countries only tell that a code and a name mean the same: without them the rest goes on, by those last listed.
+    /// The countries, which pair codes and names. If listing them fails, the last listed ones serve, because nothing
+    /// else depends on them.
     async fn catalog(&self) -> Result<Catalog, ProviderError> {
         let answer = self.call(Call::new("countries.list", Method::GET, COUNTRIES)).await;
         let listed = answer.and_then(|answer| wire::countries(&answer, COUNTRIES));
-        let mut known = self.countries.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.countries.lock();
         match listed {
             Ok(countries) => *known = countries,
-            Err(error) => warn!("the countries are not to be had, and are taken as last listed: {error}"),
+            Err(error) => warn!("the countries cannot be listed, so the last listed ones serve: {error}"),
         }
         Ok(known.clone())
     }
 
-    /// No filter is documented: the whole listing answers.
-    async fn find(&self, account_kind: AccountKind, desired: &Desired) -> Result<Vec<Account>, ProviderError> {
-        let table = CAPABILITIES.fields(account_kind);
-        let mut accounts = self.list(account_kind).await?;
-        accounts.retain(|account| desired.keys.iter().any(|key| matches_key(table, account, key)));
-        Ok(accounts)
-    }
-
     async fn read(&self, account_kind: AccountKind, id: &str) -> Result<Option<Account>, ProviderError> {
         let (name, path) = (operation(account_kind, Verb::Read), wire::path(account_kind));
-        match self.call(Call::new(name, Method::GET, format!("{path}/{}", segment(id)))).await {
-            Ok(entry) => {
-                if account_kind == AccountKind::User && wire::shows_group(&entry) {
-                    self.learn_all().await?;
-                }
-                self.account(account_kind, &entry).map(Some)
-            }
-            Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
+        let Some(shown) = found(self.call(Call::new(name, Method::GET, entry(path, id))).await)? else {
+            return Ok(None);
+        };
+        if account_kind == AccountKind::User && wire::shows_group(&shown) {
+            self.learn_all().await?;
         }
+        self.account(account_kind, &shown).map(Some)
     }
 
     async fn create(
@@ -218,7 +211,7 @@ impl Provider for Plaspy {
         self.account(account_kind, &self.transport.observe_limit(refusal::judge_change(account_kind, &answer))?)
     }
 
-    /// By PATCH: a PUT replaces the whole account and may clear what it leaves out (`rest_api`, put).
+    /// Sends a PATCH, because a PUT replaces the whole account and may clear omitted fields (`rest_api`, put).
     async fn update(
         &self,
         account_kind: AccountKind,
@@ -231,8 +224,7 @@ impl Provider for Plaspy {
             return Ok(());
         }
         let (name, path) = (operation(account_kind, Verb::Update), wire::path(account_kind));
-        let path = format!("{path}/{}", segment(&current.id));
-        let call = Call::new(name, Method::PATCH, path).json(operations.into());
+        let call = Call::new(name, Method::PATCH, entry(path, &current.id)).json(operations.into());
         let answer = self.session.send(&self.transport, call).await?;
         self.transport.observe_limit(refusal::judge_change(account_kind, &answer))?;
         if account_kind == AccountKind::Group {
@@ -243,7 +235,7 @@ impl Provider for Plaspy {
 
     async fn delete(&self, account_kind: AccountKind, id: &str) -> Result<(), ProviderError> {
         let (name, path) = (operation(account_kind, Verb::Delete), wire::path(account_kind));
-        self.call(Call::new(name, Method::DELETE, format!("{path}/{}", segment(id)))).await?;
+        self.call(Call::new(name, Method::DELETE, entry(path, id))).await?;
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
-//! Changes as a JSON Patch (RFC 6902), the way Plaspy takes them (`rest_api`, patch); it makes no call.
+//! Changes as a JSON Patch (RFC 6902), as Plaspy takes them (`rest_api`, patch); it makes no call.
 //!
-//! Nothing is ever removed: whether a missing path is an error is not documented, so a text is cleared with "".
+//! No operation is a `remove`, because the documents do not say whether a missing path is an error; "" clears a text.
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
@@ -11,7 +11,7 @@ use crate::providers::error::ProviderError;
 
 /// The operations that make `changes` to `current`.
 ///
-/// Errors: more groups than the one that a user can be in.
+/// Errors: more than one group for a user.
 pub fn operations(
     current: &Account,
     changes: &Changes,
@@ -34,18 +34,18 @@ pub fn operations(
     Ok(operations)
 }
 
-/// The entries of a map that differ, each by its own path, so that those which others set meanwhile stay.
+/// One operation for each entry of a map that differs, so that entries set by others meanwhile stay.
 fn entries(name: &str, there: &Map<String, Value>, wanted: &Map<String, Value>, operations: &mut Vec<Value>) {
     let differing = wanted.iter().filter(|(key, value)| there.get(*key) != Some(*value));
     operations.extend(differing.map(|(key, value)| set(&[name, key], is_shown(there.get(key)), value)));
 }
 
-/// Whether the path is surely there. A `false` may be our reading of a field that was not shown.
+/// Whether the path certainly exists. A `false` may stand for a field that was not shown.
 fn is_shown(there: Option<&Value>) -> bool {
     !matches!(there, None | Some(Value::Null | Value::Bool(false)))
 }
 
-/// `replace` needs the path to be there, `add` does not.
+/// `replace` needs an existing path, `add` does not.
 fn set(path: &[&str], shown: bool, value: &Value) -> Value {
     let path: Vec<String> = path.iter().map(|part| part.replace('~', "~0").replace('/', "~1")).collect();
     json!({"op": if shown { "replace" } else { "add" }, "path": format!("/{}", path.join("/")), "value": value})
@@ -75,7 +75,7 @@ mod tests {
         json!({"tags": {"a/b": "2", "c~d": "3", "kept": "yes"}}),
         json!([{"op": "replace", "path": "/tags/a~1b", "value": "2"}, {"op": "add", "path": "/tags/c~0d", "value": "3"}])
     )]
-    fn what_is_there_is_replaced_and_the_rest_is_added(
+    fn an_existing_path_is_replaced_and_a_missing_one_is_added(
         #[case] there: Value,
         #[case] wanted: Value,
         #[case] expected: Value,

@@ -1,30 +1,31 @@
-//! What Plaspy's refusals mean, by body and words; no call is made here.
+//! The meaning of Plaspy's refusals, by status, body and words; it makes no call.
 
 use serde_json::Value;
 
 use crate::plan::AccountKind;
+use crate::providers::decode;
 use crate::providers::error::{ErrorKind, ProviderError};
 use crate::providers::http::Answer;
-use crate::providers::shape;
 
-/// The JSON of `answer` if its status and its body both say success: which status goes with `success: false` is not
-/// documented, so the body wins.
+/// The JSON of `answer` if its status and its body both say success. The body counts too, because the documents do not
+/// say which status goes with `success: false`.
 ///
-/// Errors: what the refusal means.
+/// Errors: the refusal by its meaning.
 pub fn judge(answer: &Answer) -> Result<Value, ProviderError> {
     let json = answer.json_or_null();
     let denied = json.get("success") == Some(&Value::Bool(false));
     match answer.status {
-        // A success need not say more: where an account or a list is wanted, null is neither.
+        // A success may have no body; a caller that needs an account or a list refuses null.
         200..300 if !denied && json.is_null() => answer.content(),
         200..300 if !denied => Ok(json),
         status => Err(refusal(answer, meaning(status, denied, words(&json)), words(&json))),
     }
 }
 
-/// The same for a change of a user: not found may be what it names, its group or devices, and that is a fault of the manifest.
+/// The same for a create or a change. "Not found" may be about a user's group or devices, which is `Invalid`: a fault
+/// of the manifest.
 ///
-/// Errors: as of [`judge`]; `NotFound` only where the user himself is meant.
+/// Errors: as [`judge`]; `NotFound` only where the user itself is missing.
 pub fn judge_change(account_kind: AccountKind, answer: &Answer) -> Result<Value, ProviderError> {
     judge(answer).map_err(|mut error| {
         let words = words(&answer.json_or_null()).to_ascii_lowercase();
@@ -38,13 +39,14 @@ pub fn judge_change(account_kind: AccountKind, answer: &Answer) -> Result<Value,
     })
 }
 
-/// "User not found" in any dress, or a 404 that speaks of no group and no device (`rest_api`: "Group not found").
+/// Whether "not found" is about the user: the words say so, or a 404 names neither a group nor a device (`rest_api`:
+/// "Group not found").
 fn is_about_user(status: u16, words: &str) -> bool {
     let part = words.contains("group") || words.contains("device");
     words.contains("user not found") || (!part && (status == 404 || words.contains("user")))
 }
 
-/// Whether a refusal may be about the token: its words are those of a call without one, or of one without the right
+/// Whether a refusal may be about the token: a call without a token and a call without the right get the same words
 /// (`rest_api`: "Unauthorized access").
 pub fn may_be_token(answer: &Answer) -> bool {
     let json = answer.json_or_null();
@@ -57,15 +59,15 @@ fn words(json: &Value) -> &str {
 }
 
 fn refusal(answer: &Answer, meaning: Option<ErrorKind>, words: &str) -> ProviderError {
-    let error = shape::refusal(answer, words);
+    let error = decode::refusal(answer, words);
     match meaning {
         Some(kind) => ProviderError::refused(kind, error.message),
         None => error,
     }
 }
 
-/// What a refusal means by its words, matched loosely; `None` where the status alone speaks. The words are those of
-/// `rest_api` and guesses beside them; a limit of the plan ("User limit reached") is no limit of calls.
+/// The meaning of a refusal by its words, matched loosely; `None` where only its status has one. The words are those of
+/// `rest_api` and some assumed ones. A limit of the plan ("User limit reached") does not limit calls.
 fn meaning(status: u16, denied: bool, words: &str) -> Option<ErrorKind> {
     if !denied || matches!(status, 401 | 403 | 409) {
         return None;
@@ -78,7 +80,7 @@ fn meaning(status: u16, denied: bool, words: &str) -> Option<ErrorKind> {
         ErrorKind::PermissionDenied
     } else if has(&["not found", "not exist", "n't exist"]) {
         ErrorKind::NotFound
-    } else if shape::means_taken(status, &words) {
+    } else if decode::means_taken(status, &words) {
         ErrorKind::Conflict
     } else if has(&["too many"]) || (has(&["limit"]) && has(&["request", "rate", "usage", "api", "daily"])) {
         ErrorKind::RateLimited
@@ -127,7 +129,7 @@ mod tests {
     #[case::group_as_404(404, "Group not found", ErrorKind::Invalid)]
     #[case::group_of_the_user(404, "The user's group was not found", ErrorKind::Invalid)]
     #[case::device(200, "Device not found", ErrorKind::Invalid)]
-    fn what_a_change_names_and_is_not_there_is_not_the_user(
+    fn a_missing_group_or_device_is_not_a_missing_user(
         #[case] status: u16,
         #[case] words: &str,
         #[case] expected: ErrorKind,

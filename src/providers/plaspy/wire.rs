@@ -1,4 +1,4 @@
-//! Plaspy's fields and shapes, both ways; no call is made here.
+//! Plaspy's fields and shapes, translated both ways; it makes no call.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,15 +13,16 @@ use crate::api::group::{GroupProvider, PlaspyGroup};
 use crate::api::user::{PlaspyUser, UserProvider};
 use crate::api::{PlatformGroupSpec, PlatformUserSpec, Reason};
 use crate::plan::{
-    Account, AccountKind, Catalog, CatalogEntry, Changes, Compare, Desired, Field, Fields, Key, Rejection,
+    Account, AccountKind, Catalog, CatalogEntry, Changes, Compare, Desired, Field, Fields, KeySource, Rejection,
+    group_keys, user_keys,
 };
+use crate::providers::decode::{self, put};
 use crate::providers::error::{ErrorKind, ProviderError};
-use crate::providers::shape::{self, put};
 
 /// Writable fields of a user (seed 002). `creation`, `modification` and `lastLogin` are the system's and never sent.
 pub const USER: &[Field] = &[
-    Field::new("email", Compare::FoldCase),
-    Field::new("name", Compare::Exact),
+    Field::new("email", Compare::FoldCase).key(KeySource::Email),
+    Field::new("name", Compare::Exact).alias(),
     Field::new("country", Compare::Synonym),
     Field::new("timeZone", Compare::Exact),
     Field::new("description", Compare::Exact),
@@ -38,14 +39,14 @@ pub const USER: &[Field] = &[
 
 /// Writable fields of a group of devices (`rest_api/groups_api`).
 pub const GROUP: &[Field] = &[
-    Field::new("name", Compare::Exact),
+    Field::new("name", Compare::Exact).key(KeySource::GroupName),
     Field::new("description", Compare::Exact),
     Field::new("devices", Compare::Set),
 ];
 
 /// The catalogue of countries.
 const COUNTRY: &str = "country";
-/// What a user cannot be made without (seed 002).
+/// Fields that a create of a user needs (seed 002).
 const REQUIRED: &[&str] = &["country", "timeZone"];
 
 /// The collection's path.
@@ -77,9 +78,9 @@ pub fn desire_user(spec: &PlatformUserSpec, catalog: &Catalog) -> Result<Desired
             "a Plaspy user is in at most one group: keep one entry of spec.groups",
         ));
     }
-    let mut desired = Desired { keys: vec![Key { field: "email", value: spec.email.clone() }], ..Desired::default() };
+    let mut desired = Desired { keys: user_keys(USER, spec), ..Desired::default() };
     desired.fields.insert("email".into(), json!(spec.email));
-    desired.fields.insert("name".into(), json!(shape::display_name(spec)));
+    desired.fields.insert("name".into(), json!(decode::display_name(spec)));
     put(&mut desired.fields, "disabled", spec.active.map(|active| !active));
     if spec.active.is_none() {
         desired.at_create.insert("disabled".into(), json!(false));
@@ -116,12 +117,12 @@ fn put_block(fields: &mut Fields, block: PlaspyUser) {
     put(fields, "privileges", privileges);
     put(fields, "deviceId", device_id);
     put(fields, "adminDevices", admin_devices);
-    // A time is cleared with null: "" is none.
+    // null clears a time, because "" is not one.
     put(fields, "from", from.map(|time| Some(time).filter(|time| !time.is_empty())));
     put(fields, "expires", expires.map(|time| Some(time).filter(|time| !time.is_empty())));
 }
 
-/// Code and name, in lower case, of the country that `country` is the code or the name of (`rest_api`: users show either).
+/// Code and name, in lower case, of the country with the code or name `country` (`rest_api`: users show either).
 fn search_terms(country: &str, catalog: &Catalog) -> BTreeSet<String> {
     let countries = catalog.entries.iter().filter(|entry| entry.catalog == COUNTRY);
     let same = countries
@@ -131,7 +132,7 @@ fn search_terms(country: &str, catalog: &Catalog) -> BTreeSet<String> {
 
 /// The group that a manifest describes.
 pub fn desire_group(name: &str, spec: &PlatformGroupSpec) -> Desired {
-    let mut desired = Desired { keys: vec![Key { field: "name", value: name.to_owned() }], ..Desired::default() };
+    let mut desired = Desired { keys: group_keys(GROUP, name), ..Desired::default() };
     desired.fields.insert("name".into(), json!(name));
     if let Some(GroupProvider::Plaspy(PlaspyGroup { description, devices })) = &spec.provider {
         put(&mut desired.fields, "description", description.as_ref());
@@ -145,20 +146,20 @@ pub fn desire_group(name: &str, spec: &PlatformGroupSpec) -> Desired {
 /// Errors: an entry that is no object or has no id.
 pub fn account(account_kind: AccountKind, entry: &Value) -> Result<Account, ProviderError> {
     let said = path(account_kind);
-    let object = shape::object(entry, said)?;
+    let object = decode::object(entry, said)?;
     let table = match account_kind {
         AccountKind::User => USER,
         AccountKind::Group => GROUP,
     };
     let mut account = Account {
-        id: shape::id_of(object, &["id"], said)?,
-        fields: shape::fields(table, object),
+        id: decode::id_of(object, &["id"], said)?,
+        fields: decode::fields(table, object),
         // Without an offset it may be any place's time, and says nothing about who made the account.
-        created: shape::instant(object.get("creation")),
+        created: decode::instant(object.get("creation")),
         ..Account::default()
     };
     if account_kind == AccountKind::User {
-        account.groups = Some(object.get("group").and_then(shape::id).into_iter().collect());
+        account.groups = Some(object.get("group").and_then(decode::id).into_iter().collect());
         tidy(&mut account.fields);
     }
     Ok(account)
@@ -166,10 +167,11 @@ pub fn account(account_kind: AccountKind, entry: &Value) -> Result<Account, Prov
 
 /// Whether a user is shown to be in a group.
 pub fn shows_group(user: &Value) -> bool {
-    user.get("group").and_then(shape::id).is_some()
+    user.get("group").and_then(decode::id).is_some()
 }
 
-/// A user's group, which may be shown by id or by name, as we write it; `known` are the names of groups by id.
+/// A user's group in the form in which usher writes it; `shown` is its id or name, and `known` holds the names of
+/// groups by id.
 pub fn as_written(shown: &str, group_by: GroupBy, known: &BTreeMap<String, String>) -> String {
     let ids: Vec<&String> = known.iter().filter(|(_, name)| *name == shown).map(|(id, _)| id).collect();
     let other = match (group_by, ids.as_slice()) {
@@ -180,7 +182,7 @@ pub fn as_written(shown: &str, group_by: GroupBy, known: &BTreeMap<String, Strin
     other.map_or(shown, String::as_str).to_owned()
 }
 
-/// `disabled` may be left out where it is false (seed 002, reply), and times may lack their offset.
+/// Completes what the vendor may leave out: `disabled` where it is false (seed 002, reply), and the offset of a time.
 fn tidy(fields: &mut Fields) {
     let disabled = fields.entry("disabled".into()).or_default();
     if disabled.is_null() {
@@ -193,9 +195,9 @@ fn tidy(fields: &mut Fields) {
     }
 }
 
-/// A point in time; without an offset it is taken for UTC (assumed).
+/// A point in time, in UTC if it has no offset (assumed).
 pub fn instant(value: Option<&Value>) -> Option<Timestamp> {
-    shape::instant(value).or_else(|| {
+    decode::instant(value).or_else(|| {
         let local: DateTime = value?.as_str()?.parse().ok()?;
         local.to_zoned(TimeZone::UTC).ok().map(|time| time.timestamp())
     })
@@ -206,15 +208,15 @@ pub fn instant(value: Option<&Value>) -> Option<Timestamp> {
 /// Errors: an answer without that map.
 pub fn countries(answer: &Value, said: &str) -> Result<Catalog, ProviderError> {
     let countries = answer.get("countries").and_then(Value::as_object);
-    let countries = countries.ok_or_else(|| shape::unexpected_answer(said, "no map under countries"))?;
+    let countries = countries.ok_or_else(|| decode::unexpected_answer(said, "no map under countries"))?;
     let entry = |(id, name): (&String, &Value)| {
-        let name = name.as_str().ok_or_else(|| shape::unexpected_answer(said, "a country without a name"))?;
+        let name = name.as_str().ok_or_else(|| decode::unexpected_answer(said, "a country without a name"))?;
         Ok(CatalogEntry { catalog: COUNTRY, id: id.clone(), name: name.into(), privileged: false })
     };
     Ok(Catalog { entries: countries.iter().map(entry).collect::<Result<_, ProviderError>>()? })
 }
 
-/// The body of a POST; empty times and no group are left out.
+/// The body of a POST, without empty times and without an empty group.
 ///
 /// Errors: a user without country and time zone, or with more than one group, is `Invalid`.
 pub fn body(
@@ -259,7 +261,7 @@ mod tests {
     #[case::utc("2026-01-01T10:00:00Z", true)]
     #[case::offset("2026-01-01T10:00:00-05:00", true)]
     #[case::local("2026-01-01T10:00:00", false)]
-    fn when_an_account_was_made_is_known_only_with_an_offset(#[case] creation: &str, #[case] known: bool) {
+    fn the_time_of_a_create_is_known_only_with_an_offset(#[case] creation: &str, #[case] known: bool) {
         let account = account(AccountKind::User, &json!({"id": "usr-1", "creation": creation})).unwrap();
         assert_eq!(account.created.is_some(), known);
     }
@@ -298,7 +300,7 @@ mod tests {
     #[case(None, Some("Ada"), Some("Lovelace"), "Ada Lovelace")]
     #[case(None, Some("Ada"), None, "Ada")]
     #[case(None, None, None, "ada@example.com")]
-    fn the_name_is_what_comes_first(
+    fn a_display_name_wins_over_names_and_these_over_the_address(
         #[case] display: Option<&str>,
         #[case] first: Option<&str>,
         #[case] last: Option<&str>,
@@ -311,7 +313,7 @@ mod tests {
             last_name: owned(last),
             ..spec()
         };
-        assert_eq!(shape::display_name(&spec), expected);
+        assert_eq!(decode::display_name(&spec), expected);
     }
 
     #[test]
@@ -322,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_manifest_leaves_out_is_not_sent() {
+    fn fields_absent_from_a_manifest_are_not_sent() {
         let desired = desire_user(&spec(), &Catalog::default()).unwrap();
         let names: Vec<&str> = desired.fields.keys().map(String::as_str).collect();
         assert_eq!(names, ["country", "email", "name", "timeZone"]);

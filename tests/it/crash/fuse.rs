@@ -192,7 +192,7 @@ impl Fuse {
                 self.blown.cancel();
                 Ruling::Swallow
             }
-            // Whoever carries it out blows the fuse when that is done.
+            // The task that carries it out blows the fuse when that is done.
             Moment::After => Ruling::Mute,
         }
     }

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use rstest::rstest;
+use rstest_reuse::apply;
 use serde_json::json;
 use usher::api::{PlatformGroup, PlatformUser, ProviderCredential};
 use usher_sandbox::vendors::{Options, Simulator, Vendor};
@@ -12,6 +13,7 @@ use super::operator::Operator;
 use super::stage::Stage;
 use super::steps::{alone, basics, person};
 use crate::scene::Scene;
+use crate::vendors::{every_vendor, every_vendor_that_renames, every_vendor_that_shows_accounts};
 
 /// The status write that announces a create, and the one that follows it.
 const ANNOUNCEMENT: &str = "PATCH platformusers/ada/status usher-identity";
@@ -40,7 +42,7 @@ pub async fn apply_ada(stage: &Stage) {
 #[case::before_it_is_announced(ANNOUNCEMENT)]
 #[case::after_it_is_announced("vendor users.create")]
 #[tokio::test]
-async fn an_account_made_by_hand_in_the_middle_of_a_create_stays_who_made_its(
+async fn an_account_made_by_hand_in_the_middle_of_a_create_is_not_taken(
     #[case] held: &str,
     #[values(Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy, Vendor::Ozmap)] vendor: Vendor,
 ) {
@@ -62,11 +64,9 @@ async fn an_account_made_by_hand_in_the_middle_of_a_create_stays_who_made_its(
     operator.kill().await;
 }
 
-#[rstest]
+#[apply(every_vendor_that_shows_accounts)]
 #[tokio::test]
-async fn a_sweep_that_began_before_a_create_and_ends_after_it_does_not_undo_it(
-    #[values(Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy, Vendor::Ozmap)] vendor: Vendor,
-) {
+async fn a_sweep_that_began_before_a_create_and_ends_after_it_does_not_undo_it(vendor: Vendor) {
     let (stage, operator) = stage(vendor).await;
     let scene = &stage.scene;
     scene.user("first", further(vendor, "first@example.com")).await;
@@ -103,7 +103,7 @@ async fn a_mode_set_while_a_listing_goes_on_holds_what_comes_after_it() {
     operator.kill().await;
 }
 
-/// Deletes the user while no operator lives; the next one, and when it may see the listing of users and their watch.
+/// Deletes the user while no operator runs; the next operator, and when it may see the listing of users and their watch.
 async fn deleted_before_a_late_watch(stage: &Stage) -> (Operator, Breakpoint, Breakpoint) {
     stage.scene.delete::<PlatformUser>("ada").await;
     let operator = stage.operator();
@@ -112,7 +112,7 @@ async fn deleted_before_a_late_watch(stage: &Stage) -> (Operator, Breakpoint, Br
 }
 
 #[tokio::test]
-async fn a_policy_that_the_watch_does_not_show_is_heeded() {
+async fn a_policy_that_the_watch_does_not_show_applies() {
     let (stage, operator) = stage(Vendor::Pegasus).await;
     let scene = &stage.scene;
     apply_ada(&stage).await;
@@ -135,7 +135,7 @@ async fn a_policy_that_the_watch_does_not_show_is_heeded() {
 #[case::let_go_by_us(false)]
 #[case::let_go_by_a_person(true)]
 #[tokio::test]
-async fn who_went_without_the_watch_showing_it_is_counted_once(#[case] by_a_person: bool) {
+async fn a_removal_that_the_watch_does_not_show_is_counted_once(#[case] by_a_person: bool) {
     let (stage, operator) = stage(Vendor::Pegasus).await;
     let scene = &stage.scene;
     scene.group("team", json!({"displayName": "Team"})).await;
@@ -169,7 +169,7 @@ async fn who_went_without_the_watch_showing_it_is_counted_once(#[case] by_a_pers
 #[case::the_objects(true)]
 #[case::the_credentials(false)]
 #[tokio::test]
-async fn a_policy_changed_while_the_account_is_looked_at_for_removal_is_heeded(#[case] of_the_object: bool) {
+async fn a_policy_changed_while_the_account_is_looked_at_for_removal_applies(#[case] of_the_object: bool) {
     let (stage, operator) = stage(Vendor::Pegasus).await;
     let scene = &stage.scene;
     apply_ada(&stage).await;
@@ -193,7 +193,7 @@ async fn a_policy_changed_while_the_account_is_looked_at_for_removal_is_heeded(#
 }
 
 #[tokio::test]
-async fn an_heir_who_comes_while_the_account_is_looked_at_for_removal_inherits() {
+async fn a_successor_that_comes_while_the_account_is_looked_at_for_removal_takes_it_over() {
     let (stage, operator) = stage(Vendor::Pegasus).await;
     let scene = &stage.scene;
     apply_ada(&stage).await;
@@ -201,23 +201,21 @@ async fn an_heir_who_comes_while_the_account_is_looked_at_for_removal_inherits()
     let look = operator.fuse.delay("vendor users.read");
     scene.delete::<PlatformUser>("ada").await;
     look.reached().await;
-    scene.user("heir", alone(Vendor::Pegasus, json!({}))).await;
-    // What he is told, the watch has shown before.
-    let is_told = |heir: &PlatformUser| heir.status.is_some();
-    scene.until("heir", is_told).await;
+    scene.user("successor", alone(Vendor::Pegasus, json!({}))).await;
+    // The watch has shown an object with a status.
+    let has_status = |successor: &PlatformUser| successor.status.is_some();
+    scene.until("successor", has_status).await;
     look.release.cancel();
     scene.until_gone::<PlatformUser>("ada").await;
-    scene.user_ready("heir").await;
+    scene.user_ready("successor").await;
     let made = scene.vendor.count("users.create");
     assert_eq!((made, scene.vendor.count("users.delete"), accounts(scene)), (1, 0, 1));
     operator.kill().await;
 }
 
-#[rstest]
+#[apply(every_vendor)]
 #[tokio::test]
-async fn a_create_that_is_done_long_after_its_time_ran_out_is_still_ours(
-    #[values(Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy, Vendor::Ozmap, Vendor::Industrility)] vendor: Vendor,
-) {
+async fn a_create_that_is_done_long_after_its_time_ran_out_is_still_ours(vendor: Vendor) {
     let (stage, operator) = stage(vendor).await;
     let scene = &stage.scene;
     let create = operator.fuse.detach("vendor users.create");
@@ -230,11 +228,9 @@ async fn a_create_that_is_done_long_after_its_time_ran_out_is_still_ours(
     operator.kill().await;
 }
 
-#[rstest]
+#[apply(every_vendor_that_shows_accounts)]
 #[tokio::test]
-async fn a_credential_rotated_in_the_middle_of_a_create_finishes_it(
-    #[values(Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy, Vendor::Ozmap)] vendor: Vendor,
-) {
+async fn a_credential_rotated_in_the_middle_of_a_create_finishes_it(vendor: Vendor) {
     let (stage, operator) = stage(vendor).await;
     let scene = &stage.scene;
     let create = operator.fuse.hold("vendor users.create");
@@ -251,11 +247,9 @@ async fn a_credential_rotated_in_the_middle_of_a_create_finishes_it(
     operator.kill().await;
 }
 
-#[rstest]
+#[apply(every_vendor_that_shows_accounts)]
 #[tokio::test]
-async fn a_credential_pointed_elsewhere_in_the_middle_of_a_create_touches_nothing_there(
-    #[values(Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy, Vendor::Ozmap)] vendor: Vendor,
-) {
+async fn a_credential_pointed_elsewhere_in_the_middle_of_a_create_touches_nothing_there(vendor: Vendor) {
     let (stage, operator) = stage(vendor).await;
     let scene = &stage.scene;
     let elsewhere = Simulator::start_with(vendor, Options::default()).await.unwrap();
@@ -272,11 +266,9 @@ async fn a_credential_pointed_elsewhere_in_the_middle_of_a_create_touches_nothin
     operator.kill().await;
 }
 
-#[rstest]
+#[apply(every_vendor_that_shows_accounts)]
 #[tokio::test]
-async fn two_operators_for_a_moment_make_one_account(
-    #[values(Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy, Vendor::Ozmap)] vendor: Vendor,
-) {
+async fn two_operators_for_a_moment_make_one_account(vendor: Vendor) {
     let (stage, first) = stage(vendor).await;
     let scene = &stage.scene;
     let announced = first.fuse.hold(ANNOUNCEMENT);
@@ -292,11 +284,9 @@ async fn two_operators_for_a_moment_make_one_account(
     second.kill().await;
 }
 
-#[rstest]
+#[apply(every_vendor_that_renames)]
 #[tokio::test]
-async fn a_user_deleted_right_after_a_rename_that_nobody_recorded_is_removed(
-    #[values(Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy)] vendor: Vendor,
-) {
+async fn a_user_deleted_right_after_a_rename_that_nobody_recorded_is_removed(vendor: Vendor) {
     let (stage, operator) = stage(vendor).await;
     let scene = &stage.scene;
     apply_ada(&stage).await;
@@ -313,11 +303,9 @@ async fn a_user_deleted_right_after_a_rename_that_nobody_recorded_is_removed(
     successor.kill().await;
 }
 
-#[rstest]
+#[apply(every_vendor_that_renames)]
 #[tokio::test]
-async fn an_email_changed_after_an_unrecorded_create_leaves_no_second_account(
-    #[values(Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy)] vendor: Vendor,
-) {
+async fn an_email_changed_after_an_unrecorded_create_leaves_no_second_account(vendor: Vendor) {
     let (stage, operator) = stage(vendor).await;
     let scene = &stage.scene;
     made_and_forgotten(&stage, operator).await;
@@ -328,7 +316,7 @@ async fn an_email_changed_after_an_unrecorded_create_leaves_no_second_account(
     successor.kill().await;
 }
 
-/// An account whose id nobody recorded.
+/// An account whose id was not recorded.
 pub async fn made_and_forgotten(stage: &Stage, operator: Operator) {
     let scene = &stage.scene;
     let create = operator.fuse.detach("vendor users.create");

@@ -15,8 +15,10 @@ mod unseen;
 use std::sync::OnceLock;
 use std::sync::mpsc;
 
+use crate::vendors::every_vendor;
 use kube::Client;
 use rstest::rstest;
+use rstest_reuse::apply;
 use usher_sandbox::controlplane::{self, ControlPlane, Options};
 use usher_sandbox::vendors::Vendor;
 
@@ -67,10 +69,8 @@ fn clients() -> Clients {
     Clients { admin: plane.client().unwrap(), operators }
 }
 
-#[rstest]
+#[apply(every_vendor)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whenever_the_operator_dies_the_next_one_ends_where_it_would_have(
-    #[values(Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy, Vendor::Industrility, Vendor::Ozmap)] vendor: Vendor,
-) {
+async fn whenever_the_operator_dies_the_next_one_ends_where_it_would_have(vendor: Vendor) {
     explore::every_story(vendor).await;
 }

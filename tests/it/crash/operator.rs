@@ -19,7 +19,7 @@ use usher_sandbox::vendors::{Ruling, Simulator};
 use super::fuse::Fuse;
 use crate::world::settings;
 
-/// How long one vendor call of a crashing operator may take: what it made is in doubt for as long.
+/// How long one vendor call of a crashing operator may take: its create is pending for as long.
 pub const CALL_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// How many parts of an answer may be on their way at a time.

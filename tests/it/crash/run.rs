@@ -31,7 +31,7 @@ const CREDENTIAL_STATUS: &str = "PATCH providercredentials/main/status";
 /// A story of one vendor.
 #[derive(Clone)]
 pub struct Tale {
-    /// Who takes part.
+    /// The parts of the run.
     pub clients: Clients,
     /// Where it is told of.
     pub vendor: Vendor,
@@ -83,7 +83,7 @@ impl Tale {
         let mut died = live(&operator, Box::pin(self.beginning(&stage, &operator))).await;
         let effects = operator.fuse.effects();
         if died {
-            // Whoever reacts does so before the next operator is there.
+            // Every reaction comes before the next operator is there.
             operator.kill().await;
             self.story.react(&stage).await;
             operator = successor(&stage, fate.next());
@@ -141,7 +141,7 @@ impl Tale {
         self.story.comparable(self.vendor, present(stage).await)
     }
 
-    /// Waits until all is as it shall be, or for so long that it will not be.
+    /// Waits until the end state is reached, or for so long that it will not be.
     async fn until_wanted(&self, stage: &Stage, operator: &Operator) {
         let mut activity = operator.fuse.activity();
         let waiting = async {
@@ -149,7 +149,7 @@ impl Tale {
                 lull(&mut activity).await;
             }
         };
-        // Whoever asked compares once more and says what differs.
+        // The caller compares once more and reports the difference.
         let _ = tokio::time::timeout(PATIENCE, waiting).await;
     }
 

@@ -73,7 +73,7 @@ impl Stage {
         self.scene.namespace != self.people.namespace
     }
 
-    /// A user; one who is apart has no password, because his Secret would be in a third place.
+    /// A user; one in a namespace of its own has no password, because its Secret would be in a third place.
     pub async fn user(&self, name: &str, mut spec: Value) {
         self.refer(&mut spec);
         if self.is_apart() {

@@ -54,8 +54,8 @@ pub async fn leave(stage: &Stage) {
     stage.people.delete::<PlatformUser>("ada").await;
 }
 
-/// Deletes a second user once the first is gone, who is held then, and lets him go as the message says.
-pub async fn past_the_brake(stage: &Stage) {
+/// Deletes a second user once the first is gone: the budget holds it, and it is released as the message says.
+pub async fn past_the_budget(stage: &Stage) {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let Stage { scene, people, .. } = stage;
     people.until_gone::<PlatformUser>("ada").await;
@@ -63,11 +63,11 @@ pub async fn past_the_brake(stage: &Stage) {
     if !credential.metadata.annotations.is_some_and(|annotations| annotations.contains_key(RELEASE)) {
         people.delete::<PlatformUser>("bob").await;
         people.user_says("bob", "RemovalHeld").await;
-        // Whoever lives now looks at him once more.
+        // The operator that runs now reconciles it once more.
         scene.sweep(&format!("held-{}", COUNT.fetch_add(1, Ordering::Relaxed))).await;
         let bob = people.user_says("bob", "RemovalHeld").await;
-        let account = scene.vendor.user("bob@example.com").expect("who is held has his account");
-        assert_ne!(account["is_active"], false, "who is held is not blocked");
+        let account = scene.vendor.user("bob@example.com").expect("a held user keeps its account");
+        assert_ne!(account["is_active"], false, "a held user is not blocked");
         let token = printed(&message(&bob), &format!("{RELEASE}="), " ");
         scene.annotate::<ProviderCredential>("main", RELEASE, &token).await;
     }

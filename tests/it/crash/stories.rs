@@ -7,7 +7,7 @@ use usher_sandbox::vendors::{Simulator, Vendor};
 
 use super::stage::Stage;
 use super::steps::{
-    PASSWORDS, alone, basics, edit, in_group, into_bystanders, leave, other_group, past_the_brake, person, renewed,
+    PASSWORDS, alone, basics, edit, in_group, into_bystanders, leave, other_group, past_the_budget, person, renewed,
     settled, text,
 };
 use crate::contract::sample;
@@ -34,8 +34,8 @@ pub enum Story {
     Disable,
     /// User and group are deleted; the accounts stay.
     Orphan,
-    /// Of two users who are deleted one may go, and the other once a person lets him.
-    Brake,
+    /// Of two deleted users the budget admits one, and the other once a person releases it.
+    Budget,
     /// The user's account was there before and is adopted.
     Adopt,
     /// The user's account was there before and is bound by its id.
@@ -78,7 +78,7 @@ impl Story {
         Self::Delete,
         Self::Disable,
         Self::Orphan,
-        Self::Brake,
+        Self::Budget,
         Self::Adopt,
         Self::Bind,
         Self::Take,
@@ -101,7 +101,7 @@ impl Story {
             Self::Rotate | Self::Adopt | Self::Bind => vendor != Vendor::Industrility,
             Self::Disable => !matches!(vendor, Vendor::Industrility | Vendor::Ozmap),
             // From here on the vendor makes little difference: two that differ most in what matters are enough.
-            Self::Brake => matches!(vendor, Vendor::Pegasus | Vendor::Amani),
+            Self::Budget => matches!(vendor, Vendor::Pegasus | Vendor::Amani),
             Self::Close | Self::Replace => matches!(vendor, Vendor::Ozmap | Vendor::Industrility),
             Self::Additive => matches!(vendor, Vendor::Ozmap | Vendor::Amani),
             Self::Correct => matches!(vendor, Vendor::Pegasus | Vendor::Amani),
@@ -130,7 +130,7 @@ impl Story {
 
     /// How many accounts are made in it.
     pub fn makes(self) -> usize {
-        if self == Self::Brake { 2 } else { 1 }
+        if self == Self::Budget { 2 } else { 1 }
     }
 
     /// What is there before anything happens that can go wrong.
@@ -146,7 +146,7 @@ impl Story {
             Self::Abandon | Self::Correct => {}
             Self::Take => drop(vendor.put_group(json!({"name": "Old"}))),
             Self::Adopt | Self::Bind => drop(vendor.put_user(person(vendor.vendor(), "ada@example.com"))),
-            Self::Brake => {
+            Self::Budget => {
                 stage.scene.apply_credential(json!({"removals": {"atMost": 1}})).await;
                 stage.user("ada", alone(vendor.vendor(), json!({}))).await;
                 stage.user("bob", alone(vendor.vendor(), json!({"email": "bob@example.com"}))).await;
@@ -210,7 +210,7 @@ impl Story {
             Self::Release | Self::Abandon | Self::Correct => stage.user("ada", alone(vendor, json!({}))).await,
             Self::Delete | Self::Orphan => leave(stage).await,
             // A blocked user stays in his group, which so stays too.
-            Self::Disable | Self::Brake => people.delete::<PlatformUser>("ada").await,
+            Self::Disable | Self::Budget => people.delete::<PlatformUser>("ada").await,
             Self::Leave | Self::Return => {
                 leave(stage).await;
                 scene.delete::<ProviderCredential>("main").await;
@@ -242,12 +242,12 @@ impl Story {
                 stage.group("team", spec).await;
             }
             Self::HandOver => {
-                stage.user("heir", self.user(vendor, "team")).await;
+                stage.user("successor", self.user(vendor, "team")).await;
                 people.delete::<PlatformUser>("ada").await;
             }
             Self::Rehome => {
-                stage.group("heir", self.group(vendor)).await;
-                stage.user("ada", self.user(vendor, "heir")).await;
+                stage.group("successor", self.group(vendor)).await;
+                stage.user("ada", self.user(vendor, "successor")).await;
                 people.delete::<PlatformGroup>("team").await;
             }
         }
@@ -256,7 +256,7 @@ impl Story {
     /// What people do once the first of it had an effect; with a new operator they begin this anew.
     pub async fn go_on(self, stage: &Stage) {
         match self {
-            Self::Brake => past_the_brake(stage).await,
+            Self::Budget => past_the_budget(stage).await,
             Self::Replace => renewed(&stage.scene).await,
             _ => {}
         }
@@ -278,9 +278,9 @@ impl Story {
     pub async fn done(self, stage: &Stage) {
         let Stage { scene, people, .. } = stage;
         match self {
-            Self::Delete | Self::Disable | Self::Orphan | Self::Leave | Self::Close | Self::Return | Self::Brake => {
+            Self::Delete | Self::Disable | Self::Orphan | Self::Leave | Self::Close | Self::Return | Self::Budget => {
                 people.until_gone::<PlatformUser>("ada").await;
-                if !matches!(self, Self::Disable | Self::Brake) {
+                if !matches!(self, Self::Disable | Self::Budget) {
                     people.until_gone::<PlatformGroup>("team").await;
                 }
                 if matches!(self, Self::Leave | Self::Close | Self::Return) {
@@ -289,7 +289,7 @@ impl Story {
             }
             Self::HandOver => {
                 people.until_gone::<PlatformUser>("ada").await;
-                settled::<PlatformUser>(stage, "heir").await;
+                settled::<PlatformUser>(stage, "successor").await;
             }
             Self::Rehome => {
                 people.until_gone::<PlatformGroup>("team").await;
@@ -339,7 +339,7 @@ impl Story {
     fn is_over(self) -> bool {
         let is_left = matches!(self, Self::Leave | Self::Close | Self::Return);
         is_left
-            || matches!(self, Self::Take | Self::Delete | Self::Disable | Self::Orphan | Self::Brake | Self::Abandon)
+            || matches!(self, Self::Take | Self::Delete | Self::Disable | Self::Orphan | Self::Budget | Self::Abandon)
     }
 
     /// The group that the user's account has to be in at the end, although no manifest says so any more.

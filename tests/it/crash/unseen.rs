@@ -24,7 +24,7 @@ async fn stage(vendor: Vendor) -> (Stage, Operator) {
 }
 
 #[tokio::test]
-async fn what_exists_after_our_own_lost_create_is_ours_although_its_id_is_not_known() {
+async fn an_account_that_exists_after_a_lost_create_is_the_objects_although_its_id_is_not_known() {
     let (stage, operator) = stage(Vendor::Amani).await;
     let scene = &stage.scene;
     made_and_forgotten(&stage, operator).await;
@@ -51,7 +51,7 @@ async fn what_exists_after_our_own_lost_create_is_ours_although_its_id_is_not_kn
 }
 
 #[tokio::test]
-async fn what_exists_before_our_first_create_stays_who_made_its() {
+async fn an_account_from_before_the_first_create_is_not_taken() {
     let (stage, operator) = stage(Vendor::Amani).await;
     let scene = &stage.scene;
     scene.vendor.put_user(person(Vendor::Amani, "ada@example.com"));

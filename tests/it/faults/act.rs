@@ -158,7 +158,7 @@ impl Act {
         }
     }
 
-    /// What is not as it shall be at the vendor, after all is over.
+    /// The differences from the expected end state at the vendor.
     pub fn shortfall(self, stage: &Stage, name: &str) -> Option<String> {
         let vendor = &stage.scene.vendor;
         let (user, group) = (vendor.user(&email(name)), vendor.group(&title(name)));

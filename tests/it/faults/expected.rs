@@ -79,7 +79,7 @@ fn refusal(vendor: Vendor, operation: &str, status: u16) -> Vec<&'static str> {
     }
 }
 
-/// On a known id it is a doubt, which the listing settles: the account is there. Amani may have no listing.
+/// On a known id it proves nothing; the listing does: the account is there. Amani may have no listing.
 fn not_found(vendor: Vendor, operation: &str) -> Vec<&'static str> {
     match operation {
         "users.list" if vendor == Vendor::Amani => WELL.to_vec(),

@@ -9,8 +9,10 @@ mod strike;
 
 use std::panic::AssertUnwindSafe;
 
+use crate::vendors::every_vendor;
 use futures::{FutureExt, StreamExt, stream};
 use rstest::rstest;
+use rstest_reuse::apply;
 use usher_sandbox::vendors::{Simulator, Vendor};
 
 use act::Act;
@@ -49,11 +51,9 @@ fn words(panic: &(dyn std::any::Any + Send)) -> String {
     panic.downcast_ref::<String>().cloned().unwrap_or_else(|| "panicked".into())
 }
 
-#[rstest]
+#[apply(every_vendor)]
 #[tokio::test]
-async fn whatever_a_call_suffers_is_said_harms_nobody_and_passes(
-    #[values(Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy, Vendor::Industrility, Vendor::Ozmap)] vendor: Vendor,
-) {
+async fn a_fault_of_a_call_is_reported_harms_no_other_object_and_passes(vendor: Vendor) {
     let elsewhere = Simulator::start(vendor).await.unwrap();
     // For work on one cell: USHER_FAULTS=users.create.
     let only = std::env::var("USHER_FAULTS").unwrap_or_default();

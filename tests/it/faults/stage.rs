@@ -1,4 +1,4 @@
-//! A scene with people in it who must not notice anything: foreigners at the vendor, and objects that are in sync.
+//! A scene with bystanders that must not change: foreign accounts at the vendor, and objects that are in sync.
 
 use serde_json::{Value, json};
 use usher::api::{PlatformGroup, PlatformUser};
@@ -60,7 +60,7 @@ impl Stage {
         spec
     }
 
-    /// What status says of those who are in sync.
+    /// The statuses of the objects that are in sync.
     pub async fn bystanders(&self) -> Value {
         let bob = self.scene.api::<PlatformUser>().get("bob").await.unwrap();
         let team = self.scene.api::<PlatformGroup>().get("team").await.unwrap();

@@ -1,4 +1,4 @@
-//! Binding: what is bound to what, and what is refused because it is somebody else's.
+//! Binding: which object is bound to which account, and which account is refused because another object or person has it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -36,7 +36,7 @@ async fn an_account_is_bound_by_its_id_and_stays_when_the_object_goes() {
 }
 
 #[tokio::test]
-async fn an_id_of_another_person_is_refused_and_names_who_it_is() {
+async fn an_id_of_another_person_is_refused_with_the_name_of_that_person() {
     let scene = Scene::new(Vendor::Pegasus).await;
     let id = scene.vendor.put_user(json!({"email": "eve@example.com", "username": "eve@example.com"}));
     let before = scene.vendor.user(&id);
@@ -48,7 +48,7 @@ async fn an_id_of_another_person_is_refused_and_names_who_it_is() {
 }
 
 #[tokio::test]
-async fn a_bound_account_that_became_somebody_else_is_neither_written_nor_removed() {
+async fn a_bound_account_that_was_given_to_another_person_is_neither_written_nor_removed() {
     let scene = Scene::new(Vendor::Pegasus).await;
     scene.user("ada", ada(json!({"phone": "1"}))).await;
     scene.user_ready("ada").await;
@@ -64,7 +64,7 @@ async fn a_bound_account_that_became_somebody_else_is_neither_written_nor_remove
 }
 
 #[tokio::test]
-async fn an_adopted_account_that_vanished_is_not_made_again() {
+async fn a_missing_account_that_was_adopted_is_not_made_again() {
     let scene = Scene::new(Vendor::Pegasus).await;
     scene.vendor.put_user(json!({"email": "ada@example.com", "username": "ada@example.com"}));
     scene.user("ada", ada(json!({"adoptionPolicy": "Adopt"}))).await;
@@ -127,7 +127,7 @@ async fn losing_a_group_does_not_wait_for_another_one() {
 }
 
 #[tokio::test]
-async fn where_nothing_can_be_looked_up_a_second_object_sends_nothing() {
+async fn a_second_object_sends_nothing_where_no_account_can_be_looked_up() {
     let scene = Scene::new(Vendor::Industrility).await;
     let spec = crate::contract::sample(Vendor::Industrility).user;
     scene.user("ada", spec.clone()).await;
@@ -154,7 +154,7 @@ async fn a_first_create_that_was_refused_ties_the_object_to_no_login() {
 }
 
 #[tokio::test]
-async fn what_a_vendor_ignores_makes_no_two_objects_one() {
+async fn a_field_that_the_vendor_ignores_makes_no_object_a_duplicate() {
     let scene = Scene::new(Vendor::Plaspy).await;
     let plaspy = json!({"plaspy": {"country": "CO", "timeZone": "America/Bogota"}});
     for name in ["ada", "eve"] {
@@ -166,7 +166,7 @@ async fn what_a_vendor_ignores_makes_no_two_objects_one() {
 }
 
 #[tokio::test]
-async fn what_is_held_through_one_credential_is_not_taken_through_another_to_the_same_place() {
+async fn an_account_bound_through_one_credential_is_not_taken_through_another_to_the_same_place() {
     let scene = Scene::new(Vendor::Pegasus).await;
     scene.user("ada", ada(json!({"phone": "1"}))).await;
     scene.user_ready("ada").await;
@@ -185,7 +185,7 @@ async fn what_is_held_through_one_credential_is_not_taken_through_another_to_the
 }
 
 #[tokio::test]
-async fn what_may_not_take_what_exists_inherits_nothing_through_another_credential() {
+async fn an_object_that_may_not_take_existing_accounts_takes_none_over_through_another_credential() {
     let scene = Scene::new(Vendor::Pegasus).await;
     scene.user("ada", ada(json!({}))).await;
     scene.user_ready("ada").await;
@@ -201,14 +201,14 @@ async fn what_may_not_take_what_exists_inherits_nothing_through_another_credenti
 #[case::left_alone(false)]
 #[case::deleted(true)]
 #[tokio::test]
-async fn a_create_in_doubt_takes_no_account_that_another_object_holds(#[case] deleted: bool) {
+async fn a_pending_create_takes_no_account_that_another_object_is_bound_to(#[case] deleted: bool) {
     let scene = Scene::new(Vendor::Pegasus).await;
     scene.apply_other_credential().await;
     scene.credential_says("Synced").await;
     scene.vendor.fault(Fault::once("users.create", FaultKind::LostBeforeCommit));
     scene.user("ada", ada(json!({"phone": "1"}))).await;
     scene.user_says("ada", "ProviderUnavailable").await;
-    // However long the other one takes, she is not looked at before.
+    // However long the other object takes, this one is not reconciled before.
     scene.annotate::<PlatformUser>("ada", "usher.dev/paused", "true").await;
     scene.user_as_is("holder", ada(json!({"credentialRef": {"name": "other"}, "phone": "2"}))).await;
     scene.user_ready("holder").await;
@@ -239,7 +239,7 @@ async fn a_key_that_may_just_have_been_made_by_another_object_is_waited_for() {
     let events = scene.events("next").await;
     assert!(
         !events.iter().any(|event| event.contains("AlreadyExists")),
-        "it is not told that a stranger's is there: {events:?}"
+        "no event names a foreign account: {events:?}"
     );
     let username = |id: Option<String>| scene.vendor.user(&id.unwrap()).unwrap()["username"].clone();
     assert_eq!(
@@ -266,7 +266,7 @@ async fn the_next_in_line_goes_on_when_the_first_is_deleted() {
 }
 
 #[tokio::test]
-async fn many_that_exist_unseen_are_tried_once_each() {
+async fn many_existing_accounts_that_the_vendor_hides_are_tried_once_each() {
     let scene = Scene::new(Vendor::Plaspy).await;
     scene.credential_says("Synced").await;
     let refusal = json!({"success": false, "error": "Email already exists."});
@@ -292,7 +292,7 @@ async fn many_that_exist_unseen_are_tried_once_each() {
 }
 
 #[tokio::test]
-async fn what_our_first_create_made_late_is_still_ours_when_the_second_meets_it() {
+async fn an_account_that_the_first_create_made_late_is_claimed_when_the_second_create_meets_it() {
     let scene = Scene::new(Vendor::Pegasus).await;
     scene.credential_says("Synced").await;
     let (vendor, creates) = (scene.vendor.clone(), AtomicUsize::new(0));
@@ -337,4 +337,19 @@ async fn an_account_is_known_by_a_name_whose_record_was_lost_when_it_gets_yet_an
     assert_eq!(user.status.unwrap().identity.renaming, None);
     assert!(scene.vendor.user("eve@example.com").is_some());
     assert_eq!(scene.vendor.count("users.create"), 1);
+}
+
+#[tokio::test]
+async fn an_update_is_announced_although_the_user_then_waits_for_a_group() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    scene.user("ada", ada(json!({"phone": "1"}))).await;
+    scene.user_ready("ada").await;
+    scene.user("ada", ada(json!({"phone": "2", "groups": [{"groupRef": {"name": "not-there-yet"}}]}))).await;
+    scene.user_says("ada", "WaitingForGroup").await;
+    assert_eq!(scene.vendor.user("ada@example.com").unwrap()["phone"], "2");
+    scene.until_event("ada", "Updated").await;
+    // The next reconcile changes nothing, and announces nothing.
+    scene.compare_user("ada").await;
+    let updates = scene.events("ada").await.into_iter().filter(|event| event == "Updated").count();
+    assert_eq!((updates, scene.vendor.count("users.update")), (1, 1));
 }

@@ -1,4 +1,4 @@
-//! Reading vendors' JSON without trusting it, and the refusals they have in common; no vendor's field names.
+//! Decodes untrusted JSON of vendors and the errors that vendors have in common. It knows no vendor's field names.
 
 use std::collections::BTreeSet;
 
@@ -11,16 +11,16 @@ use super::http::Answer;
 use crate::api::PlatformUserSpec;
 use crate::plan::{Account, AccountKind, Compare, Field, Fields, Key, folds};
 
-/// The object in `value`.
+/// `value` as an object.
 ///
-/// Errors: anything else is an answer that makes no sense.
+/// Errors: an unexpected answer for any other type.
 pub fn object<'a>(value: &'a Value, said: &str) -> Result<&'a Map<String, Value>, ProviderError> {
-    value.as_object().ok_or_else(|| unexpected_answer(said, "something that is no JSON object"))
+    value.as_object().ok_or_else(|| unexpected_answer(said, "a body that is not a JSON object"))
 }
 
-/// The list under `name` of `value`.
+/// The list in the field `name` of `value`.
 ///
-/// Errors: anything else is an answer that makes no sense.
+/// Errors: an unexpected answer without such a list.
 pub fn list<'a>(value: &'a Value, name: &str, said: &str) -> Result<&'a [Value], ProviderError> {
     value
         .get(name)
@@ -29,15 +29,15 @@ pub fn list<'a>(value: &'a Value, name: &str, said: &str) -> Result<&'a [Value],
         .ok_or_else(|| unexpected_answer(said, &format!("no list under {name}")))
 }
 
-/// The whole number under `name`.
+/// The whole number in the field `name` of `value`.
 ///
-/// Errors: anything else is an answer that makes no sense.
+/// Errors: an unexpected answer without such a number.
 pub fn count(value: &Value, name: &str, said: &str) -> Result<usize, ProviderError> {
     let number = value.get(name).and_then(Value::as_u64).and_then(|number| usize::try_from(number).ok());
     number.ok_or_else(|| unexpected_answer(said, &format!("no number under {name}")))
 }
 
-/// An id, which vendors write as number or text.
+/// An id, which vendors write as a number or a text.
 #[must_use]
 pub fn id(value: &Value) -> Option<String> {
     match value {
@@ -47,9 +47,9 @@ pub fn id(value: &Value) -> Option<String> {
     }
 }
 
-/// The id under one of `names`.
+/// The id in the first of the fields `names`.
 ///
-/// Errors: without one an account cannot be told from others.
+/// Errors: an unexpected answer without an id, because an account needs one.
 pub fn id_of(object: &Map<String, Value>, names: &[&str], said: &str) -> Result<String, ProviderError> {
     names
         .iter()
@@ -57,27 +57,27 @@ pub fn id_of(object: &Map<String, Value>, names: &[&str], said: &str) -> Result<
         .ok_or_else(|| unexpected_answer(said, "an entry without an id"))
 }
 
-/// The writable fields that the vendor shows.
+/// The fields of `table` that the vendor returns.
 #[must_use]
 pub fn fields(table: &[Field], object: &Map<String, Value>) -> Fields {
     let shown = table.iter().filter(|field| field.compare != Compare::Hidden);
     shown.filter_map(|field| Some((field.name.to_owned(), object.get(field.name)?.clone()))).collect()
 }
 
-/// A point in time: RFC 3339, or seconds since 1970.
+/// A point in time, written by RFC 3339 or in seconds since 1970.
 #[must_use]
 pub fn instant(value: Option<&Value>) -> Option<Timestamp> {
     match value? {
         Value::String(text) => text.parse().ok(),
-        #[expect(clippy::cast_possible_truncation, reason = "whole milliseconds of this era fit by far")]
+        #[expect(clippy::cast_possible_truncation, reason = "milliseconds of this era fit into i64")]
         Value::Number(number) => number.as_f64().and_then(|s| Timestamp::from_millisecond((s * 1000.0) as i64).ok()),
         _ => None,
     }
 }
 
-/// `accounts` if no id is there twice.
+/// `accounts`, if their ids are distinct.
 ///
-/// Errors: a repeated page or a listing that moved under us is no evidence.
+/// Errors: an unexpected answer otherwise, because a repeated page or a listing that changed meanwhile proves nothing.
 pub fn distinct(accounts: Vec<Account>, said: &str) -> Result<Vec<Account>, ProviderError> {
     let ids: BTreeSet<&str> = accounts.iter().map(|account| account.id.as_str()).collect();
     if ids.len() == accounts.len() {
@@ -87,34 +87,35 @@ pub fn distinct(accounts: Vec<Account>, said: &str) -> Result<Vec<Account>, Prov
     }
 }
 
-/// What to search for, one after the other until something is found: vendors' searches mind case, and some keys do not.
+/// The terms to search for, one after the other until one finds an account: a vendor's search is case-sensitive even where its
+/// key is not.
 #[must_use]
 pub fn search_terms(table: &[Field], key: &Key) -> Vec<String> {
     let lower = Some(key.value.to_ascii_lowercase()).filter(|lower| folds(table, key) && *lower != key.value);
     [key.value.clone()].into_iter().chain(lower).collect()
 }
 
-/// Whether a search that ended so is one that the vendor does not offer, rather than one that failed.
+/// Whether `error` means that the vendor does not support the search.
 #[must_use]
 pub fn is_no_search(error: &ProviderError) -> bool {
     matches!(error.kind, ErrorKind::Invalid | ErrorKind::NotFound | ErrorKind::Unsupported)
 }
 
-/// A successful answer whose body is nobody's business, as long as it is the vendor's.
+/// Accepts a successful answer whose body is not needed.
 ///
-/// Errors: a web page, which any sign-in page or proxy may send with status 200.
+/// Errors: an unexpected answer for a web page, because a sign-in page or a proxy may send one with status 200.
 pub fn done(answer: &Answer) -> Result<(), ProviderError> {
     if answer.is_page() { Err(unexpected_answer(answer.said(), "a web page")) } else { Ok(()) }
 }
 
-/// An answer that makes no sense; what was sent may have been done all the same.
+/// The error for an unexpected answer: `Unavailable` with unknown delivery. `what` follows "with" in the message.
 #[must_use]
 pub fn unexpected_answer(said: &str, what: &str) -> ProviderError {
-    ProviderError::lost(format!("{said} with {what}; is the url right?"))
+    ProviderError::lost(format!("{said} with {what}; check the url"))
 }
 
-/// The usual meaning of a status that is not 2xx; `words` are the vendor's own, from known error fields. Without them the
-/// fields that everybody uses are looked through.
+/// The error for a status that is not 2xx. `words` come from the vendor's error fields; if they are empty, the usual error fields
+/// are searched.
 #[must_use]
 pub fn refusal(answer: &Answer, words: &str) -> ProviderError {
     let words = if words.is_empty() { self::words(&answer.json_or_null()) } else { words.to_owned() };
@@ -129,24 +130,24 @@ pub fn refusal(answer: &Answer, words: &str) -> ProviderError {
         405 | 501 => ErrorKind::Unsupported,
         409 => ErrorKind::Conflict,
         300..400 => {
-            let message = format!("{message}: redirects are not followed; set the url to where the API really is");
+            let message = format!("{message}: redirects are not followed; set the url to the address of the API");
             return ProviderError::refused(ErrorKind::Unavailable, message);
         }
-        // A fault of ours, whichever it is, but for those that pass with time: too slow, too early, too many.
+        // All other 4xx blame the request, except for those that pass with time: too slow, too early, too many.
         400..=499 if !matches!(answer.status, 408 | 425 | 429) => ErrorKind::Invalid,
         _ => return ProviderError { retry_at: answer.retry_at(), ..ProviderError::lost(message) },
     };
     ProviderError::refused(kind, message)
 }
 
-/// The words in the error fields of `body` that everybody uses; none where it is no object, as raw bodies are never quoted.
+/// The words in the usual error fields of `body`; empty if it is not an object, because raw bodies are never quoted.
 #[must_use]
 pub fn words(body: &Value) -> String {
     if body.is_object() { usual_words(body) } else { String::new() }
 }
 
-/// The words in the error fields that everybody uses, however they are nested: a text, a list of texts, an object with
-/// such fields; under `errors` also by the names of the fields at fault.
+/// The words in the usual error fields at any depth: a text, a list, or an object with such fields. The objects in `errors` are
+/// also read by the names of the rejected fields.
 fn usual_words(json: &Value) -> String {
     const FIELDS: [&str; 6] = ["message", "error", "errors", "detail", "description", "reason"];
     match json {
@@ -164,7 +165,7 @@ fn usual_words(json: &Value) -> String {
     }
 }
 
-/// The words about one field.
+/// The words about one rejected field.
 fn by_field((field, value): (&String, &Value)) -> String {
     match usual_words(value) {
         words if words.is_empty() => words,
@@ -176,23 +177,25 @@ fn joined(words: impl Iterator<Item = String>) -> String {
     words.filter(|words| !words.is_empty()).collect::<Vec<_>>().join("; ")
 }
 
-/// How many entries a listing shall have, as its pages say one after the other.
+/// The total of a listing, which each of its pages repeats.
 #[derive(Default)]
 pub struct Total(Option<usize>);
 
 impl Total {
-    /// Takes what one more page says.
+    /// Takes over the total of the next page.
     ///
-    /// Errors: it shrank: what was removed from an earlier page has moved an entry there, unseen.
-    pub fn heard(&mut self, total: usize, path: &str) -> Result<(), ProviderError> {
+    /// Errors: an unexpected answer if it shrank, because a removal moves an unread entry to a page that was read already.
+    pub fn observe(&mut self, total: usize, path: &str) -> Result<(), ProviderError> {
         match self.0.replace(total) {
-            Some(before) if total < before => Err(unexpected_answer(path, "a total that shrank: a listing that moved")),
+            Some(before) if total < before => {
+                Err(unexpected_answer(path, "a total that shrank while the listing was read"))
+            }
             _ => Ok(()),
         }
     }
 }
 
-/// Whether `words` say that something with this key is there already, in any dress: no vendor documents its own.
+/// Whether `words` mean that an account with this key exists. It knows the usual phrases, because no vendor documents its own.
 #[must_use]
 pub fn says_taken(words: &str) -> bool {
     let words = words.to_ascii_lowercase();
@@ -203,7 +206,8 @@ pub fn says_taken(words: &str) -> bool {
     !absent && has(&signs)
 }
 
-/// Whether the words of an answer with this status say so. Those of a 5xx or a time-out may be about the server itself.
+/// The same for an answer with this status: the words of a 5xx and of a time-out may be about the server itself, so only
+/// unambiguous phrases count.
 #[must_use]
 pub fn means_taken(status: u16, words: &str) -> bool {
     if status >= 500 || status == 408 { surely_says_taken(words) } else { says_taken(words) }
@@ -215,24 +219,24 @@ fn surely_says_taken(words: &str) -> bool {
     says_taken(words) && signs.iter().any(|sign| lower.contains(sign))
 }
 
-/// What a call does to a user or group, as metrics name it.
+/// The verb of a call, for metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
-    /// All of them.
+    /// Lists all accounts.
     List,
-    /// Some of them, by a filter.
+    /// Lists some accounts by a filter.
     Find,
-    /// One.
+    /// Reads one account.
     Read,
-    /// Make one.
+    /// Creates an account.
     Create,
-    /// Change one.
+    /// Changes an account.
     Update,
-    /// Remove one.
+    /// Removes an account.
     Delete,
 }
 
-/// The bounded word for metrics.
+/// The operation of a call, a bounded label of metrics.
 #[must_use]
 pub fn operation(account_kind: AccountKind, verb: Verb) -> &'static str {
     match (account_kind, verb) {
@@ -251,14 +255,14 @@ pub fn operation(account_kind: AccountKind, verb: Verb) -> &'static str {
     }
 }
 
-/// Adds a field if the manifest manages it.
+/// Adds the field `name` if the manifest sets it.
 pub fn put<T: Serialize>(fields: &mut Fields, name: &str, value: Option<T>) {
     if let Some(value) = value {
         fields.insert(name.into(), json!(value));
     }
 }
 
-/// The display name, or the names, or the e-mail address.
+/// The display name of a manifest; without one first and last name; without these the e-mail address.
 #[must_use]
 pub fn display_name(spec: &PlatformUserSpec) -> String {
     if let Some(name) = &spec.display_name {
@@ -306,17 +310,17 @@ mod tests {
     #[case::by_field(json!({"message": "Check these", "errors": {"email": ["is taken"], "phone": []}}), "Check these; email: is taken")]
     #[case::unknown(json!({"token": "fake-token-1"}), "")]
     #[case::raw(json!("anything"), "")]
-    fn an_error_in_any_usual_dress_is_quoted(#[case] body: Value, #[case] words: &str) {
+    fn an_error_in_any_usual_form_is_quoted(#[case] body: Value, #[case] words: &str) {
         let said = refusal(&Answer::new(400, body.to_string().as_bytes(), "POST /users answered 400"), "").message;
         assert_eq!(said.trim_start_matches("POST /users answered 400").trim_start_matches(": "), words);
     }
 
     #[test]
-    fn a_listing_that_shrinks_on_the_way_is_not_whole() {
+    fn a_listing_whose_total_shrinks_is_rejected() {
         let mut total = Total::default();
-        total.heard(1500, "/users").unwrap();
-        total.heard(1501, "/users").unwrap();
-        assert_eq!(total.heard(1500, "/users").unwrap_err().kind, ErrorKind::Unavailable);
+        total.observe(1500, "/users").unwrap();
+        total.observe(1501, "/users").unwrap();
+        assert_eq!(total.observe(1500, "/users").unwrap_err().kind, ErrorKind::Unavailable);
     }
 
     #[rstest]
@@ -327,7 +331,7 @@ mod tests {
     #[case::headers("Cannot set headers: headers already sent", false)]
     #[case::transaction("Transaction already in progress", false)]
     #[case::port("Address in use", false)]
-    fn a_failure_of_the_server_is_not_taken_for_a_key_that_is_there(#[case] words: &str, #[case] taken: bool) {
+    fn a_failure_of_the_server_is_not_mistaken_for_a_taken_key(#[case] words: &str, #[case] taken: bool) {
         assert_eq!(surely_says_taken(words), taken);
     }
 
@@ -343,7 +347,7 @@ mod tests {
     #[case::absent_short("The project doesn't exist", false)]
     #[case::not_registered("Device not registered", false)]
     #[case::bad("Enter a valid email address.", false)]
-    fn a_key_that_is_taken_is_recognised_in_any_dress(#[case] words: &str, #[case] taken: bool) {
+    fn a_taken_key_is_recognised_by_the_usual_phrases(#[case] words: &str, #[case] taken: bool) {
         assert_eq!(says_taken(words), taken);
     }
 }
