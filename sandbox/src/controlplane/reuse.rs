@@ -85,8 +85,8 @@ where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
 {
     let found = match Api::<K>::all(admin.clone()).list(&ListParams::default()).await {
-        // The kinds are not there before the first run.
-        Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(()),
+        // The kinds are not there before the first run. That answer has no reason that `is_not_found` knows.
+        Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
         found => found?,
     };
     for object in found.iter().filter(|object| ours(object)) {
