@@ -175,7 +175,7 @@ fn split(page: &str) -> (Vec<Vec<&str>>, String) {
 fn recipes() -> BTreeMap<String, Vec<String>> {
     let text = fs::read_to_string(root().join("justfile")).unwrap();
     let mut recipes: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    let mut last = String::new();
+    let mut last: Option<String> = None;
     for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#') && !line.contains(":=")) {
         if let Some(command) = line.strip_prefix("    ") {
             recipes.get_mut(last.as_ref().unwrap()).unwrap().push(command.to_owned());
