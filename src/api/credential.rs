@@ -381,22 +381,3 @@ pub struct HeldRemovals {
     /// Release token of this batch, for the annotation usher.dev/release-removals.
     pub release: String,
 }
-
-impl Default for ProviderCredentialStatus {
-    fn default() -> Self {
-        Self {
-            observed_generation: unseen(),
-            conditions: Vec::new(),
-            mode: None,
-            provider: None,
-            account: None,
-            users: None,
-            groups: None,
-            last_sweep_time: None,
-            rate_limited_until: None,
-            held_removals: None,
-            recent_removals: None,
-            last_handled_reconcile_at: None,
-        }
-    }
-}

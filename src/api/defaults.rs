@@ -2,7 +2,8 @@
 
 use jiff::SignedDuration;
 
-use super::credential::{ProviderCredential, ProviderCredentialSpec};
+use super::credential::{ProviderCredential, ProviderCredentialSpec, ProviderCredentialStatus};
+use super::status::unseen;
 use super::user::UserDeletionPolicy;
 
 /// How often vendor and cluster are compared unless the credential sets `resyncInterval`.
@@ -30,5 +31,24 @@ impl ProviderCredential {
     #[must_use]
     pub fn releases_all(&self) -> bool {
         self.metadata.deletion_timestamp.is_some() && self.spec.deletion_policy == Some(UserDeletionPolicy::Orphan)
+    }
+}
+
+impl Default for ProviderCredentialStatus {
+    fn default() -> Self {
+        Self {
+            observed_generation: unseen(),
+            conditions: Vec::new(),
+            mode: None,
+            provider: None,
+            account: None,
+            users: None,
+            groups: None,
+            last_sweep_time: None,
+            rate_limited_until: None,
+            held_removals: None,
+            recent_removals: None,
+            last_handled_reconcile_at: None,
+        }
     }
 }
