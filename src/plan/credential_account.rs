@@ -53,7 +53,7 @@ impl CredentialAccount {
     #[must_use]
     pub fn renewed(&self, stored: &str) -> Option<String> {
         let before = self.stored_login(stored)?;
-        let is_kept = self.login.is_none() && !self.is_spelling(before);
+        let is_kept = self.login.is_none() && before != UNKNOWN;
         Some(self.text()).filter(|text| text != stored && !is_kept && self.is(stored))
     }
 
@@ -92,7 +92,7 @@ mod tests {
     #[case::other_spelling("amani eu eve", Some("u-1"), Some("usher"), false, None)]
     #[case::unknown_before("amani eu token", Some("u-1"), None, true, Some("amani eu u-1"))]
     #[case::unnamed_before("amani eu", Some("u-1"), None, true, Some("amani eu u-1"))]
-    #[case::spelled_and_unnamed("amani eu usher", None, Some("usher"), true, Some("amani eu"))]
+    #[case::spelled_and_unnamed("amani eu usher", None, Some("usher"), true, None)]
     #[case::unknown_and_unnamed("amani eu token", None, None, true, Some("amani eu"))]
     #[case::named_before_and_unnamed_now("amani eu u-1", None, Some("usher"), true, None)]
     #[case::unnamed("amani eu", None, Some("usher"), true, None)]
