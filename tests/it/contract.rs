@@ -58,20 +58,7 @@ pub fn sample(vendor: Vendor) -> Sample {
                 groups.len() == 1 && (groups[0] == group["id"] || groups[0]["id"] == group["id"])
             },
         },
-        Vendor::Plaspy => Sample {
-            vendor,
-            group: (
-                json!({"displayName": "Trucks", "provider": {"plaspy": {"description": "all"}}}),
-                "Trucks",
-                "Synced",
-            ),
-            user: person(json!({"provider": {"plaspy": {
-                "country": "CO", "timeZone": "America/Bogota", "description": "one", "tags": {"a/b": "1"}, "privileges": ["read"],
-            }}})),
-            edit: (json!({"provider": {"plaspy": {"description": "two"}}}), "/description", json!("two")),
-            drift: json!({"description": "three"}),
-            groups_shown_as: |user, _| user["group"] == "Trucks",
-        },
+        Vendor::Plaspy => plaspy(person),
         Vendor::Ozmap => Sample {
             vendor,
             group: (json!({"displayName": "North"}), "North", "Synced"),
@@ -86,6 +73,20 @@ pub fn sample(vendor: Vendor) -> Sample {
             "orgName": "Example", "userType": "Customer", "userLoginType": "COGNITO",
             "parentUser": "US-root@example.com", "role": "UR-customer", "discountClasses": {"ClassA": "18"},
         }}}))),
+    }
+}
+
+/// Plaspy's manifests; `person` adds what all users have.
+fn plaspy(person: impl Fn(Value) -> Value) -> Sample {
+    Sample {
+        vendor: Vendor::Plaspy,
+        group: (json!({"displayName": "Trucks", "provider": {"plaspy": {"description": "all"}}}), "Trucks", "Synced"),
+        user: person(json!({"provider": {"plaspy": {
+            "country": "CO", "timeZone": "America/Bogota", "description": "one", "tags": {"a/b": "1"}, "privileges": ["read"],
+        }}})),
+        edit: (json!({"provider": {"plaspy": {"description": "two"}}}), "/description", json!("two")),
+        drift: json!({"description": "three"}),
+        groups_shown_as: |user, _| user["group"] == "Trucks",
     }
 }
 

@@ -231,6 +231,15 @@ impl Story {
                 merge(&mut spec, json!({"externalId": text(&scene.vendor.group("Old").unwrap()["id"])}));
                 stage.group("team", spec).await;
             }
+            Self::Rename | Self::Rebrand | Self::HandOver | Self::Rehome => self.rename(stage).await,
+        }
+    }
+
+    /// What people do to another name: the object, or the account, gets one.
+    async fn rename(self, stage: &Stage) {
+        let Stage { scene, people, .. } = stage;
+        let vendor = scene.vendor.vendor();
+        match self {
             Self::Rename => {
                 let mut spec = in_group(vendor, "team");
                 merge(&mut spec, json!({"email": "countess@example.com"}));
@@ -250,6 +259,7 @@ impl Story {
                 stage.user("ada", self.user(vendor, "successor")).await;
                 people.delete::<PlatformGroup>("team").await;
             }
+            _ => {}
         }
     }
 
