@@ -66,6 +66,10 @@ pub enum Reason {
     Invalid,
     /// Spec and credential, or binding and credential, do not belong together.
     ProviderMismatch,
+    /// The vendor accepted a value and shows another one.
+    NotKept,
+    /// The account was bound in another cluster, and nobody said that this cluster owns it.
+    OwnedElsewhere,
     /// The vendor, or this version of usher, cannot do what the spec asks.
     Unsupported,
     /// The credential may not be used from this namespace.
@@ -110,6 +114,8 @@ impl Reason {
             | R::Duplicate
             | R::Invalid
             | R::ProviderMismatch
+            | R::NotKept
+            | R::OwnedElsewhere
             | R::Unsupported
             | R::NamespaceNotAllowed
             | R::Privileged

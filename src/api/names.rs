@@ -18,8 +18,14 @@ pub const RECONCILE_AT: &str = "usher.dev/reconcile-at";
 pub const PAUSED: &str = "usher.dev/paused";
 /// Annotation: the release token of a batch of removals that exceed the removal budget.
 pub const RELEASE_REMOVALS: &str = "usher.dev/release-removals";
+/// Annotation on an object, or on a credential for all its objects: the uid of the namespace kube-system of the cluster that owns the
+/// accounts, where they were bound in another cluster.
+pub const OWNER_CLUSTER: &str = "usher.dev/owner-cluster";
 /// Annotation that makes Velero restore the status, and with it the binding.
 pub const VELERO_RESTORE_STATUS: &str = "velero.io/restore-status";
+
+/// Namespace whose uid tells one cluster from another, because each cluster has it and nobody makes it anew.
+pub const CLUSTER_NAMESPACE: &str = "kube-system";
 
 /// Field manager of an object's identity: the account's id and all else that must survive a crash.
 pub const MANAGER_IDENTITY: &str = "usher-identity";

@@ -21,12 +21,16 @@ pub struct Identity {
     /// Username, e-mail or name at the last sync.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    /// Username, e-mail or name that an update may have given the account; the update's outcome is unknown.
+    /// Another username, e-mail or name that the account may have, because the vendor has not shown yet that an update renamed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renaming: Option<String>,
     /// The credential's account when the object was bound.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
+    /// The cluster whose usher bound the account, by the uid of its namespace kube-system. In another cluster usher sends and removes
+    /// nothing for this object until the annotation usher.dev/owner-cluster names that cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
     /// A create whose outcome is unknown (pending create).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub creating: Option<Creating>,
@@ -48,6 +52,15 @@ pub struct Identity {
     /// usher neither adds nor removes a group whose entry no longer resolves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resolved_groups: Option<BTreeMap<String, String>>,
+    /// Digests of values that the vendor refused. usher sends such a value again only once it changed, or on request.
+    #[schemars(length(max = 64))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rejected: Vec<String>,
+    /// Digests of values that the vendor accepted and shows otherwise than they were sent. usher does not send such a value again while
+    /// the vendor shows the same.
+    #[schemars(length(max = 16384))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_kept: Option<String>,
     /// Id of an account that usher created and the vendor no longer shows (missing account). The rest of the identity stays until
     /// usher creates another account. A value equal to externalId means that the vendor refuses another create because the
     /// account exists.

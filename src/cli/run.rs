@@ -25,6 +25,8 @@ use crate::runtime::telemetry::{self, LogFormat};
 const RETRY: Duration = Duration::from_secs(5);
 /// How long after its timeout a create whose answer was lost may still take effect.
 pub(super) const GRACE: Duration = Duration::from_secs(10);
+/// How long a vendor's replica or search index may lag behind its writes: a few seconds at those that are known, with reserve.
+const READ_LAG: Duration = Duration::from_secs(30);
 /// Longest time for one call to Kubernetes other than a watch.
 const KUBERNETES_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -192,6 +194,7 @@ async fn work(args: &Args, client: Client, metrics: MetricsRegistry, readiness: 
     let settings = Settings {
         call_timeout: args.call_timeout,
         grace: GRACE,
+        read_lag: READ_LAG,
         reconcile_timeout: args.reconcile_timeout,
         mode: args.mode,
         namespace: args.namespace.clone(),

@@ -1,5 +1,6 @@
 //! Ways out that several messages name: kubectl commands and short advice. Texts only.
 
+use crate::api::names::OWNER_CLUSTER;
 use crate::api::{ObjectKey, Reason};
 use crate::controller::outcome::Stop;
 
@@ -13,6 +14,12 @@ pub fn orphan_command(key: &ObjectKey) -> String {
         "kubectl -n {namespace} patch {} {name} --type merge -p '{{\"spec\":{{\"deletionPolicy\":\"Orphan\"}}}}'",
         kind.short()
     )
+}
+
+/// The command that names the cluster `own` as the owner of an object's account.
+pub fn own_command(key: &ObjectKey, own: &str) -> String {
+    let ObjectKey { kind, namespace, name } = key;
+    format!("kubectl -n {namespace} annotate --overwrite {} {name} {OWNER_CLUSTER}={own}", kind.short())
 }
 
 /// The removal of `object` cannot proceed because of `why`; the message carries the command that gives the account up.

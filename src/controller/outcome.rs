@@ -83,6 +83,8 @@ pub enum Stop {
     CreatePending(Timestamp),
     /// Another object makes an account with the same key, at least until this time.
     KeyLocked(Timestamp),
+    /// The vendor may not show yet what was written a moment ago; it is asked again at this time.
+    Unsettled(Timestamp),
     /// The limiter has no room; it enqueues the object when it has.
     AwaitsPermit,
     /// The credential was not checked yet; its reconcile enqueues the object.
@@ -107,6 +109,7 @@ impl Stop {
             | Self::Unchanged
             | Self::CreatePending(_)
             | Self::KeyLocked(_)
+            | Self::Unsettled(_)
             | Self::AwaitsPermit
             | Self::AwaitsCredential
             | Self::AwaitsListing

@@ -11,6 +11,8 @@ pub struct Settings {
     pub call_timeout: Duration,
     /// Beyond `call_timeout`, how long a create whose outcome is unknown may still take effect.
     pub grace: Duration,
+    /// How long a vendor may take to show what was written: so long a read that lacks an account is no evidence that it is gone.
+    pub read_lag: Duration,
     /// Longest time for one reconcile.
     pub reconcile_timeout: Duration,
     /// The strictest of this, the credential's, the object's and the annotation's mode wins.

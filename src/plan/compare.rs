@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
+use super::key;
+
 /// How desired and observed values of a field are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compare {
     /// The same value; an absent value, null and "" are equal.
     Exact,
-    /// The same text without regard to ASCII case, for e-mail addresses.
+    /// The same text without regard to case, for e-mail addresses.
     FoldCase,
     /// A login name: as `FoldCase` if it is an e-mail address, otherwise exactly.
     Login,
@@ -59,7 +61,7 @@ pub fn same(compare: Compare, desired: &Value, observed: &Value, synonyms: Optio
 }
 
 /// Whether a value is empty: null, "", an empty list or map.
-fn is_empty(value: &Value) -> bool {
+pub(super) fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::String(text) => text.is_empty(),
@@ -70,7 +72,7 @@ fn is_empty(value: &Value) -> bool {
 }
 
 fn fold(value: &Value) -> Option<String> {
-    value.as_str().map(str::to_ascii_lowercase)
+    value.as_str().map(key::fold)
 }
 
 /// Whether a login name is an e-mail address.

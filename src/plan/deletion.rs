@@ -15,6 +15,8 @@ pub struct DeletionFacts {
     pub has_account: bool,
     /// Whether another live object takes the account over.
     pub has_successor: bool,
+    /// Why usher leaves the account to another cluster, if that owns it.
+    pub owned_elsewhere: Option<String>,
     /// The removal that the policies ask for.
     pub policy: Result<Removal, Rejection>,
     /// The value of `spec.mode`, if it cannot be read.
@@ -163,7 +165,7 @@ pub fn next_deletion(facts: &DeletionFacts, now: Timestamp) -> NextDeletion {
     if !facts.has_account {
         return N::Release(Release::NoAccount);
     }
-    if facts.has_successor {
+    if facts.has_successor && facts.owned_elsewhere.is_none() {
         return N::HandOver;
     }
     match (&facts.policy, facts.is_uninstalled) {
@@ -178,6 +180,9 @@ pub fn next_deletion(facts: &DeletionFacts, now: Timestamp) -> NextDeletion {
 /// What keeps usher from calling the vendor, if anything does.
 fn obstacle(facts: &DeletionFacts, now: Timestamp) -> Option<NextDeletion> {
     use NextDeletion as N;
+    if let Some(why) = &facts.owned_elsewhere {
+        return Some(N::Blocked(why.clone()));
+    }
     if let Some(mode) = &facts.unread_mode {
         return Some(N::Blocked(format!("spec.mode: {mode} is no mode: set Enforce, Plan or Paused")));
     }
@@ -252,6 +257,7 @@ mod tests {
             is_held: true,
             has_account: true,
             has_successor: false,
+            owned_elsewhere: None,
             policy: Ok(Removal::Delete),
             unread_mode: None,
             paused_by: None,
@@ -285,6 +291,7 @@ mod tests {
     const ABSENT_CREDENTIAL: Change = |facts| facts.link = LinkState::Absent("it".into());
     const ELSEWHERE: Change = |facts| facts.link = LinkState::Elsewhere("other".into());
     const SUCCESSOR: Change = |facts| facts.has_successor = true;
+    const ELSEWHERE_OWNED: Change = |facts| facts.owned_elsewhere = Some("bound in another cluster".into());
     const NO_ACCOUNT: Change = |facts| facts.has_account = false;
     const UNINSTALLED: Change = |facts| facts.is_uninstalled = Some(true);
     const HELD: Change = |facts| facts.admission = Some(Admission::Held("full".into(), at(200)));
@@ -313,6 +320,19 @@ mod tests {
     #[case::an_account_that_the_vendor_cannot_remove_stays_with_a_warning(
         &[(|facts| facts.policy = Ok(Removal::Orphan { unexpected: true })) as Change, DOWN],
         NextDeletion::Release(Release::Orphan { unexpected: true })
+    )]
+    #[case::another_cluster_owns_it(&[ELSEWHERE_OWNED, PAUSED], NextDeletion::Blocked("bound in another cluster".into()))]
+    #[case::another_cluster_owns_it_and_hands_nothing_over(
+        &[ELSEWHERE_OWNED, SUCCESSOR],
+        NextDeletion::Blocked("bound in another cluster".into())
+    )]
+    #[case::what_another_cluster_owns_may_be_given_up(
+        &[ELSEWHERE_OWNED, ORPHAN],
+        NextDeletion::Release(Release::Orphan { unexpected: false })
+    )]
+    #[case::what_another_cluster_owns_stays_when_uninstalled(
+        &[ELSEWHERE_OWNED, UNINSTALLED],
+        NextDeletion::Release(Release::Uninstalled)
     )]
     #[case::orphan_needs_no_question(
         &[ORPHAN, |facts| facts.is_uninstalled = None],

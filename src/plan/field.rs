@@ -15,13 +15,15 @@ pub struct Field {
     pub initial: Option<bool>,
     /// Whether its value names the account.
     pub naming: Naming,
+    /// Whether its value decides what the person may do.
+    pub is_access: bool,
 }
 
 impl Field {
     /// A field that may change and names nothing.
     #[must_use]
     pub const fn new(name: &'static str, compare: Compare) -> Self {
-        Self { name, compare, fixed: false, initial: None, naming: Naming::None }
+        Self { name, compare, fixed: false, initial: None, naming: Naming::None, is_access: false }
     }
 
     /// A field that keeps the value of the create.
@@ -40,6 +42,12 @@ impl Field {
     #[must_use]
     pub const fn key(self, source: KeySource) -> Self {
         Self { naming: Naming::Key(source), ..self }
+    }
+
+    /// The same field as one that decides what the person may do.
+    #[must_use]
+    pub const fn access(self) -> Self {
+        Self { is_access: true, ..self }
     }
 
     /// The same field as a second name: people may mean the account by it, and no account is looked up by it.

@@ -1,6 +1,7 @@
 //! Natural keys, the texts by which a vendor names an account (username, e-mail, group name): which fields hold them, which accounts
 //! carry one, and when two are the same.
 
+use icu_normalizer::ComposingNormalizerBorrowed;
 use serde_json::json;
 
 use super::compare::{Compare, is_address};
@@ -65,7 +66,7 @@ pub fn carrying(table: &[Field], mut accounts: Vec<Account>, keys: &[Key]) -> Ve
 #[must_use]
 pub fn matches_key(table: &[Field], account: &Account, key: &Key) -> bool {
     let Some(text) = account.text(key.field) else { return false };
-    if folds(table, key) { text.eq_ignore_ascii_case(&key.value) } else { text == key.value }
+    if folds(table, key) { fold(text) == fold(&key.value) } else { text == key.value }
 }
 
 /// Whether `table` says that the case of `key` does not matter.
@@ -79,10 +80,19 @@ pub fn folds(table: &[Field], key: &Key) -> bool {
     table.iter().any(|field| field.name == key.field && folds(field.compare))
 }
 
-/// Whether two natural keys are the same: e-mail addresses ignore ASCII case, other keys are exact.
+/// Whether two natural keys are the same: e-mail addresses ignore case, other keys are exact.
 #[must_use]
 pub fn same_key(one: &str, other: &str) -> bool {
-    one == other || (is_address(one) && one.eq_ignore_ascii_case(other))
+    one == other || (is_address(one) && fold(one) == fold(other))
+}
+
+/// A text in the form in which texts are compared without regard to case: in lower case, with accents composed.
+#[must_use]
+pub fn fold(text: &str) -> String {
+    if text.is_ascii() {
+        return text.to_ascii_lowercase();
+    }
+    ComposingNormalizerBorrowed::new_nfc().normalize(&text.to_lowercase()).into_owned()
 }
 
 /// The account that the create `creating` may have made, for a search: its natural key alone, whatever the manifest says now.
@@ -166,6 +176,8 @@ mod tests {
     #[case::same("ada", "ada", true)]
     #[case::other_case_of_a_name("ada", "Ada", false)]
     #[case::other_case_of_an_address("ada@example.com", "Ada@Example.com", true)]
+    #[case::other_case_of_an_accent("éva@example.com", "ÉVA@example.com", true)]
+    #[case::other_form_of_an_accent("e\u{301}va@example.com", "\u{c9}va@example.com", true)]
     #[case::another_address("ada@example.com", "eve@example.com", false)]
     fn only_addresses_ignore_case(#[case] one: &str, #[case] other: &str, #[case] same: bool) {
         assert_eq!(same_key(one, other), same);

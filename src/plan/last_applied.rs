@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 
 use super::compare::Compare;
 use super::field::Field;
-use super::model::Desired;
+use super::kept::{NotKept, as_noted};
+use super::model::{Changes, Desired};
+use super::steps::Step;
 
 /// The number of bytes kept of a digest: enough to notice a change, too few to recover a value.
 const KEPT: usize = 6;
@@ -21,6 +23,11 @@ const ESCAPED: &AsciiSet = &CONTROLS.add(b'%').add(b',');
 pub struct LastApplied(BTreeMap<String, String>);
 
 impl LastApplied {
+    /// No digests.
+    pub(super) const fn nothing() -> Self {
+        Self(BTreeMap::new())
+    }
+
     /// Reads the text of status. A name that an earlier build wrote without encoding is read as it is.
     #[must_use]
     pub fn parse(text: &str) -> Self {
@@ -50,6 +57,33 @@ impl LastApplied {
     #[must_use]
     pub fn has(&self, name: &str, value: &Value) -> bool {
         self.0.get(name).is_some_and(|known| *known == short(value))
+    }
+
+    /// The same with `value` in the field `name`.
+    #[must_use]
+    pub fn with(mut self, name: impl Into<String>, value: &Value) -> Self {
+        self.0.insert(name.into(), short(value));
+        self
+    }
+
+    /// The same with the values that `step` sends.
+    #[must_use]
+    pub fn with_step(self, step: &Step) -> Self {
+        let Step::Update(Changes { fields, groups, .. }) = step else { return self };
+        let groups = groups.iter().map(|groups| ("groups".to_owned(), json!(groups)));
+        fields.clone().into_iter().chain(groups).fold(self, |sent, (name, value)| sent.with(name, &value))
+    }
+
+    /// The same with a note that the vendor does not keep `value`.
+    #[must_use]
+    pub fn with_not_kept(self, value: &NotKept) -> Self {
+        self.with(&value.field, &as_noted(&value.sent, &value.shown))
+    }
+
+    /// Whether any of these values is in `other` too.
+    #[must_use]
+    pub fn shares(&self, other: &Self) -> bool {
+        self.0.iter().any(|(name, digest)| other.0.get(name) == Some(digest))
     }
 
     /// The same with `rights` in the application `name`.
@@ -88,7 +122,7 @@ fn rights_value(rights: &BTreeMap<String, bool>) -> Value {
         .into()
 }
 
-fn short(value: &Value) -> String {
+pub(super) fn short(value: &Value) -> String {
     HEXLOWER.encode(&digest(&SHA256, value.to_string().as_bytes()).as_ref()[..KEPT])
 }
 

@@ -2,6 +2,7 @@
 //!
 //! It is pure: no async, no clock, no network. It imports only `api`.
 
+mod apart;
 mod binding;
 mod capabilities;
 mod compare;
@@ -9,6 +10,7 @@ mod conflict;
 mod credential_account;
 mod deletion;
 mod field;
+mod kept;
 mod key;
 mod last_applied;
 mod model;
@@ -28,9 +30,10 @@ pub use deletion::{
     AccountState, Admission, DeletionFacts, LinkState, NextDeletion, Question, Release, Wait, next_deletion,
 };
 pub use field::{Field, Key, KeySource, Naming};
+pub use kept::{NotKept, not_kept, noted};
 pub use key::{
-    as_created, assumed_account, carrying, first_key_field, folds, group_keys, keys, matches_key, names, naming_fields,
-    same_key, shown_key, user_keys,
+    as_created, assumed_account, carrying, first_key_field, fold, folds, group_keys, keys, matches_key, names,
+    naming_fields, same_key, shown_key, user_keys,
 };
 pub use last_applied::LastApplied;
 pub use model::{

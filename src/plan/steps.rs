@@ -2,14 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
+use super::apart::{Calls, apart};
 use super::compare::{Compare, same};
 use super::field::Field;
-use super::last_applied::LastApplied;
+use super::kept::as_noted;
+use super::last_applied::{LastApplied, short};
 use super::model::{Account, Changes, Desired, Fields, Membership, Rejection};
 use crate::api::Reason;
 use crate::api::status::PendingCall;
+
+/// The name under which the groups of a user are compared, as if they were a field.
+const GROUPS: &str = "groups";
 
 /// One change at the vendor.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +30,24 @@ pub enum Step {
     },
 }
 
+impl Step {
+    /// Whether it is a grant that takes a right away.
+    fn takes_rights(&self) -> bool {
+        matches!(self, Self::Grant { rights, .. } if rights.values().any(|given| !given))
+    }
+
+    /// A digest of all that the step sends, where `password_version` is the version of the password.
+    #[must_use]
+    pub fn digest(&self, password_version: Option<&str>) -> String {
+        short(&match self {
+            Self::Update(Changes { fields, groups, password, .. }) => {
+                json!([fields, groups, password_version.filter(|_| *password)])
+            }
+            Self::Grant { application, rights } => json!([application, rights]),
+        })
+    }
+}
+
 /// What usher remembers of an account beside what the vendor shows.
 #[derive(Clone, Copy, Debug)]
 pub struct PriorState<'a> {
@@ -34,6 +57,20 @@ pub struct PriorState<'a> {
     pub added: &'a BTreeSet<String>,
     /// Whether the password has a value that usher has not sent yet.
     pub password_due: bool,
+    /// Whether the vendor takes a password in a call of its own.
+    pub is_password_apart: bool,
+    /// Digests of values that the vendor accepted and does not show as they were sent.
+    pub not_kept: &'a LastApplied,
+}
+
+static NOTHING: LastApplied = LastApplied::nothing();
+
+impl<'a> PriorState<'a> {
+    /// What is remembered of an account at a vendor that takes a password in a call of its own and keeps all that it is sent.
+    #[must_use]
+    pub fn new(sent: &'a LastApplied, added: &'a BTreeSet<String>, password_due: bool) -> Self {
+        Self { sent, added, password_due, is_password_apart: true, not_kept: &NOTHING }
+    }
 }
 
 /// The steps that make an account.
@@ -54,8 +91,16 @@ pub fn plan(
     observed: &Account,
     known: PriorState<'_>,
 ) -> Result<Vec<Step>, Rejection> {
-    let changes = difference(table, desired, observed, known)?;
-    Ok(follow_up(desired, changes, |name, rights| !known.sent.has_grant(name, rights)))
+    let changes = changes(table, desired, observed, known)?;
+    let Calls { taking_away, rest } = apart(table, changes, observed, known.is_password_apart);
+    let update = |mut changes: Changes| {
+        changes.alongside = alongside(table, desired, &changes.fields);
+        Step::Update(changes)
+    };
+    let grants = grants(desired, |name, rights| !known.sent.has_grant(name, rights));
+    // Rights that are taken away do not wait for values that the vendor may refuse.
+    let (taken, given): (Vec<Step>, Vec<Step>) = grants.partition(Step::takes_rights);
+    Ok(taking_away.into_iter().map(update).chain(taken).chain(rest.into_iter().map(update)).chain(given).collect())
 }
 
 /// The steps that make the account `desired`, with its password or without.
@@ -88,9 +133,13 @@ pub fn step_calls(target: &str, steps: &[Step]) -> Vec<PendingCall> {
 /// The update with `changes`, if there are any, and the grants that are due.
 fn follow_up(desired: &Desired, changes: Changes, is_due: impl Fn(&str, &BTreeMap<String, bool>) -> bool) -> Vec<Step> {
     let update = (!changes.is_empty()).then_some(Step::Update(changes));
-    let grants = desired.grants.iter().filter(|(name, rights)| is_due(name, rights));
-    let grants = grants.map(|(name, rights)| Step::Grant { application: name.clone(), rights: rights.clone() });
-    update.into_iter().chain(grants).collect()
+    update.into_iter().chain(grants(desired, is_due)).collect()
+}
+
+/// The grants that are due.
+fn grants(desired: &Desired, is_due: impl Fn(&str, &BTreeMap<String, bool>) -> bool) -> impl Iterator<Item = Step> {
+    let grants = desired.grants.iter().filter(move |(name, rights)| is_due(name, rights));
+    grants.map(|(name, rights)| Step::Grant { application: name.clone(), rights: rights.clone() })
 }
 
 /// What a create carries, and what has to follow it because a create does not take it.
@@ -106,37 +155,64 @@ fn split_creation(table: &[Field], desired: &Desired, password: bool) -> (Change
     (Changes { fields, groups, password, ..Changes::default() }, after)
 }
 
-fn difference(
+/// A difference between the desired and the observed account.
+#[derive(Clone, Debug)]
+pub(super) struct Difference {
+    /// The vendor's name of the field, or "groups".
+    pub(super) field: String,
+    /// The value to send.
+    pub(super) wanted: Value,
+    /// The value that the vendor shows.
+    pub(super) there: Value,
+    /// How the field is compared; `None` for groups.
+    pub(super) compare: Option<Compare>,
+    is_fixed: bool,
+}
+
+/// The differences between `desired` and `observed`, whether or not the vendor keeps what is sent.
+pub(super) fn differences(
     table: &[Field],
     desired: &Desired,
     account: &Account,
     known: PriorState<'_>,
-) -> Result<Changes, Rejection> {
-    let mut changes = Changes { password: known.password_due, ..Changes::default() };
-    for field in table {
-        let Some(wanted) = desired.fields.get(field.name) else { continue };
+) -> Vec<Difference> {
+    let field = |field: &Field| {
+        let wanted = desired.fields.get(field.name)?;
         let there = account.fields.get(field.name).unwrap_or(&Value::Null);
         let agrees = match field.compare {
             Compare::Hidden => known.sent.has(field.name, wanted),
             Compare::Shy if !account.fields.contains_key(field.name) => known.sent.has(field.name, wanted),
             compare => same(compare, wanted, there, desired.synonyms.get(field.name)),
         };
-        if agrees {
+        let wanted = merged(field.compare, wanted, there);
+        let (there, compare) = (there.clone(), Some(field.compare));
+        (!agrees).then(|| Difference { field: field.name.into(), wanted, there, compare, is_fixed: field.fixed })
+    };
+    let groups = desired.groups.as_ref().and_then(|membership| regroup(membership, account, known.added));
+    let groups = groups.map(|target| Difference {
+        field: GROUPS.into(),
+        wanted: json!(target),
+        there: json!(account.groups),
+        compare: None,
+        is_fixed: false,
+    });
+    table.iter().filter_map(field).chain(groups).collect()
+}
+
+fn changes(table: &[Field], desired: &Desired, account: &Account, known: PriorState<'_>) -> Result<Changes, Rejection> {
+    let mut changes = Changes { password: known.password_due, ..Changes::default() };
+    if desired.groups.as_ref().is_some_and(|membership| membership.additive && account.groups.is_none()) {
+        return Err(groups_not_shown());
+    }
+    for Difference { field, wanted, there, compare, is_fixed } in differences(table, desired, account, known) {
+        if known.not_kept.has(&field, &as_noted(&wanted, &there)) {
             continue;
         }
-        if field.fixed {
-            return Err(fixed(field.name, there));
+        match compare {
+            Some(_) if is_fixed => return Err(fixed(&field, &there)),
+            Some(_) => drop(changes.fields.insert(field, wanted)),
+            None => changes.groups = serde_json::from_value(wanted).ok(),
         }
-        changes.fields.insert(field.name.into(), merged(field.compare, wanted, there));
-    }
-    if let Some(membership) = &desired.groups {
-        if membership.additive && account.groups.is_none() {
-            return Err(groups_not_shown());
-        }
-        changes.groups = regroup(membership, account, known.added);
-    }
-    if !changes.is_empty() {
-        changes.alongside = alongside(table, desired, &changes.fields);
     }
     Ok(changes)
 }

@@ -153,7 +153,8 @@ fn a_map_is_sent_with_its_unmanaged_keys_at_every_depth() {
 fn additive_membership_is_rejected_where_groups_are_hidden() {
     let mut wanted = desired(json!({}));
     wanted.groups = Some(Membership { wanted: ["g".to_owned()].into(), additive: true, ..Membership::default() });
-    let known = PriorState { sent: &LastApplied::default(), added: &BTreeSet::new(), password_due: false };
+    let (sent, added) = (LastApplied::default(), BTreeSet::new());
+    let known = PriorState::new(&sent, &added, false);
     let refused = plan(TABLE, &wanted, &Account { groups: None, ..account(json!({})) }, known).unwrap_err();
     assert!(refused.message.starts_with("spec.membership"), "{}", refused.message);
 }
@@ -180,7 +181,7 @@ fn account(fields: Value) -> Account {
 
 fn steps(desired: &Desired, account: &Account, sent: &LastApplied, added: &[&str]) -> Vec<Step> {
     let added = added.iter().map(ToString::to_string).collect();
-    plan(TABLE, desired, account, PriorState { sent, added: &added, password_due: false }).unwrap()
+    plan(TABLE, desired, account, PriorState::new(sent, &added, false)).unwrap()
 }
 
 #[test]
@@ -194,7 +195,8 @@ fn a_hidden_field_is_sent_again_only_when_it_changes() {
 
 #[test]
 fn a_fixed_field_is_not_changed_but_explained() {
-    let known = PriorState { sent: &LastApplied::default(), added: &BTreeSet::new(), password_due: false };
+    let (sent, added) = (LastApplied::default(), BTreeSet::new());
+    let known = PriorState::new(&sent, &added, false);
     let refused = plan(TABLE, &desired(json!({"username": "b"})), &account(json!({"username": "a"})), known);
     let refused = refused.unwrap_err();
     assert_eq!(refused.reason, Reason::Unsupported);
@@ -214,7 +216,8 @@ fn listed_scopes_and_hidden_fields_accompany_every_change(
     wanted.fields.extend(desired(edit.clone()).fields);
     wanted.groups = group.map(|group| Membership { wanted: [group.to_owned()].into(), ..Membership::default() });
     let there = account(json!({"phone": "1", "scopes": {"vehicles": "w", "vehicles:device": "w"}}));
-    let known = PriorState { sent: &LastApplied::of(TABLE, &wanted), added: &BTreeSet::new(), password_due };
+    let (sent, added) = (LastApplied::of(TABLE, &wanted), BTreeSet::new());
+    let known = PriorState::new(&sent, &added, password_due);
     let planned = plan(TABLE, &wanted, &there, known).unwrap();
     let [Step::Update(changes)] = &planned[..] else { panic!("one update, not {planned:?}") };
     assert_eq!(json!(changes.fields), edit);

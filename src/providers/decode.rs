@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::error::{ErrorKind, ProviderError};
 use super::http::Answer;
 use crate::api::PlatformUserSpec;
-use crate::plan::{Account, AccountKind, Compare, Field, Fields, Key, folds};
+use crate::plan::{Account, AccountKind, Compare, Field, Fields, Key, fold, folds};
 
 /// `value` as an object.
 ///
@@ -91,7 +91,7 @@ pub fn distinct(accounts: Vec<Account>, said: &str) -> Result<Vec<Account>, Prov
 /// key is not.
 #[must_use]
 pub fn search_terms(table: &[Field], key: &Key) -> Vec<String> {
-    let lower = Some(key.value.to_ascii_lowercase()).filter(|lower| folds(table, key) && *lower != key.value);
+    let lower = Some(fold(&key.value)).filter(|lower| folds(table, key) && *lower != key.value);
     [key.value.clone()].into_iter().chain(lower).collect()
 }
 

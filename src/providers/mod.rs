@@ -35,6 +35,7 @@ use secrecy::SecretString;
 
 pub use clock::Clock;
 pub use error::{Delivery, ErrorKind, ProviderError};
+pub use http::quote;
 pub use limiter::{Limiter, Permit, credible_closing};
 pub use observer::{NoMetrics, Observer};
 pub use queue::Priority;

@@ -40,6 +40,14 @@ const COMMANDS: &[(&str, Cover)] = &[
         Test("what_the_demo_keeps_answers_the_commands_of_the_readme"),
     ),
     (
+        "kubectl annotate --overwrite pcred main usher.dev/owner-cluster=UID",
+        Test("another_clusters_account_is_not_removed_until_the_credential_names_this_cluster"),
+    ),
+    (
+        "kubectl get namespace kube-system -o jsonpath={.metadata.uid}",
+        Test("another_clusters_account_is_not_removed_until_the_credential_names_this_cluster"),
+    ),
+    (
         "kubectl annotate puser ada usher.dev/paused=true",
         Test("what_the_demo_keeps_answers_the_commands_of_the_readme"),
     ),

@@ -90,7 +90,7 @@ fn world() -> impl Strategy<Value = World> {
 
 impl World {
     fn steps(&self, account: &Account, sent: &LastApplied, added: &BTreeSet<String>) -> Vec<Step> {
-        plan(self.table, &self.desired, account, PriorState { sent, added, password_due: false }).unwrap()
+        plan(self.table, &self.desired, account, PriorState::new(sent, added, false)).unwrap()
     }
 
     /// The account once the steps are carried out, and whether there were any.

@@ -64,7 +64,8 @@ impl Wire {
         password_due: bool,
     ) -> Changes {
         let table = self.provider.capabilities().fields(account_kind);
-        let known = PriorState { sent: &LastApplied::of(table, desired), added: &BTreeSet::new(), password_due };
+        let (sent, added) = (LastApplied::of(table, desired), BTreeSet::new());
+        let known = PriorState::new(&sent, &added, password_due);
         let Some(account) = account else { return creation(table, desired, password_due).create };
         match plan(table, desired, account, known).unwrap().into_iter().next() {
             Some(Step::Update(changes)) => changes,

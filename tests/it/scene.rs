@@ -71,8 +71,12 @@ impl Scene {
     }
 
     async fn around(vendor: Arc<Simulator>) -> Self {
+        Self::on(world().plane.client().unwrap(), vendor).await
+    }
+
+    /// A namespace on another control plane than that of the other tests.
+    pub async fn on(client: Client, vendor: Arc<Simulator>) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let client = world().plane.client().unwrap();
         // A control plane that stays may have namespaces of an earlier process.
         let namespace = format!("t{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let scene = Self { client, namespace, vendor };

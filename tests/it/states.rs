@@ -2,6 +2,9 @@
 
 use futures::StreamExt;
 use futures::future::{BoxFuture, FutureExt};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{Patch, PatchParams};
+use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 use usher::api::conditions::{ConditionType, find};
 use usher::api::{PlatformGroup, PlatformUser, ProviderCredential};
@@ -203,6 +206,25 @@ async fn led_elsewhere() -> Row {
     ("PlatformUser", "ProviderMismatch", "the credential leads to another tenant", said)
 }
 
+async fn not_kept() -> Row {
+    let scene = made(json!({})).await;
+    scene.vendor.fault(Fault::always("users.update", FaultKind::Rewritten("phone".into(), None)));
+    scene.user("ada", ada(json!({"phone": "1"}))).await;
+    scene.user_ready("ada").await;
+    scene.sweep("1").await;
+    ("PlatformUser", "NotKept", "the vendor ignores a value", user_says(&scene, "ada", "NotKept").await)
+}
+
+async fn owned_elsewhere() -> Row {
+    let scene = made(json!({})).await;
+    let elsewhere = json!({"status": {"cluster": "0b5cde7e-0000-4000-8000-00000000000b"}});
+    scene.api::<PlatformUser>().patch_status("ada", &PatchParams::default(), &Patch::Merge(elsewhere)).await.unwrap();
+    scene.user("ada", ada(json!({"phone": "1"}))).await;
+    let own = Api::<Namespace>::all(scene.client.clone()).get("kube-system").await.unwrap().uid().unwrap();
+    let said = user_says(&scene, "ada", "OwnedElsewhere").await.replace(&own, "5f0c0000-0000-4000-8000-00000000000a");
+    ("PlatformUser", "OwnedElsewhere", "the account was bound in another cluster", said)
+}
+
 async fn deleting() -> Row {
     let scene = made(json!({"removals": {"after": "10m"}})).await;
     scene.delete::<PlatformUser>("ada").await;
@@ -327,6 +349,8 @@ fn users() -> Vec<BoxFuture<'static, Row>> {
         hidden().boxed(),
         masked().boxed(),
         led_elsewhere().boxed(),
+        not_kept().boxed(),
+        owned_elsewhere().boxed(),
         user_refused_by_industrility().boxed(),
         industrility_user(json!({"lastName": "Byron"}), "Unsupported", "the vendor cannot change a user").boxed(),
         industrility_user(json!({"deletionPolicy": "Delete"}), "Unsupported", "the vendor cannot remove a user")

@@ -33,6 +33,8 @@ pub fn settings() -> Settings {
         call_timeout: CALL_TIMEOUT,
         // Here no call is done later than its answer is due.
         grace: Duration::from_secs(2),
+        // These vendors show at once what was written.
+        read_lag: Duration::ZERO,
         reconcile_timeout: Duration::from_mins(1),
         mode: Mode::Enforce,
         namespace: "usher-system".into(),

@@ -42,6 +42,7 @@ impl Operator {
         let settings = Settings {
             call_timeout: Duration::from_secs(10),
             grace: Duration::from_secs(10),
+            read_lag: Duration::ZERO,
             reconcile_timeout: Duration::from_mins(1),
             mode: Mode::Enforce,
             namespace: NAMESPACE.into(),

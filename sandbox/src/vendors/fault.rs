@@ -16,6 +16,8 @@ pub struct Fault {
     pub times: Option<u32>,
     /// The kind of fault.
     pub kind: FaultKind,
+    /// It strikes only calls with this text in their body.
+    pub body: Option<String>,
 }
 
 /// The kind of fault, and whether the call takes effect at the vendor.
@@ -45,6 +47,8 @@ pub enum FaultKind {
     HugeBody,
     /// Nothing is done; 307 to this address.
     Redirect(String),
+    /// It is done, and answered as ever, but this field of the body has another value, or none.
+    Rewritten(String, Option<Value>),
     /// Lists: the later half of the rows is missing; the counts are unchanged.
     ShortList,
     /// Lists: no rows, and counts of zero.
@@ -57,25 +61,33 @@ impl Fault {
     /// A fault that strikes once.
     #[must_use]
     pub fn once(on: &str, kind: FaultKind) -> Self {
-        Self { on: on.to_owned(), times: Some(1), kind }
+        Self { on: on.to_owned(), times: Some(1), kind, body: None }
     }
 
     /// A fault that strikes until healed.
     #[must_use]
     pub fn always(on: &str, kind: FaultKind) -> Self {
-        Self { on: on.to_owned(), times: None, kind }
+        Self { on: on.to_owned(), times: None, kind, body: None }
     }
 
-    fn strikes(&self, operation: &str) -> bool {
+    /// The same fault of calls with this text in their body alone.
+    #[must_use]
+    pub fn with_body(self, text: &str) -> Self {
+        Self { body: Some(text.to_owned()), ..self }
+    }
+
+    fn strikes(&self, operation: &str, body: &str) -> bool {
         let meant = match self.on.strip_suffix('*') {
             Some(start) => operation.starts_with(start),
             None => self.on == operation,
         };
         let lists_only = matches!(self.kind, FaultKind::ShortList | FaultKind::EmptyList | FaultKind::RepeatedPage);
-        meant && (!lists_only || operation::is_list(operation))
+        let has_body = self.body.as_ref().is_none_or(|text| body.contains(text));
+        meant && has_body && (!lists_only || operation::is_list(operation))
     }
 
-    /// Reads the body of a call to the control endpoint: `on`, `times`, `kind`, and by kind `status`, `body`, `seconds`, `location`.
+    /// Reads the body of a call to the control endpoint: `on`, `times`, `kind`, `body_has`, and by kind `status`, `body`, `seconds`, `location`,
+    /// `field`, `value`.
     pub(super) fn from_json(given: &Value) -> Result<Self, String> {
         let times = match &given["times"] {
             Value::Null => None,
@@ -83,7 +95,12 @@ impl Fault {
                 Some(times.as_u64().and_then(|times| u32::try_from(times).ok()).ok_or("times: expected a number")?)
             }
         };
-        Ok(Self { on: given["on"].as_str().unwrap_or("*").to_owned(), times, kind: FaultKind::from_json(given)? })
+        Ok(Self {
+            on: given["on"].as_str().unwrap_or("*").to_owned(),
+            times,
+            kind: FaultKind::from_json(given)?,
+            body: given["body_has"].as_str().map(str::to_owned),
+        })
     }
 
     /// The form that the control endpoint shows.
@@ -118,6 +135,10 @@ impl FaultKind {
                 let location = given["location"].as_str();
                 Self::Redirect(location.ok_or("location: expected a string")?.to_owned())
             }
+            "Rewritten" => {
+                let field = given["field"].as_str().ok_or("field: expected a string")?;
+                Self::Rewritten(field.to_owned(), given.get("value").cloned())
+            }
             "ShortList" => Self::ShortList,
             "EmptyList" => Self::EmptyList,
             "RepeatedPage" => Self::RepeatedPage,
@@ -127,11 +148,31 @@ impl FaultKind {
 }
 
 /// Takes the first fault that strikes this operation, counting it down.
-pub(super) fn take(faults: &mut Vec<Fault>, operation: &str) -> Option<FaultKind> {
+pub(super) fn take(faults: &mut Vec<Fault>, operation: &str, body: &[u8]) -> Option<FaultKind> {
     faults.retain(|fault| fault.times != Some(0));
-    let fault = faults.iter_mut().find(|fault| fault.strikes(operation))?;
+    let body = String::from_utf8_lossy(body);
+    let fault = faults.iter_mut().find(|fault| fault.strikes(operation, &body))?;
     fault.times = fault.times.map(|times| times - 1);
     Some(fault.kind.clone())
+}
+
+/// The body with another value in `field`, or without that field; a list of changes has it as a path.
+pub(super) fn rewritten(body: &[u8], field: &str, value: Option<&Value>) -> Vec<u8> {
+    let mut body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let path = format!("/{field}");
+    match (&mut body, value) {
+        (Value::Object(fields), Some(value)) if fields.contains_key(field) => {
+            drop(fields.insert(field.to_owned(), value.clone()))
+        }
+        (Value::Object(fields), None) => drop(fields.remove(field)),
+        (Value::Array(changes), None) => changes.retain(|change| change["path"] != path),
+        (Value::Array(changes), Some(value)) => {
+            let meant = changes.iter_mut().filter(|change| change["path"] == path);
+            meant.for_each(|change| change["value"] = value.clone());
+        }
+        _ => {}
+    }
+    body.to_string().into_bytes()
 }
 
 /// The answer with every value of another type.
@@ -196,16 +237,16 @@ mod tests {
     #[test]
     fn a_fault_strikes_its_operation_as_often_as_configured() {
         let mut faults = vec![Fault::once("users.*", FaultKind::Hang)];
-        assert_eq!(take(&mut faults, operation::GROUPS_LIST), None);
-        assert_eq!(take(&mut faults, operation::USERS_READ), Some(FaultKind::Hang));
-        assert_eq!(take(&mut faults, operation::USERS_READ), None);
+        assert_eq!(take(&mut faults, operation::GROUPS_LIST, b""), None);
+        assert_eq!(take(&mut faults, operation::USERS_READ, b""), Some(FaultKind::Hang));
+        assert_eq!(take(&mut faults, operation::USERS_READ, b""), None);
     }
 
     #[test]
     fn list_faults_leave_other_calls_alone() {
         let mut faults = vec![Fault::always("*", FaultKind::ShortList)];
-        assert_eq!(take(&mut faults, operation::USERS_CREATE), None);
-        assert!(take(&mut faults, operation::USERS_LIST).is_some());
+        assert_eq!(take(&mut faults, operation::USERS_CREATE, b""), None);
+        assert!(take(&mut faults, operation::USERS_LIST, b"").is_some());
     }
 
     #[test]

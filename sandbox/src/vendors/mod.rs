@@ -20,6 +20,7 @@ mod options;
 mod ozmap;
 mod pegasus;
 mod plaspy;
+mod replica;
 mod schema;
 mod server;
 mod simulator;

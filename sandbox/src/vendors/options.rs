@@ -14,6 +14,8 @@ pub struct Options {
     pub token_life: Duration,
     /// How far the clock is behind: in the Date header, and in creation times of Plaspy and `OZmap`.
     pub clock_behind: Duration,
+    /// How old the users and groups are that reads, searches and lists show: they are answered by a replica that lags behind.
+    pub read_lag: Duration,
     /// Switches of Pegasus.
     pub pegasus: PegasusOptions,
     /// Switches of Amani.
@@ -33,6 +35,7 @@ impl Default for Options {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             token_life: Duration::from_hours(1),
             clock_behind: Duration::ZERO,
+            read_lag: Duration::ZERO,
             pegasus: PegasusOptions::default(),
             amani: AmaniOptions::default(),
             plaspy: PlaspyOptions::default(),

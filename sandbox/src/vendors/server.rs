@@ -23,6 +23,7 @@ use super::fault::{self, Fault, FaultKind};
 use super::http::{Refusal, Request, Response};
 use super::intercept::{Gatekeeper, Ruling};
 use super::listener::{CutListener, Door, Switch};
+use super::replica::Replica;
 use super::state::State;
 use super::{Vendor, control, operation};
 
@@ -60,6 +61,8 @@ pub struct Desk {
     pub violations: Vec<String>,
     /// The active faults.
     pub faults: Vec<Fault>,
+    /// What reads showed before recent writes.
+    pub replica: Replica,
 }
 
 impl Desk {
@@ -75,7 +78,7 @@ impl Desk {
     fn serve(&mut self, api: &dyn Api, mut request: Request) -> Delivery {
         let operation = self.operation(api, &request);
         request.operation = operation;
-        let delivery = match fault::take(&mut self.faults, operation) {
+        let delivery = match fault::take(&mut self.faults, operation, &request.body) {
             None => Delivery::Plain(self.work(api, &request)),
             Some(fault) => self.suffer(api, request.clone(), fault),
         };
@@ -96,8 +99,14 @@ impl Desk {
             Err(Refusal::malformed_as(404, "no such route"))
         } else if matches!(request.method.as_str(), "GET" | "DELETE") && !request.body.is_empty() {
             Err(Refusal::malformed_as(400, "this call takes no body"))
-        } else {
+        } else if operation::is_write(request.operation) {
+            self.replica.keep(&self.state);
             api.answer(&mut self.state, request)
+        } else {
+            let shown = self.replica.swap_in(&mut self.state);
+            let answered = api.answer(&mut self.state, request);
+            Replica::swap_back(&mut self.state, shown);
+            answered
         };
         answered.unwrap_or_else(|refusal| {
             if refusal.malformed {
@@ -130,6 +139,10 @@ impl Desk {
             FaultKind::Redirect(location) => {
                 let moved = Response { status: 307, headers: vec![("location", location)], body: None };
                 Delivery::Plain(moved)
+            }
+            FaultKind::Rewritten(field, value) => {
+                request.body = fault::rewritten(&request.body, &field, value.as_ref());
+                Delivery::Plain(self.work(api, &request))
             }
             FaultKind::ShortList => Delivery::Plain(fault::with_half_the_rows(self.work(api, &request))),
             FaultKind::EmptyList => Delivery::Plain(fault::without_rows(self.work(api, &request))),
@@ -170,7 +183,13 @@ impl Shared {
             door: listener.door(),
             latency: state.options.latency,
             clock_behind: state.options.clock_behind,
-            desk: Mutex::new(Desk { state, calls: Vec::new(), violations: Vec::new(), faults: Vec::new() }),
+            desk: Mutex::new(Desk {
+                state,
+                calls: Vec::new(),
+                violations: Vec::new(),
+                faults: Vec::new(),
+                replica: Replica::default(),
+            }),
             changes: watch::Sender::new(0),
         }
     }

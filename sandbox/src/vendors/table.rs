@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde_json::Value;
 
 /// Rows in the order they were made.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Table {
     keys: &'static [&'static str],
     rows: BTreeMap<u64, Value>,

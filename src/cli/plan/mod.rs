@@ -140,6 +140,8 @@ async fn preview(args: &Args, config: Config, documents: Documents) -> Result<Pr
         // Long, because no later sweep completes an interrupted listing.
         reconcile_timeout: OBJECT_TIMEOUT,
         grace: super::run::GRACE,
+        // A plan has written nothing.
+        read_lag: Duration::ZERO,
         mode: Mode::Plan,
         secret_finalizer: true,
         namespace: args.operator_namespace.clone(),

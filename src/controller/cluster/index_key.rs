@@ -3,6 +3,7 @@
 use kube::Resource;
 
 use crate::api::ObjectKey;
+use crate::plan::fold;
 
 /// A fact about an object by which a cache finds it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -24,7 +25,7 @@ pub enum IndexKey {
 impl IndexKey {
     /// The index key of a natural key in any case.
     pub fn key(key: &str) -> Self {
-        Self::Key(key.to_ascii_lowercase())
+        Self::Key(fold(key))
     }
 }
 

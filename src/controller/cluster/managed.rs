@@ -66,6 +66,13 @@ pub trait Managed: Object {
         self.status().is_none_or(|status| status.report.conditions.is_empty())
     }
 
+    /// Whether its status reports for its present spec that a person has to act.
+    fn is_stalled(&self) -> bool {
+        let Some(status) = self.status() else { return false };
+        status.report.observed_generation == self.generation()
+            && conditions::find(&status.report.conditions, ConditionType::Stalled).is_some()
+    }
+
     /// Whether its status reports Ready for its present spec, and it is not being deleted.
     fn is_in_sync(&self) -> bool {
         let Some(status) = self.status() else { return false };

@@ -26,9 +26,10 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::core::PartialObjectMeta;
 use kube::runtime::events::Recorder;
 use kube::runtime::reflector::{ObjectRef, Store};
-use kube::{Api, Client, Resource};
+use kube::{Api, Client, Resource, ResourceExt};
 use tokio::sync::{Notify, OnceCell};
 
+use crate::api::names::CLUSTER_NAMESPACE;
 use crate::api::{ObjectKey, PlatformGroup, PlatformUser, ProviderCredential};
 use crate::controller::queue::Queue;
 use cache::Cache;
@@ -73,6 +74,11 @@ impl Cluster {
     /// Metadata of a namespace in the state of the watch.
     pub fn namespace(&self, name: &str) -> Option<Arc<PartialObjectMeta<Namespace>>> {
         self.namespaces.get(&ObjectRef::new(name))
+    }
+
+    /// What tells this cluster from others: the uid of its namespace kube-system. `None` if usher does not see that namespace.
+    pub fn id(&self) -> Option<String> {
+        self.namespace(CLUSTER_NAMESPACE)?.uid()
     }
 
     /// Metadata of a Secret in the state of the watch.

@@ -144,6 +144,7 @@ mod tests {
             inventory: Arc::default(),
             health: Mutex::default(),
             drifting: Arc::default(),
+            last_sent: Arc::default(),
             queue,
             backoff: Backoff::default(),
             listing_timeout: Duration::from_secs(1),

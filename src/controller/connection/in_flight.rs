@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 
 use crate::api::status::Creating;
-use crate::plan::{AccountKind, pending_until};
+use crate::plan::{AccountKind, fold, pending_until};
 
 /// A create whose call ended this long ago cannot take effect any more.
 const FORGOTTEN: SignedDuration = SignedDuration::from_hours(1);
@@ -49,7 +49,7 @@ impl Creates {
     /// Locks a natural key. `None` while another object holds it, because two objects that ask for the same account must not both
     /// find it absent.
     pub fn try_lock(&self, account: &str, kind: AccountKind, key: &str) -> Option<KeyGuard> {
-        let key = (account.to_owned(), kind, key.to_ascii_lowercase());
+        let key = (account.to_owned(), kind, fold(key));
         self.locks.lock().insert(key.clone()).then(|| KeyGuard(self.locks.clone(), key))
     }
 

@@ -1,13 +1,13 @@
 //! The accounts of one credential as far as usher knows them: of each kind the last complete listing, and evidence beside it. It answers
 //! find-before-create and drift for all objects, and calls no vendor.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::evidence::{About, Evidence, EvidenceSet, almost, is_within};
 use super::listing::{ListedIds, Listing};
-use crate::plan::{Account, AccountKind, Catalog, Desired, Field, shown_key};
+use crate::plan::{Account, AccountKind, Catalog, Desired, Field, fold, shown_key};
 
 /// Users, groups and catalogue of one credential.
 #[derive(Default)]
@@ -16,6 +16,10 @@ pub struct Inventory {
     groups: KindInventory,
     /// Roles, projects, countries.
     pub catalog: Catalog,
+    /// When it was begun. Nothing is known of earlier writes.
+    begun: Timestamp,
+    /// How long the vendor may take to show what was written.
+    lag: SignedDuration,
 }
 
 /// What is known of one kind.
@@ -26,10 +30,17 @@ struct KindInventory {
     /// The last complete listing beside the sweeps. It is no evidence about one account, because it proves every id that it lacks absent.
     listed_ids: Option<ListedIds>,
     evidence: EvidenceSet,
+    /// When usher last made or changed an account, by its id.
+    written: HashMap<String, Timestamp>,
 }
 
 /// Listings.
 impl Inventory {
+    /// An empty inventory, begun at `begun`, of a vendor that takes up to `lag` to show what was written.
+    pub fn since(begun: Timestamp, lag: SignedDuration) -> Self {
+        Self { begun, lag, ..Self::default() }
+    }
+
     fn of(&self, kind: AccountKind) -> &KindInventory {
         match kind {
             AccountKind::User => &self.users,
@@ -63,6 +74,11 @@ impl Inventory {
         self.listing(kind)?.get(id)
     }
 
+    /// Whether the vendor showed the account with this id as it is here, and it is not only as usher wrote it.
+    pub fn is_shown(&self, kind: AccountKind, id: &str) -> bool {
+        self.listing(kind).is_some_and(|listing| listing.is_shown(id))
+    }
+
     /// The accounts that carry one of the natural keys of `desired`.
     pub fn matching(&self, kind: AccountKind, table: &[Field], desired: &Desired) -> Vec<Account> {
         self.listing(kind).map(|listing| listing.matching(table, desired)).unwrap_or_default()
@@ -93,10 +109,12 @@ impl Inventory {
     /// Replaces the listing. Own writes that came after the beginning of `listing` win over it. Evidence that expired by then is removed,
     /// where `interval` is the credential's time between two sweeps.
     pub fn set_listing(&mut self, kind: AccountKind, table: &[Field], mut listing: Listing, interval: SignedDuration) {
-        let KindInventory { listing: current, evidence, .. } = self.of_mut(kind);
+        let lag = self.lag;
+        let KindInventory { listing: current, evidence, written, .. } = self.of_mut(kind);
         let (before, begun) = (current.take(), listing.begun);
         evidence.remove(&About::ListingRequest);
         evidence.retain(|about, evidence| evidence.counts(about, interval, begun));
+        written.retain(|_, at| is_within(*at, lag, begun));
         if let Some(before) = before {
             // The listing before answered these questions, and no object came back for the answer.
             evidence.retain(|about, asked| !matches!(about, About::Existence(_)) || !before.answers(asked.since));
@@ -125,7 +143,11 @@ impl Inventory {
 
     /// Records an own write; `None`: the account was removed.
     pub fn record_write(&mut self, kind: AccountKind, table: &[Field], id: &str, account: Option<Account>) {
-        let KindInventory { listing, listed_ids, .. } = self.of_mut(kind);
+        let KindInventory { listing, listed_ids, written, .. } = self.of_mut(kind);
+        match &account {
+            Some(_) => drop(written.insert(id.to_owned(), Timestamp::now())),
+            None => drop(written.remove(id)),
+        }
         if let Some(listed) = listed_ids.as_mut().filter(|_| account.is_some()) {
             listed.ids.insert(id.to_owned());
         }
@@ -149,6 +171,14 @@ impl Inventory {
     /// Records the ids in a complete listing that began at `begun` and was made beside the sweeps.
     pub fn record_listed_ids(&mut self, kind: AccountKind, begun: Timestamp, ids: HashSet<String>) {
         self.of_mut(kind).listed_ids = Some(ListedIds { begun, ids });
+    }
+
+    /// Until when the vendor may not show the account with this id although it is there, because it was made or changed a moment ago;
+    /// `None`: it shows it.
+    pub fn unsettled_until(&self, kind: AccountKind, id: &str, now: Timestamp) -> Option<Timestamp> {
+        let since = self.of(kind).written.get(id).copied().unwrap_or(self.begun);
+        let until = since.checked_add(self.lag).unwrap_or(Timestamp::MAX);
+        Some(until).filter(|until| *until > now)
     }
 
     /// Whether a recent and complete listing lacks the account with this id.
@@ -223,7 +253,7 @@ impl Inventory {
     pub fn record_not_visible(&mut self, kind: AccountKind, key: &str, message: &str, now: Timestamp) {
         self.record_lacking(kind, key);
         let refusal = Evidence { since: now, message: message.to_owned() };
-        self.of_mut(kind).evidence.insert(About::NotVisible(key.to_ascii_lowercase()), refusal);
+        self.of_mut(kind).evidence.insert(About::NotVisible(fold(key)), refusal);
     }
 
     /// The vendor's message, if it reported within `interval` that an account with this key exists, and no search has shown it since.
@@ -234,14 +264,14 @@ impl Inventory {
         interval: SignedDuration,
         now: Timestamp,
     ) -> Option<String> {
-        let about = About::NotVisible(key.to_ascii_lowercase());
+        let about = About::NotVisible(fold(key));
         let refusal = self.of(kind).evidence.get(&about)?;
         refusal.counts(&about, interval, now).then(|| refusal.message.clone())
     }
 
     /// Records that a search has shown an account with this key.
     pub fn record_visible(&mut self, kind: AccountKind, key: &str) {
-        self.of_mut(kind).evidence.remove(&About::NotVisible(key.to_ascii_lowercase()));
+        self.of_mut(kind).evidence.remove(&About::NotVisible(fold(key)));
     }
 
     /// Whether users without a listing are due to read their accounts once more; true once in each `interval`.
@@ -279,6 +309,24 @@ mod tests {
 
     fn ada(name: &str) -> Account {
         Account { id: "ada".into(), fields: [("name".to_owned(), name.into())].into(), ..Account::default() }
+    }
+
+    #[test]
+    fn what_was_written_a_moment_ago_may_not_be_shown_yet() {
+        let begun = Timestamp::now();
+        let mut inventory = Inventory::since(begun, SignedDuration::from_secs(30));
+        let after = |seconds| begun + SignedDuration::from_secs(seconds);
+        assert_eq!(
+            inventory.unsettled_until(USER, "ada", after(29)),
+            Some(after(30)),
+            "an earlier process may have made it"
+        );
+        assert_eq!(inventory.unsettled_until(USER, "ada", after(30)), None);
+        inventory.record_write(USER, &[], "ada", Some(Account { id: "ada".into(), ..Account::default() }));
+        assert!(inventory.unsettled_until(USER, "ada", after(29)).is_some_and(|until| until >= after(30)));
+        assert!(inventory.unsettled_until(USER, "ada", after(60)).is_none());
+        inventory.record_write(USER, &[], "ada", None);
+        assert_eq!(inventory.unsettled_until(USER, "ada", after(30)), None);
     }
 
     #[test]

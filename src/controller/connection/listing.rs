@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use jiff::{SignedDuration, Timestamp};
 
 use super::evidence::is_within;
-use crate::plan::{Account, Desired, Field, keys, matches_key};
+use crate::plan::{Account, Desired, Field, fold, keys, matches_key};
 
 /// A listing proves that an account is absent for this long after it began.
 const PROOF: SignedDuration = SignedDuration::from_secs(10);
@@ -27,6 +27,8 @@ pub struct Listing {
 struct Change {
     at: Timestamp,
     account: Option<Account>,
+    /// Whether the vendor showed it.
+    is_shown: bool,
 }
 
 /// The ids in a complete listing that was made for one object, beside the sweeps.
@@ -63,20 +65,20 @@ impl Listing {
 
     /// Records an own write; `None`: the account was removed.
     pub fn record_write(&mut self, table: &[Field], id: &str, account: Option<Account>) {
-        self.change(table, id, Change { at: Timestamp::now(), account });
+        self.change(table, id, Change { at: Timestamp::now(), account, is_shown: false });
     }
 
     /// Records a read that began at `begun`, unless this listing began later or a later change is known.
     pub fn record_read(&mut self, table: &[Field], begun: Timestamp, account: &Account) {
         let is_changed = self.changes.get(&account.id).is_some_and(|change| change.at > begun);
         if self.begun <= begun && !is_changed {
-            self.change(table, &account.id, Change { at: begun, account: Some(account.clone()) });
+            self.change(table, &account.id, Change { at: begun, account: Some(account.clone()), is_shown: true });
         }
     }
 
     /// Records that the vendor reported an account with this key which the listing lacks.
     pub fn record_lacking(&mut self, key: &str) {
-        self.lacking.insert(key.to_ascii_lowercase());
+        self.lacking.insert(fold(key));
     }
 
     /// Whether it began so recently that it proves absence.
@@ -91,7 +93,7 @@ impl Listing {
 
     /// Whether the vendor reported an account with this key which the listing lacks.
     pub fn lacks(&self, key: &str) -> bool {
-        self.lacking.contains(&key.to_ascii_lowercase())
+        self.lacking.contains(&fold(key))
     }
 
     /// Whether it shows the account with this id; `None` if it lacks an account that the vendor reported, because the account with
@@ -105,6 +107,11 @@ impl Listing {
         self.accounts.get(id)
     }
 
+    /// Whether the vendor showed the account with this id as it is here, and it is not only as usher wrote it.
+    pub fn is_shown(&self, id: &str) -> bool {
+        self.changes.get(id).is_none_or(|change| change.is_shown)
+    }
+
     /// All accounts.
     pub fn accounts(&self) -> impl ExactSizeIterator<Item = &Account> {
         self.accounts.values()
@@ -114,7 +121,7 @@ impl Listing {
     pub fn matching(&self, table: &[Field], desired: &Desired) -> Vec<Account> {
         let mut found: Vec<&Account> = Vec::new();
         for key in &desired.keys {
-            let ids = self.ids.get(&key.value.to_ascii_lowercase());
+            let ids = self.ids.get(&fold(&key.value));
             let accounts = ids.into_iter().flatten().filter_map(|id| self.accounts.get(id));
             found.extend(accounts.filter(|account| matches_key(table, account, key)));
         }
@@ -125,7 +132,7 @@ impl Listing {
 
     fn insert(&mut self, table: &[Field], account: Account) {
         for key in keys(table, &account) {
-            let ids = self.ids.entry(key.to_ascii_lowercase()).or_default();
+            let ids = self.ids.entry(fold(key)).or_default();
             if !ids.contains(&account.id) {
                 ids.push(account.id.clone());
             }

@@ -15,7 +15,8 @@ use crate::api::{ObjectKey, Vendor};
 use crate::controller::backoff::Backoff;
 use crate::controller::queue::Queue;
 use crate::plan::{
-    Account, AccountKind, CredentialAccount, Desired, Field, can_have_made, carrying, folds, was_there_before,
+    Account, AccountKind, CredentialAccount, Desired, Field, LastApplied, can_have_made, carrying, folds,
+    was_there_before,
 };
 use crate::providers::{ErrorKind, Limiter, Provider, ProviderError};
 
@@ -46,6 +47,8 @@ pub struct Session {
     /// The objects, and generations of them, whose drift was found and is not repaired yet. It outlives a new log-in, because a refused
     /// repair may be the reason for that.
     pub drifting: Arc<Mutex<HashMap<ObjectKey, i64>>>,
+    /// What the last updates of objects sent, to notice that a value is sent once more.
+    pub last_sent: Arc<Mutex<HashMap<ObjectKey, LastApplied>>>,
     /// Enqueues objects.
     pub queue: Queue,
     /// The waits of failing objects.
@@ -113,9 +116,20 @@ impl Session {
         self.drifting.lock().insert(object, generation);
     }
 
-    /// Notes that the object is in sync, or gone.
+    /// Notes that the object is in sync.
     pub fn forget_drift(&self, object: &ObjectKey) {
         self.drifting.lock().remove(object);
+    }
+
+    /// Notes what an update of the object sent, and returns what the update before sent.
+    pub fn note_sent(&self, object: ObjectKey, sent: LastApplied) -> LastApplied {
+        self.last_sent.lock().insert(object, sent).unwrap_or_default()
+    }
+
+    /// Forgets an object that is gone.
+    pub fn forget(&self, object: &ObjectKey) {
+        self.forget_drift(object);
+        self.last_sent.lock().remove(object);
     }
 
     /// The vendor's writable fields.

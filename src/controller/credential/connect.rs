@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use aws_lc_rs::digest::{Context as Context256, SHA256};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
@@ -18,6 +18,7 @@ use crate::api::{ProviderCredential, ProviderCredentialSpec, Reason};
 use crate::controller::backoff;
 use crate::controller::cluster::lenient;
 use crate::controller::cluster::object::Object as _;
+use crate::controller::connection::inventory::Inventory;
 use crate::controller::connection::link::{Connection, Down, Link};
 use crate::controller::connection::retry;
 use crate::controller::connection::session::{Failure, Health, Session};
@@ -165,14 +166,21 @@ async fn connect(
         stamp: Mutex::new(stamp),
         content,
         needs_check: AtomicBool::new(false),
-        inventory: same.as_ref().map(|previous| previous.inventory.clone()).unwrap_or_default(),
+        inventory: same.as_ref().map_or_else(|| inventory(context), |previous| previous.inventory.clone()),
         health: Mutex::new(Health { last_failure, probe_allowed: false }),
-        drifting: same.map(|previous| previous.drifting.clone()).unwrap_or_default(),
+        drifting: same.as_ref().map(|previous| previous.drifting.clone()).unwrap_or_default(),
+        last_sent: same.map(|previous| previous.last_sent.clone()).unwrap_or_default(),
         queue: context.cluster.queue.clone(),
         backoff: context.backoff.clone(),
         listing_timeout: context.settings.longest_listing(),
     };
     Link::Up(Arc::new(Connection::new(Arc::new(session), credential)))
+}
+
+/// An empty inventory. What an earlier process wrote may have been a moment ago.
+fn inventory(context: &Context) -> Arc<Mutex<Inventory>> {
+    let lag = SignedDuration::try_from(context.settings.read_lag).unwrap_or(SignedDuration::MAX);
+    Arc::new(Mutex::new(Inventory::since(Timestamp::now(), lag)))
 }
 
 /// The failure of the session before that lasts after a new log-in. With another Secret a failed sweep is repeated at once. A refused create

@@ -9,7 +9,7 @@ use kube::runtime::controller::Action;
 use super::{connect, release, resync, status};
 use crate::api::ProviderCredential;
 use crate::api::conditions::{ConditionType, find};
-use crate::api::names::RECONCILE_AT;
+use crate::api::names::{OWNER_CLUSTER, RECONCILE_AT};
 use crate::api::user::Mode;
 use crate::controller::cluster::object::Object as _;
 use crate::controller::connection::breaker;
@@ -57,6 +57,8 @@ pub async fn reconcile(credential: Arc<ProviderCredential>, context: &Context) -
     let became_ready = !is_ready(&credential) && is_ready(&context.cluster.credentials.latest(credential.clone()));
     if is_other || was_paused || became_ready || has_news {
         context.cluster.enqueue_users_of(&key);
+    } else if credential.annotations().contains_key(OWNER_CLUSTER) {
+        context.cluster.enqueue_owned_elsewhere(&key);
     }
     Ok(action)
 }

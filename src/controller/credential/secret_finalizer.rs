@@ -226,6 +226,7 @@ mod tests {
         let settings = Settings {
             call_timeout: Duration::from_secs(30),
             grace: Duration::from_secs(30),
+            read_lag: Duration::ZERO,
             reconcile_timeout: Duration::from_secs(90),
             mode: Mode::Enforce,
             namespace: "usher".into(),

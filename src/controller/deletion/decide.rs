@@ -15,7 +15,7 @@ use crate::controller::cluster::object::Object as _;
 use crate::controller::connection::link::{Connection, Link};
 use crate::controller::context::Context;
 use crate::controller::outcome::Stop;
-use crate::controller::ownership::handover;
+use crate::controller::ownership::{cluster, handover};
 use crate::controller::resolve::{access, deletion_policy, freshness, mode};
 use crate::plan::{
     Account, AccountKind, AccountState, Admission, DeletionFacts, LinkState, NextDeletion, Question, RemovalBudget,
@@ -71,6 +71,7 @@ impl<'a, K: Managed> Gathering<'a, K> {
             is_held: is_current && object.has_finalizer(),
             has_account: object.has_account(),
             has_successor: successor.is_some(),
+            owned_elsewhere: cluster::owned_elsewhere(context, &***object),
             policy: deletion_policy::decide(context, &***object),
             unread_mode: lenient::unread_mode(&***object).map(str::to_owned),
             paused_by: mode::paused_by(context, &***object),

@@ -1,5 +1,7 @@
 //! Looks for the account of an object that is being deleted. It changes nothing.
 
+use jiff::Timestamp;
+
 use crate::api::status::Identity;
 use crate::controller::cluster::lifecycle::Deleting;
 use crate::controller::cluster::managed::Managed;
@@ -87,8 +89,11 @@ async fn made_by_pending_create<K: Managed>(
 
 /// A 404 may mask missing rights. Together with a complete listing that lacks the account it is a proof that the account is gone.
 ///
-/// Errors: the account is listed.
+/// Errors: the account is listed, or was written so lately that the vendor may not show it yet.
 pub async fn ensure_gone<K: Managed>(object: &Deleting<K>, connection: &Connection, id: &str) -> Result<(), Stop> {
+    if let Some(until) = connection.inventory().unsettled_until(K::ACCOUNT_KIND, id, Timestamp::now()) {
+        return Err(Stop::Unsettled(until));
+    }
     if !connection.is_listed(K::ACCOUNT_KIND, id).await? {
         return Ok(());
     }

@@ -10,6 +10,7 @@ use crate::controller::cluster::index_key::IndexKey;
 use crate::controller::cluster::managed::Managed;
 use crate::controller::cluster::object::Object;
 use crate::controller::context::Context;
+use crate::controller::resolve::groups::is_usable;
 
 /// Brings one group and its counterpart together, reports how that went, and enqueues the users that wait for it.
 ///
@@ -25,7 +26,7 @@ pub async fn reconcile(group: Arc<PlatformGroup>, context: &Context) -> Result<A
     Ok(action)
 }
 
-/// The id that users are put into, once the group is in sync.
+/// The id that users are put into, once the group is there.
 fn usable_as(group: &PlatformGroup) -> Option<String> {
-    group.identity().external_id.filter(|_| group.is_in_sync())
+    group.identity().external_id.filter(|_| !group.is_deleting() && is_usable(group))
 }

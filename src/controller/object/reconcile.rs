@@ -12,6 +12,8 @@ use crate::controller::cluster::lifecycle::{Lifecycle, Live};
 use crate::controller::context::Context;
 use crate::controller::deletion::{finalize, pending};
 use crate::controller::outcome::{Outcome, Stop};
+use crate::controller::ownership::cluster::ensure_owned;
+use crate::controller::ownership::wake;
 use crate::controller::resolve::resolved::Resolve;
 use crate::controller::resolve::{connect, mode};
 use crate::controller::sync::reconciliation::Reconciliation;
@@ -24,7 +26,14 @@ pub async fn reconcile<K: Resolve>(object: Arc<K>, context: &Context) -> Result<
     let mut report_context = ReportContext::default();
     let result = attempt(context, object.clone(), &mut report_context).await;
     let object = K::cache(&context.cluster).latest(object);
-    report::report(context, &object, report_context, result).await
+    let was_stalled = object.is_stalled();
+    let action = report::report(context, &object, report_context, result).await?;
+    let object = K::cache(&context.cluster).latest(object);
+    if object.is_stalled() && !was_stalled && !object.has_account() {
+        // Other objects may have waited because this one asked first.
+        wake::enqueue_waiting(context, &*object);
+    }
+    Ok(action)
 }
 
 /// The reconcile of an object without its report.
@@ -51,6 +60,7 @@ async fn converge<K: Resolve>(
     let object = ensure_finalizer(context, object).await?;
     lenient::readable(&**object)?;
     mode::not_paused(context, &**object)?;
+    ensure_owned(context, &**object)?;
     let connection = connect::connection(context, &**object)?;
     let object = renew_account(context, object, &connection).await?;
     report_context.vendor = Some(connection.vendor);

@@ -66,7 +66,9 @@ pub async fn report<K: Managed>(
         }
         Err(Stop::Provider(error)) => said.failed(error).await,
         Err(Stop::Paused(by)) => said.paused(&by).await,
-        Err(Stop::CreatePending(until) | Stop::KeyLocked(until)) => Ok(said.nothing(backoff::at(until))),
+        Err(Stop::CreatePending(until) | Stop::KeyLocked(until) | Stop::Unsettled(until)) => {
+            Ok(said.nothing(backoff::at(until)))
+        }
         Err(Stop::AwaitsPermit | Stop::AwaitsCredential | Stop::AwaitsListing | Stop::AwaitsEdit) => {
             Ok(said.nothing(Action::requeue(backoff::LOST_WAKE_UP)))
         }

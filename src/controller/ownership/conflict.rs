@@ -1,4 +1,5 @@
-//! Two objects and one account: the bound one holds it, whatever its age; of unbound ones the older, then the one with the lower uid.
+//! Two objects and one account: the bound one holds it, whatever its age; of unbound ones the older, then the one with the lower uid. An
+//! unbound object that is Stalled keeps no other one waiting, because it cannot have the account as its manifest is.
 
 use kube::ResourceExt;
 
@@ -101,6 +102,7 @@ fn is_first<K: Managed>(context: &Context, competitor: &K, object: &K) -> bool {
     own.creating.is_none()
         && (its.is_missing() || !own.is_missing())
         && !competitor.is_deleting()
+        && !competitor.is_stalled()
         && seniority(competitor) < seniority(object)
         && access::credential(context, competitor).is_some()
 }

@@ -98,7 +98,7 @@ fn may_take_over<K: Managed>(context: &Context, spec: &ProviderCredentialSpec, h
 ///
 /// Errors: Kubernetes did not answer, or the successor was written meanwhile.
 pub async fn transfer<K: Managed>(context: &Context, holder: &K, successor: Arc<K>) -> Result<(), Stop> {
-    let identity = holder.identity();
+    let identity = Identity { cluster: context.cluster.id(), ..holder.identity() };
     let own = successor.identity();
     if (own.known_id(), &own.creating) != (identity.known_id(), &identity.creating) {
         let held = finalizer::add_finalizer(&context.cluster, successor.clone()).await?;

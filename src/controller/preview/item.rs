@@ -130,7 +130,7 @@ pub fn of_object<K: Managed>(
         }
         Ok(Outcome::Again) => Item::blocked(key, Reason::ProviderUnavailable, RUN_AGAIN),
         Err(Stop::Unchanged) => Item::blocked(key, Reason::WaitingForCredential, why_not_compared(context, object)),
-        Err(Stop::CreatePending(until) | Stop::KeyLocked(until)) => {
+        Err(Stop::CreatePending(until) | Stop::KeyLocked(until) | Stop::Unsettled(until)) => {
             let message =
                 format!("an earlier create may still be under way until {until:.0}; run usher plan again then");
             Item::blocked(key, Reason::ProviderUnavailable, message)

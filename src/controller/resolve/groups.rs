@@ -119,10 +119,13 @@ fn referenced(context: &Context, user: &PlatformUser, name: &str, position: usiz
 }
 
 /// Whether a group exists at the vendor, perhaps not in its present form.
-fn is_usable(group: &PlatformGroup) -> bool {
+pub fn is_usable(group: &PlatformGroup) -> bool {
     group.status.as_ref().is_some_and(|status| {
-        conditions::find(&status.report.conditions, ConditionType::Ready)
-            .is_some_and(|ready| ready.status == "True" || group.generation() != status.report.observed_generation)
+        conditions::find(&status.report.conditions, ConditionType::Ready).is_some_and(|ready| {
+            ready.status == "True"
+                || ready.reason == Reason::NotKept.label()
+                || group.generation() != status.report.observed_generation
+        })
     })
 }
 

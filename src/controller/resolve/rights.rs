@@ -8,7 +8,7 @@ use crate::controller::cluster::managed::Managed;
 use crate::controller::connection::link::Connection;
 use crate::controller::context::Context;
 use crate::controller::outcome::Stop;
-use crate::plan::{Account, AccountKind, ROLE, names, shown_key};
+use crate::plan::{Account, AccountKind, ROLE, fold, names, shown_key};
 
 /// The roles and groups that may make an account an administrator.
 pub struct Rights<'a> {
@@ -44,7 +44,7 @@ pub fn check_protected<'n>(
     let listed = connection.spec.protected.iter().flatten().map(String::as_str);
     let own = connection.credential_account.names().filter(|_| account_kind == AccountKind::User);
     let protected: Vec<&str> = listed.chain(own).collect();
-    let hit = { names }.find(|name| protected.iter().any(|entry| entry.eq_ignore_ascii_case(name)));
+    let hit = { names }.find(|name| protected.iter().any(|entry| fold(entry) == fold(name)));
     match hit {
         Some(name) => Err(Stop::because(
             Reason::Protected,

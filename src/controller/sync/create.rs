@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::progress::Progress;
 use super::reconciliation::Reconciliation;
-use crate::api::status::Creating;
+use crate::api::status::{Creating, Identity};
 use crate::controller::cluster::finalizer;
 use crate::controller::cluster::managed::Managed;
 use crate::controller::cluster::status::write_identity;
@@ -16,7 +16,7 @@ use crate::controller::outcome::{Change, Stop};
 use crate::controller::ownership::wake;
 use crate::controller::resolve::password;
 use crate::plan::{Account, Changes, Creation, Desired, Step, creation, creation_calls};
-use crate::providers::{Delivery, ProviderError};
+use crate::providers::{Delivery, ErrorKind, ProviderError};
 
 impl<K: Managed> Reconciliation<'_, K> {
     /// Makes the account.
@@ -30,6 +30,10 @@ impl<K: Managed> Reconciliation<'_, K> {
             self.forget_missing();
         }
         let creation = creation(self.connection.table(K::ACCOUNT_KIND), &self.desired, self.password.due().is_some());
+        let digest = Step::Update(creation.create.clone()).digest(self.password.version());
+        if before.rejected.contains(&digest) && !self.forced {
+            return Err(self.still_rejected());
+        }
         self.only_if_enforced(creation_calls(self.desired.key(), &creation)).await?;
         // A conflict on another key proves nothing about an earlier create.
         let is_pending = self.identity.creating.as_ref().is_some_and(|creating| creating.key == self.desired.key());
@@ -39,7 +43,10 @@ impl<K: Managed> Reconciliation<'_, K> {
         probe.used();
         match self.send(&creation.create).await {
             Ok(account) => self.created(account, creation).await,
-            Err(error) => self.not_created(error, is_pending, before).await,
+            Err(error) => {
+                let rejected = (error.kind == ErrorKind::Invalid).then_some(digest).into_iter().collect();
+                self.not_created(error, is_pending, Identity { rejected, ..before }).await
+            }
         }
     }
 
@@ -60,7 +67,7 @@ impl<K: Managed> Reconciliation<'_, K> {
             self.bind(&account, false).await?;
             self.follow_up(&account, steps).await?;
         }
-        self.remember(&empty).await?;
+        self.remember(&empty, true).await?;
         Ok(Progress::Change(Change::Created))
     }
 

@@ -14,6 +14,9 @@ use crate::plan::creation_calls;
 impl<K: Managed> Reconciliation<'_, K> {
     /// A bound account that the vendor does not show: it is gone if a complete listing lacks it too.
     pub async fn handle_missing(&mut self, id: &str) -> Result<Progress, Stop> {
+        if let Some(until) = self.connection.inventory().unsettled_until(K::ACCOUNT_KIND, id, Timestamp::now()) {
+            return Err(Stop::Unsettled(until));
+        }
         let vendor = self.connection.vendor.title();
         let provider = &self.connection.provider;
         // An account that the last listing lacks is searched for by its last key. The vendor may write that key in another case, so
@@ -64,7 +67,7 @@ impl<K: Managed> Reconciliation<'_, K> {
 
     /// Forgets what was applied to the missing account, because nothing of that is in the next one.
     pub fn forget_missing(&mut self) {
-        let Identity { missing, refused, .. } = std::mem::take(&mut self.identity);
-        self.identity = Identity { missing, refused, ..Identity::default() };
+        let Identity { missing, refused, cluster, .. } = std::mem::take(&mut self.identity);
+        self.identity = Identity { missing, refused, cluster, ..Identity::default() };
     }
 }

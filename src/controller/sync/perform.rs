@@ -7,19 +7,25 @@ use tracing::info;
 
 use super::progress::Progress;
 use super::reconciliation::Reconciliation;
+use super::refusals::Refusals;
 use crate::controller::cluster::managed::Managed;
 use crate::controller::outcome::{Change, Stop};
 use crate::controller::resolve::password;
 use crate::plan::{Account, Changes, Step, step_calls};
 use crate::providers::ErrorKind;
 
+/// Whether `step` failed because there is no such account.
+fn is_missing(step: &Step, kind: ErrorKind) -> bool {
+    matches!(step, Step::Update(_)) && kind == ErrorKind::NotFound
+}
+
 impl<K: Managed> Reconciliation<'_, K> {
     /// Carries out `steps` on `account`, which was just read.
     ///
-    /// Errors: mode Plan; the vendor or Kubernetes refused a step. What was done before is recorded.
+    /// Errors: mode Plan; the vendor or Kubernetes refused a step. What was done is recorded.
     pub async fn perform(&mut self, account: &Account, steps: Vec<Step>) -> Result<Progress, Stop> {
         if steps.is_empty() {
-            self.remember(account).await?;
+            self.remember(account, true).await?;
             return Ok(Progress::None);
         }
         self.only_if_enforced(step_calls(&account.id, &steps)).await?;
@@ -28,37 +34,53 @@ impl<K: Managed> Reconciliation<'_, K> {
         self.claim_planned_groups(account);
         self.record_names(account);
         self.record_progress().await?;
-        let Some(after) = self.carry_out(account, steps).await? else { return self.handle_missing(&account.id).await };
-        self.connection.record_write(K::ACCOUNT_KIND, &account.id, Some(after));
-        self.remember(account).await?;
+        let Some(after) = self.carry_out(account, &steps).await? else { return self.handle_missing(&account.id).await };
+        self.connection.record_write(K::ACCOUNT_KIND, &account.id, Some(after.clone()));
+        let shown = self.read_back(&account.id, &steps).await?;
+        self.remember(shown.as_ref().unwrap_or(&after), shown.is_some()).await?;
         self.count_repair(change);
         Ok(Progress::Change(change))
     }
 
-    /// The account after `steps`; `None`: the vendor answers that it is not there.
-    pub async fn carry_out(&mut self, account: &Account, steps: Vec<Step>) -> Result<Option<Account>, Stop> {
+    /// The account after `steps`; `None`: the vendor answers that it is not there. A step that the vendor refuses keeps no other one from
+    /// being carried out.
+    ///
+    /// Errors: the first refusal, after the other steps; a failure that is no refusal, at once.
+    pub async fn carry_out(&mut self, account: &Account, steps: &[Step]) -> Result<Option<Account>, Stop> {
         let mut after = account.clone();
-        let mut due = steps.len();
-        for step in steps {
-            due -= 1;
-            match step {
-                Step::Update(changes) => {
-                    match self.update(account, &changes).await {
-                        // The account was just read, so this proves as little as a read that does not find it.
-                        Err(Stop::Provider(error)) if error.kind == ErrorKind::NotFound => return Ok(None),
-                        updated => updated?,
+        let mut refusals = Refusals::new(self.identity.rejected.split_off(0), self.forced);
+        for (position, step) in steps.iter().enumerate() {
+            let digest = step.digest(self.password.version());
+            let done = if refusals.is_known(&digest) {
+                Err(self.still_rejected())
+            } else {
+                self.carry_out_one(&after, step).await
+            };
+            match done {
+                // The account was just read, so this proves as little as a read that does not find it.
+                Err(Stop::Provider(error)) if is_missing(step, error.kind) => return Ok(None),
+                Err(stop) => refusals.add(step, digest, stop)?,
+                Ok(()) => {
+                    if let Step::Update(changes) = step {
+                        after = after.with(changes);
+                        self.sent_fields(&refusals.names_with(&steps[position + 1..]));
                     }
-                    after = after.with(&changes);
-                    self.sent_fields();
                 }
-                Step::Grant { application, rights } => self.grant(&account.id, &application, &rights).await?,
             }
-            if due > 0 {
+            self.identity.rejected.clone_from(&refusals.rejected);
+            if position + 1 < steps.len() || refusals.first.is_some() {
                 self.connection.record_write(K::ACCOUNT_KIND, &account.id, Some(after.clone()));
                 self.record_progress().await?;
             }
         }
-        Ok(Some(after))
+        refusals.first.map_or(Ok(Some(after)), Err)
+    }
+
+    async fn carry_out_one(&mut self, account: &Account, step: &Step) -> Result<(), Stop> {
+        match step {
+            Step::Update(changes) => self.update(account, changes).await,
+            Step::Grant { application, rights } => self.grant(&account.id, application, rights).await,
+        }
     }
 
     /// Why a change is made: the manifest or Secret changed, or the vendor's side did.

@@ -8,7 +8,6 @@ use jiff::Timestamp;
 
 use super::progress::Progress;
 use crate::api::Reason;
-use crate::api::conditions::Verdict;
 use crate::api::status::Identity;
 use crate::api::user::Mode;
 use crate::controller::cluster::managed::Managed;
@@ -19,7 +18,8 @@ use crate::controller::outcome::{Change, Done, Outcome, Stop};
 use crate::controller::resolve::password::Password;
 use crate::controller::resolve::resolved::{Resolved, Validated};
 use crate::plan::{
-    Account, AccountKind, Creation, Desired, GroupSupport, PriorState, Step, assumed_account, creation, plan,
+    Account, AccountKind, Creation, Desired, GroupSupport, LastApplied, NotKept, PriorState, Step, assumed_account,
+    creation, plan,
 };
 use crate::providers::{ErrorKind, Permit, Priority};
 
@@ -45,6 +45,8 @@ pub struct Reconciliation<'a, K> {
     pub forced: bool,
     /// Whether the vendor shows nothing of the account, so that only the last applied fields are known.
     pub is_write_only: bool,
+    /// The values that the vendor accepted and shows otherwise than they were sent.
+    pub not_kept: Vec<NotKept>,
     /// What status holds of the account, and will hold.
     pub identity: Identity,
 }
@@ -55,7 +57,8 @@ impl<'a, K: Managed> Reconciliation<'a, K> {
         let Validated { resolved, desired, .. } = validated;
         let Resolved { object, connection, mode, password, releases_groups, entry_groups, is_forced, .. } = resolved;
         let is_write_only = !connection.provider.capabilities().shows_accounts();
-        let (identity, object) = (object.identity(), (*object).clone());
+        let (before, object) = (object.identity(), (*object).clone());
+        let identity = Identity { cluster: context.cluster.id().or(before.cluster.clone()), ..before };
         Self {
             context,
             object,
@@ -67,6 +70,7 @@ impl<'a, K: Managed> Reconciliation<'a, K> {
             resolved: entry_groups,
             forced: is_forced,
             is_write_only,
+            not_kept: Vec::new(),
             identity,
         }
     }
@@ -95,7 +99,7 @@ impl<'a, K: Managed> Reconciliation<'a, K> {
         };
         let is_seen = !self.is_write_only && !self.is_without_id();
         let reason = if is_seen { Reason::Synced } else { Reason::Created };
-        Ok(Outcome::Done(Done { verdict: Verdict::new(reason, self.summary()), change }))
+        Ok(Outcome::Done(Done { verdict: self.verdict(reason)?, change }))
     }
 
     pub fn summary(&self) -> String {
@@ -157,7 +161,8 @@ impl<'a, K: Managed> Reconciliation<'a, K> {
 
     pub async fn nothing_to_do(&mut self, account: &Account) -> Result<Progress, Stop> {
         let released = self.releases_groups && self.identity.groups.is_some() && self.mode == Mode::Enforce;
-        self.remember(account).await?;
+        let is_shown = self.connection.inventory().is_shown(K::ACCOUNT_KIND, &account.id);
+        self.remember(account, is_shown).await?;
         Ok(if released { Progress::Change(Change::GroupsReleased) } else { Progress::None })
     }
 
@@ -205,10 +210,27 @@ impl<'a, K: Managed> Reconciliation<'a, K> {
 
     /// The steps from the account as `observed` to the manifest.
     pub fn steps(&self, observed: &Account) -> Result<Vec<Step>, Stop> {
-        let sent = self.known_sent();
-        let added: BTreeSet<String> = self.identity.groups.iter().flatten().cloned().collect();
-        let known = PriorState { sent: &sent, added: &added, password_due: self.password.due().is_some() };
+        let (sent, added) = (self.known_sent(), self.known_groups());
+        let noted = self.identity.not_kept.as_deref().filter(|_| !self.forced).map(LastApplied::parse);
+        let not_kept = noted.unwrap_or_default();
+        let known = self.prior_state(&sent, &added, &not_kept);
         Ok(plan(self.connection.table(K::ACCOUNT_KIND), &self.desired, observed, known)?)
+    }
+
+    /// The groups to which usher added the user.
+    pub fn known_groups(&self) -> BTreeSet<String> {
+        self.identity.groups.iter().flatten().cloned().collect()
+    }
+
+    /// What usher remembers of the account beside what the vendor shows.
+    pub fn prior_state<'s>(
+        &self,
+        sent: &'s LastApplied,
+        added: &'s BTreeSet<String>,
+        not_kept: &'s LastApplied,
+    ) -> PriorState<'s> {
+        let is_password_apart = !self.connection.provider.capabilities().change_needs_password;
+        PriorState { not_kept, is_password_apart, ..PriorState::new(sent, added, self.password.due().is_some()) }
     }
 
     /// The steps that make an account anew whose binding is forgotten: every field is due again, and the password.

@@ -41,16 +41,19 @@ impl<K: Managed> Reconciliation<'_, K> {
             self.identity.key = Some(now.to_owned());
         }
         let then = self.key(account);
-        self.identity.renaming = Some(then).filter(|then| !known(&self.identity, then));
+        if !known(&self.identity, &then) {
+            self.identity.renaming = Some(then);
+        }
     }
 
-    /// Notes that all fields were sent, and the password.
-    pub fn sent_fields(&mut self) {
+    /// Notes that all fields were sent, and the password, but for the `outstanding` ones.
+    pub fn sent_fields(&mut self, outstanding: &BTreeSet<String>) {
         let sent = self.known_sent();
         let mut reached = self.desired.clone();
         reached.grants.retain(|name, rights| sent.has_grant(name, rights));
+        reached.fields.retain(|name, _| !outstanding.contains(name));
         self.identity.sent = self.sent(&reached);
-        if let Some(version) = self.password.version() {
+        if let Some(version) = self.password.version().filter(|_| !outstanding.contains("password")) {
             self.identity.password_version = Some(version.to_owned());
         }
     }
@@ -63,13 +66,18 @@ impl<K: Managed> Reconciliation<'_, K> {
         Ok(())
     }
 
-    /// Writes the identity of an account that is in sync, if it changed.
-    pub async fn remember(&mut self, account: &Account) -> Result<(), Stop> {
+    /// Writes the identity of an account that is in sync, if it changed. Until the vendor shows its new name, the account may have the old
+    /// one.
+    pub async fn remember(&mut self, account: &Account, is_shown: bool) -> Result<(), Stop> {
         self.connection.forget_drift(&self.object.key());
-        let before = self.identity.key.replace(self.key(account));
-        if let (Some(_), Some(before)) = (self.identity.renaming.take(), before) {
-            wake::enqueue_waiting_for_key(self.context, &*self.object, &before);
+        let key = self.key(account);
+        let before = self.identity.key.replace(key.clone()).filter(|before| *before != key);
+        if let Some(before) = &before {
+            wake::enqueue_waiting_for_key(self.context, &*self.object, before);
         }
+        self.identity.renaming = before.or(self.identity.renaming.take()).filter(|_| !is_shown);
+        self.identity.rejected.clear();
+        self.note_not_kept(account);
         self.identity.sent = self.sent(&self.desired);
         self.identity.groups = self.added_to(account);
         self.identity.missing = None;

@@ -15,7 +15,7 @@ use tracing::warn;
 
 use super::enqueue::{self, Watched};
 use crate::api::ObjectKey;
-use crate::api::names::{PAUSED, RECONCILE_AT, RELEASE_REMOVALS};
+use crate::api::names::{OWNER_CLUSTER, PAUSED, RECONCILE_AT, RELEASE_REMOVALS};
 use crate::controller::cluster::lenient::Lenient;
 use crate::controller::context::Context;
 use crate::controller::credential::secret_finalizer;
@@ -25,7 +25,7 @@ use crate::controller::credential::secret_finalizer;
 fn requests<K: Watched>(object: &K) -> u64 {
     let mut hasher = DefaultHasher::new();
     object.lost_finalizer().hash(&mut hasher);
-    for name in [RECONCILE_AT, PAUSED, RELEASE_REMOVALS] {
+    for name in [RECONCILE_AT, PAUSED, RELEASE_REMOVALS, OWNER_CLUSTER] {
         object.annotations().get(name).hash(&mut hasher);
     }
     hasher.finish()

@@ -18,7 +18,7 @@ pub const USER: &[Field] = &[
     Field::new("first_name", Compare::Exact),
     Field::new("last_name", Compare::Exact),
     Field::new("phone", Compare::Exact),
-    Field::after_create("is_active", Compare::Exact, true),
+    Field::after_create("is_active", Compare::Exact, true).access(),
 ];
 
 /// Fields of a role; roles are never written.

@@ -25,16 +25,16 @@ pub const USER: &[Field] = &[
     Field::new("email", Compare::FoldCase).key(KeySource::Email),
     Field::new("name", Compare::Exact).alias(),
     Field::new("phone", Compare::Exact),
-    Field::new("resources", Compare::Set),
-    Field::new("role", Compare::Exact),
-    Field::new("projects", Compare::Set),
+    Field::new("resources", Compare::Set).access(),
+    Field::new("role", Compare::Exact).access(),
+    Field::new("projects", Compare::Set).access(),
     Field::new("observation", Compare::Exact),
     Field::new("locale", Compare::Exact),
 ];
 
 /// Writable fields of a project group (SDK, docs/PROJECTGROUP.md).
 pub const GROUP: &[Field] =
-    &[Field::new("name", Compare::Exact).key(KeySource::GroupName), Field::new("projects", Compare::Set)];
+    &[Field::new("name", Compare::Exact).key(KeySource::GroupName), Field::new("projects", Compare::Set).access()];
 
 /// The catalogue of projects.
 pub const PROJECT: &str = "project";

@@ -27,21 +27,21 @@ pub const USER: &[Field] = &[
     Field::new("timeZone", Compare::Exact),
     Field::new("description", Compare::Exact),
     Field::new("message", Compare::Exact),
-    Field::new("disabled", Compare::Exact),
+    Field::new("disabled", Compare::Exact).access(),
     Field::new("disabledMessage", Compare::Exact),
     Field::new("tags", Compare::PerKey),
-    Field::new("privileges", Compare::Set),
-    Field::new("deviceId", Compare::Exact),
-    Field::new("adminDevices", Compare::Exact),
-    Field::new("from", Compare::Instant),
-    Field::new("expires", Compare::Instant),
+    Field::new("privileges", Compare::Set).access(),
+    Field::new("deviceId", Compare::Exact).access(),
+    Field::new("adminDevices", Compare::Exact).access(),
+    Field::new("from", Compare::Instant).access(),
+    Field::new("expires", Compare::Instant).access(),
 ];
 
 /// Writable fields of a group of devices (`rest_api/groups_api`).
 pub const GROUP: &[Field] = &[
     Field::new("name", Compare::Exact).key(KeySource::GroupName),
     Field::new("description", Compare::Exact),
-    Field::new("devices", Compare::Set),
+    Field::new("devices", Compare::Set).access(),
 ];
 
 /// The catalogue of countries.

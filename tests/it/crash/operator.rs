@@ -52,6 +52,7 @@ impl Operator {
         let settings = Settings {
             call_timeout: CALL_TIMEOUT,
             grace: Duration::from_millis(300),
+            read_lag: Duration::ZERO,
             namespace: own.to_owned(),
             ..settings()
         };

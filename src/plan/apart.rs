@@ -1,0 +1,116 @@
+//! Splits a change into calls, because the vendor refuses a call as a whole: what takes access away must not fail with a password or a
+//! name that the vendor refuses.
+
+use serde_json::Value;
+
+use super::compare::is_empty;
+use super::field::Field;
+use super::model::{Account, Changes, Fields};
+
+/// A change as calls, in the order in which they are sent.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Calls {
+    /// What takes access away, with all else that concerns access; empty if nothing takes access away.
+    pub taking_away: Option<Changes>,
+    /// The rest: fields, then the password.
+    pub rest: Vec<Changes>,
+}
+
+/// `changes` of the account `observed` as calls. `is_password_apart`: the vendor takes a password in a call of its own.
+#[must_use]
+pub fn apart(table: &[Field], changes: Changes, observed: &Account, is_password_apart: bool) -> Calls {
+    let Changes { fields, groups, password, alongside } = changes;
+    let (access, others): (Fields, Fields) = fields.into_iter().partition(|(name, _)| is_access(table, name));
+    let access = Changes { fields: access, groups, alongside: alongside.clone(), password: false };
+    let mut rest = Changes { fields: others, alongside, password, groups: None };
+    let taking_away = takes_away(&access, observed).then(|| access.clone());
+    if taking_away.is_none() {
+        rest.fields.extend(access.fields);
+        rest.groups = access.groups;
+    }
+    let own_call = Changes { password: true, alongside: rest.alongside.clone(), ..Changes::default() };
+    let is_split = is_password_apart && password && !(rest.fields.is_empty() && rest.groups.is_none());
+    rest.password &= !is_split;
+    let rest = [Some(rest), is_split.then_some(own_call)].into_iter().flatten().filter(|changes| !changes.is_empty());
+    Calls { taking_away, rest: rest.collect() }
+}
+
+fn is_access(table: &[Field], name: &str) -> bool {
+    table.iter().any(|field| field.name == name && field.is_access)
+}
+
+/// Whether `access` takes something away that `observed` has. A value that is neither a list nor a map counts as taken away when it is
+/// replaced.
+fn takes_away(access: &Changes, observed: &Account) -> bool {
+    let leaves =
+        |groups| observed.groups.iter().flatten().any(|group| !std::collections::BTreeSet::contains(groups, group));
+    let narrows = |(name, wanted): (&String, &Value)| match (observed.fields.get(name), wanted) {
+        (Some(Value::Array(there)), Value::Array(wanted)) => there.iter().any(|entry| !wanted.contains(entry)),
+        (Some(Value::Object(there)), Value::Object(wanted)) => {
+            there.iter().any(|(key, value)| wanted.get(key) != Some(value))
+        }
+        (there, _) => there.is_some_and(|there| !is_empty(there)),
+    };
+    access.groups.as_ref().is_some_and(leaves) || access.fields.iter().any(narrows)
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+    use crate::plan::Compare;
+
+    const TABLE: &[Field] = &[
+        Field::new("active", Compare::Exact).access(),
+        Field::new("roles", Compare::Set).access(),
+        Field::new("scopes", Compare::Scopes).access(),
+        Field::new("phone", Compare::Exact),
+    ];
+
+    fn fields(value: &Value) -> Fields {
+        value.as_object().unwrap().clone().into_iter().collect()
+    }
+
+    fn observed() -> Account {
+        let there = json!({"active": true, "roles": ["a", "b"], "scopes": {"assets": "w"}, "phone": "1"});
+        Account { fields: fields(&there), groups: Some(["g".to_owned()].into()), ..Account::default() }
+    }
+
+    fn calls(changed: &Value, groups: Option<&str>, password: bool, is_password_apart: bool) -> String {
+        let groups = groups.map(|groups| groups.split_whitespace().map(str::to_owned).collect());
+        let changes = Changes { fields: fields(changed), groups, password, ..Changes::default() };
+        let Calls { taking_away, rest } = apart(TABLE, changes, &observed(), is_password_apart);
+        taking_away.iter().chain(&rest).map(|call| call.names().join(" ")).collect::<Vec<_>>().join("; ")
+    }
+
+    #[rstest]
+    #[case::block_and_password(json!({"active": false}), None, true, "active; password")]
+    #[case::block_and_phone(json!({"active": false, "phone": "x"}), None, false, "active; phone")]
+    #[case::out_of_a_group_and_phone(json!({"phone": "x"}), Some(""), false, "groups; phone")]
+    #[case::a_role_less_and_phone(json!({"roles": ["a"], "phone": "x"}), None, false, "roles; phone")]
+    #[case::a_role_for_another_and_phone(json!({"roles": ["a", "c"], "phone": "x"}), None, false, "roles; phone")]
+    #[case::a_lower_scope_and_phone(json!({"scopes": {"assets": "r"}, "phone": "x"}), None, false, "scopes; phone")]
+    #[case::a_role_more_and_phone(json!({"roles": ["a", "b", "c"], "phone": "x"}), None, false, "phone roles")]
+    #[case::into_a_group_and_phone(json!({"phone": "x"}), Some("g h"), false, "phone groups")]
+    #[case::a_group_for_another(json!({}), Some("h"), false, "groups")]
+    #[case::all(
+        json!({"active": false, "phone": "x"}), Some(""), true,
+        "active groups; phone; password"
+    )]
+    #[case::a_password_alone(json!({}), None, true, "password")]
+    fn what_takes_access_away_is_a_call_of_its_own(
+        #[case] changed: Value,
+        #[case] groups: Option<&str>,
+        #[case] password: bool,
+        #[case] expected: &str,
+    ) {
+        assert_eq!(calls(&changed, groups, password, true), expected);
+    }
+
+    #[test]
+    fn a_password_that_has_no_call_of_its_own_goes_with_the_fields() {
+        assert_eq!(calls(&json!({"active": false, "phone": "x"}), None, true, false), "active; phone password");
+    }
+}
