@@ -93,7 +93,7 @@ struct Controller<K> {
 impl<K: Watched> Controller<K> {
     fn new(context: Arc<Context>, reconcile: Reconcile<K>) -> Self {
         Self {
-            slots: Slots::new(context.settings.concurrency),
+            slots: Slots::new(context.settings.concurrency, context.backlog.clone()),
             context,
             reconcile,
             reconciles: JoinSet::new(),

@@ -6,6 +6,9 @@
 //! account and one for an object without, because any number of slow credentials may hold the common ones.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use crate::api::ObjectKey;
 use crate::plan::Turns;
@@ -34,6 +37,33 @@ pub struct Place {
     pub is_admitted: bool,
 }
 
+/// How many new accounts of each credential wait for a slot. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Backlog(Arc<Mutex<HashMap<ObjectKey, usize>>>);
+
+impl Backlog {
+    /// How many of this credential wait.
+    pub fn of(&self, credential: &ObjectKey) -> usize {
+        self.0.lock().get(credential).copied().unwrap_or_default()
+    }
+
+    fn add(&self, place: &Place) {
+        if place.class == Class::New {
+            *self.0.lock().entry(place.credential.clone()).or_default() += 1;
+        }
+    }
+
+    fn remove(&self, place: &Place) {
+        if place.class == Class::New {
+            let mut waiting = self.0.lock();
+            let left = waiting.remove(&place.credential).unwrap_or_default().saturating_sub(1);
+            if left > 0 {
+                waiting.insert(place.credential.clone(), left);
+            }
+        }
+    }
+}
+
 /// The slots of one kind, the objects in them, and those that wait for one; each object once.
 pub struct Slots {
     common: usize,
@@ -44,6 +74,7 @@ pub struct Slots {
     /// Per class, the credentials with waiting objects: the one whose turn is next comes first.
     rotation: [VecDeque<ObjectKey>; 2],
     waiting: HashMap<ObjectKey, (Place, Order)>,
+    backlog: Backlog,
     last_ticket: u64,
 }
 
@@ -67,8 +98,8 @@ struct Lane {
 }
 
 impl Slots {
-    /// This many common slots, at least 1.
-    pub fn new(common: u16) -> Self {
+    /// This many common slots, at least 1. New accounts that wait are counted in `backlog`.
+    pub fn new(common: u16, backlog: Backlog) -> Self {
         Self {
             common: usize::from(common.max(1)),
             running: HashMap::new(),
@@ -76,6 +107,7 @@ impl Slots {
             lanes: HashMap::new(),
             rotation: Default::default(),
             waiting: HashMap::new(),
+            backlog,
             last_ticket: 0,
         }
     }
@@ -100,6 +132,7 @@ impl Slots {
             self.rotation[class].push_back(place.credential.clone());
         }
         lane.waiting[class].insert(object.namespace.clone(), order, object.clone());
+        self.backlog.add(&place);
         self.waiting.insert(object, (place, order));
     }
 
@@ -114,6 +147,7 @@ impl Slots {
             self.rotation[class as usize].push_back(credential);
         }
         let (place, _) = self.waiting.remove(&object)?;
+        self.backlog.remove(&place);
         self.running_new += usize::from(class == Class::New);
         self.running.insert(object.clone(), Running { place, again: None });
         Some(object)
@@ -135,6 +169,7 @@ impl Slots {
     /// Removes a waiting object.
     fn forget(&mut self, object: &ObjectKey) {
         let Some((place, order)) = self.waiting.remove(object) else { return };
+        self.backlog.remove(&place);
         let class = place.class as usize;
         if let Some(lane) = self.lanes.get_mut(&place.credential) {
             lane.waiting[class].remove(&object.namespace, &order);
@@ -185,6 +220,10 @@ mod tests {
         Place { credential, class, is_admitted: false }
     }
 
+    fn slots(common: u16) -> Slots {
+        Slots::new(common, Backlog::default())
+    }
+
     /// `count` objects of a namespace that wait at a credential.
     fn enqueue(slots: &mut Slots, (credential, namespace): (&str, &str), class: Class, count: usize) {
         for number in 0..count {
@@ -203,7 +242,7 @@ mod tests {
 
     #[test]
     fn credentials_share_the_slots_and_none_takes_all() {
-        let mut slots = Slots::new(64);
+        let mut slots = self::slots(64);
         enqueue(&mut slots, ("slow", "identity"), Class::Known, 100);
         assert_eq!(started(&mut slots).len(), 48, "a quarter is left to credentials that come later");
         enqueue(&mut slots, ("quick", "identity"), Class::Known, 100);
@@ -217,7 +256,7 @@ mod tests {
 
     #[test]
     fn new_accounts_leave_slots_to_edits_and_removals() {
-        let mut slots = Slots::new(64);
+        let mut slots = self::slots(64);
         enqueue(&mut slots, ("a", "identity"), Class::New, 100);
         assert_eq!(started(&mut slots).len(), 32);
         enqueue(&mut slots, ("b", "identity"), Class::New, 100);
@@ -228,7 +267,7 @@ mod tests {
 
     #[test]
     fn a_credential_has_slots_of_its_own_when_slow_ones_hold_all_others() {
-        let mut slots = Slots::new(8);
+        let mut slots = self::slots(8);
         for slow in 0..70 {
             enqueue(&mut slots, (&format!("slow{slow}"), "identity"), Class::Known, 5);
             enqueue(&mut slots, (&format!("slow{slow}"), "identity"), Class::New, 5);
@@ -243,7 +282,7 @@ mod tests {
 
     #[test]
     fn namespaces_of_a_credential_take_turns() {
-        let mut slots = Slots::new(1);
+        let mut slots = self::slots(1);
         enqueue(&mut slots, ("a", "large"), Class::Known, 100);
         enqueue(&mut slots, ("a", "small"), Class::Known, 1);
         let first = slots.start().unwrap();
@@ -253,7 +292,7 @@ mod tests {
 
     #[test]
     fn an_object_with_a_permit_goes_first_in_its_namespace() {
-        let mut slots = Slots::new(1);
+        let mut slots = self::slots(1);
         enqueue(&mut slots, ("a", "identity"), Class::New, 10);
         let admitted = Place { is_admitted: true, ..place("a", Class::New) };
         slots.enqueue(user("identity", "a-New-7"), admitted);
@@ -264,7 +303,7 @@ mod tests {
 
     #[test]
     fn an_object_runs_once_at_a_time_and_again_if_it_was_enqueued_meanwhile() {
-        let mut slots = Slots::new(8);
+        let mut slots = self::slots(8);
         let ada = user("identity", "ada");
         slots.enqueue(ada.clone(), place("a", Class::New));
         slots.enqueue(ada.clone(), place("a", Class::New));
@@ -278,8 +317,21 @@ mod tests {
     }
 
     #[test]
+    fn new_accounts_count_in_the_backlog_while_they_wait() {
+        let mut slots = self::slots(8);
+        let (backlog, credential) = (slots.backlog.clone(), place("a", Class::New).credential);
+        enqueue(&mut slots, ("a", "identity"), Class::New, 10);
+        enqueue(&mut slots, ("a", "identity"), Class::Known, 10);
+        assert_eq!(backlog.of(&credential), 10);
+        started(&mut slots);
+        assert_eq!(backlog.of(&credential), 6);
+        slots.enqueue(user("identity", "a-New-9"), place("b", Class::Known));
+        assert_eq!((backlog.of(&credential), backlog.of(&place("b", Class::New).credential)), (5, 0));
+    }
+
+    #[test]
     fn an_object_that_waits_elsewhere_leaves_its_place() {
-        let mut slots = Slots::new(8);
+        let mut slots = self::slots(8);
         slots.enqueue(user("identity", "ada"), place("a", Class::New));
         slots.enqueue(user("identity", "ada"), place("b", Class::Known));
         assert_eq!((slots.lanes.len(), slots.rotation[1].len(), started(&mut slots).len()), (1, 0, 1));

@@ -30,6 +30,8 @@ pub struct Sweeps {
 struct Sweep {
     session: Arc<Session>,
     asked: Option<String>,
+    /// Whether there are news for the objects that were postponed until its end.
+    has_postponed: bool,
     /// Whether it brought news; `None` while it is under way.
     ended: Arc<Mutex<Option<bool>>>,
     task: AbortHandle,
@@ -80,27 +82,36 @@ impl Sweeps {
             *at_end.lock() = Some(has_news);
             queue.add(credential);
         });
-        let sweep = Sweep { session, asked, ended, task: task.abort_handle() };
+        let sweep = Sweep { session, asked, has_postponed: false, ended, task: task.abort_handle() };
         self.under_way.lock().insert(sweep.session.key.clone(), sweep);
     }
 
-    /// The state of the sweep in `session`. One that has ended is forgotten, and one in another session is cancelled.
+    /// The state of the sweep in `session`. One that has ended is forgotten, and one in another session is cancelled, which ends it with
+    /// the news that were postponed alone.
     pub fn take(&self, session: &Arc<Session>) -> SweepState {
         let mut under_way = self.under_way.lock();
         let Some(sweep) = under_way.get(&session.key) else { return SweepState::None };
+        let is_own = Arc::ptr_eq(&sweep.session, session);
         let ended = *sweep.ended.lock();
-        if !Arc::ptr_eq(&sweep.session, session) {
-            under_way.remove(&session.key);
-            return SweepState::None;
+        if is_own && ended.is_none() {
+            return SweepState::UnderWay;
         }
-        let Some(has_news) = ended else { return SweepState::UnderWay };
-        let asked = under_way.remove(&session.key).and_then(|mut sweep| sweep.asked.take());
-        SweepState::Ended { has_news, asked }
+        let Some(mut sweep) = under_way.remove(&session.key) else { return SweepState::None };
+        let has_news = is_own && ended == Some(true);
+        let asked = sweep.asked.take().filter(|_| is_own);
+        SweepState::Ended { has_news: has_news || sweep.has_postponed, asked }
     }
 
     /// Whether the sweep of a credential is under way, or its end was not noticed yet.
     pub fn is_under_way(&self, credential: &ObjectKey) -> bool {
         self.under_way.lock().contains_key(credential)
+    }
+
+    /// Postpones news until the end of a credential's sweep, which counts as news then. Returns whether there is a sweep.
+    pub fn postpone_news(&self, credential: &ObjectKey) -> bool {
+        let mut under_way = self.under_way.lock();
+        let sweep = under_way.get_mut(credential);
+        sweep.map(|sweep| sweep.has_postponed = true).is_some()
     }
 
     /// Cancels the sweep of a credential.

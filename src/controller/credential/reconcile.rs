@@ -52,7 +52,9 @@ pub async fn reconcile(credential: Arc<ProviderCredential>, context: &Context) -
     let credential = context.cluster.credentials.latest(credential);
     let action = status::report(context, &credential, &link, answered).await?;
     let became_ready = !is_ready(&credential) && is_ready(&context.cluster.credentials.latest(credential.clone()));
-    if is_other || was_paused || became_ready || has_news {
+    let is_news = is_other || was_paused || became_ready || has_news;
+    // The objects are reconciled once, with the result of the sweep, because each attempt may cost a call.
+    if is_news && !context.sweeps.postpone_news(&key) {
         context.cluster.enqueue_users_of(&key);
     }
     Ok(action)
