@@ -2,6 +2,8 @@
 //!
 //! It measures and prints; it does not judge the results.
 
+mod hostile;
+
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -52,6 +54,15 @@ pub struct Args {
     /// Removal budget: the credential's spec.removals.atMost. Further removals wait. Defaults to the number of users.
     #[arg(long, value_parser = clap::value_parser!(u32).range(..=MOST_REMOVALS))]
     at_most: Option<u32>,
+    /// Measure instead how long one tenant's changes take beside slow tenants and vendors, and alone.
+    #[arg(long)]
+    hostile: bool,
+    /// With --hostile: number of credentials whose vendor takes 20 seconds a page.
+    #[arg(long, default_value_t = 70, requires = "hostile", value_parser = clap::value_parser!(u32).range(1..))]
+    slow_credentials: u32,
+    /// With --hostile: number of users that wait for one call a minute, and of users at a vendor that hangs.
+    #[arg(long, default_value_t = 200, requires = "hostile", value_parser = clap::value_parser!(u32).range(1..))]
+    waiting_users: u32,
     /// Run the operator. The benchmark starts itself with this flag.
     #[arg(long, hide = true, num_args = 0.., allow_hyphen_values = true)]
     operator: Option<Vec<String>>,
@@ -86,20 +97,39 @@ pub async fn run(args: Args, out: &mut (dyn Write + Send)) -> Result<(), Failure
         usher::cli::Cli::parse_from(arguments).execute().await?;
         return Ok(());
     }
+    if args.hostile {
+        return hostile::run(&args, out).await;
+    }
     writeln!(out, "{} users at Pegasus, {} ms a call, {} at a time", args.users, args.latency, args.concurrency)?;
     let figures = measure(&args).await?;
     print(&args, &figures, out)
 }
 
+/// A control plane with the operator.
+struct Stage {
+    /// As the administrator.
+    client: Client,
+    operator: Child,
+    _plane: ControlPlane,
+}
+
+impl Stage {
+    async fn start() -> Result<Self, Failure> {
+        let plane = ControlPlane::start(Options::default()).await?;
+        let client = plane.client()?;
+        controlplane::apply(&client, &controlplane::crds()?).await?;
+        controlplane::apply(&client, &controlplane::operator_manifests()?).await?;
+        let operator = start_operator(&plane).await?;
+        Ok(Self { client, operator, _plane: plane })
+    }
+}
+
 async fn measure(args: &Args) -> Result<Figures, Failure> {
-    let plane = ControlPlane::start(Options::default()).await?;
-    let client = plane.client()?;
-    controlplane::apply(&client, &controlplane::crds()?).await?;
-    controlplane::apply(&client, &controlplane::operator_manifests()?).await?;
+    let Stage { client, mut operator, _plane } = Stage::start().await?;
     let options = VendorOptions { latency: Duration::from_millis(args.latency), ..VendorOptions::default() };
     let vendor = Simulator::start_with(Vendor::Pegasus, options).await?;
-    let mut operator = start_operator(&plane).await?;
-    prepare(&client, &vendor, args).await?;
+    let requests = json!({"concurrency": args.concurrency});
+    ready_credential(&client, NAMESPACE, &vendor, requests, args.at_most.unwrap_or(args.users)).await?;
 
     let writes = status_writes(&client).await?;
     vendor.clear_calls();
@@ -163,22 +193,21 @@ async fn start_operator(plane: &ControlPlane) -> Result<Child, Failure> {
     Ok(child)
 }
 
-/// Applies namespace, Secret and credential; ends when the credential is Ready.
-async fn prepare(client: &Client, vendor: &Simulator, args: &Args) -> Result<(), Failure> {
-    let metadata = |name: &str| json!({"name": name, "namespace": NAMESPACE});
-    let documents = [
-        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}),
-        json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata("main"), "stringData": vendor.secret()}),
-        json!({"apiVersion": "usher.dev/v1alpha1", "kind": "ProviderCredential", "metadata": metadata("main"), "spec": {
-            "provider": {"pegasus": {"url": vendor.url()}}, "secretRef": {"name": "main"}, "allowInsecureHttp": true,
-            "requests": {"perMinute": 600_000, "burst": 10_000, "concurrency": args.concurrency},
-            "removals": {"after": "0s", "atMost": args.at_most.unwrap_or(args.users)},
-        }}),
-    ];
-    for document in documents {
+/// Applies namespace, Secret and credential `main` with further `requests` and a removal budget; ends when the credential is Ready.
+async fn ready_credential(
+    client: &Client,
+    namespace: &str,
+    vendor: &Simulator,
+    mut requests: Value,
+    at_most: u32,
+) -> Result<(), Failure> {
+    (requests["perMinute"], requests["burst"]) = (json!(600_000), json!(10_000));
+    let spec = json!({"requests": requests, "removals": {"after": "0s", "atMost": at_most}});
+    let credential = hostile::credential(namespace, "main", vendor, &spec);
+    for document in [hostile::namespace(namespace), hostile::secret(namespace, vendor), credential] {
         controlplane::apply(client, &document.to_string()).await?;
     }
-    let credentials: Api<ProviderCredential> = Api::namespaced(client.clone(), NAMESPACE);
+    let credentials: Api<ProviderCredential> = Api::namespaced(client.clone(), namespace);
     let ready = |credential: Option<&ProviderCredential>| {
         let status = credential.and_then(|credential| credential.status.as_ref());
         status.is_some_and(|status| status.conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True"))

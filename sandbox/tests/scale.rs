@@ -40,6 +40,24 @@ fn at_most_two_of_five_deleted_users_are_removed() {
 }
 
 #[test]
+fn one_tenant_is_served_beside_slow_ones_in_a_small_form() {
+    let arguments = ["--hostile", "--slow-credentials", "40", "--waiting-users", "80"];
+    let output = scale(&arguments).output().unwrap();
+    let (printed, complaint) = text(&output);
+    assert!(output.status.success(), "{printed}{complaint}");
+    // The figures exist only if every change was made; these show that the slow ones were still at it.
+    assert_eq!(figure(&printed, "sweeps of the slow vendor that ended meanwhile"), Some("0"), "{printed}");
+    let made = figure(&printed, "users made at one call a minute meanwhile").and_then(|made| made.parse::<u32>().ok());
+    assert!(made.is_some_and(|made| made < 10), "{printed}");
+    // The time is loose, because the machine has other work; slots that the slow ones hold would make it seconds.
+    for change in ["new user", "edit", "removal"] {
+        let row = figure(&printed, &format!("{change}, milliseconds: alone, beside, ratio")).unwrap();
+        let ratio: f64 = row.split(' ').next_back().unwrap().parse().unwrap();
+        assert!(ratio < 5.0, "{printed}");
+    }
+}
+
+#[test]
 fn a_number_that_the_api_would_refuse_is_refused_as_an_argument() {
     let output = scale(&["--at-most", "4294967295"]).output().unwrap();
     let (_, complaint) = text(&output);

@@ -2,6 +2,8 @@
 
 #![expect(dead_code, reason = "KubeSchema derives the schema from a copy of the spec that never reads a skipped field")]
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
 use kube::{CustomResource, KubeSchema};
@@ -368,6 +370,9 @@ pub struct RecentRemovals {
     pub since: Timestamp,
     /// Number of removals in this part.
     pub count: u32,
+    /// Number of removals in this part for each namespace.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub namespaces: BTreeMap<String, u32>,
     /// Uids of objects in this part that still exist, so that none is counted twice.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub under_way: Vec<String>,

@@ -56,7 +56,8 @@ pub struct Args {
     /// Longest time for one reconcile, in seconds.
     #[arg(long, env = "USHER_RECONCILE_TIMEOUT", value_name = "SECONDS", default_value = "180", value_parser = seconds)]
     reconcile_timeout: Duration,
-    /// Most objects of one kind to reconcile at the same time. Each credential's spec.requests limits the calls to its vendor.
+    /// Most objects of one kind to reconcile at the same time, beside two of each credential. Each credential's spec.requests limits the
+    /// calls to its vendor.
     #[arg(long, env = "USHER_CONCURRENCY", value_name = "NUMBER", default_value_t = 64)]
     concurrency: u16,
     /// Whether a finalizer keeps each credential's Secret until usher no longer needs it to remove accounts, e.g. when a whole

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kube::runtime::controller::Action;
 use parking_lot::Mutex;
 
 use crate::api::ObjectKey;
@@ -16,6 +15,25 @@ const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_mins(5);
 /// An object that waits to be enqueued is reconciled after this in any case, so that a lost wake-up costs no more than that.
 pub const LOST_WAKE_UP: Duration = Duration::from_mins(1);
+
+/// What follows a reconcile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Action {
+    /// The time until the next reconcile; `None`: it waits for an event.
+    pub wait: Option<Duration>,
+}
+
+impl Action {
+    /// The next reconcile is due after `wait`, or at an event before.
+    pub fn requeue(wait: Duration) -> Self {
+        Self { wait: Some(wait) }
+    }
+
+    /// The next reconcile is due at an event.
+    pub fn await_change() -> Self {
+        Self { wait: None }
+    }
+}
 
 /// Failures in a row, per object.
 #[derive(Clone, Default)]

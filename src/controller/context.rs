@@ -9,6 +9,8 @@ use crate::controller::connection::in_flight::Creates;
 use crate::controller::connection::link::Connections;
 use crate::controller::metrics::Metrics;
 use crate::controller::settings::Settings;
+use crate::controller::slots::Backlog;
+use crate::controller::sweeps::Sweeps;
 
 /// What belongs to the process and every reconcile can reach.
 pub struct Context {
@@ -16,6 +18,10 @@ pub struct Context {
     pub cluster: Cluster,
     /// The live side of all credentials.
     pub connections: Connections,
+    /// How many new accounts wait for a slot.
+    pub backlog: Backlog,
+    /// The sweeps under way.
+    pub sweeps: Sweeps,
     /// Creates that this process has under way.
     pub creates: Creates,
     /// What this process knows of each credential's removals beside its status.
@@ -45,6 +51,8 @@ impl Context {
         Self {
             cluster,
             connections: Connections::default(),
+            backlog: Backlog::default(),
+            sweeps: Sweeps::default(),
             creates: Creates::new(settings.call_timeout + settings.grace, run == Run::Live),
             budgets: BudgetMemories::default(),
             backoff: Backoff::default(),

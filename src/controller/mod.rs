@@ -13,6 +13,8 @@
 //! - `context`: what belongs to the process
 //! - `connection`: the live side of a credential: session, inventory, creates under way, retries
 //! - `cluster`: everything that reads or writes Kubernetes
+//! - `runner`, `slots`: which object is reconciled next, and its reconcile in a task of its own
+//! - `sweeps`: the sweeps under way
 //! - `outcome`, `hints`, `backoff`, `queue`, `settings`, `metrics`: values that all of them use
 //!
 //! No room here looks at an HTTP status of a vendor.
@@ -33,6 +35,8 @@ mod queue;
 mod resolve;
 mod runner;
 mod settings;
+mod slots;
+mod sweeps;
 mod sync;
 mod watch;
 

@@ -1,38 +1,48 @@
-//! Runs reconciles: objects that were enqueued go to the controller of their kind, each reconcile within its time.
+//! Runs reconciles: an object that was enqueued is reconciled in a task of its own as soon as it has a slot, within a time.
+//!
+//! It is our own instead of kube's `applier`, which has one line for all objects, and polls all reconciles under way whenever one of
+//! them can go on. An object is in one reconcile at a time; one that is enqueued meanwhile is reconciled again. Of several times for its
+//! next reconcile the soonest counts.
 
-use std::convert::Infallible;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::StreamExt;
-use kube::runtime::applier;
-use kube::runtime::controller::{Action, Config};
 use kube::runtime::reflector::ObjectRef;
 use tokio::sync::mpsc;
+use tokio::task::{self, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, debug, info_span, warn};
+use tokio_util::time::{DelayQueue, delay_queue};
+use tracing::{Instrument, debug, error, info_span, warn};
 
 use crate::api::{Kind, ObjectKey};
+use crate::controller::backoff::Action;
 use crate::controller::context::Context;
+use crate::controller::queue::{Enqueued, Request};
+use crate::controller::slots::{Place, Slots};
 use crate::controller::watch::enqueue::Watched;
 
-/// The receiving end of a queue.
-pub type Enqueued = mpsc::UnboundedReceiver<ObjectKey>;
+/// Longest wait of an object that comes back by itself; a credential with a longer interval is reconciled in between, which does nothing.
+const LONGEST_WAIT: Duration = Duration::from_hours(24);
+
+/// The requests of one kind.
+pub type Requests = mpsc::UnboundedReceiver<Request>;
 
 /// Sends enqueued objects to the controllers of their kinds: users, groups, credentials.
-pub fn route(mut enqueued: Enqueued) -> (Enqueued, Enqueued, Enqueued, BoxFuture<'static, ()>) {
+pub fn route(mut enqueued: Enqueued) -> (Requests, Requests, Requests, BoxFuture<'static, ()>) {
     let (users, for_users) = mpsc::unbounded_channel();
     let (groups, for_groups) = mpsc::unbounded_channel();
     let (credentials, for_credentials) = mpsc::unbounded_channel();
     let router = async move {
-        while let Some(object) = enqueued.recv().await {
-            let target = match object.kind {
+        while let Some(request) = enqueued.recv().await {
+            let target = match request.object.kind {
                 Kind::User => &users,
                 Kind::Group => &groups,
                 Kind::Credential => &credentials,
             };
-            if target.send(object).is_err() {
+            if target.send(request).is_err() {
                 return;
             }
         }
@@ -46,34 +56,104 @@ pub type Reconcile<K> = for<'a> fn(Arc<K>, &'a Context) -> BoxFuture<'a, Result<
 /// Runs the controller of one kind until `stop`; reconciles that are under way then are finished.
 pub async fn control<K: Watched>(
     context: &Arc<Context>,
-    enqueued: Enqueued,
+    mut requests: Requests,
     stop: &CancellationToken,
     reconcile: Reconcile<K>,
 ) {
-    let listed = {
-        let context = context.clone();
-        async move { context.cluster.synced().await }
-    };
-    let enqueued =
-        futures::stream::unfold(enqueued, |mut enqueued| async move { Some((enqueued.recv().await?, enqueued)) });
-    let queue = futures::stream::once(listed)
-        .filter_map(|()| std::future::ready(None))
-        .chain(enqueued)
-        .take_until(stop.clone().cancelled_owned())
-        .map(|key: ObjectKey| Ok::<_, Infallible>(ObjectRef::<K>::new(&key.name).within(&key.namespace)));
-    let config = Config::default().concurrency(context.settings.concurrency);
-    applier(
-        move |object, context: Arc<Context>| {
-            async move { Ok::<_, Infallible>(bounded(object, &context, reconcile).await) }.boxed()
-        },
-        |_, _, _| Action::await_change(),
-        context.clone(),
-        K::cache(&context.cluster).store(),
-        Box::pin(queue),
-        config,
-    )
-    .for_each(|_| std::future::ready(()))
-    .await;
+    tokio::select! {
+        () = context.cluster.synced() => {}
+        () = stop.cancelled() => return,
+    }
+    let mut controller = Controller::new(context.clone(), reconcile);
+    loop {
+        controller.start();
+        tokio::select! {
+            () = stop.cancelled() => break,
+            Some(request) = requests.recv() => controller.enqueue(request),
+            Some(due) = controller.due.next(), if !controller.due.is_empty() => controller.come_back(due.into_inner()),
+            Some(ended) = controller.reconciles.join_next_with_id() => controller.finish(ended),
+        }
+    }
+    while controller.reconciles.join_next().await.is_some() {}
+}
+
+/// The reconciles of one kind.
+struct Controller<K> {
+    context: Arc<Context>,
+    reconcile: Reconcile<K>,
+    slots: Slots,
+    reconciles: JoinSet<Action>,
+    /// The object of each task.
+    objects: HashMap<task::Id, ObjectKey>,
+    /// The objects that come back by themselves, by time.
+    due: DelayQueue<ObjectKey>,
+    timers: HashMap<ObjectKey, delay_queue::Key>,
+}
+
+impl<K: Watched> Controller<K> {
+    fn new(context: Arc<Context>, reconcile: Reconcile<K>) -> Self {
+        Self {
+            slots: Slots::new(context.settings.concurrency, context.backlog.clone()),
+            context,
+            reconcile,
+            reconciles: JoinSet::new(),
+            objects: HashMap::new(),
+            due: DelayQueue::new(),
+            timers: HashMap::new(),
+        }
+    }
+
+    /// Lets an object wait for a slot, if it exists.
+    fn enqueue(&mut self, Request { object, is_admitted }: Request) {
+        if let Some(timer) = self.timers.remove(&object) {
+            self.due.try_remove(&timer);
+        }
+        let Some(latest) = K::cache(&self.context.cluster).get(&object.namespace, &object.name) else { return };
+        let (credential, class) = latest.lane();
+        self.slots.enqueue(object, Place { credential, class, is_admitted });
+    }
+
+    /// Lets an object wait for a slot whose time has come.
+    fn come_back(&mut self, object: ObjectKey) {
+        self.timers.remove(&object);
+        self.enqueue(Request { object, is_admitted: false });
+    }
+
+    /// Starts the reconciles that have a slot.
+    fn start(&mut self) {
+        while let Some(key) = self.slots.start() {
+            let stored = ObjectRef::<K>::new(&key.name).within(&key.namespace);
+            let Some(object) = K::cache(&self.context.cluster).store().get(&stored) else {
+                self.slots.finish(&key);
+                continue;
+            };
+            let (context, reconcile) = (self.context.clone(), self.reconcile);
+            let task = self.reconciles.spawn(async move { bounded(object, &context, reconcile).await });
+            self.objects.insert(task.id(), key);
+        }
+    }
+
+    /// Frees the slot of a reconcile that has ended, and notes when its object comes back.
+    fn finish(&mut self, ended: Result<(task::Id, Action), JoinError>) {
+        let (id, action) = match ended {
+            Ok((id, action)) => (id, Some(action)),
+            Err(error) => (error.id(), None),
+        };
+        let Some(object) = self.objects.remove(&id) else { return };
+        let action = action.unwrap_or_else(|| self.panicked(&object));
+        let waits = self.slots.finish(&object);
+        if let Some(wait) = action.wait.filter(|_| !waits) {
+            let timer = self.due.insert(object.clone(), wait.min(LONGEST_WAIT));
+            self.timers.insert(object, timer);
+        }
+    }
+
+    /// A panic is that of one object, which is tried again with back-off.
+    fn panicked(&self, object: &ObjectKey) -> Action {
+        error!(%object, "its reconcile panicked; reconciled again");
+        self.context.metrics.reconciled(K::KIND.into(), "panic", Duration::ZERO);
+        Action::requeue(self.context.backoff.next(object))
+    }
 }
 
 /// One reconcile within its time, in its span, and counted. A failure of Kubernetes is retried with back-off.
@@ -81,7 +161,7 @@ async fn bounded<K: Watched>(object: Arc<K>, context: &Context, reconcile: Recon
     let key = object.key();
     let span = info_span!("reconcile", kind = %key.kind, namespace = key.namespace, name = key.name, provider = K::vendor_label(&object));
     let begun = Instant::now();
-    let limit = K::limit(context);
+    let limit = context.settings.reconcile_timeout;
     let work = tokio::time::timeout(limit, reconcile(object, context));
     let (action, result) = match work.instrument(span).await {
         Ok(Ok(action)) => (action, "ok"),

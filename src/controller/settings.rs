@@ -21,7 +21,7 @@ pub struct Settings {
     pub namespace: String,
     /// Whether a finalizer keeps the Secrets of credentials while they are needed to take accounts away.
     pub secret_finalizer: bool,
-    /// Most reconciles at a time, per kind.
+    /// Most reconciles at a time, per kind, beside those in each credential's own slots.
     pub concurrency: u16,
 }
 

@@ -20,6 +20,7 @@ mod removal_budget;
 mod steps;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 pub use binding::{BindingFacts, BindingQuestion, BindingRefusal, Candidate, NextBinding, Search, next_binding};
 pub use capabilities::{Capabilities, GroupSupport, Limits, Switch, Visibility};
@@ -41,5 +42,6 @@ pub use model::{
 };
 pub use pending_create::{can_have_made, pending_until, was_there_before};
 pub use removal::{DeletionPolicy, Removal, removal};
-pub use removal_budget::{Batch, RemovalBudget, is_counted, is_released};
+pub use removal_budget::{Batch, Batches, RemovalBudget, is_counted, is_released, sharers};
 pub use steps::{Creation, PriorState, Step, alongside, creation, creation_calls, plan, step_calls};
+pub use turns::Turns;

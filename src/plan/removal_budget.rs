@@ -1,5 +1,10 @@
 //! The removal budget: how many accounts of one credential may be taken away within a time, so that one mistake does not cost
-//! many accounts. Pure: the caller passes the counts and the time.
+//! many accounts. The namespaces that take accounts away share it, so that the mistake of one does not hold the removals of another.
+//! An edit that blocks an account takes nothing from the budget, because another edit undoes it.
+//!
+//! Pure: the caller passes the counts and the time.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -14,6 +19,9 @@ const AT_MOST: u32 = 50;
 const PER: SignedDuration = SignedDuration::from_hours(1);
 /// Removals are counted in this many parts of the time, so that the count slides with the time and stays small.
 const BUCKETS: i32 = 60;
+
+/// Removals that wait, by namespace.
+pub type Batches = BTreeMap<String, Batch>;
 
 /// Removals that wait for the budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +40,13 @@ impl Batch {
     #[must_use]
     pub fn with(self, at: Timestamp) -> Self {
         Self { count: self.count + 1, last: self.last.max(at) }
+    }
+
+    /// All removals of `batches`.
+    #[must_use]
+    pub fn of(batches: &Batches) -> Self {
+        let both = |one: Self, other: &Self| Self { count: one.count + other.count, last: one.last.max(other.last) };
+        batches.values().fold(Self::EMPTY, both)
     }
 
     /// The value of the annotation that releases the batch: the second in which its last object was deleted.
@@ -74,10 +89,21 @@ impl RemovalBudget {
         }
     }
 
-    /// Whether `batch` exceeds the budget after the removals in `recent`.
+    /// The removals of `waiting` that are held after those in `recent`. Once all together exceed the budget, they are those of the
+    /// namespaces that exceed their share of it.
     #[must_use]
-    pub fn is_exceeded(&self, recent: &[RecentRemovals], batch: Batch) -> bool {
-        batch.count > 0 && total(recent) + batch.count > self.at_most
+    pub fn held(&self, recent: &[RecentRemovals], waiting: &Batches) -> Batches {
+        if total(recent) + Batch::of(waiting).count <= self.at_most {
+            return Batches::new();
+        }
+        let share = self.share(sharers(recent, waiting));
+        let exceeds = |(namespace, batch): &(&String, &Batch)| admitted(recent, namespace) + batch.count > share;
+        waiting.iter().filter(exceeds).map(|(namespace, batch)| (namespace.clone(), *batch)).collect()
+    }
+
+    /// How many removals each of several namespaces has: none if they are more than the removals.
+    fn share(&self, sharers: usize) -> usize {
+        self.at_most / sharers.max(1)
     }
 
     /// The buckets of `counted` that still count at `now`.
@@ -86,15 +112,26 @@ impl RemovalBudget {
         counted.iter().filter(|bucket| self.end(bucket.since) > now).cloned().collect()
     }
 
-    /// `recent` with one more removal at `now`: that of the object `uid`.
+    /// `recent` with one more removal at `now`: that of the object `uid` in `namespace`.
     #[must_use]
-    pub fn counting(&self, mut recent: Vec<RecentRemovals>, uid: String, now: Timestamp) -> Vec<RecentRemovals> {
+    pub fn counting(
+        &self,
+        mut recent: Vec<RecentRemovals>,
+        (namespace, uid): (String, String),
+        now: Timestamp,
+    ) -> Vec<RecentRemovals> {
         match recent.last_mut().filter(|last| now.duration_since(last.since) < self.per / BUCKETS) {
             Some(last) => {
                 last.count += 1;
+                *last.namespaces.entry(namespace).or_default() += 1;
                 last.under_way.push(uid);
             }
-            None => recent.push(RecentRemovals { since: now, count: 1, under_way: vec![uid] }),
+            None => recent.push(RecentRemovals {
+                since: now,
+                count: 1,
+                namespaces: [(namespace, 1)].into(),
+                under_way: vec![uid],
+            }),
         }
         recent
     }
@@ -117,6 +154,21 @@ pub fn is_counted(recent: &[RecentRemovals], uid: &str) -> bool {
     recent.iter().any(|bucket| bucket.under_way.iter().any(|counted| counted == uid))
 }
 
+/// How many namespaces share the budget: those with removals. Removals that an earlier build counted without a namespace are those of one
+/// more.
+#[must_use]
+pub fn sharers(recent: &[RecentRemovals], waiting: &Batches) -> usize {
+    let counted = recent.iter().flat_map(|bucket| bucket.namespaces.keys());
+    let namespaces: BTreeSet<&String> = counted.chain(waiting.keys()).collect();
+    let is_nameless = |bucket: &RecentRemovals| bucket.namespaces.values().sum::<u32>() < bucket.count;
+    namespaces.len() + usize::from(recent.iter().any(is_nameless))
+}
+
+/// The number of removals in `recent` of one namespace.
+fn admitted(recent: &[RecentRemovals], namespace: &str) -> usize {
+    recent.iter().filter_map(|bucket| bucket.namespaces.get(namespace)).map(|count| *count as usize).sum()
+}
+
 fn total(recent: &[RecentRemovals]) -> usize {
     recent.iter().map(|bucket| bucket.count as usize).sum()
 }
@@ -137,7 +189,21 @@ mod tests {
 
     /// Removals that were admitted at these minutes.
     fn counted(minutes: impl IntoIterator<Item = i64>) -> Vec<RecentRemovals> {
-        minutes.into_iter().fold(Vec::new(), |recent, at| budget().counting(recent, "fake-uid".into(), minute(at)))
+        let object = || ("identity".to_owned(), "fake-uid".to_owned());
+        minutes.into_iter().fold(Vec::new(), |recent, at| budget().counting(recent, object(), minute(at)))
+    }
+
+    /// Removals by namespace: that were admitted just now, and that wait.
+    fn shared(namespaces: &[(&str, u32, usize)]) -> (Vec<RecentRemovals>, Batches) {
+        let mut recent = Vec::new();
+        for (namespace, admitted, _) in namespaces {
+            for _ in 0..*admitted {
+                recent = budget().counting(recent, ((*namespace).to_owned(), "fake-uid".to_owned()), minute(0));
+            }
+        }
+        let waiting = namespaces.iter().filter(|(.., waiting)| *waiting > 0);
+        let batch = |count: usize| Batch { count, ..Batch::EMPTY };
+        (recent, waiting.map(|(namespace, _, waiting)| ((*namespace).to_owned(), batch(*waiting))).collect())
     }
 
     #[test]
@@ -170,11 +236,36 @@ mod tests {
     }
 
     #[rstest]
-    #[case::within(49, 1, false)]
-    #[case::beyond(50, 1, true)]
-    #[case::nothing_waits(60, 0, false)]
-    fn a_budget_is_exceeded_by_the_whole_batch(#[case] before: i64, #[case] waiting: usize, #[case] exceeded: bool) {
-        let batch = Batch { count: waiting, ..Batch::EMPTY };
-        assert_eq!(budget().is_exceeded(&counted((0..before).map(|_| 0)), batch), exceeded);
+    #[case::within(&[("a", 49, 1)], &[])]
+    #[case::beyond(&[("a", 50, 1)], &["a"])]
+    #[case::the_whole_batch(&[("a", 0, 51)], &["a"])]
+    #[case::nothing_waits(&[("a", 60, 0)], &[])]
+    #[case::two_within_the_budget(&[("a", 30, 10), ("b", 0, 10)], &[])]
+    #[case::the_first_removal_of_another_namespace(&[("a", 50, 1), ("b", 0, 1)], &["a"])]
+    #[case::a_large_batch_beside_a_small_one(&[("a", 0, 500), ("b", 0, 25)], &["a"])]
+    #[case::two_large_batches(&[("a", 0, 500), ("b", 0, 26)], &["a", "b"])]
+    #[case::a_namespace_that_used_its_share(&[("a", 25, 1), ("b", 50, 1)], &["a", "b"])]
+    fn namespaces_above_their_share_are_held_once_all_exceed_the_budget(
+        #[case] namespaces: &[(&str, u32, usize)],
+        #[case] held: &[&str],
+    ) {
+        let (recent, waiting) = shared(namespaces);
+        assert_eq!(budget().held(&recent, &waiting).into_keys().collect::<Vec<_>>(), held);
+    }
+
+    #[test]
+    fn one_removal_in_each_of_many_namespaces_is_held_as_one_large_batch_is() {
+        let names: Vec<String> = (0..51).map(|number| format!("tenant-{number}")).collect();
+        let waiting: Vec<(&str, u32, usize)> = names.iter().map(|name| (name.as_str(), 0, 1)).collect();
+        assert_eq!(budget().held(&shared(&waiting).0, &shared(&waiting).1).len(), 51);
+        assert!(budget().held(&shared(&waiting[..50]).0, &shared(&waiting[..50]).1).is_empty());
+    }
+
+    #[test]
+    fn removals_counted_by_an_earlier_build_are_those_of_another_namespace() {
+        let (mut recent, waiting) = shared(&[("a", 50, 1)]);
+        recent[0].namespaces.clear();
+        assert_eq!(sharers(&recent, &waiting), 2);
+        assert!(budget().held(&recent, &waiting).is_empty());
     }
 }

@@ -250,7 +250,7 @@ impl Transport {
         if let Some(rate_limit) = rate_limit {
             rate_limit.until_ready().await;
         }
-        self.settings.limiter.until_ready().await?;
+        let _permit = self.settings.limiter.until_ready().await?;
         let hidden = Hidden::of(header.as_ref().map(|(_, value)| value), body.as_ref());
         let said = format!("{method} {}", self.shown(&path));
         let mut request = self.client.request(method, self.address(&path, &query));

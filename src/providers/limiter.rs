@@ -1,9 +1,10 @@
 //! The limiter of one credential: it bounds rate, burst and concurrency of all calls to the vendor, and closes until the time
 //! that the vendor named.
 //!
-//! An object that gets no permit is queued and enqueued through a channel, so it holds no reconcile slot while it waits.
+//! An object that gets no permit is queued and enqueued through a channel, so it holds no reconcile slot while it waits, neither for a
+//! permit nor for the rate. Its further calls may wait for the rate in the slot, because it would lose what it has read; no other
+//! object gets a permit before they are sent, so that at a low rate one object of a credential waits that way.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use http::Extensions;
@@ -16,8 +17,8 @@ use tokio::time::Instant;
 use super::clock::Clock;
 use super::error::ProviderError;
 use super::observer::Observer;
-use super::queue::{Priority, Queue, RESERVATION, Waiter, Waiting};
-use super::rate_limit::{RateLimit, SharedRateLimit};
+use super::queue::{Priority, Queue, Waiter, Waiting};
+use super::rate_limit::RateLimit;
 use crate::api::{ObjectKey, Vendor};
 use crate::plan::Limits;
 
@@ -25,6 +26,11 @@ use crate::plan::Limits;
 const FIRST_BACKOFF: SignedDuration = SignedDuration::from_secs(2);
 /// The longest time for which a vendor can close a limiter; a longer one comes from a wrong clock.
 pub const MAX_CLOSED: SignedDuration = SignedDuration::from_hours(24);
+
+tokio::task_local! {
+    /// The priority with which each call of this future gets a permit of its own; `None`: the calls need none, or have one.
+    static EACH_CALL: Option<Priority>;
+}
 
 /// Bounds the calls of one credential; cheap to clone.
 #[derive(Clone)]
@@ -34,25 +40,36 @@ struct Inner {
     credential: ObjectKey,
     vendor: Vendor,
     queue: Mutex<Queue>,
-    rate_limit: SharedRateLimit,
     extensions: Mutex<Extensions>,
     closing: Mutex<Closing>,
     clock: Clock,
-    /// Whether a task expires reservations.
-    expiring: AtomicBool,
     wake: mpsc::UnboundedSender<ObjectKey>,
     observer: Arc<dyn Observer>,
 }
 
 /// The right to make calls, one at a time; dropping it gives it back. It is empty once it was given back.
-pub struct Permit(Option<Arc<Inner>>);
+pub struct Permit {
+    limiter: Option<Arc<Inner>>,
+    priority: Priority,
+}
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let Some(limiter) = self.0.take() else { return };
+        let Some(limiter) = self.limiter.take() else { return };
         let mut queue = limiter.queue.lock();
-        queue.release();
+        queue.release(self.priority);
         limiter.serve(&mut queue);
+    }
+}
+
+/// A call that waits for the rate limit.
+struct Delay<'a>(&'a Arc<Inner>);
+
+impl Drop for Delay<'_> {
+    fn drop(&mut self) {
+        let mut queue = self.0.queue.lock();
+        queue.end_delay();
+        self.0.serve(&mut queue);
     }
 }
 
@@ -69,12 +86,10 @@ impl Limiter {
         let limiter = Self(Arc::new(Inner {
             credential,
             vendor,
-            queue: Mutex::default(),
-            rate_limit: SharedRateLimit::new(RateLimit::new(limits.per_minute, limits.burst)),
+            queue: Mutex::new(Queue::new(RateLimit::new(limits.per_minute, limits.burst))),
             extensions: Mutex::default(),
             closing: Mutex::default(),
             clock: Clock::default(),
-            expiring: AtomicBool::new(false),
             wake,
             observer,
         }));
@@ -86,9 +101,8 @@ impl Limiter {
     pub fn set_limits(&self, limits: Limits) {
         // A burst of the whole minute would make the next call wait for the rest of that minute.
         let burst = limits.burst.min(limits.per_minute.div_ceil(2));
-        self.0.rate_limit.lock().set_bounds(limits.per_minute, burst);
         let mut queue = self.0.queue.lock();
-        queue.set_permits(limits.concurrency);
+        queue.set_bounds(limits.concurrency, limits.per_minute, burst);
         self.0.serve(&mut queue);
     }
 
@@ -104,12 +118,12 @@ impl Limiter {
         &self.0.clock
     }
 
-    /// A permit for `object`; `None` queues it, and it is enqueued when one is free.
+    /// A permit for `object`, whose first call can go within a second; `None` queues it, and it is enqueued when there is one.
     #[must_use]
     pub fn try_acquire(&self, priority: Priority, object: &ObjectKey) -> Option<Permit> {
         let mut queue = self.0.queue.lock();
         if queue.try_acquire(priority, object, Instant::now()) {
-            return Some(Permit(Some(self.0.clone())));
+            return Some(Permit { limiter: Some(self.0.clone()), priority });
         }
         self.0.serve(&mut queue);
         None
@@ -133,13 +147,41 @@ impl Limiter {
         receiver.await.ok()
     }
 
-    /// Waits until the rate limit allows one more call, and counts it.
+    /// Runs `calls`, each of which gets a permit of its own with `priority`, so that objects of a higher priority go in between.
+    pub async fn each<T>(priority: Priority, calls: impl Future<Output = T>) -> T {
+        EACH_CALL.scope(Some(priority), calls).await
+    }
+
+    /// Runs `calls` without permits of their own, also within [`Limiter::each`]: those for which another call with a permit may wait.
+    pub async fn beside<T>(calls: impl Future<Output = T>) -> T {
+        EACH_CALL.scope(None, calls).await
+    }
+
+    /// Waits until the rate limit allows one more call, and counts it. Within [`Limiter::each`] it waits for a permit first; that is to
+    /// be held until the call has ended.
     ///
     /// Errors: `RateLimited` with `retry_at` while the limiter is closed.
-    pub async fn until_ready(&self) -> Result<(), ProviderError> {
+    pub async fn until_ready(&self) -> Result<Option<Permit>, ProviderError> {
         self.ensure_open()?;
-        self.0.rate_limit.until_ready().await;
-        self.ensure_open()
+        let permit = match EACH_CALL.try_with(|priority| *priority).ok().flatten() {
+            Some(priority) => self.acquire(priority).await,
+            None => None,
+        };
+        self.0.queue.lock().keep_promise();
+        self.until_rate().await;
+        self.ensure_open()?;
+        Ok(permit)
+    }
+
+    /// Waits until the rate limit allows one more call, and counts it.
+    async fn until_rate(&self) {
+        let mut delay = None;
+        loop {
+            let taken = self.0.queue.lock().try_call(Instant::now());
+            let Err(earliest) = taken else { return };
+            delay.get_or_insert_with(|| self.0.delay());
+            tokio::time::sleep_until(earliest).await;
+        }
     }
 
     /// Errors: `RateLimited` with `retry_at` while the limiter is closed.
@@ -237,47 +279,50 @@ impl Inner {
         while let Some((priority, Waiting { since, waiter })) = queue.pop(Instant::now()) {
             match waiter {
                 Waiter::Object(object) => {
-                    queue.reserve(object.clone(), Instant::now());
+                    queue.reserve(priority, object.clone(), Instant::now());
                     // The receiver lives as long as the process; without it no object needs waking.
                     let _ = self.wake.send(object);
                 }
                 Waiter::Task(task) => {
-                    queue.acquire();
-                    if let Err(mut permit) = task.send(Permit(Some(self.clone()))) {
+                    queue.acquire(priority);
+                    if let Err(mut permit) = task.send(Permit { limiter: Some(self.clone()), priority }) {
                         // The task was cancelled. The permit is emptied, because its drop would lock the queue twice.
-                        permit.0 = None;
-                        queue.release();
+                        permit.limiter = None;
+                        queue.release(priority);
                         continue;
                     }
                 }
             }
             self.observer.limiter_waited(self.vendor, priority.into(), since.elapsed());
         }
-        self.expire(queue);
+        self.set_alarm(queue);
     }
 
-    /// Starts a task that hands expired reservations to the next waiter even if no other caller comes.
-    fn expire(self: &Arc<Self>, queue: &Queue) {
+    /// Starts a task that serves the queue at its next event, unless one serves it sooner.
+    fn set_alarm(self: &Arc<Self>, queue: &mut Queue) {
         // Without a runtime the process is ending.
         let Ok(runtime) = Handle::try_current() else { return };
-        if queue.has_reservations() && !self.expiring.swap(true, Ordering::Relaxed) {
-            runtime.spawn(expire_reservations(Arc::downgrade(self)));
+        let Some(at) = queue.next_event(Instant::now()) else { return };
+        if queue.alarm.is_none_or(|alarm| at < alarm) {
+            queue.alarm = Some(at);
+            runtime.spawn(serve_at(Arc::downgrade(self), at));
         }
+    }
+
+    /// Counts a call that waits for the rate limit, until it is dropped.
+    fn delay(self: &Arc<Self>) -> Delay<'_> {
+        self.queue.lock().begin_delay();
+        Delay(self)
     }
 }
 
-/// Serves the queue again after each reservation's time, while there are reservations and the limiter exists.
-async fn expire_reservations(limiter: Weak<Inner>) {
-    loop {
-        tokio::time::sleep(RESERVATION).await;
-        let Some(limiter) = limiter.upgrade() else { return };
-        let mut queue = limiter.queue.lock();
-        limiter.serve(&mut queue);
-        if !queue.has_reservations() {
-            limiter.expiring.store(false, Ordering::Relaxed);
-            return;
-        }
-    }
+/// Serves the queue at `at`, if the limiter exists then.
+async fn serve_at(limiter: Weak<Inner>, at: Instant) {
+    tokio::time::sleep_until(at).await;
+    let Some(limiter) = limiter.upgrade() else { return };
+    let mut queue = limiter.queue.lock();
+    queue.alarm.take_if(|alarm| *alarm == at);
+    limiter.serve(&mut queue);
 }
 
 #[cfg(test)]
@@ -287,6 +332,7 @@ mod tests {
     use super::*;
     use crate::api::Kind;
     use crate::providers::NoMetrics;
+    use crate::providers::queue::RESERVATION;
 
     fn limiter(concurrency: u32) -> (Limiter, mpsc::UnboundedReceiver<ObjectKey>) {
         let (wake, enqueued) = mpsc::unbounded_channel();
@@ -367,6 +413,54 @@ mod tests {
         assert!(inner.upgrade().is_none(), "the limiter is freed");
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn an_object_that_would_wait_for_the_rate_is_queued_and_enqueued_in_time() {
+        let (limiter, mut enqueued) = limiter(256);
+        limiter.set_limits(Limits { per_minute: 1, burst: 1, concurrency: 256 });
+        let begun = Instant::now();
+        let first = limiter.try_acquire(Priority::New, &user("first")).unwrap();
+        limiter.until_ready().await.ok().unwrap();
+        assert!(limiter.try_acquire(Priority::New, &user("new")).is_none());
+        assert!(limiter.try_acquire(Priority::Edit, &user("edit")).is_none());
+        // The second call of the first object goes before both.
+        limiter.until_ready().await.ok().unwrap();
+        assert_eq!((begun.elapsed().as_secs(), enqueued.try_recv().is_err()), (61, true));
+        drop(first);
+        for (name, calls) in [("edit", 2), ("new", 3)] {
+            assert_eq!(enqueued.recv().await, Some(user(name)));
+            let permit = limiter.try_acquire(Priority::New, &user(name)).unwrap();
+            let promised = Instant::now();
+            limiter.until_ready().await.ok().unwrap();
+            assert!(promised.elapsed() <= Duration::from_secs(1));
+            assert_eq!(begun.elapsed().as_secs(), calls * 61);
+            drop(permit);
+        }
+    }
+
+    #[tokio::test]
+    async fn each_call_of_a_sweep_lets_edits_go_first() {
+        let (limiter, mut enqueued) = limiter(1);
+        let inside = limiter.try_acquire(Priority::Edit, &user("inside")).unwrap();
+        let sweep = tokio::spawn({
+            let limiter = limiter.clone();
+            Limiter::each(Priority::Background, async move {
+                let first = limiter.until_ready().await.ok().unwrap();
+                // A log-in within a call makes another one without a permit.
+                assert!(Limiter::beside(limiter.until_ready()).await.ok().unwrap().is_none());
+                assert!(first.is_some());
+                drop(first);
+                limiter.until_ready().await.ok().unwrap().is_some()
+            })
+        });
+        tokio::task::yield_now().await;
+        assert!(limiter.try_acquire(Priority::Edit, &user("edit")).is_none());
+        drop(inside);
+        assert_eq!(enqueued.recv().await, Some(user("edit")));
+        assert!(!sweep.is_finished(), "the sweep waits for the edit");
+        drop(limiter.try_acquire(Priority::Edit, &user("edit")).unwrap());
+        assert!(sweep.await.unwrap());
+    }
+
     #[tokio::test]
     async fn changed_limits_keep_the_queue_and_the_closing() {
         let (limiter, mut enqueued) = limiter(1);
@@ -383,7 +477,7 @@ mod tests {
     async fn a_closed_limiter_refuses_calls_and_reports_when_it_opens() {
         let (limiter, _enqueued) = limiter(1);
         let until = limiter.close(Some(Timestamp::now() + SignedDuration::from_mins(1)));
-        let refused = limiter.until_ready().await.unwrap_err();
+        let refused = limiter.until_ready().await.err().unwrap();
         assert_eq!(refused.retry_at, Some(until));
         assert_eq!(limiter.close(None), until, "a shorter closing opens it no sooner");
         assert_eq!(limiter.closed_until(), Some(until));

@@ -36,11 +36,20 @@ impl RateLimit {
         (self.per_minute, self.burst) = (per_minute.max(1), burst.max(1));
     }
 
-    /// The earliest time for `calls` calls at once: `now` or later.
+    /// The earliest time for the last of `calls` more calls, each sent as soon as it is allowed: `now` or later.
     #[must_use]
     pub fn earliest(&self, calls: u32, now: Instant) -> Instant {
-        let calls = calls.min(self.per_minute);
-        let by_burst = self.burst_ready.checked_sub(self.interval() * self.burst.saturating_sub(calls));
+        // A call comes a window after the one that is a minute's calls before it, which may be one of these calls itself.
+        let windows = calls.saturating_sub(1) / self.per_minute;
+        self.earliest_in_window(calls - windows * self.per_minute, now) + WINDOW * windows
+    }
+
+    /// The earliest time for the last of `calls` more calls, which are no more than those of a minute.
+    fn earliest_in_window(&self, calls: u32, now: Instant) -> Instant {
+        let by_burst = match self.burst.checked_sub(calls) {
+            Some(left) => self.burst_ready.checked_sub(self.interval() * left),
+            None => Some(self.burst_ready.max(now) + self.interval() * (calls - self.burst)),
+        };
         let too_many = (self.sent.len() + calls as usize).checked_sub(self.per_minute as usize + 1);
         let by_minute = too_many.and_then(|last| self.sent.get(last)).map(|sent| *sent + WINDOW);
         by_burst.max(by_minute).unwrap_or(now).max(now)
@@ -136,6 +145,20 @@ mod tests {
         let sent: Vec<u64> = (0..25).map(|_| call(&mut rate_limit, start, &mut now).as_secs()).collect();
         assert_eq!(sent[..6], [0, 0, 0, 0, 0, 3]);
         assert_eq!((sent[19], sent[20]), (45, 61));
+    }
+
+    #[rstest::rstest]
+    #[case::within_the_burst(5, 0)]
+    #[case::beyond_the_burst(6, 3)]
+    #[case::the_last_of_the_minute(20, 45)]
+    #[case::the_next_minute(21, 61)]
+    #[case::two_minutes_later(45, 122)]
+    fn the_last_of_many_calls_is_foretold(#[case] calls: u32, #[case] seconds: u64) {
+        let (start, mut rate_limit) = (Instant::now(), RateLimit::new(20, 5));
+        assert_eq!((rate_limit.earliest(calls, start) - start).as_secs(), seconds);
+        let mut now = start;
+        let sent = (0..calls).map(|_| call(&mut rate_limit, start, &mut now).as_secs()).last();
+        assert_eq!(sent, Some(seconds));
     }
 
     #[test]

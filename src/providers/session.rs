@@ -8,6 +8,7 @@ use tokio::sync::Mutex;
 
 use super::error::{Delivery, ErrorKind, ProviderError};
 use super::http::{Answer, Call, Transport};
+use super::limiter::Limiter;
 
 /// A token is renewed this long before it expires.
 const MARGIN: SignedDuration = SignedDuration::from_secs(30);
@@ -150,9 +151,10 @@ impl<L: Login> Session<L> {
         Some(fresh)
     }
 
-    /// Logs in and stores the token or the refusal; a passing failure leaves the state as it is.
+    /// Logs in and stores the token or the refusal; a passing failure leaves the state as it is. It waits for no permit, because calls
+    /// that have one wait for the token.
     async fn log_in(&self, state: &mut State, previous: Option<&Token>) -> Option<Result<Token, ProviderError>> {
-        let outcome = self.login.login(previous).await?.map_err(of_login);
+        let outcome = Limiter::beside(self.login.login(previous)).await?.map_err(of_login);
         match &outcome {
             Ok(token) => *state = State::Active(token.clone()),
             Err(error) if error.kind == ErrorKind::Unauthenticated => *state = State::Refused(error.clone()),

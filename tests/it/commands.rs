@@ -28,6 +28,7 @@ const COMMANDS: &[(&str, Cover)] = &[
     ("cargo plane", Test("a_control_plane_that_runs_is_used_again_without_objects_of_earlier_runs")),
     ("cargo run --bin usher -- crds --out crds", Test("the_definitions_in_the_repository_are_current")),
     ("cargo scale", Test("five_users_are_made_with_the_defaults")),
+    ("cargo scale --hostile", Test("one_tenant_is_served_beside_slow_ones_in_a_small_form")),
     ("cargo scale --remove --at-most 50", Test("at_most_two_of_five_deleted_users_are_removed")),
     ("cargo install just", Cannot("it installs a program; each recipe works without it")),
     ("cargo test --workspace", Cannot("it runs this test")),

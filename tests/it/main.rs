@@ -17,6 +17,7 @@ mod crds;
 mod credentials;
 mod demo;
 mod errors;
+mod fairness;
 mod faults;
 mod industrility;
 mod judgement;

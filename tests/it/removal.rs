@@ -104,6 +104,45 @@ async fn a_held_removal_ends_as_orphan_by_the_command_in_its_message() {
 }
 
 #[tokio::test]
+async fn the_removals_of_one_namespace_do_not_hold_those_of_another() {
+    let further = json!({"removals": {"after": "0s", "atMost": 2, "per": "1h"}, "allowedNamespaces": {"from": "All"}});
+    let scene = Scene::with(Vendor::Pegasus, Options::default(), further).await;
+    let other = scene.beside().await;
+    scene.user("ada", person("ada", json!({}))).await;
+    scene.user_ready("ada").await;
+    let crowd = ["bob", "eve", "joe"];
+    for name in crowd {
+        let elsewhere = json!({"credentialRef": {"name": "main", "namespace": scene.namespace}});
+        other.user_as_is(name, person(name, elsewhere)).await;
+        other.user_ready(name).await;
+    }
+    scene.annotate::<ProviderCredential>("main", "usher.dev/paused", "true").await;
+    for name in crowd {
+        other.delete::<PlatformUser>(name).await;
+        other.user_says(name, "DeletionBlocked").await;
+    }
+    scene.annotate::<ProviderCredential>("main", "usher.dev/paused", "false").await;
+    for name in crowd {
+        other.user_says(name, "RemovalHeld").await;
+    }
+    scene.delete::<PlatformUser>("ada").await;
+    scene.until_gone::<PlatformUser>("ada").await;
+    assert!(scene.vendor.user("ada@example.com").is_none());
+    assert_eq!(scene.vendor.count("users.delete"), 1, "those of the other namespace are held");
+    // The release that their message names works as ever.
+    let token = |user: &PlatformUser| printed(&message(user), "usher.dev/release-removals=", " ");
+    let mut tokens = Vec::new();
+    for name in crowd {
+        tokens.push(token(&other.user_says(name, "RemovalHeld").await));
+    }
+    let last = tokens.into_iter().max().unwrap();
+    scene.annotate::<ProviderCredential>("main", "usher.dev/release-removals", &last).await;
+    for name in crowd {
+        other.until_gone::<PlatformUser>(name).await;
+    }
+}
+
+#[tokio::test]
 async fn a_removal_waits_for_a_successor_and_is_then_made() {
     let removals = json!({"removals": {"after": "6s"}});
     let scene = Scene::with(Vendor::Pegasus, Options::default(), removals).await;

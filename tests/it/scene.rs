@@ -98,6 +98,11 @@ impl Scene {
 
     /// The credential `main`, with further fields of its spec.
     pub async fn apply_credential(&self, further: Value) {
+        self.apply_credential_as("main", further).await;
+    }
+
+    /// The same credential under another name.
+    pub async fn apply_credential_as(&self, name: &str, further: Value) {
         let vendor = self.vendor.vendor().name();
         let mut spec = json!({
             "provider": {vendor: {"url": self.vendor.url()}},
@@ -107,7 +112,7 @@ impl Scene {
             "removals": {"after": "0s"},
         });
         merge(&mut spec, further);
-        self.apply(&self.manifest("ProviderCredential", "main", &spec)).await;
+        self.apply(&self.manifest("ProviderCredential", name, &spec)).await;
     }
 
     /// A credential `other` to the same place with the same login.

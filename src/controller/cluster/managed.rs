@@ -57,8 +57,8 @@ pub trait Managed: Object {
 
     /// Whether it is bound, has a missing account, or has a pending create.
     fn has_account(&self) -> bool {
-        let identity = self.identity();
-        identity.known_id().is_some() || identity.creating.is_some()
+        let identity = self.status().map(|status| &status.identity);
+        identity.is_some_and(|identity| identity.known_id().is_some() || identity.creating.is_some())
     }
 
     /// Whether its status has no condition yet.

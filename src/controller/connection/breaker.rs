@@ -121,7 +121,7 @@ mod tests {
     fn session(credential: &ProviderCredential) -> Arc<Session> {
         let (key, vendor, (queue, _)) = (credential.key(), Vendor::Industrility, Queue::new());
         let limits = providers::capabilities(vendor).default_limits;
-        let limiter = Limiter::new(key.clone(), vendor, limits, queue.sender(), Arc::new(NoMetrics));
+        let limiter = Limiter::new(key.clone(), vendor, limits, queue.admitted(), Arc::new(NoMetrics));
         let access = Access {
             provider: &credential.spec.provider,
             secret: &SecretData::new("main", [("token".to_owned(), b"fake-token".to_vec())]),

@@ -8,9 +8,9 @@ use tokio::sync::Mutex;
 
 use crate::api::ObjectKey;
 use crate::api::credential::RecentRemovals;
-use crate::plan::{Batch, is_counted};
+use crate::plan::{Batches, is_counted};
 
-/// A batch that exceeded the budget is counted again after this time, because each of thousands of objects would count all of them.
+/// Removals that are held are counted again after this time, because each of thousands of objects would count all of them.
 const RECOUNT: Duration = Duration::from_secs(1);
 
 /// The memories of all credentials.
@@ -22,8 +22,8 @@ pub struct BudgetMemories(parking_lot::Mutex<HashMap<ObjectKey, Arc<Mutex<Budget
 pub struct BudgetMemory {
     /// Uids of counted objects that no longer exist. The next write of status drops them.
     pub gone: HashSet<String>,
-    /// The batch that exceeded the budget, and when it was counted.
-    exceeding: Option<(Instant, Batch)>,
+    /// The removals that were held, and when they were counted.
+    held: Option<(Instant, Batches)>,
     /// The release that took effect last.
     released: Option<String>,
 }
@@ -49,14 +49,14 @@ impl BudgetMemories {
 }
 
 impl BudgetMemory {
-    /// The batch that exceeded the budget, if it was counted so recently that it need not be counted again.
-    pub fn exceeding(&self) -> Option<Batch> {
-        self.exceeding.filter(|(at, _)| at.elapsed() < RECOUNT).map(|(_, batch)| batch)
+    /// The removals that are held, if they were counted so recently that they need not be counted again.
+    pub fn held(&self) -> Option<&Batches> {
+        self.held.as_ref().filter(|(at, _)| at.elapsed() < RECOUNT).map(|(_, held)| held)
     }
 
-    /// Records the batch that exceeds the budget now, if any.
-    pub fn set_exceeding(&mut self, batch: Option<Batch>) {
-        self.exceeding = batch.map(|batch| (Instant::now(), batch));
+    /// Records the removals that are held now.
+    pub fn set_held(&mut self, held: Batches) {
+        self.held = Some((Instant::now(), held)).filter(|(_, held)| !held.is_empty());
     }
 
     /// Whether `released`, the credential's annotation, is a release that has not taken effect yet. It counts as in effect afterwards.
@@ -73,6 +73,7 @@ mod tests {
 
     use super::*;
     use crate::api::Kind;
+    use crate::plan::Batch;
 
     fn credential() -> ObjectKey {
         ObjectKey::new(Kind::Credential, "identity", "main")
@@ -80,7 +81,8 @@ mod tests {
 
     /// A status that counts the removal of one object.
     fn counted(uid: &str) -> Vec<RecentRemovals> {
-        vec![RecentRemovals { since: Timestamp::UNIX_EPOCH, count: 1, under_way: vec![uid.to_owned()] }]
+        let namespaces = [("identity".to_owned(), 1)].into();
+        vec![RecentRemovals { since: Timestamp::UNIX_EPOCH, count: 1, namespaces, under_way: vec![uid.to_owned()] }]
     }
 
     #[tokio::test]
@@ -98,10 +100,10 @@ mod tests {
     async fn the_memory_of_a_credential_ends_with_the_credential() {
         let memories = BudgetMemories::default();
         memories.note_gone(&credential(), &counted("ada"), "ada".to_owned()).await;
-        memories.of(&credential()).lock().await.set_exceeding(Some(Batch::EMPTY));
+        memories.of(&credential()).lock().await.set_held([("identity".to_owned(), Batch::EMPTY)].into());
         memories.forget(&credential());
         assert!(memories.0.lock().is_empty());
         let memory = memories.of(&credential());
-        assert!(memory.lock().await.gone.is_empty() && memory.lock().await.exceeding().is_none());
+        assert!(memory.lock().await.gone.is_empty() && memory.lock().await.held().is_none());
     }
 }

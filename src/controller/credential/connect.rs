@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::controller::backoff::Action;
 use aws_lc_rs::digest::{Context as Context256, SHA256};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
-use kube::runtime::controller::Action;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tracing::{info, warn};
@@ -208,7 +208,7 @@ fn limiter(credential: &ProviderCredential, context: &Context) -> Limiter {
     let key = credential.key();
     let make = || {
         let limiter =
-            Limiter::new(key.clone(), vendor, limits, context.cluster.queue.sender(), context.metrics.clone());
+            Limiter::new(key.clone(), vendor, limits, context.cluster.queue.admitted(), context.metrics.clone());
         limiter.restore(credential.status.as_ref().and_then(|status| status.rate_limited_until));
         limiter
     };
@@ -251,7 +251,8 @@ async fn whoami(provider: &dyn Provider, limiter: &Limiter) -> Result<Option<Str
     if !provider.capabilities().checkable {
         return Ok(None);
     }
-    let _permit = limiter.acquire(Priority::Background).await;
+    // Edits and removals wait for the log-in, so it goes before them.
+    let _permit = limiter.acquire(Priority::Edit).await;
     provider.whoami().await
 }
 

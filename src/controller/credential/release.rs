@@ -52,6 +52,7 @@ pub async fn is_released(context: &Context, credential: &Arc<ProviderCredential>
 /// Forgets the connection, the removals, the failures and the metrics of a credential that is gone.
 pub fn forget(context: &Context, credential: &ProviderCredential) {
     let key = credential.key();
+    context.sweeps.cancel(&key);
     context.connections.forget(&key);
     context.budgets.forget(&key);
     context.backoff.reset(&key);

@@ -1,8 +1,11 @@
 //! The sweep: one listing of all accounts of a credential, which answers find-before-create and drift for all its objects. It drops an
 //! incomplete listing as a whole.
 
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::FutureExt;
 use jiff::Timestamp;
 use tracing::{info, warn};
 
@@ -15,53 +18,71 @@ use crate::controller::connection::retry;
 use crate::controller::connection::session::Failure;
 use crate::controller::context::Context;
 use crate::plan::AccountKind;
-use crate::providers::{ErrorKind, Priority, ProviderError};
+use crate::providers::{ErrorKind, Limiter, Priority, ProviderError};
 
 /// Longest time for one sweep. The sweep of a large tenant at a low rate takes many minutes.
-pub const LONGEST: Duration = Duration::from_mins(30);
+const LONGEST: Duration = Duration::from_mins(30);
 
-/// Lists the kinds whose listing is due or requested, and returns whether the objects have to be reconciled. A failed sweep leaves the
-/// inventory as it was. It is not repeated before the retry time, unless it is `forced` by annotation.
-pub async fn sweep(context: &Context, connection: &Connection, forced: bool) -> bool {
+/// What a sweep would list now.
+pub enum Due {
+    /// Nothing; whether that ends the waiting of objects for a listing that failed.
+    Nothing {
+        /// It does.
+        is_over: bool,
+    },
+    /// These kinds.
+    Kinds(Vec<AccountKind>),
+}
+
+/// The kinds whose listing is due or requested. A failed sweep is not repeated before the retry time, unless it is `forced` by annotation.
+pub fn due(context: &Context, connection: &Connection, forced: bool) -> Due {
     if !forced && connection.last_failure().is_some_and(|last_failure| last_failure.until > Timestamp::now()) {
-        return false;
+        return Due::Nothing { is_over: false };
     }
-    let due: Vec<AccountKind> = [AccountKind::Group, AccountKind::User]
-        .into_iter()
-        .filter(|account_kind| is_due(context, connection, *account_kind, forced))
-        .collect();
-    if due.is_empty() {
-        // No object needs the failed listing any more. Where nothing is listed, the failure is that of a create and remains.
-        let is_over = connection.provider.capabilities().shows_accounts() && connection.last_failure().is_some();
-        return is_over && connection.set_failure(None).is_some();
+    let kinds = [AccountKind::Group, AccountKind::User].into_iter();
+    let kinds: Vec<_> = kinds.filter(|account_kind| is_due(context, connection, *account_kind, forced)).collect();
+    if !kinds.is_empty() {
+        return Due::Kinds(kinds);
     }
+    // No object needs the failed listing any more. Where nothing is listed, the failure is that of a create and remains.
+    let is_over = connection.provider.capabilities().shows_accounts() && connection.last_failure().is_some();
+    Due::Nothing { is_over: is_over && connection.set_failure(None).is_some() }
+}
+
+/// Lists `kinds`, and returns whether the objects have to be reconciled. A failed sweep leaves the inventory as it was.
+pub async fn run(connection: Arc<Connection>, kinds: Vec<AccountKind>) -> bool {
     let mut has_news = false;
-    let Err(error) = within(LONGEST, list(connection, &due, &mut has_news)).await else {
-        context.backoff.reset(&connection.key);
+    let Err(error) = within(LONGEST, list(&connection, &kinds, &mut has_news)).await else {
+        connection.backoff.reset(&connection.key);
         connection.set_failure(None);
         return true;
     };
     warn!(credential = %connection.key, "the sweep failed: {error}");
-    let until = retry::retry_at(&context.backoff, &connection.key, &connection.spec, &error);
+    let until = retry::retry_at(&connection.backoff, &connection.key, &connection.spec, &error);
     connection.set_failure(Some(Failure { error, until })).is_none() || has_news
 }
 
-/// Runs `listing` for at most `limit`.
+/// Runs `listing` for at most `limit`. Edits and removals go between its calls.
 ///
-/// Errors: those of `listing`; it did not end in time.
+/// Errors: those of `listing`; it did not end in time, or panicked.
 async fn within(
     limit: Duration,
     listing: impl Future<Output = Result<(), ProviderError>>,
 ) -> Result<(), ProviderError> {
     let late = "the listing of all accounts did not end within half an hour; raise spec.requests.perMinute";
-    tokio::time::timeout(limit, listing).await.unwrap_or_else(|_| Err(ProviderError::lost(late.to_owned())))
+    let panicked = "usher failed when it read the listing of all accounts; its log has the place";
+    let listing = AssertUnwindSafe(Limiter::each(Priority::Background, listing)).catch_unwind();
+    match tokio::time::timeout(limit, listing).await {
+        Ok(Ok(listed)) => listed,
+        Ok(Err(_)) => Err(ProviderError::lost(panicked.to_owned())),
+        Err(_) => Err(ProviderError::lost(late.to_owned())),
+    }
 }
 
 /// Lists the kinds that are `due`, and keeps each complete listing; then `has_news` is true.
 ///
 /// Errors: the first of the provider.
 async fn list(connection: &Connection, due: &[AccountKind], has_news: &mut bool) -> Result<(), ProviderError> {
-    let Some(_permit) = connection.limiter.acquire(Priority::Background).await else { return Ok(()) };
     let catalog = connection.provider.catalog().await?;
     connection.inventory().catalog = catalog;
     let mut failed = None;

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::controller::backoff::Action;
 use jiff::Timestamp;
 use kube::ResourceExt;
-use kube::runtime::controller::Action;
 use tracing::info;
 
 use super::{connect, release, resync};
@@ -152,6 +152,9 @@ fn next(context: &Context, credential: &ProviderCredential, link: &Link) -> Acti
         Link::Down(down) => return connect::retry_action(down),
         Link::Up(connection) => connection,
     };
+    if context.sweeps.is_under_way(&credential.key()) {
+        return Action::requeue(backoff::LOST_WAKE_UP);
+    }
     if let Some(last_failure) = connection.last_failure() {
         return backoff::at(last_failure.until);
     }

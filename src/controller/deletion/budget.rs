@@ -1,5 +1,5 @@
 //! The removal budget of a credential in the cluster: it counts removals in the credential's status before they are made, and holds the
-//! whole batch when there are too many.
+//! whole batch of a namespace when there are too many.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
+use kube::api::ObjectMeta;
 
 use super::lookup::is_unlisted;
 use crate::api::credential::{HeldRemovals, RecentRemovals};
@@ -20,7 +21,7 @@ use crate::controller::connection::link::Connection;
 use crate::controller::context::Context;
 use crate::controller::hints::orphan_command;
 use crate::controller::resolve::{access, deletion_policy};
-use crate::plan::{Admission, Batch, Removal, RemovalBudget, is_counted, is_released};
+use crate::plan::{Admission, Batch, Batches, Removal, RemovalBudget, is_counted, is_released, sharers};
 
 /// Admits the removal of `object` and counts it durably, or holds it.
 ///
@@ -35,19 +36,20 @@ pub async fn admit<K: Managed>(context: &Context, object: &K) -> Result<Admissio
     if is_counted(&counting.recent, &uid) || has_release(&credential, object) {
         return Ok(Admission::Admitted);
     }
-    let deleted = object.meta().deletion_timestamp.as_ref().map_or_else(Timestamp::now, |time| time.0);
-    if let Some(batch) = memory.exceeding() {
-        return Ok(counting.held(object, batch.with(deleted)));
+    let namespace = object.namespace().unwrap_or_default();
+    if let Some(held) = memory.held().filter(|held| held.contains_key(&namespace)) {
+        return Ok(counting.hold(object, &with(held.clone(), object.meta())));
     }
-    let batch = counting.waiting(Some(&uid)).with(deleted);
-    if counting.budget.is_exceeded(&counting.recent, batch) {
-        memory.set_exceeding(Some(batch));
+    let waiting = with(counting.waiting(Some(&uid)), object.meta());
+    let held = counting.budget.held(&counting.recent, &waiting);
+    if held.contains_key(&namespace) {
+        memory.set_held(held.clone());
         context.cluster.enqueue(key);
-        return Ok(counting.held(object, batch));
+        return Ok(counting.hold(object, &held));
     }
     let mut recent = counting.recent;
     recent.iter_mut().for_each(|bucket| bucket.under_way.retain(|uid| !memory.gone.contains(uid)));
-    let recent = counting.budget.counting(recent, uid, Timestamp::now());
+    let recent = counting.budget.counting(recent, (namespace, uid), Timestamp::now());
     write_removals(&context.cluster, &credential, &recent).await?;
     memory.gone.clear();
     Ok(Admission::Admitted)
@@ -59,9 +61,9 @@ pub async fn held_removals(context: &Context, credential: &ProviderCredential) -
     let mut memory = memory.lock().await;
     let credential = context.cluster.credentials.latest(Arc::new(credential.clone()));
     let counting = Counting::new(context, &credential);
-    let batch = Some(counting.waiting(None)).filter(|batch| counting.budget.is_exceeded(&counting.recent, *batch));
-    memory.set_exceeding(batch);
-    let batch = batch?;
+    let held = counting.budget.held(&counting.recent, &counting.waiting(None));
+    memory.set_held(held.clone());
+    let batch = Some(Batch::of(&held)).filter(|batch| batch.count > 0)?;
     Some(HeldRemovals { count: u32::try_from(batch.count).unwrap_or(u32::MAX), release: batch.release_token() })
 }
 
@@ -87,6 +89,14 @@ fn has_release<K: Object>(credential: &ProviderCredential, object: &K) -> bool {
     token.zip(deleted).is_some_and(|(token, Time(deleted))| is_released(token, *deleted, Timestamp::now()))
 }
 
+/// `batches` with the removal of one more object that is being deleted.
+fn with(mut batches: Batches, meta: &ObjectMeta) -> Batches {
+    let deleted = meta.deletion_timestamp.as_ref().map_or_else(Timestamp::now, |time| time.0);
+    let batch = batches.entry(meta.namespace.clone().unwrap_or_default()).or_insert(Batch::EMPTY);
+    *batch = batch.with(deleted);
+    batches
+}
+
 /// What the budget of one credential counts.
 struct Counting<'a> {
     context: &'a Context,
@@ -105,16 +115,15 @@ impl<'a> Counting<'a> {
         Self { context, credential, connection, budget, recent }
     }
 
-    /// The removals that wait for the budget, but for that of the object `own`.
-    fn waiting(&self, own: Option<&str>) -> Batch {
+    /// The removals that wait for the budget, by namespace, but for that of the object `own`.
+    fn waiting(&self, own: Option<&str>) -> Batches {
         let deleting = [IndexKey::Deleting(self.credential.key())];
         let counted: HashSet<&str> =
             self.recent.iter().flat_map(|bucket| &bucket.under_way).map(String::as_str).chain(own).collect();
         let users = self.context.cluster.users.by_index(&deleting, |user| self.waits(user, &counted));
         let groups = self.context.cluster.groups.by_index(&deleting, |group| self.waits(group, &counted));
-        let users = users.iter().filter_map(|user| user.metadata.deletion_timestamp.as_ref());
-        let groups = groups.iter().filter_map(|group| group.metadata.deletion_timestamp.as_ref());
-        users.chain(groups).fold(Batch::EMPTY, |batch, Time(deleted)| batch.with(*deleted))
+        let metas = users.iter().map(|user| &user.metadata).chain(groups.iter().map(|group| &group.metadata));
+        metas.fold(Batches::new(), with)
     }
 
     fn waits<K: Managed>(&self, object: &K, counted: &HashSet<&str>) -> bool {
@@ -127,14 +136,19 @@ impl<'a> Counting<'a> {
             && !self.connection.as_ref().is_some_and(|connection| is_unlisted(connection, object))
     }
 
-    fn held<K: Object>(&self, object: &K, batch: Batch) -> Admission {
+    /// Holds the removal of `object`, one of those that are `held`.
+    fn hold<K: Object>(&self, object: &K, held: &Batches) -> Admission {
         let ObjectKey { namespace, name, .. } = self.credential.key();
+        let shared = match sharers(&self.recent, held) {
+            0 | 1 => String::new(),
+            namespaces => format!(", shared by {namespaces} namespaces"),
+        };
         let message = format!(
-            "spec.removals.atMost ({}) of the credential {name} allows no more removals within {:#}; its status.heldRemovals counts those that wait. To let this batch go: kubectl -n {namespace} annotate {} {name} {RELEASE_REMOVALS}={} --overwrite; to keep this account: {}",
+            "spec.removals.atMost ({}{shared}) of the credential {name} allows no more removals within {:#}; its status.heldRemovals counts those that wait. To let this batch go: kubectl -n {namespace} annotate {} {name} {RELEASE_REMOVALS}={} --overwrite; to keep this account: {}",
             self.budget.at_most,
             self.budget.per,
             Kind::Credential.short(),
-            batch.release_token(),
+            Batch::of(held).release_token(),
             orphan_command(&object.key()),
         );
         Admission::Held(message, self.budget.next_room(&self.recent, Timestamp::now()))

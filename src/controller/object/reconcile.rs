@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kube::runtime::controller::Action;
+use crate::controller::backoff::Action;
 
 use super::account::renew_account;
 use super::finalizer::ensure_finalizer;

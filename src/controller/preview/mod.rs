@@ -37,6 +37,7 @@ use crate::controller::cluster::object::Object as _;
 use crate::controller::connection::link::{Connection, Down, Link};
 use crate::controller::connection::session::Session;
 use crate::controller::context::{Context, Run};
+use crate::controller::credential::resync::Due;
 use crate::controller::credential::{connect, resync};
 use crate::controller::metrics::Metrics;
 use crate::controller::object::reconcile::attempt;
@@ -161,7 +162,7 @@ impl Simulation {
                 break;
             };
             if let Some(connection) = self.context.connections.up(&object.credential_key()) {
-                resync::sweep(&self.context, &connection, false).await;
+                list(&self.context, &connection).await;
             }
         }
         let item = item::of_object(&self.context, &*object, result)?;
@@ -241,10 +242,17 @@ async fn log_in(context: &Context, credential: Arc<ProviderCredential>) -> Resul
     };
     let Some(link) = read_only(link) else { return Ok(()) };
     if let Link::Up(connection) = &link {
-        resync::sweep(context, connection, false).await;
+        list(context, connection).await;
     }
     context.connections.set(&credential.key(), link);
     Ok(())
+}
+
+/// Lists what is due of the vendor's accounts.
+async fn list(context: &Context, connection: &Arc<Connection>) {
+    if let Due::Kinds(kinds) = resync::due(context, connection, false) {
+        resync::run(connection.clone(), kinds).await;
+    }
 }
 
 /// `link` with a provider that only reads; `None` for a connection that is shared already, because its other owners could write.

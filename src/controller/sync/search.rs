@@ -52,7 +52,8 @@ impl<K: Managed> Reconciliation<'_, K> {
     /// Whether one listing costs less than a search for each object that waits.
     fn is_listing_cheaper(&self) -> bool {
         let pages = self.connection.inventory().count(K::ACCOUNT_KIND) / PAGE + 1;
-        self.connection.limiter.queued_creates() > pages || !self.connection.provider.capabilities().filter
+        let waiting = self.connection.limiter.queued_creates() + self.context.backlog.of(&self.connection.key);
+        waiting > pages || !self.connection.provider.capabilities().filter
     }
 
     fn ask_for_listing(&self) -> Stop {

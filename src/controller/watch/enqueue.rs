@@ -14,8 +14,6 @@
 //! | an object gave a key up | the objects that wait for that key (`ownership::wake`) |
 //! | a limiter has room | the next object in its queue |
 
-use std::time::Duration;
-
 use kube::ResourceExt;
 
 use crate::api::{ObjectKey, PlatformGroup, PlatformUser, ProviderCredential};
@@ -24,18 +22,17 @@ use crate::controller::cluster::index_key::{IndexKey, Indexed as _};
 use crate::controller::cluster::managed::Managed;
 use crate::controller::cluster::object::Object;
 use crate::controller::context::Context;
-use crate::controller::credential::{release, resync};
+use crate::controller::credential::release;
 use crate::controller::ownership::wake;
+use crate::controller::slots::Class;
 
 /// A kind that is watched.
 pub trait Watched: Object {
     /// Forgets an object that is gone, and enqueues the objects that waited for that.
     fn gone(&self, context: &Context);
 
-    /// Longest time for one reconcile.
-    fn limit(context: &Context) -> Duration {
-        context.settings.reconcile_timeout
-    }
+    /// The credential whose slots its reconcile takes, and whether it concerns an account that is there.
+    fn lane(&self) -> (ObjectKey, Class);
 }
 
 impl Watched for PlatformUser {
@@ -47,11 +44,19 @@ impl Watched for PlatformUser {
         });
         named.for_each(|group| context.cluster.enqueue(group));
     }
+
+    fn lane(&self) -> (ObjectKey, Class) {
+        lane(self)
+    }
 }
 
 impl Watched for PlatformGroup {
     fn gone(&self, context: &Context) {
         gone(context, self);
+    }
+
+    fn lane(&self) -> (ObjectKey, Class) {
+        lane(self)
     }
 }
 
@@ -63,10 +68,14 @@ impl Watched for ProviderCredential {
         context.cluster.enqueue_users_of(&self.key());
     }
 
-    /// A sweep may be a part of it.
-    fn limit(context: &Context) -> Duration {
-        context.settings.reconcile_timeout + resync::LONGEST
+    fn lane(&self) -> (ObjectKey, Class) {
+        (self.key(), Class::Known)
     }
+}
+
+fn lane<K: Managed>(object: &K) -> (ObjectKey, Class) {
+    let is_known = object.is_deleting() || object.has_account();
+    (object.credential_key(), if is_known { Class::Known } else { Class::New })
 }
 
 fn gone<K: Managed>(context: &Context, object: &K) {
