@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::api::user::Mode;
+use crate::providers::AddressRules;
 
 /// The settings of the operator as a whole.
 #[derive(Clone, Debug)]
@@ -21,6 +22,8 @@ pub struct Settings {
     pub secret_finalizer: bool,
     /// Most reconciles at a time, per kind.
     pub concurrency: u16,
+    /// The addresses that may be called.
+    pub addresses: AddressRules,
 }
 
 impl Settings {
