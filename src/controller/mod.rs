@@ -13,6 +13,7 @@
 //! - `context`: what belongs to the process
 //! - `connection`: the live side of a credential: session, inventory, creates under way, retries
 //! - `cluster`: everything that reads or writes Kubernetes
+//! - `keys`: usher's own key, for digests of passwords and seals on bindings
 //! - `outcome`, `hints`, `backoff`, `queue`, `settings`, `metrics`: values that all of them use
 //!
 //! No room here looks at an HTTP status of a vendor.
@@ -24,6 +25,7 @@ mod context;
 mod credential;
 mod deletion;
 mod hints;
+mod keys;
 mod metrics;
 mod object;
 mod outcome;
@@ -37,6 +39,7 @@ mod sync;
 mod watch;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use futures::future::{BoxFuture, FutureExt};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
@@ -54,6 +57,7 @@ pub use settings::Settings;
 use crate::api::{Kind, PlatformGroup, PlatformUser, ProviderCredential};
 use cluster::Cluster;
 use cluster::cache::Cache;
+use cluster::seal_all;
 use context::{Context, Run};
 use credential::secret_finalizer;
 use object::{group, user};
@@ -88,6 +92,12 @@ async fn run_all(
     let ((users, user_writer), (groups, group_writer)) = (store(), store());
     let ((credentials, credential_writer), (secrets, secret_writer)) = (store(), store());
     let (namespaces, namespace_writer) = store();
+    let own_secrets = Api::<Secret>::namespaced(client.clone(), &settings.namespace);
+    let digest_key = tokio::select! {
+        key = seal_all::key(&own_secrets, settings.mode) => key,
+        () = stop.cancelled() => return,
+    };
+    let trusts_unsealed = digest_key.as_ref().is_none_or(|key| !key.are_bindings_sealed);
     let reporter = Reporter { controller: "usher".into(), instance: std::env::var("POD_NAME").ok() };
     let cluster = Cluster {
         client: client.clone(),
@@ -99,7 +109,8 @@ async fn run_all(
         namespaces,
         queue,
         recorder: Recorder::new(client.clone(), reporter),
-        digest_key: OnceCell::new(),
+        digest_key: OnceCell::new_with(digest_key),
+        trusts_unsealed: AtomicBool::new(trusts_unsealed),
         unused_secrets: Notify::new(),
     };
     let context = Arc::new(Context::new(cluster, settings, metrics, Run::Live));
@@ -118,6 +129,7 @@ async fn run_all(
         () = watches => {}
         () = router => {}
         () = secret_finalizer::tidy(&context) => {}
+        () = seal_all::seal_all(&context.cluster, &own_secrets, context.settings.mode).then(|()| std::future::pending()) => {}
         () = announce(context.clone(), listed).then(|()| std::future::pending()) => {}
     }
 }

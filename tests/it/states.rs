@@ -2,6 +2,7 @@
 
 use futures::StreamExt;
 use futures::future::{BoxFuture, FutureExt};
+use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use usher::api::conditions::{ConditionType, find};
 use usher::api::{PlatformGroup, PlatformUser, ProviderCredential};
@@ -150,6 +151,15 @@ async fn renamed_by_someone() -> Row {
     scene.user("ada", ada(json!({"phone": "1"}))).await;
     let said = user_says(&scene, "ada", "ProviderMismatch").await;
     ("PlatformUser", "ProviderMismatch", "the bound account has another e-mail address", said)
+}
+
+async fn unsealed() -> Row {
+    let scene = made(json!({})).await;
+    let forged = Patch::Merge(json!({"status": {"key": "eve@example.com"}}));
+    scene.api::<PlatformUser>().patch_status("ada", &PatchParams::default(), &forged).await.unwrap();
+    scene.user("ada", ada(json!({"phone": "1"}))).await;
+    let said = user_says(&scene, "ada", "AlreadyExists").await;
+    ("PlatformUser", "AlreadyExists", "the status that names the account was not written by usher", said)
 }
 
 async fn other_vendor() -> Row {
@@ -322,6 +332,7 @@ fn users() -> Vec<BoxFuture<'static, Row>> {
         from_answer("Invalid", "the vendor rejects a value", FaultKind::Status(422, None)).boxed(),
         duplicate().boxed(),
         renamed_by_someone().boxed(),
+        unsealed().boxed(),
         other_vendor().boxed(),
         missing().boxed(),
         hidden().boxed(),
