@@ -185,7 +185,13 @@ async fn start_operator(plane: &ControlPlane) -> Result<Child, Failure> {
     plane.write_kubeconfig(&kubeconfig, &token)?;
     let admin: SocketAddr = ([127, 0, 0, 1], 0).into();
     let child = Command::new(std::env::current_exe()?)
-        .args(["--operator", "--log=warn", "--log-format=text", &format!("--admin-address={admin}")])
+        .args([
+            "--operator",
+            "--allow-insecure-http",
+            "--log=warn",
+            "--log-format=text",
+            &format!("--admin-address={admin}"),
+        ])
         .env("KUBECONFIG", kubeconfig)
         .stdin(Stdio::null())
         .kill_on_drop(true)

@@ -204,8 +204,9 @@ pub struct IndustrilityAccess {
     #[schemars(length(min = 1, max = 1024))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub create_path: Option<String>,
-    /// Header that carries the token; defaults to Authorization.
+    /// Header that carries the token; defaults to Authorization. Not one that HTTP itself or proxies act on, such as Host.
     #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9-]+$')").message("not a header name: letters, digits and dashes only"))]
+    #[x_kube(validation = rules::own_header())]
     #[schemars(length(min = 1, max = 128))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth_header: Option<String>,

@@ -36,7 +36,10 @@ pub const MANAGER: &str = "usher";
 /// Field manager of the dry runs of `usher plan`, which store nothing.
 pub const MANAGER_PLAN: &str = "usher-plan";
 
-/// Secret in usher's own namespace that holds the key of password digests.
+/// Annotation of the Secret with usher's key: every binding has a seal, so that one without does not count.
+pub const BINDINGS_SEALED: &str = "usher.dev/bindings-sealed";
+
+/// Secret in usher's own namespace that holds the key of password digests and of seals.
 pub const DIGEST_KEY_SECRET: &str = "usher-password-digest";
 
 /// The three kinds, as keys of maps and labels of metrics.

@@ -86,6 +86,45 @@ pub fn url() -> Rule {
         .message("not a base address: write it as https://host[:port][/path], without user, query or fragment")
 }
 
+/// Headers, in lower case, that HTTP itself or a proxy on the way acts on: with one of them a credential could choose where a call ends
+/// up or as what it counts.
+const RESERVED_HEADERS: [&str; 16] = [
+    "connection",
+    "content-length",
+    "content-type",
+    "cookie",
+    "expect",
+    "forwarded",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+];
+/// The beginning of further such headers, in lower case.
+const RESERVED_PREFIX: &str = "x-forwarded-";
+
+/// Whether a header of this name carries nothing but what a credential puts into it.
+#[must_use]
+pub fn is_own_header(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    !RESERVED_HEADERS.contains(&&*name) && !name.starts_with(RESERVED_PREFIX)
+}
+
+/// A header that carries nothing but what a credential puts into it, as [`is_own_header`] says.
+pub fn own_header() -> Rule {
+    let reserved = RESERVED_HEADERS.map(|name| format!("'{name}'")).join(", ");
+    Rule::new(format!(
+        "!(self.lowerAscii() in [{reserved}]) && !self.lowerAscii().startsWith('{RESERVED_PREFIX}')"
+    ))
+    .message("HTTP itself or a proxy acts on this header: name the header that the server reads the token from, such as Authorization or X-Api-Key")
+}
+
 #[cfg(test)]
 mod tests {
     use kube::CustomResourceExt;

@@ -70,6 +70,11 @@ pub struct Identity {
     /// never takes that account for its own, whatever the outcome of a later create.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
+    /// usher's seal on the fields that tie the object to its account. Without the seal that belongs to them they do not count, so that
+    /// nobody binds the object to an account by writing its status.
+    #[schemars(length(max = 128))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seal: Option<String>,
 }
 
 impl Identity {
@@ -207,6 +212,11 @@ pub struct ObjectStatus {
     /// The part for people and tools.
     #[serde(flatten)]
     pub report: Report,
+    /// Whether the identity ties the object to an account without a valid seal, so that it does not count. usher finds that out for each
+    /// object that it reads.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub is_unsealed: bool,
 }
 
 /// Status of a PlatformUser.

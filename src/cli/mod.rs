@@ -1,5 +1,6 @@
 //! The command line: one file per command. It decides nothing about accounts; it may import every room.
 
+mod addresses;
 mod crds;
 mod plan;
 mod prometheus;

@@ -10,6 +10,7 @@ use kube::{Api, Client, Config};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::addresses::Addresses;
 use super::prometheus::PrometheusMetrics;
 use crate::api::ProviderCredential;
 use crate::api::user::Mode;
@@ -40,8 +41,9 @@ pub struct Args {
     /// Namespace of the operator, for its lease and the key of password digests.
     #[arg(long, env = "POD_NAMESPACE", value_name = "NAMESPACE", default_value = "usher-system")]
     namespace: String,
-    /// Address of the admin server: /livez, /readyz, /metrics.
-    #[arg(long, env = "USHER_ADMIN_ADDRESS", value_name = "IP:PORT", default_value = "0.0.0.0:8080")]
+    /// Address of the admin server: /livez, /readyz, /metrics. [::] is reached by IPv4 and IPv6; on a host without IPv6 it stands
+    /// for 0.0.0.0.
+    #[arg(long, env = "USHER_ADMIN_ADDRESS", value_name = "IP:PORT", default_value = admin::DEFAULT_ADDRESS)]
     admin_address: SocketAddr,
     /// Run the controllers only while holding the lease "usher", so that several replicas can run.
     #[arg(long, env = "USHER_LEADER_ELECT")]
@@ -64,6 +66,8 @@ pub struct Args {
     /// namespace is deleted. false also removes the finalizer from Secrets that have it.
     #[arg(long, env = "USHER_SECRET_FINALIZER", value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     secret_finalizer: bool,
+    #[command(flatten)]
+    addresses: Addresses,
     /// Longest time for work in progress to finish after SIGTERM, in seconds.
     #[arg(long, env = "USHER_DRAIN_TIMEOUT", value_name = "SECONDS", default_value = "35", value_parser = seconds)]
     drain_timeout: Duration,
@@ -201,6 +205,7 @@ async fn work(args: &Args, client: Client, metrics: MetricsRegistry, readiness: 
         namespace: args.namespace.clone(),
         secret_finalizer: args.secret_finalizer,
         concurrency: args.concurrency,
+        addresses: args.addresses.rules(),
     };
     let listed = Box::new(move |kind| readiness.done(kind));
     let controllers = controller::run(client, settings, Arc::new(PrometheusMetrics(metrics)), stop.clone(), listed);

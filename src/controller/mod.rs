@@ -15,6 +15,7 @@
 //! - `cluster`: everything that reads or writes Kubernetes
 //! - `runner`, `slots`: which object is reconciled next, and its reconcile in a task of its own
 //! - `sweeps`: the sweeps under way
+//! - `keys`: usher's own key, for digests of passwords and seals on bindings
 //! - `outcome`, `hints`, `backoff`, `queue`, `settings`, `metrics`: values that all of them use
 //!
 //! No room here looks at an HTTP status of a vendor.
@@ -26,6 +27,7 @@ mod context;
 mod credential;
 mod deletion;
 mod hints;
+mod keys;
 mod metrics;
 mod object;
 mod outcome;
@@ -41,6 +43,7 @@ mod sync;
 mod watch;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use futures::future::{BoxFuture, FutureExt};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
@@ -58,6 +61,7 @@ pub use settings::Settings;
 use crate::api::{Kind, PlatformGroup, PlatformUser, ProviderCredential};
 use cluster::Cluster;
 use cluster::cache::Cache;
+use cluster::seal_all;
 use context::{Context, Run};
 use credential::secret_finalizer;
 use object::{group, user};
@@ -92,6 +96,12 @@ async fn run_all(
     let ((users, user_writer), (groups, group_writer)) = (store(), store());
     let ((credentials, credential_writer), (secrets, secret_writer)) = (store(), store());
     let (namespaces, namespace_writer) = store();
+    let own_secrets = Api::<Secret>::namespaced(client.clone(), &settings.namespace);
+    let digest_key = tokio::select! {
+        key = seal_all::key(&own_secrets, settings.mode) => key,
+        () = stop.cancelled() => return,
+    };
+    let trusts_unsealed = digest_key.as_ref().is_none_or(|key| !key.are_bindings_sealed);
     let reporter = Reporter { controller: "usher".into(), instance: std::env::var("POD_NAME").ok() };
     let cluster = Cluster {
         client: client.clone(),
@@ -103,7 +113,8 @@ async fn run_all(
         namespaces,
         queue,
         recorder: Recorder::new(client.clone(), reporter),
-        digest_key: OnceCell::new(),
+        digest_key: OnceCell::new_with(digest_key),
+        trusts_unsealed: AtomicBool::new(trusts_unsealed),
         unused_secrets: Notify::new(),
     };
     let context = Arc::new(Context::new(cluster, settings, metrics, Run::Live));
@@ -122,6 +133,7 @@ async fn run_all(
         () = watches => {}
         () = router => {}
         () = secret_finalizer::tidy(&context) => {}
+        () = seal_all::seal_all(&context.cluster, &own_secrets, context.settings.mode).then(|()| std::future::pending()) => {}
         () = announce(context.clone(), listed).then(|()| std::future::pending()) => {}
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::api::user::Mode;
+use crate::providers::AddressRules;
 
 /// The settings of the operator as a whole.
 #[derive(Clone, Debug)]
@@ -23,6 +24,8 @@ pub struct Settings {
     pub secret_finalizer: bool,
     /// Most reconciles at a time, per kind, beside those in each credential's own slots.
     pub concurrency: u16,
+    /// The addresses that may be called.
+    pub addresses: AddressRules,
 }
 
 impl Settings {

@@ -49,6 +49,13 @@ impl CredentialAccount {
         }
     }
 
+    /// Whether the text `stored` in a status names this account by a login that the vendor named, now and then. What a Secret says of
+    /// itself is no proof, and neither is the lack of a login.
+    #[must_use]
+    pub fn is_proved(&self, stored: &str) -> bool {
+        self.login.is_some() && self.stored_login(stored) == self.login.as_deref()
+    }
+
     /// `stored` as this build writes it, if it names this account and the vendor did not name a login then that it hides now.
     #[must_use]
     pub fn renewed(&self, stored: &str) -> Option<String> {
@@ -105,6 +112,24 @@ mod tests {
     ) {
         let account = account("amani eu", login, spelled);
         assert_eq!((account.is(stored), account.renewed(stored).as_deref()), (same, renewed));
+    }
+
+    #[rstest]
+    #[case::same("amani eu u-1", Some("u-1"), None, true)]
+    #[case::other_login("amani eu u-2", Some("u-1"), None, false)]
+    #[case::other_place("amani tr u-1", Some("u-1"), None, false)]
+    #[case::spelled("amani eu usher", Some("u-1"), Some("usher"), false)]
+    #[case::unnamed("amani eu", None, None, false)]
+    #[case::unnamed_now("amani eu u-1", None, Some("u-1"), false)]
+    #[case::unnamed_then("amani eu", Some("u-1"), None, false)]
+    #[case::unknown("amani eu token", Some("u-1"), None, false)]
+    fn a_login_is_proved_by_the_vendor_alone(
+        #[case] stored: &str,
+        #[case] login: Option<&str>,
+        #[case] spelled: Option<&str>,
+        #[case] proved: bool,
+    ) {
+        assert_eq!(account("amani eu", login, spelled).is_proved(stored), proved);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Certificate, Client, Method, Url, redirect};
 use serde_json::Value;
 
-use super::address::{GuardedDns, check};
+use super::address::{AddressRules, GuardedDns, check};
 use super::error::{ErrorKind, ProviderError};
 use super::limiter::{Limiter, MAX_CLOSED};
 use super::observer::Observer;
@@ -39,8 +39,8 @@ pub struct Settings {
     pub observer: Arc<dyn Observer>,
     /// The longest time for one call including its answer.
     pub timeout: Duration,
-    /// Whether http:// and loopback are allowed.
-    pub insecure: bool,
+    /// The addresses that may be called.
+    pub addresses: AddressRules,
     /// PEM of additional certificate authorities.
     pub ca_bundle: Option<Vec<u8>>,
 }
@@ -211,15 +211,14 @@ impl Transport {
     ///
     /// Errors: `Invalid` for a forbidden address and for a CA bundle without certificates.
     pub fn new(url: &str, settings: Settings) -> Result<Self, Rejection> {
-        let base = check(url, settings.insecure)?;
-        let insecure = settings.insecure;
+        let base = check(url, &settings.addresses)?;
         let mut builder = Client::builder()
             .redirect(redirect::Policy::none())
             .no_proxy()
             .timeout(settings.timeout)
             .connect_timeout(settings.timeout.min(Duration::from_secs(10)))
             .user_agent(concat!("usher/", env!("CARGO_PKG_VERSION")))
-            .dns_resolver(Arc::new(GuardedDns { insecure }));
+            .dns_resolver(Arc::new(GuardedDns(settings.addresses.clone())));
         if let Some(pem) = &settings.ca_bundle {
             let bundle = Certificate::from_pem_bundle(pem).map_err(|_| {
                 Rejection::new(Reason::Invalid, "spec.caBundle has no PEM certificates: write a PEM file in base64")
@@ -406,8 +405,14 @@ mod tests {
         let credential = crate::api::ObjectKey::new(crate::api::Kind::Credential, "identity", "main");
         let limiter = Limiter::new(credential, Vendor::Pegasus, limits, wake, observer.clone());
         let timeout = Duration::from_secs(1);
-        let settings =
-            Settings { vendor: Vendor::Pegasus, limiter, observer, timeout, insecure: false, ca_bundle: None };
+        let settings = Settings {
+            vendor: Vendor::Pegasus,
+            limiter,
+            observer,
+            timeout,
+            addresses: AddressRules::default(),
+            ca_bundle: None,
+        };
         Transport::new(url, settings).unwrap()
     }
 

@@ -33,6 +33,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use secrecy::SecretString;
 
+pub use address::AddressRules;
 pub use clock::Clock;
 pub use error::{Delivery, ErrorKind, ProviderError};
 pub use http::quote;
@@ -171,8 +172,8 @@ pub struct Access<'a> {
     pub observer: Arc<dyn Observer>,
     /// The longest time for one call including its answer.
     pub timeout: Duration,
-    /// Whether http:// and loopback addresses are allowed.
-    pub insecure: bool,
+    /// The addresses that may be called.
+    pub addresses: AddressRules,
     /// PEM of additional certificate authorities.
     pub ca_bundle: Option<Vec<u8>>,
 }
@@ -186,7 +187,7 @@ impl Access<'_> {
                 limiter: self.limiter.clone(),
                 observer: self.observer.clone(),
                 timeout: self.timeout,
-                insecure: self.insecure,
+                addresses: self.addresses.clone(),
                 ca_bundle: self.ca_bundle.clone(),
             },
         )

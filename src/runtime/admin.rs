@@ -1,7 +1,7 @@
 //! The admin server with `/livez`, `/readyz` and `/metrics`. It shows the readiness that other rooms set and decides none.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use axum::Router;
@@ -15,7 +15,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::metrics::MetricsRegistry;
 
+/// The number of the error by which Linux refuses a socket of a family that the kernel lacks (EAFNOSUPPORT); std has no kind for it.
+const AF_NOT_SUPPORTED: i32 = 97;
+
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Where the admin server listens unless told otherwise: on all addresses, because a cluster may have IPv6 alone.
+pub const DEFAULT_ADDRESS: &str = "[::]:8080";
 
 /// The start-up tasks that the process waits for before it is ready; cheap to clone.
 #[derive(Clone)]
@@ -40,7 +46,8 @@ impl Readiness {
     }
 }
 
-/// Listens on `address` (port 0: any) and returns the address and the server, which runs until `stop`.
+/// Listens on `address` (port 0: any) and returns the address and the server, which runs until `stop`. `[::]` takes connections of both
+/// families, and stands for `0.0.0.0` on a host without IPv6.
 ///
 /// Errors: the address is in use, or is no address of this host.
 pub async fn serve(
@@ -49,7 +56,10 @@ pub async fn serve(
     readiness: Readiness,
     stop: CancellationToken,
 ) -> io::Result<(SocketAddr, impl Future<Output = ()> + Send + 'static)> {
-    let listener = TcpListener::bind(address).await?;
+    let listener = match TcpListener::bind(address).await {
+        Err(error) => TcpListener::bind(without_ipv6(address, &error).ok_or(error)?).await?,
+        Ok(listener) => listener,
+    };
     let address = listener.local_addr()?;
     let router = Router::new()
         .route("/livez", get(|| async { "ok\n" }))
@@ -62,6 +72,14 @@ pub async fn serve(
         }
     };
     Ok((address, serving))
+}
+
+/// The address in place of `[::]` where `error` says that the host has no IPv6.
+fn without_ipv6(address: SocketAddr, error: &io::Error) -> Option<SocketAddr> {
+    let is_absent = matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported)
+        || error.raw_os_error() == Some(AF_NOT_SUPPORTED);
+    let is_any = address.is_ipv6() && address.ip().is_unspecified();
+    (is_any && is_absent).then_some(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), address.port()))
 }
 
 async fn ready(State(readiness): State<Readiness>) -> impl IntoResponse {
@@ -80,6 +98,8 @@ async fn render(State(metrics): State<MetricsRegistry>) -> impl IntoResponse {
 
 #[cfg(test)]
 mod tests {
+    use rstest::rstest;
+
     use super::*;
 
     #[test]
@@ -89,6 +109,37 @@ mod tests {
         assert_eq!(readiness.missing(), ["a"]);
         readiness.done("a");
         assert!(readiness.missing().is_empty());
+    }
+
+    #[rstest]
+    #[case::no_address("[::]:8080", io::Error::from(io::ErrorKind::AddrNotAvailable), Some("0.0.0.0:8080"))]
+    #[case::no_family("[::]:8080", io::Error::from_raw_os_error(AF_NOT_SUPPORTED), Some("0.0.0.0:8080"))]
+    #[case::occupied("[::]:8080", io::Error::from(io::ErrorKind::AddrInUse), None)]
+    #[case::one_address("[2001:db8::1]:8080", io::Error::from(io::ErrorKind::AddrNotAvailable), None)]
+    #[case::the_other_family("0.0.0.0:8080", io::Error::from(io::ErrorKind::AddrNotAvailable), None)]
+    fn a_host_without_ipv6_is_listened_to_by_ipv4(
+        #[case] address: SocketAddr,
+        #[case] error: io::Error,
+        #[case] instead: Option<&str>,
+    ) {
+        assert_eq!(without_ipv6(address, &error), instead.map(|instead| instead.parse().unwrap()));
+    }
+
+    #[tokio::test]
+    async fn both_families_reach_the_default_address() {
+        let stop = CancellationToken::new();
+        let default: SocketAddr = DEFAULT_ADDRESS.parse().unwrap();
+        let any = SocketAddr::new(default.ip(), 0);
+        let (address, serving) = serve(any, MetricsRegistry::new(), Readiness::new(&[]), stop.clone()).await.unwrap();
+        let server = tokio::spawn(serving);
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let families = if address.is_ipv6() { &["127.0.0.1", "[::1]"][..] } else { &["127.0.0.1"] };
+        for host in families {
+            let answer = client.get(format!("http://{host}:{}/livez", address.port())).send().await.unwrap();
+            assert_eq!(answer.status(), 200, "{host}");
+        }
+        stop.cancel();
+        server.await.unwrap();
     }
 
     #[tokio::test]

@@ -25,7 +25,7 @@ pub struct Tenant<'a> {
 
 impl<'a> Tenant<'a> {
     /// May write the three kinds in `namespace` and nothing else.
-    async fn new(plane: &'a ControlPlane, namespace: &str) -> Self {
+    pub async fn new(plane: &'a ControlPlane, namespace: &str) -> Self {
         let tenant = Self::without_rights(plane, namespace).await;
         tenant.may("write", namespace, &rule(&["get", "create", "patch"])).await;
         tenant
@@ -63,14 +63,29 @@ impl<'a> Tenant<'a> {
         }
     }
 
+    /// Gives the tenant the rights of a ClusterRole, in his namespace or, with `everywhere`, in all.
+    pub async fn may_as(&self, cluster_role: &str, everywhere: bool) {
+        let group = "rbac.authorization.k8s.io";
+        let name = format!("{}-{cluster_role}", self.namespace);
+        let mut binding = json!({
+            "apiVersion": format!("{group}/v1"), "kind": "ClusterRoleBinding", "metadata": {"name": name},
+            "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": cluster_role},
+            "subjects": [{"kind": "ServiceAccount", "name": "tenant", "namespace": self.namespace}],
+        });
+        if !everywhere {
+            merge(&mut binding, json!({"kind": "RoleBinding", "metadata": {"namespace": self.namespace}}));
+        }
+        controlplane::apply(&self.plane.client().unwrap(), &binding.to_string()).await.unwrap();
+    }
+
     /// The right to read one Secret of his namespace.
-    async fn may_read(&self, secret: &str) {
+    pub async fn may_read(&self, secret: &str) {
         let rule = json!({"apiGroups": [""], "resources": ["secrets"], "resourceNames": [secret], "verbs": ["get"]});
         self.may(&format!("read-{secret}"), &self.namespace, &rule).await;
     }
 
     /// `kubectl apply --server-side` as the tenant; what the API server said if it refused.
-    async fn apply(&self, kind: Kind, name: &str, spec: &Value, dry: bool) -> Result<(), String> {
+    pub async fn apply(&self, kind: Kind, name: &str, spec: &Value, dry: bool) -> Result<(), String> {
         let resource = match kind {
             Kind::User => kube::api::ApiResource::erase::<PlatformUser>(&()),
             Kind::Group => kube::api::ApiResource::erase::<usher::api::PlatformGroup>(&()),
@@ -101,11 +116,13 @@ impl<'a> Tenant<'a> {
         }
     }
 
-    async fn refused(&self, kind: Kind, spec: &Value, words: &str) -> String {
+    /// Waits until a dry run is refused with these words; returns all words.
+    pub async fn refused(&self, kind: Kind, spec: &Value, words: &str) -> String {
         self.until(kind, spec, |answer| answer.as_ref().is_err_and(|said| said.contains(words))).await.unwrap_err()
     }
 
-    async fn accepted(&self, kind: Kind, spec: &Value) {
+    /// Waits until a dry run is accepted.
+    pub async fn accepted(&self, kind: Kind, spec: &Value) {
         self.until(kind, spec, Result::is_ok).await.unwrap();
     }
 }
@@ -116,7 +133,8 @@ pub fn rule(verbs: &[&str]) -> Value {
     json!({"apiGroups": ["usher.dev"], "resources": kinds, "verbs": verbs})
 }
 
-fn credential(url: &str) -> Value {
+/// The spec of a credential of the Secret `main`.
+pub fn credential(url: &str) -> Value {
     json!({"provider": {"pegasus": {"url": url}}, "secretRef": {"name": "main"}, "allowInsecureHttp": true})
 }
 
@@ -213,6 +231,26 @@ async fn tenancy_asks_for_the_right_to_use_and_to_adopt() {
     let mut both = elsewhere;
     merge(&mut both, json!({"adoptionPolicy": "Adopt"}));
     tenant.refused(Kind::User, &user(both), "owners/main: ask its owners for the verb adopt").await;
+}
+
+#[tokio::test]
+async fn tenancy_asks_for_the_right_to_adopt_where_a_credential_lets_others() {
+    let plane = &many_teams().await;
+    let tenant = Tenant::new(plane, "team-c").await;
+    tenant.may_read("main").await;
+    let spec = |further: Value| {
+        let mut spec = credential("http://127.0.0.1:1");
+        merge(&mut spec, further);
+        spec
+    };
+    tenant.accepted(Kind::Credential, &spec(json!({"adoptionPolicy": "Never", "allowExisting": "Same"}))).await;
+    for wider in [json!({"adoptionPolicy": "Adopt"}), json!({"allowExisting": "All"})] {
+        let said = tenant.refused(Kind::Credential, &spec(wider), "verb adopt").await;
+        assert!(said.contains("the credential team-c/probe"), "{said}");
+    }
+    let adopt = json!({"apiGroups": ["usher.dev"], "resources": ["providercredentials"], "verbs": ["adopt"]});
+    tenant.may("adopt", "team-c", &adopt).await;
+    tenant.accepted(Kind::Credential, &spec(json!({"adoptionPolicy": "Adopt", "allowExisting": "All"}))).await;
 }
 
 fn with_reference(further: Value) -> Value {

@@ -28,6 +28,7 @@ const FLOORS: [&[&str]; 15] = [
     &["sweeps"],
     &["connection"],
     &["cluster"],
+    &["keys"],
     &["hints"],
     &["outcome"],
     &["backoff", "metrics", "queue", "settings", "slots"],

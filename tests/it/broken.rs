@@ -47,6 +47,11 @@ impl Stage {
     }
 
     async fn at(vendor: Vendor) -> Self {
+        Self::after(vendor, &[]).await
+    }
+
+    /// Whose operator starts after these documents were applied.
+    async fn after(vendor: Vendor, documents: &[Value]) -> Self {
         let plane = ControlPlane::start(Options::default()).await.unwrap();
         let admin = plane.client().unwrap();
         controlplane::apply(&admin, &unchecked_kinds()).await.unwrap();
@@ -59,6 +64,9 @@ impl Stage {
             json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": vendor.secret()}),
             json!({"apiVersion": "usher.dev/v1alpha1", "kind": "ProviderCredential", "metadata": metadata, "spec": spec}),
         ] {
+            controlplane::apply(&admin, &document.to_string()).await.unwrap();
+        }
+        for document in documents {
             controlplane::apply(&admin, &document.to_string()).await.unwrap();
         }
         let token = plane.service_account_token("usher-system", "usher").await.unwrap();
@@ -134,8 +142,9 @@ async fn a_broken_object_is_reported_and_the_others_go_on() {
 
 #[tokio::test]
 async fn taking_rights_away_does_not_wait_for_a_password_that_cannot_be_read() {
-    let stage = Stage::new().await;
-    stage.secret("usher-system", "usher-password-digest", json!({"key": "short"})).await;
+    let metadata = json!({"name": "usher-password-digest", "namespace": "usher-system"});
+    let key = json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"key": "short"}});
+    let stage = Stage::after(Vendor::Pegasus, &[key]).await;
     stage.secret("default", "login", json!({"password": "Fake-Passw0rd"})).await;
     stage.create("ada", json!({"active": true})).await;
     stage.says("ada", "Synced").await;

@@ -1,4 +1,4 @@
-//! Every command of README.md, CONTRIBUTING.md and docs/ is run by a test, or the reason why it cannot be is written here.
+//! Every command of README.md, CONTRIBUTING.md, SECURITY.md and docs/ is run by a test, or the reason why it cannot be is written here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -61,6 +61,18 @@ const COMMANDS: &[(&str, Cover)] = &[
     ("kubectl explain platformuser.spec --recursive", Test("what_the_demo_keeps_answers_the_commands_of_the_readme")),
     ("kubectl get usher -A -o wide", Test("what_the_demo_keeps_answers_the_commands_of_the_readme")),
     (
+        "kubectl get puser,pgroup,pcred -A -o go-template='{{range .items}}{{.kind}} {{.metadata.name}} -n {{.metadata.namespace}}{{\"\\n\"}}{{end}}' | xargs -rL1 kubectl patch --type merge -p '{\"metadata\":{\"finalizers\":null}}'",
+        Test("an_operator_that_was_removed_first_leaves_a_way_out"),
+    ),
+    (
+        "kubectl get secrets -A -o go-template='{{range .items}}{{$s := .metadata}}{{range $s.finalizers}}{{if eq . \"usher.dev/credential-in-use\"}}{{$s.name}} -n {{$s.namespace}}{{\"\\n\"}}{{end}}{{end}}{{end}}' | xargs -rL1 kubectl patch secret --type merge -p '{\"metadata\":{\"finalizers\":null}}'",
+        Test("an_operator_that_was_removed_first_leaves_a_way_out"),
+    ),
+    (
+        "kubectl -n usher-system annotate secret usher-password-digest usher.dev/bindings-sealed-",
+        Test("bindings_without_a_seal_of_this_key_stay_when_usher_starts"),
+    ),
+    (
         "kubectl kustomize . | usher plan -f -",
         Test("files_not_applied_show_what_enforce_then_does_and_nothing_is_written"),
     ),
@@ -114,7 +126,7 @@ fn root() -> &'static Path {
 fn pages() -> Vec<PathBuf> {
     let docs = fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
     let pages = docs.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
-    ["README.md", "CONTRIBUTING.md"].iter().map(|name| root().join(name)).chain(pages).collect()
+    ["README.md", "CONTRIBUTING.md", "SECURITY.md"].iter().map(|name| root().join(name)).chain(pages).collect()
 }
 
 /// Texts of all Rust files below `dir`.

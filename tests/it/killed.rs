@@ -91,7 +91,7 @@ impl Stage {
 
     fn start(&self) -> Child {
         Command::new(env!("CARGO_BIN_EXE_usher"))
-            .args(["run", "--admin-address=127.0.0.1:0", "--call-timeout=1", "--log=off"])
+            .args(["run", "--allow-insecure-http", "--admin-address=127.0.0.1:0", "--call-timeout=1", "--log=off"])
             .env("KUBECONFIG", &self.kubeconfig)
             .stderr(Stdio::null())
             .kill_on_drop(true)

@@ -107,7 +107,7 @@ impl Flagged {
         let kubeconfig = plane.dir().join("operator.kubeconfig");
         plane.write_kubeconfig(&kubeconfig, &token).unwrap();
         Command::new(env!("CARGO_BIN_EXE_usher"))
-            .args(["run", "--admin-address=127.0.0.1:0", "--mode", mode])
+            .args(["run", "--allow-insecure-http", "--admin-address=127.0.0.1:0", "--mode", mode])
             .env("KUBECONFIG", kubeconfig)
             .stderr(Stdio::null())
             .stdout(Stdio::null())

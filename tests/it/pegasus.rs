@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use usher::api::{Kind, ObjectKey, PlatformGroupSpec, PlatformUserSpec};
 use usher::plan::{Account, AccountKind, Catalog, Changes, Desired, LastApplied, PriorState, Step, creation, plan};
-use usher::providers::{self, Access, Delivery, ErrorKind, Limiter, NoMetrics, Provider, SecretData};
+use usher::providers::{self, Access, AddressRules, Delivery, ErrorKind, Limiter, NoMetrics, Provider, SecretData};
 use usher_sandbox::vendors::{Fault, FaultKind, Options, PegasusOptions, Simulator, Vendor};
 
 use crate::contract::PASSWORD;
@@ -35,7 +35,7 @@ impl Wire {
             limiter: Limiter::new(credential, usher::api::Vendor::Pegasus, limits, wake, Arc::new(NoMetrics)),
             observer: Arc::new(NoMetrics),
             timeout: Duration::from_secs(5),
-            insecure: true,
+            addresses: AddressRules { insecure: true, ..AddressRules::default() },
             ca_bundle: None,
         });
         Self { vendor, provider: provider.unwrap() }

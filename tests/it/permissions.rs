@@ -11,7 +11,9 @@ use crate::world::world;
 #[case::read_specs("", "usher.dev", "platformusers", "list", None, true)]
 #[case::write_status("", "usher.dev", "platformusers", "patch", Some("status"), true)]
 #[case::read_named_secrets("", "", "secrets", "get", None, true)]
-#[case::own_lease("usher-system", "coordination.k8s.io", "leases", "update", None, true)]
+#[case::restore_status("", "usher.dev", "platformusers", "restore", Some("status"), true)]
+#[case::own_lease("usher-system", "coordination.k8s.io", "leases/usher", "update", None, true)]
+#[case::other_leases("usher-system", "coordination.k8s.io", "leases/other", "update", None, false)]
 #[case::create_users("", "usher.dev", "platformusers", "create", None, false)]
 #[case::delete_users("", "usher.dev", "platformusers", "delete", None, false)]
 #[case::replace_specs("", "usher.dev", "platformusers", "update", None, false)]
@@ -37,6 +39,7 @@ async fn the_operator_may_do_only_what_it_needs(
     #[case] allowed: bool,
 ) {
     let world = world();
+    let (resource, name) = resource.split_once('/').map_or((resource, None), |(resource, name)| (resource, Some(name)));
     let client = Client::try_from(world.plane.config(&world.operator_token).unwrap()).unwrap();
     let review = SelfSubjectAccessReview {
         spec: SelfSubjectAccessReviewSpec {
@@ -44,6 +47,7 @@ async fn the_operator_may_do_only_what_it_needs(
                 namespace: Some(namespace.into()),
                 group: Some(group.into()),
                 resource: Some(resource.into()),
+                name: name.map(str::to_owned),
                 verb: Some(verb.into()),
                 subresource: subresource.map(str::to_owned),
                 ..ResourceAttributes::default()

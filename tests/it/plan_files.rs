@@ -9,7 +9,7 @@ use rstest::rstest;
 use rstest_reuse::apply;
 use serde_json::{Value, json};
 use usher::api::{PlatformUser, ProviderCredential};
-use usher_sandbox::vendors::{Options, Vendor};
+use usher_sandbox::vendors::{Options, Simulator, Vendor};
 
 use crate::admission::{Tenant, rule};
 use crate::contract::{PASSWORD, sample};
@@ -304,6 +304,55 @@ async fn a_new_login_in_the_files_is_tried() {
     let said = planned(&scene, &[secret("main", &wrong)]).await;
     assert_eq!((said.code, &said.entry("main")["reason"]), (1, &json!("Unauthenticated")), "{}", said.out);
     assert!(!said.out.contains("fake-wrong-login"), "{}", said.out);
+}
+
+/// Where no login of the scene may be sent.
+async fn elsewhere() -> Simulator {
+    Simulator::start(Vendor::Pegasus).await.unwrap()
+}
+
+#[rstest]
+#[case::of_a_credential_that_exists("main", json!(null))]
+#[case::of_a_new_credential("second", json!(null))]
+#[case::with_a_part_of_the_secret("main", json!({"note": "fake"}))]
+#[tokio::test]
+async fn files_cannot_send_a_login_of_the_cluster_elsewhere(#[case] name: &str, #[case] part: Value) {
+    let scene = bound().await;
+    let thief = elsewhere().await;
+    let mut moved = credential(&scene, json!({"provider": {"pegasus": {"url": thief.url()}}}));
+    moved["metadata"]["name"] = json!(name);
+    let mut eve = invited("eve");
+    merge(&mut eve["spec"], json!({"email": "eve@example.com", "credentialRef": {"name": name}}));
+    let mut files = vec![moved, eve];
+    files.extend((!part.is_null()).then(|| secret("main", &part)));
+    let said = planned(&scene, &files).await;
+    assert_eq!((said.code, &said.entry(name)["reason"]), (1, &json!("PermissionDenied")), "{}", said.out);
+    let message = said.entry(name)["message"].clone();
+    assert!(message.as_str().unwrap().ends_with("the flag --log-in-as-files-say"), "{message}");
+    assert_eq!(
+        (&said.entry("eve")["reason"], said.calls("eve")),
+        (&json!("WaitingForCredential"), json!([])),
+        "{}",
+        said.out
+    );
+    assert_eq!(thief.calls().len(), 0, "{:#?}", thief.calls());
+
+    let arguments = ["-f", "-", "-n", &scene.namespace, "-o", "json", "--log-in-as-files-say"];
+    let said = usher_plan(&arguments, &in_one(&files)).await;
+    assert_ne!(said.entry(name)["reason"], "PermissionDenied", "{}", said.out);
+    assert_ne!(thief.calls().len(), 0);
+}
+
+#[tokio::test]
+async fn files_with_their_own_secret_or_another_pace_are_logged_in_with() {
+    let scene = bound().await;
+    let calmer = credential(&scene, json!({"requests": {"perMinute": 600}, "resyncInterval": "20m"}));
+    let said = planned(&scene, &[calmer]).await;
+    assert_eq!((said.code, &said.entry("main")["reason"]), (0, &json!("Synced")), "{}", said.out);
+    let mut second = credential(&scene, json!({"secretRef": {"name": "second"}}));
+    second["metadata"]["name"] = json!("second");
+    let said = planned(&scene, &[second, secret("second", &json!(scene.vendor.secret()))]).await;
+    assert_eq!((said.code, &said.entry("second")["reason"]), (0, &json!("Synced")), "{}", said.out);
 }
 
 #[tokio::test]

@@ -66,7 +66,13 @@ impl Operator {
         let kubeconfig = plane.dir().join(format!("{name}.kubeconfig"));
         plane.write_kubeconfig(&kubeconfig, &token).unwrap();
         let mut process = Command::new(env!("CARGO_BIN_EXE_usher"))
-            .args(["run", "--leader-elect", "--admin-address=127.0.0.1:0", "--log-format=text"])
+            .args([
+                "run",
+                "--leader-elect",
+                "--allow-insecure-http",
+                "--admin-address=127.0.0.1:0",
+                "--log-format=text",
+            ])
             .arg(format!("--identity={name}"))
             .env("KUBECONFIG", kubeconfig)
             .stderr(Stdio::piped())

@@ -1,7 +1,6 @@
 //! A Secret that changes between a token and a username with password of the same login, at vendors that do not name the login.
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Patch, PatchParams};
 use rstest::rstest;
 use serde_json::{Value, json};
 use usher::api::{PlatformGroup, PlatformUser, ProviderCredential};
@@ -9,6 +8,7 @@ use usher_sandbox::vendors::{Options, OzmapOptions, OzmapWhoami, Vendor};
 
 use crate::contract::{PASSWORD, message, sample};
 use crate::scene::{Scene, merge};
+use crate::sealed;
 
 const TOKEN: &str = "fake-rotated-token";
 const USERNAME: &str = "usher@example.com";
@@ -109,9 +109,7 @@ async fn an_account_in_the_form_of_earlier_builds_is_accepted_and_rewritten(
     let scene = bound(of, &secret).await;
     let current = account(&scene).await;
     let place = current.split(' ').take(2).collect::<Vec<_>>().join(" ");
-    let old = json!({"status": {"account": format!("{place} {login}")}});
-    let params = PatchParams { field_manager: Some("usher-identity".into()), ..PatchParams::default() };
-    scene.api::<PlatformUser>().patch_status("ada", &params, &Patch::Merge(old)).await.unwrap();
+    sealed::write(&scene, "ada", json!({"account": format!("{place} {login}")})).await;
     scene.compare_user("ada").await;
     scene.user_ready("ada").await;
     // While the vendor names no login, the one that is stored stays: the call that names it may be out of order.
@@ -127,9 +125,7 @@ async fn an_account_in_the_form_of_earlier_builds_is_accepted_and_rewritten(
 async fn another_login_that_the_vendor_names_is_a_mismatch(#[case] login: &str) {
     let scene = bound(Vendor::Amani, &by_login()).await;
     let place = account(&scene).await.split(' ').take(2).collect::<Vec<_>>().join(" ");
-    let other = json!({"status": {"account": format!("{place} {login}")}});
-    let params = PatchParams { field_manager: Some("usher-identity".into()), ..PatchParams::default() };
-    scene.api::<PlatformUser>().patch_status("ada", &params, &Patch::Merge(other)).await.unwrap();
+    sealed::write(&scene, "ada", json!({"account": format!("{place} {login}")})).await;
     scene.annotate::<PlatformUser>("ada", "usher.dev/reconcile-at", "1").await;
     let ada = scene.user_says("ada", "ProviderMismatch").await;
     assert!(message(&ada).contains(login), "{}", message(&ada));
@@ -155,4 +151,36 @@ async fn two_credentials_of_one_login_bind_an_account_once(#[values(Vendor::Aman
     scene.user_as_is("taker", taker).await;
     let taker = scene.user_says("taker", "Duplicate").await;
     assert!(message(&taker).contains("/ada"), "{}", message(&taker));
+}
+
+/// The digest in the version of the password that was sent to a user last.
+async fn password_digest(scene: &Scene, name: &str) -> String {
+    let version = scene.user_ready(name).await.status.unwrap().identity.password_version.unwrap();
+    version.rsplit_once('/').unwrap().1.to_owned()
+}
+
+#[tokio::test]
+async fn equal_passwords_do_not_show() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    for name in ["ada", "eve"] {
+        scene.secret(&format!("{name}-login"), &json!({"password": PASSWORD})).await;
+        let spec =
+            json!({"email": format!("{name}@example.com"), "passwordSecretRef": {"name": format!("{name}-login")}});
+        scene.user(name, spec).await;
+    }
+    assert_ne!(password_digest(&scene, "ada").await, password_digest(&scene, "eve").await);
+}
+
+#[tokio::test]
+async fn a_digest_of_an_earlier_build_is_accepted_and_rewritten() {
+    let scene = Scene::new(Vendor::Pegasus).await;
+    scene.secret("login", &json!({"password": PASSWORD})).await;
+    scene.user("ada", json!({"email": "ada@example.com", "passwordSecretRef": {"name": "login"}})).await;
+    let current = password_digest(&scene, "ada").await;
+    let earlier = sealed::earlier_digest(&scene, PASSWORD).await;
+    scene.vendor.clear_calls();
+    sealed::write(&scene, "ada", json!({"passwordVersion": format!("other/1/password/{earlier}")})).await;
+    scene.compare_user("ada").await;
+    assert_eq!(password_digest(&scene, "ada").await, current);
+    assert_eq!(scene.vendor.writes(), Vec::new(), "{:#?}", scene.vendor.writes());
 }

@@ -1,5 +1,6 @@
 //! A credential used from other namespaces: which may use it, which may not, and what a foreign namespace can learn.
 
+use rstest::rstest;
 use serde_json::{Value, json};
 use usher::api::{PlatformUser, ProviderCredential};
 use usher_sandbox::vendors::{Options, Vendor};
@@ -114,4 +115,59 @@ async fn from_same_is_what_it_says() {
     tenant.user_as_is("ada", through(&owner, json!({}))).await;
     tenant.user_says("ada", "NamespaceNotAllowed").await;
     assert!(owner.vendor.writes().is_empty());
+}
+
+/// A namespace with a credential of its own, which leads to the same login.
+async fn with_the_same_login(owner: &Scene) -> Scene {
+    let other = owner.beside().await;
+    other.apply_secret("main").await;
+    other.apply_credential(json!({"allowExisting": "All"})).await;
+    other.credential_says("Synced").await;
+    other
+}
+
+#[rstest]
+#[case::and_holder_and_successor_allow(json!({"allowExisting": "All"}), json!({}), true)]
+#[case::and_the_holder_does_not_allow(json!({"allowExisting": "Same"}), json!({}), false)]
+#[case::and_the_successor_only_plans(json!({"allowExisting": "All"}), json!({"mode": "Plan"}), false)]
+#[case::and_the_successor_is_paused(json!({"allowExisting": "All"}), json!({"mode": "Paused"}), false)]
+#[tokio::test]
+async fn an_account_passes_to_another_namespace_with_the_same_login(
+    #[case] holder: Value,
+    #[case] successor: Value,
+    #[case] passes: bool,
+) {
+    let mut spec = json!({"allowedNamespaces": {"from": "All"}});
+    merge(&mut spec, holder);
+    let owner = Scene::with(Vendor::Pegasus, Options::default(), spec).await;
+    let other = with_the_same_login(&owner).await;
+    let ada = json!({"email": "ada@example.com", "provider": {"pegasus": {"sendEmail": true}}});
+    owner.user("ada", ada.clone()).await;
+    owner.user_ready("ada").await;
+    let id = owner.vendor.user("ada@example.com").unwrap()["id"].clone();
+    let mut claim = ada;
+    merge(&mut claim, json!({"adoptionPolicy": "Adopt"}));
+    merge(&mut claim, successor);
+    other.user("ada", claim).await;
+    other
+        .until("ada", |user: &PlatformUser| user.status.as_ref().is_some_and(|status| status.report.mode.is_some()))
+        .await;
+    owner.delete::<PlatformUser>("ada").await;
+    owner.until_gone::<PlatformUser>("ada").await;
+    let is_still_there = owner.vendor.users().iter().any(|user| user["id"] == id);
+    assert_eq!(is_still_there, passes, "{:#?}", owner.vendor.calls());
+}
+
+#[tokio::test]
+async fn an_unproved_login_blocks_nobody_elsewhere() {
+    let owner = Scene::new(Vendor::Industrility).await;
+    let other = owner.beside().await;
+    other.apply_secret("main").await;
+    other.apply_credential(json!({})).await;
+    let spec = crate::contract::sample(Vendor::Industrility).user;
+    other.user("squatter", spec.clone()).await;
+    other.user_says("squatter", "Created").await;
+    owner.user("ada", spec).await;
+    // The vendor's word and not that of another namespace.
+    owner.user_says("ada", "AlreadyExists").await;
 }

@@ -155,6 +155,15 @@ async fn renamed_by_someone() -> Row {
     ("PlatformUser", "ProviderMismatch", "the bound account has another e-mail address", said)
 }
 
+async fn unsealed() -> Row {
+    let scene = made(json!({})).await;
+    let forged = Patch::Merge(json!({"status": {"key": "eve@example.com"}}));
+    scene.api::<PlatformUser>().patch_status("ada", &PatchParams::default(), &forged).await.unwrap();
+    scene.user("ada", ada(json!({"phone": "1"}))).await;
+    let said = user_says(&scene, "ada", "AlreadyExists").await;
+    ("PlatformUser", "AlreadyExists", "the status that names the account was not written by usher", said)
+}
+
 async fn other_vendor() -> Row {
     let scene = Scene::new(Vendor::Pegasus).await;
     scene.user("ada", json!({"email": "ada@example.com", "provider": {"amani": {}}})).await;
@@ -344,6 +353,7 @@ fn users() -> Vec<BoxFuture<'static, Row>> {
         from_answer("Invalid", "the vendor rejects a value", FaultKind::Status(422, None)).boxed(),
         duplicate().boxed(),
         renamed_by_someone().boxed(),
+        unsealed().boxed(),
         other_vendor().boxed(),
         missing().boxed(),
         hidden().boxed(),

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use usher::api::credential::CredentialProvider;
 use usher::api::{Kind, ObjectKey, Vendor};
 use usher::plan::{AccountKind, Changes, Limits};
-use usher::providers::{Access, Delivery, ErrorKind, Limiter, NoMetrics, Provider, SecretData, connect};
+use usher::providers::{Access, AddressRules, Delivery, ErrorKind, Limiter, NoMetrics, Provider, SecretData, connect};
 use usher_sandbox::vendors::{Fault, FaultKind, Options, PegasusOptions, Simulator, Vendor as Simulated};
 
 fn limiter(vendor: Vendor) -> Limiter {
@@ -32,7 +32,7 @@ fn connected(vendor: &Simulator, limiter: &Limiter, password: &str) -> Arc<dyn P
         limiter: limiter.clone(),
         observer: Arc::new(NoMetrics),
         timeout: Duration::from_secs(2),
-        insecure: true,
+        addresses: AddressRules { insecure: true, ..AddressRules::default() },
         ca_bundle: None,
     };
     connect(&access).unwrap()

@@ -11,6 +11,8 @@ use kube::runtime::wait::await_condition;
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use tokio::process::Command;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use usher::api::PlatformUser;
 use usher_sandbox::controlplane::{self, ControlPlane, Options};
@@ -26,7 +28,8 @@ const PATIENCE: Duration = Duration::from_mins(1);
 struct Stage {
     admin: Client,
     vendor: Simulator,
-    _plane: ControlPlane,
+    plane: ControlPlane,
+    operator: JoinHandle<()>,
 }
 
 impl Stage {
@@ -38,14 +41,14 @@ impl Stage {
         controlplane::apply(&admin, &controlplane::operator_manifests().unwrap()).await.unwrap();
         let token = plane.service_account_token("usher-system", "usher").await.unwrap();
         let client = Client::try_from(plane.config(&token).unwrap()).unwrap();
-        tokio::spawn(usher::controller::run(
+        let operator = tokio::spawn(usher::controller::run(
             client,
             settings(),
             Arc::new(Uncounted),
             CancellationToken::new(),
             Box::new(|_| {}),
         ));
-        let stage = Self { admin, vendor, _plane: plane };
+        let stage = Self { admin, vendor, plane, operator };
         stage.populate().await;
         stage
     }
@@ -139,4 +142,39 @@ async fn uninstalling_with_the_definitions_first_leaves_every_account() {
     assert!(stage.vendor.user("ada@example.com").is_some());
     assert!(stage.vendor.group("north").is_some());
     assert!(stage.vendor.writes().is_empty(), "{:#?}", stage.vendor.writes());
+}
+
+/// The commands of README.md that remove usher's finalizers.
+fn way_out() -> Vec<String> {
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let commands = readme.lines().filter_map(|line| line.strip_prefix("    kubectl get "));
+    commands.filter(|line| line.contains("xargs")).map(|line| format!("kubectl get {line}")).collect()
+}
+
+#[tokio::test]
+async fn an_operator_that_was_removed_first_leaves_a_way_out() {
+    let stage = Stage::new().await;
+    stage.operator.abort();
+    stage.vendor.clear_calls();
+    let definitions: Api<CustomResourceDefinition> = Api::all(stage.admin.clone());
+    let names = ["providercredentials.usher.dev", "platformusers.usher.dev", "platformgroups.usher.dev"];
+    for name in names {
+        definitions.delete(name, &DeleteParams::default()).await.unwrap();
+    }
+    let namespaces: Api<Namespace> = Api::all(stage.admin.clone());
+    namespaces.delete("team", &DeleteParams::default()).await.unwrap();
+    let kubeconfig = stage.plane.dir().join("admin.kubeconfig");
+    stage.plane.write_kubeconfig(&kubeconfig, stage.plane.admin_token()).unwrap();
+    let commands = way_out();
+    assert_eq!(commands.len(), 2, "one for the kinds and one for Secrets: {commands:?}");
+    for command in commands {
+        let said = Command::new("sh").args(["-c", &command]).env("KUBECONFIG", &kubeconfig).output().await.unwrap();
+        assert!(said.status.success(), "{command}: {}", String::from_utf8_lossy(&said.stderr));
+    }
+    for name in names {
+        stage.until_gone(definitions.clone(), name).await;
+    }
+    stage.until_gone(namespaces, "team").await;
+    assert!(stage.vendor.user("ada@example.com").is_some() && stage.vendor.group("north").is_some());
+    assert_eq!(stage.vendor.writes(), Vec::new(), "{:#?}", stage.vendor.writes());
 }

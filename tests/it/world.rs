@@ -8,7 +8,7 @@ use usher::api::user::Mode;
 use usher::api::{ObjectKey, Reason, Vendor};
 use usher::cli::PrometheusMetrics;
 use usher::controller::{Metrics, Settings};
-use usher::providers::Observer;
+use usher::providers::{AddressRules, Observer};
 use usher::runtime::metrics::MetricsRegistry;
 use usher_sandbox::controlplane::{self, ControlPlane, Options};
 
@@ -40,6 +40,7 @@ pub fn settings() -> Settings {
         namespace: "usher-system".into(),
         secret_finalizer: true,
         concurrency: 64,
+        addresses: AddressRules { insecure: true, ..AddressRules::default() },
     }
 }
 

@@ -144,6 +144,10 @@ async fn delete(stage: &Stage, out: Out<'_>) -> Result<(), Failure> {
 async fn keep(stage: &Stage, out: Out<'_>) -> Result<(), Failure> {
     heading(out, "Everything keeps running until Ctrl-C")?;
     writeln!(out, "export KUBECONFIG={}", stage.kubeconfig().display())?;
+    writeln!(
+        out,
+        "export USHER_ALLOW_INSECURE_HTTP=true    # for usher plan, because the simulated vendors speak http://"
+    )?;
     for command in [
         "kubectl -n identity get usher -o wide",
         "kubectl -n identity describe puser ada",

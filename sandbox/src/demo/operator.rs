@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use usher::api::user::Mode;
 use usher::api::{ObjectKey, Reason, Vendor};
 use usher::controller::{Metrics, Settings};
-use usher::providers::Observer;
+use usher::providers::{AddressRules, Observer};
 
 use super::Failure;
 
@@ -48,6 +48,7 @@ impl Operator {
             namespace: NAMESPACE.into(),
             secret_finalizer: true,
             concurrency: 64,
+            addresses: AddressRules { insecure: true, ..AddressRules::default() },
         };
         let running = usher::controller::run(client, settings, Arc::new(Uncounted), stop.clone(), Box::new(|_| {}));
         Ok(Self { stop, running: tokio::spawn(running) })

@@ -108,7 +108,7 @@ fn check_duplicates(documents: &Documents) -> Result<(), Error> {
         let namespace = object.namespace().map(|namespace| format!("{namespace}/")).unwrap_or_default();
         format!("{} {namespace}{}", K::kind(&()), object.name_any())
     }
-    let Documents { users, groups, credentials, secrets, namespaces } = documents;
+    let Documents { users, groups, credentials, secrets, namespaces, are_trusted: _ } = documents;
     let names =
         users.iter().map(full_name).chain(groups.iter().map(full_name)).chain(credentials.iter().map(full_name));
     let names = names.chain(secrets.iter().map(|SecretDocument(secret)| full_name(secret)));

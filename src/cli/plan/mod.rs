@@ -13,6 +13,7 @@ use std::time::Duration;
 use clap::{ArgGroup, Args as ClapArgs, ValueEnum};
 use kube::Config;
 
+use super::addresses::Addresses;
 use super::prometheus::PrometheusMetrics;
 use crate::api::Kind;
 use crate::api::names::API_GROUP;
@@ -60,12 +61,19 @@ pub struct Args {
     /// Namespace of manifests that name none; with --all, the only namespace to plan.
     #[arg(short, long, value_name = "NAMESPACE")]
     namespace: Option<String>,
+    /// Log in with Secrets of the cluster at the addresses in the files. Without this flag the plan logs in only where the
+    /// cluster's own credential leads, or with a Secret that is in the files as a whole, because files from others could otherwise
+    /// send your login anywhere.
+    #[arg(long)]
+    log_in_as_files_say: bool,
     /// Format of the plan.
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     output: Format,
     /// Namespace of the operator, where the key of password digests is.
     #[arg(long, env = "POD_NAMESPACE", value_name = "NAMESPACE", default_value = "usher-system")]
     operator_namespace: String,
+    #[command(flatten)]
+    addresses: Addresses,
     /// Longest time for one call to a vendor, answer included, in seconds.
     #[arg(long, env = "USHER_CALL_TIMEOUT", value_name = "SECONDS", default_value = "30", value_parser = super::run::seconds)]
     call_timeout: Duration,
@@ -111,7 +119,8 @@ pub async fn plan(args: Args) -> Result<ExitCode, Error> {
     config.connect_timeout = Some(KUBERNETES_TIMEOUT);
     config.read_timeout = Some(KUBERNETES_TIMEOUT);
     let namespace = args.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
-    let files::Manifests { documents, skipped } = parsed.with_default_namespace(&namespace)?;
+    let files::Manifests { mut documents, skipped } = parsed.with_default_namespace(&namespace)?;
+    documents.are_trusted = args.log_in_as_files_say;
     if !skipped.is_empty() {
         print_note(&format!("skipped other kinds: {}", skipped.into_iter().collect::<Vec<_>>().join(", ")));
     }
@@ -146,6 +155,7 @@ async fn preview(args: &Args, config: Config, documents: Documents) -> Result<Pr
         secret_finalizer: true,
         namespace: args.operator_namespace.clone(),
         concurrency: 1,
+        addresses: args.addresses.rules(),
     };
     let scope = if args.all { Scope::Cluster(args.namespace.clone()) } else { Scope::Documents };
     let metrics = Arc::new(PrometheusMetrics(MetricsRegistry::new()));

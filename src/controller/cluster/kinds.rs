@@ -7,6 +7,7 @@ use super::cache::Cache;
 use super::index_key::{IndexKey, Indexed};
 use super::managed::{Managed, index_keys};
 use super::object::Object;
+use super::sealing;
 use crate::api::user::{GroupEntry, Mode};
 use crate::api::{DecodeIssues, Kind, ObjectKey, PlatformGroup, PlatformUser, ProviderCredential, Vendor};
 
@@ -35,6 +36,11 @@ impl Object for PlatformUser {
 
     fn set_decode_issues(&mut self, issues: DecodeIssues) {
         self.spec.decode_issues = Some(Box::new(issues));
+    }
+
+    fn check_seal(&mut self, cluster: &Cluster) {
+        let is_unsealed = sealing::is_unsealed(cluster, self);
+        self.status.iter_mut().for_each(|status| status.is_unsealed = is_unsealed);
     }
 
     fn lost_finalizer(&self) -> bool {
@@ -67,6 +73,11 @@ impl Object for PlatformGroup {
 
     fn set_decode_issues(&mut self, issues: DecodeIssues) {
         self.spec.decode_issues = Some(Box::new(issues));
+    }
+
+    fn check_seal(&mut self, cluster: &Cluster) {
+        let is_unsealed = sealing::is_unsealed(cluster, self);
+        self.status.iter_mut().for_each(|status| status.is_unsealed = is_unsealed);
     }
 
     fn lost_finalizer(&self) -> bool {

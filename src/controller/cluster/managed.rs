@@ -50,9 +50,19 @@ pub trait Managed: Object {
         ObjectKey::new(Kind::Credential, namespace, name)
     }
 
-    /// The identity in its status; empty before the first one is written.
+    /// The identity in its status; empty before the first one is written, and where it lacks usher's seal.
     fn identity(&self) -> Identity {
+        if self.is_unsealed() { Identity::default() } else { self.stated_identity() }
+    }
+
+    /// The identity in its status, even if it does not count.
+    fn stated_identity(&self) -> Identity {
         self.status().map(|status| status.identity.clone()).unwrap_or_default()
+    }
+
+    /// Whether its status ties it to an account without a valid seal.
+    fn is_unsealed(&self) -> bool {
+        self.status().is_some_and(|status| status.is_unsealed)
     }
 
     /// Whether it is bound, has a missing account, or has a pending create.
@@ -194,7 +204,7 @@ pub fn deletion_policy_of(policy: UserDeletionPolicy) -> DeletionPolicy {
 /// The index keys of a user or group, apart from those that users alone have.
 pub fn index_keys<K: Managed>(object: &K) -> Vec<IndexKey> {
     let credential = object.credential_key();
-    let identity = object.status().map(|status| &status.identity);
+    let identity = object.status().filter(|status| !status.is_unsealed).map(|status| &status.identity);
     let known = identity.into_iter().flat_map(Identity::known_keys).map(String::as_str);
     let bound = identity.and_then(Identity::known_id).map(String::as_str);
     let keys = object.natural_keys().chain(known).map(IndexKey::key);

@@ -1,11 +1,10 @@
 //! All access to Kubernetes: the caches of all objects, reads of Secrets, and the writers of status, finalizers and events.
 //!
-//! It may import [`crate::api`], [`crate::plan`], [`crate::providers`] (types only) and the queue. It decides nothing about
+//! It may import [`crate::api`], [`crate::plan`], [`crate::providers`] (types only), usher's own key and the queue. It decides nothing about
 //! accounts and uses no connection.
 
 pub mod access_review;
 pub mod cache;
-pub mod digest_key;
 mod enqueue;
 pub mod event;
 pub mod finalizer;
@@ -15,10 +14,13 @@ pub mod lenient;
 pub mod lifecycle;
 pub mod managed;
 pub mod object;
+pub mod seal_all;
+pub mod sealing;
 pub mod secrets;
 pub mod status;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
@@ -31,9 +33,9 @@ use tokio::sync::{Notify, OnceCell};
 
 use crate::api::names::CLUSTER_NAMESPACE;
 use crate::api::{ObjectKey, PlatformGroup, PlatformUser, ProviderCredential};
+use crate::controller::keys::digest_key::DigestKey;
 use crate::controller::queue::Queue;
 use cache::Cache;
-use digest_key::DigestKey;
 use secrets::SecretReader;
 
 /// The cluster as the controllers see it.
@@ -56,8 +58,10 @@ pub struct Cluster {
     pub queue: Queue,
     /// Publishes events.
     pub recorder: Recorder,
-    /// The key of password digests, read or created once a process.
+    /// The key of password digests and of seals, read or created once a process.
     pub digest_key: OnceCell<DigestKey>,
+    /// Whether a binding without a valid seal counts.
+    pub trusts_unsealed: AtomicBool,
     /// Notified when a Secret may have usher's finalizer although no credential names it any more.
     pub unused_secrets: Notify,
 }

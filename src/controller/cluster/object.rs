@@ -51,6 +51,9 @@ pub trait Object:
         self.vendor().map_or("", Vendor::label)
     }
 
+    /// Finds out whether its status ties it to an account without a valid seal. Every object that is read passes here first.
+    fn check_seal(&mut self, _cluster: &Cluster) {}
+
     /// Whether it has an account and lacks usher's finalizer.
     fn lost_finalizer(&self) -> bool {
         false

@@ -10,12 +10,13 @@ use super::Cluster;
 use super::lenient::Lenient;
 use super::managed::Managed;
 use super::object::Object;
+use super::sealing;
 use crate::api::credential::RecentRemovals;
 use crate::api::names::{API_VERSION, MANAGER, MANAGER_IDENTITY, MANAGER_REMOVALS};
 use crate::api::status::{Identity, Report};
 use crate::api::{ProviderCredential, ProviderCredentialStatus};
 
-/// Writes the identity as a whole. A `guarded` write succeeds only if the object was not written since it was read.
+/// Writes the identity as a whole, with its seal. A `guarded` write succeeds only if the object was not written since it was read.
 ///
 /// Errors: a guarded write met a conflict, so the object has to be read again; Kubernetes did not answer.
 pub async fn write_identity<K: Managed>(
@@ -24,7 +25,7 @@ pub async fn write_identity<K: Managed>(
     identity: &Identity,
     guarded: bool,
 ) -> Result<Arc<K>, kube::Error> {
-    let status = json!(identity);
+    let status = json!(sealing::sealed(cluster, object, identity));
     let written = apply(cluster, object, MANAGER_IDENTITY, &status, guarded).await?;
     let there = json!(written.status().map(|status| &status.identity));
     clear_left_over(cluster, written, MANAGER_IDENTITY, &status, &there).await
@@ -109,7 +110,9 @@ async fn patch_status<K: Object>(
     patch: &Patch<Value>,
 ) -> Result<K, kube::Error> {
     let api = cluster.api::<Lenient<K>>(&object.namespace().unwrap_or_default());
-    api.patch_status(&object.name_any(), params, patch).await.map(|Lenient(written)| written)
+    let Lenient(mut written) = api.patch_status(&object.name_any(), params, patch).await?;
+    written.check_seal(cluster);
+    Ok(written)
 }
 
 /// The fields of `there` that `wanted` lacks, as a merge patch that removes them.

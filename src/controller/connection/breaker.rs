@@ -106,7 +106,7 @@ mod tests {
     use crate::controller::connection::link::Connection;
     use crate::controller::queue::Queue;
     use crate::plan::CredentialAccount;
-    use crate::providers::{self, Access, Limiter, NoMetrics, SecretData};
+    use crate::providers::{self, Access, AddressRules, Limiter, NoMetrics, SecretData};
 
     /// A credential of a vendor that offers no way to check it.
     fn credential(generation: i64) -> ProviderCredential {
@@ -128,7 +128,7 @@ mod tests {
             limiter: limiter.clone(),
             observer: Arc::new(NoMetrics),
             timeout: Duration::from_secs(1),
-            insecure: false,
+            addresses: AddressRules::default(),
             ca_bundle: None,
         };
         Arc::new(Session {

@@ -212,6 +212,13 @@ impl Session {
         self.credential_account.is(account)
     }
 
+    /// Whether an object bound in `account` through `credential` is bound in the account of this session. Credentials of one namespace
+    /// trust each other. Between namespaces the login has to be proved by the vendor, because a Secret may claim any.
+    pub fn shares(&self, credential: &ObjectKey, account: &str) -> bool {
+        let trusts = credential.namespace == self.key.namespace || self.credential_account.is_proved(account);
+        *credential == self.key || (trusts && self.leads_to(account))
+    }
+
     /// Whether the pending create in `identity` can have made `account`.
     pub fn can_have_made(&self, identity: &Identity, account: &Account) -> bool {
         let creating = identity.creating.as_ref();

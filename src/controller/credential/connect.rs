@@ -93,7 +93,12 @@ fn reusable(credential: &ProviderCredential, before: Option<&Link>) -> Option<Ar
 
 /// The fields of a credential from which a session is made, as JSON.
 fn login(spec: &ProviderCredentialSpec) -> Value {
-    json!([spec.provider, spec.secret_ref, spec.allow_insecure_http, spec.ca_bundle, spec.requests])
+    json!([destination(spec), spec.requests])
+}
+
+/// The fields of a credential that say which Secret is sent where and how, as JSON.
+pub fn destination(spec: &ProviderCredentialSpec) -> Value {
+    json!([spec.provider, spec.secret_ref, spec.allow_insecure_http, spec.ca_bundle])
 }
 
 /// A digest of everything from which a session is made.
@@ -232,7 +237,7 @@ fn provider(
         limiter,
         observer: context.metrics.clone(),
         timeout: context.settings.call_timeout,
-        insecure: spec.allow_insecure_http.unwrap_or(false),
+        addresses: context.settings.addresses.for_credential(spec.allow_insecure_http.unwrap_or(false)),
         ca_bundle: spec.ca_bundle.as_deref().map(pem).transpose()?,
     };
     providers::connect(&access).map_err(|rejection| Verdict::new(rejection.reason, rejection.message))

@@ -161,7 +161,7 @@ async fn patch(context: &Context, secret: &PartialObjectMeta<Secret>, present: b
 mod tests {
     use std::convert::Infallible;
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
     use http::{Request, Response};
     use kube::client::Body;
@@ -181,7 +181,7 @@ mod tests {
     use crate::controller::metrics::Metrics;
     use crate::controller::queue::Queue;
     use crate::controller::settings::Settings;
-    use crate::providers::Observer;
+    use crate::providers::{AddressRules, Observer};
 
     struct Uncounted;
 
@@ -221,6 +221,7 @@ mod tests {
             queue: Queue::new().0,
             recorder: Recorder::new(client.clone(), Reporter { controller: "usher".into(), instance: None }),
             digest_key: OnceCell::new(),
+            trusts_unsealed: AtomicBool::new(true),
             unused_secrets: Notify::new(),
         };
         let settings = Settings {
@@ -232,6 +233,7 @@ mod tests {
             namespace: "usher".into(),
             secret_finalizer: true,
             concurrency: 1,
+            addresses: AddressRules::default(),
         };
         Context::new(cluster, settings, Arc::new(Uncounted), Run::Live)
     }

@@ -69,7 +69,7 @@ impl<'a, K: Managed> Gathering<'a, K> {
         let planned_by = connection.as_ref().and_then(|connection| planned_by(context, connection, &***object));
         let facts = DeletionFacts {
             is_held: is_current && object.has_finalizer(),
-            has_account: object.has_account(),
+            has_account: object.has_account() || object.is_unsealed(),
             has_successor: successor.is_some(),
             owned_elsewhere: cluster::owned_elsewhere(context, &***object),
             policy: deletion_policy::decide(context, &***object),

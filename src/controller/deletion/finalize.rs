@@ -62,9 +62,12 @@ fn wait_for(wait: &Wait) -> Stop {
 
 /// What became of the account of an object that goes without a call to the vendor.
 fn released<K: Managed>(object: &Deleting<K>, decision: &Decision<K>, release: Release) -> Option<Finalized> {
-    let identity = object.identity();
+    let identity = object.stated_identity();
     match release {
         Release::NoAccount => None,
+        Release::Orphan { .. } if object.is_unsealed() => {
+            Some(orphaned(&identity, true, ", because the status that names it has no seal of usher"))
+        }
         Release::Orphan { unexpected } => Some(orphaned(&identity, unexpected, "")),
         Release::Uninstalled => {
             Some(orphaned(&identity, true, ", because the CustomResourceDefinition is being deleted"))

@@ -25,7 +25,7 @@ pub async fn ensure_finalizer<K: Managed>(context: &Context, object: Live<K>) ->
     let vendor = object.status().and_then(|status| status.report.provider);
     let is_managed = vendor.is_some_and(|vendor| providers::capabilities(vendor).groups == GroupSupport::Managed);
     let keeps = K::ACCOUNT_KIND == AccountKind::User || is_managed;
-    if !keeps || object.identity().tied_to().is_none() {
+    if !keeps || object.stated_identity().tied_to().is_none() {
         return Ok(object);
     }
     let latest = add_finalizer(&context.cluster, (*object).clone()).await?;

@@ -27,7 +27,7 @@ pub fn ensure_first<K: Managed>(context: &Context, object: &K, vendor: Vendor) -
 }
 
 /// Errors: another object is bound to the account with this id, even a missing one, through the same credential or another one that
-/// leads to the same account.
+/// is known to lead to the same account.
 pub fn ensure_unbound<K: Managed>(
     context: &Context,
     object: &K,
@@ -38,8 +38,7 @@ pub fn ensure_unbound<K: Managed>(
         let identity = other.identity();
         identity.known_id().is_some_and(|known| known == id)
             && other.uid() != object.uid()
-            && (other.credential_key() == connection.key
-                || identity.account.is_some_and(|account| connection.leads_to(&account)))
+            && connection.shares(&other.credential_key(), identity.account.as_deref().unwrap_or_default())
     });
     holders.first().map_or(Ok(()), |holder| Err(duplicate(context, object, &**holder)))
 }

@@ -8,7 +8,7 @@ use tracing::info;
 
 use crate::api::status::Identity;
 use crate::api::user::AdoptionPolicy;
-use crate::api::{ProviderCredentialSpec, Vendor};
+use crate::api::{ObjectKey, ProviderCredentialSpec, Vendor};
 use crate::controller::cluster::finalizer;
 use crate::controller::cluster::index_key::IndexKey;
 use crate::controller::cluster::managed::Managed;
@@ -16,7 +16,7 @@ use crate::controller::cluster::object::Object as _;
 use crate::controller::cluster::status::write_identity;
 use crate::controller::context::Context;
 use crate::controller::outcome::Stop;
-use crate::controller::resolve::access;
+use crate::controller::resolve::{access, mode};
 use crate::plan::same_key;
 
 /// The live object that takes over the account of `holder`, which is being deleted: it is bound to that account already, or asks for it
@@ -32,6 +32,7 @@ pub fn find<K: Managed>(context: &Context, holder: &K) -> Option<Arc<K>> {
             && other.uid() != holder.uid()
             && asks_for(context, other, &identity, credential.vendor())
             && may_take_over(context, &credential.spec, holder, other)
+            && mode::is_enforced(context, other)
     });
     successors.sort_by_key(|successor| seniority(&**successor));
     successors.into_iter().next()
@@ -72,25 +73,28 @@ fn is_same_account<K: Managed>(context: &Context, other: &K, one: Option<&String
 }
 
 /// Whether `successor` may take the account over. Within a namespace and a credential a manifest may be renamed. From elsewhere, the
-/// successor has to be allowed to take existing accounts, also through another credential that leads to the same account.
+/// successor has to be allowed to take existing accounts by the credential of `holder`, whose spec is `spec`; and where its own
+/// credential is another one, which has to be known to lead to the same account, by that one too.
 fn may_take_over<K: Managed>(context: &Context, spec: &ProviderCredentialSpec, holder: &K, successor: &K) -> bool {
     let (namespace, key) = (successor.namespace().unwrap_or_default(), successor.credential_key());
-    let is_same = key == holder.credential_key();
+    let holders_key = holder.credential_key();
+    let is_same = key == holders_key;
     if is_same && successor.namespace() == holder.namespace() {
         return true;
     }
-    let other = context
-        .connections
-        .up(&key)
-        .filter(|other| holder.identity().account.is_some_and(|account| other.leads_to(&account)));
-    let spec = match &other {
+    let account = holder.identity().account.unwrap_or_default();
+    let other = context.connections.up(&key).filter(|other| other.shares(&holders_key, &account));
+    let own_spec = match &other {
         _ if is_same => spec,
         Some(other) => &other.spec,
         None => return false,
     };
     let asks = successor.external_id().is_some()
-        || successor.adoption().or(spec.adoption_policy) == Some(AdoptionPolicy::Adopt);
-    asks && access::may_use(context, &key, spec, &namespace) && access::may_take_existing(&key, spec, &namespace)
+        || successor.adoption().or(own_spec.adoption_policy) == Some(AdoptionPolicy::Adopt);
+    let allows = |key: &ObjectKey, spec: &ProviderCredentialSpec| {
+        access::may_use(context, key, spec, &namespace) && access::may_take_existing(key, spec, &namespace)
+    };
+    asks && allows(&key, own_spec) && (is_same || allows(&holders_key, spec))
 }
 
 /// Binds `successor` to the account of `holder`, with all that is known of it. Its reconcile goes on once the holder is gone. A second

@@ -11,6 +11,7 @@ mod secrets;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use futures::future::try_join_all;
 use kube::core::object::HasStatus;
@@ -98,11 +99,14 @@ pub async fn preview(
     let users: Vec<_> = snapshot.users.iter().filter(|user| is_shown(&user.key())).cloned().map(Arc::new).collect();
     let used = groups.iter().map(|group| group.credential_key());
     let used: BTreeSet<ObjectKey> = used.chain(users.iter().map(|user| user.credential_key())).collect();
+    let diverted = snapshot.diverted.clone();
 
     let mut simulation = Simulation::new(client, settings, metrics, snapshot);
     let needed =
         credentials.iter().filter(|credential| is_shown(&credential.key()) || used.contains(&credential.key()));
-    try_join_all(needed.map(|credential| log_in(&simulation.context, credential.clone()))).await?;
+    let (diverted, needed): (Vec<_>, Vec<_>) = needed.partition(|credential| diverted.contains(&credential.key()));
+    diverted.into_iter().for_each(|credential| hold(&simulation.context, credential));
+    try_join_all(needed.into_iter().map(|credential| log_in(&simulation.context, credential.clone()))).await?;
     let shown = credentials.iter().filter(|credential| is_shown(&credential.key()));
     items.extend(shown.map(|credential| item::of_credential(&simulation.context, credential)));
     for group in groups {
@@ -145,6 +149,7 @@ impl Simulation {
             queue,
             recorder: Recorder::new(client, Reporter { controller: "usher-plan".into(), instance: None }),
             digest_key: OnceCell::new(),
+            trusts_unsealed: AtomicBool::new(true),
             unused_secrets: Notify::new(),
         };
         let settings = Settings { mode: Mode::Plan, ..settings };
@@ -253,6 +258,17 @@ async fn list(context: &Context, connection: &Arc<Connection>) {
     if let Due::Kinds(kinds) = resync::due(context, connection, false) {
         resync::run(connection.clone(), kinds).await;
     }
+}
+
+/// Notes that the plan does not log in with a credential, because the files would lead the cluster's login elsewhere.
+fn hold(context: &Context, credential: &ProviderCredential) {
+    let key = credential.key();
+    let message = format!(
+        "the files lead the login in Secret {}/{} to where no credential of the cluster leads it, so usher plan does not log in: add the whole Secret to the files, or if you trust them the flag --log-in-as-files-say",
+        key.namespace, credential.spec.secret_ref.name
+    );
+    let verdict = Verdict::new(Reason::PermissionDenied, message);
+    context.connections.set(&key, Link::Down(Down::until_changed(verdict)));
 }
 
 /// `link` with a provider that only reads; `None` for a connection that is shared already, because its other owners could write.

@@ -11,6 +11,7 @@ use kube::api::ListParams;
 use kube::core::{DeserializeGuard, ObjectList, PartialObjectMeta};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::dry_run::{self, Answer};
 use super::error::Error;
@@ -22,6 +23,7 @@ use crate::controller::cluster::lenient::Lenient;
 use crate::controller::cluster::managed::Managed;
 use crate::controller::cluster::object::Object;
 use crate::controller::cluster::secrets::SecretReader;
+use crate::controller::credential::connect::destination;
 
 /// Most objects per page of a listing.
 const PAGE: u32 = 500;
@@ -39,6 +41,8 @@ pub struct Documents {
     pub secrets: Vec<SecretDocument>,
     /// Namespaces, for their labels.
     pub namespaces: Vec<Namespace>,
+    /// Whether a login that the cluster has may be sent where these documents say.
+    pub are_trusted: bool,
 }
 
 /// The objects that a plan shows.
@@ -77,6 +81,8 @@ pub struct Snapshot {
     /// For their labels; empty if the caller may not list namespaces.
     pub namespaces: Vec<PartialObjectMeta<Namespace>>,
     pub findings: Findings,
+    /// Credentials by which the documents would lead a login of the cluster to where the cluster's own credential does not.
+    pub diverted: BTreeSet<ObjectKey>,
 }
 
 /// Problems with documents and stored objects.
@@ -114,25 +120,45 @@ pub async fn snapshot(client: &Client, documents: Documents, scope: &Scope) -> R
         namespaces.insert(namespace.clone());
     }
     let mut findings = Findings::default();
-    let users = merge_all(client, &namespaces, documents.users, &mut findings).await?;
-    let groups = merge_all(client, &namespaces, documents.groups, &mut findings).await?;
-    let credentials = merge_all(client, &namespaces, documents.credentials, &mut findings).await?;
+    let users = stored(client, &namespaces, &mut findings.blocked).await?;
+    let users = merge_all(client, users, documents.users, &mut findings).await?;
+    let groups = stored(client, &namespaces, &mut findings.blocked).await?;
+    let groups = merge_all(client, groups, documents.groups, &mut findings).await?;
+    let credentials = stored::<ProviderCredential>(client, &namespaces, &mut findings.blocked).await?;
+    let live: BTreeMap<ObjectKey, Value> =
+        credentials.iter().map(|(key, credential)| (key.clone(), destination(&credential.spec))).collect();
+    let credentials = merge_all(client, credentials, documents.credentials, &mut findings).await?;
     let secrets = everywhere(client, &namespaces, metadata::<Secret>).await;
     let mut secrets = secrets.map_err(|source| Error::list("secrets", source))?;
     let secret_overlay = SecretOverlay::new(client, documents.secrets, &mut secrets, &mut findings.notes).await?;
     let mut namespaces = pages(Api::all(client.clone()), metadata::<Namespace>).await.unwrap_or_default();
     secrets::merge_labels(documents.namespaces, &mut namespaces);
-    Ok(Snapshot { users, groups, credentials, secrets, secret_overlay, namespaces, findings })
+    let mut diverted = diverted(&credentials, &live, &secret_overlay);
+    diverted.retain(|_| !documents.are_trusted);
+    Ok(Snapshot { users, groups, credentials, secrets, secret_overlay, namespaces, findings, diverted })
 }
 
-/// All objects of a kind, with the manifests merged onto them that the API server does not refuse.
+/// Those of `credentials` that lead to where the `live` ones do not, with a Secret that is not in the files as a whole.
+fn diverted(
+    credentials: &[ProviderCredential],
+    live: &BTreeMap<ObjectKey, Value>,
+    secrets: &SecretOverlay,
+) -> BTreeSet<ObjectKey> {
+    let is_diverted = |credential: &&ProviderCredential| {
+        let key = credential.key();
+        live.get(&key) != Some(&destination(&credential.spec))
+            && !secrets.is_whole(&key.namespace, &credential.spec.secret_ref.name)
+    };
+    credentials.iter().filter(is_diverted).map(Object::key).collect()
+}
+
+/// The stored `objects` of a kind, with the manifests merged onto them that the API server does not refuse.
 async fn merge_all<K: Merge>(
     client: &Client,
-    namespaces: &BTreeSet<String>,
+    mut objects: BTreeMap<ObjectKey, K>,
     manifests: Vec<K>,
     findings: &mut Findings,
 ) -> Result<Vec<K>, Error> {
-    let mut objects = stored(client, namespaces, &mut findings.blocked).await?;
     let merged = manifests.into_iter().map(|manifest| {
         let stored = objects.get(&manifest.key());
         Merged::new(manifest, stored)

@@ -38,6 +38,8 @@ pub struct SecretOverlay {
     client: Client,
     /// The Secrets that the files create or change.
     secrets: HashMap<FullName, MergedSecret>,
+    /// The Secrets of which the files name every entry, so that the author of the files knows all that is in them.
+    whole: BTreeSet<FullName>,
 }
 
 /// A Secret as applying a file would leave it.
@@ -78,10 +80,16 @@ impl SecretOverlay {
             async move { stored(client, &document, is_known).await.map(|stored| (document, stored)) }
         });
         let pairs: Vec<_> = pairs.buffered(CONCURRENCY).try_collect().await?;
-        let mut secrets = HashMap::new();
+        let (mut secrets, mut whole) = (HashMap::new(), BTreeSet::new());
         for (document, stored) in pairs {
             let name = full_name(&document);
-            match merge(document, stored.as_ref()) {
+            let is_whole = names_every_entry(&document, stored.as_ref());
+            let merged = merge(document, stored.as_ref());
+            // A document that Kubernetes would refuse leaves the stored values.
+            if is_whole && merged.is_ok() {
+                whole.insert(name.clone());
+            }
+            match merged {
                 Ok(merged) if merged.changed.is_empty() && stored.is_some() => {}
                 Ok(merged) => drop(secrets.insert(name, merged)),
                 Err(why) => notes.push(format!("the files cannot change Secret {}/{}: {why}", name.0, name.1)),
@@ -89,7 +97,12 @@ impl SecretOverlay {
         }
         listed.retain(|secret| !secrets.contains_key(&full_name(secret)));
         listed.extend(secrets.values().map(|merged| merged.secret.metadata.clone().into_response_partial()));
-        Ok(Self { client: client.clone(), secrets })
+        Ok(Self { client: client.clone(), secrets, whole })
+    }
+
+    /// Whether the files name every entry of this Secret.
+    pub fn is_whole(&self, namespace: &str, name: &str) -> bool {
+        self.whole.contains(&(namespace.to_owned(), name.to_owned()))
     }
 
     /// Whether the files create or change this Secret.
@@ -104,6 +117,15 @@ impl SecretOverlay {
 
 fn full_name<K: ResourceExt>(object: &K) -> FullName {
     (object.namespace().unwrap_or_default(), object.name_any())
+}
+
+/// Whether `document` names every entry that `stored` has.
+fn names_every_entry(document: &Secret, stored: Option<&Secret>) -> bool {
+    let is_named = |entry: &String| {
+        document.data.as_ref().is_some_and(|data| data.contains_key(entry))
+            || document.string_data.as_ref().is_some_and(|texts| texts.contains_key(entry))
+    };
+    stored.and_then(|stored| stored.data.as_ref()).into_iter().flatten().all(|(entry, _)| is_named(entry))
 }
 
 /// The stored Secret; `None` if the caller may not read it.
@@ -207,6 +229,15 @@ mod tests {
         let document = secret(&json!({"stringData": {"a": "fake-value"}, "type": "kubernetes.io/basic-auth"}));
         let refusal = merge(document, Some(&stored)).map(drop).unwrap_err();
         assert_eq!(refusal, "its type is Opaque and cannot become kubernetes.io/basic-auth; delete it first");
+    }
+
+    #[test]
+    fn a_document_that_leaves_out_an_entry_does_not_know_the_whole_secret() {
+        let stored = secret(&json!({"data": {"a": "b2xk", "b": "b2xk"}}));
+        let all = secret(&json!({"data": {"a": "bmV3"}, "stringData": {"b": "new"}}));
+        let part = secret(&json!({"data": {"a": "bmV3", "c": "bmV3"}}));
+        assert!(names_every_entry(&all, Some(&stored)) && names_every_entry(&part, None));
+        assert!(!names_every_entry(&part, Some(&stored)));
     }
 
     #[test]

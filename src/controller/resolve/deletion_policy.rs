@@ -13,6 +13,10 @@ use crate::{plan, providers};
 ///
 /// Errors: the vendor cannot carry out the policy in the manifest, or the policy cannot be read.
 pub fn decide<K: Managed>(context: &Context, object: &K) -> Result<Removal, Rejection> {
+    if object.is_unsealed() {
+        // Whose the account is that the status names is not known, so that it stays; the person is told.
+        return Ok(Removal::Orphan { unexpected: true });
+    }
     if let Some(policy) = lenient::unread_policy(object) {
         let message = format!("spec.deletionPolicy: {policy} is none that usher knows");
         return Err(Rejection::new(Reason::Invalid, message));

@@ -39,10 +39,11 @@ pub async fn is_credential_current(context: &Context, connection: &Connection) -
 pub async fn is_object_current<K: Managed>(context: &Context, object: &K) -> Result<bool, kube::Error> {
     let api = context.cluster.api::<Lenient<K>>(&object.namespace().unwrap_or_default());
     let fresh = api.get_opt(&object.name_any()).await?.map(|Lenient(fresh)| fresh);
-    let Some(fresh) = fresh.filter(|fresh| fresh.uid() == object.uid()) else { return Ok(false) };
+    let Some(mut fresh) = fresh.filter(|fresh| fresh.uid() == object.uid()) else { return Ok(false) };
     let paused = |object: &K| object.annotations().get(PAUSED).cloned();
     let is_same = (fresh.generation(), paused(&fresh)) == (object.generation(), paused(object));
     if !is_same {
+        fresh.check_seal(&context.cluster);
         K::cache(&context.cluster).assume(fresh);
         context.cluster.enqueue(object.key());
     }

@@ -4,6 +4,7 @@
 //! It may import connection, cluster and context. It must not change anything at a vendor, and it does not know the rooms above it.
 
 pub mod access;
+pub mod binding;
 pub mod connect;
 pub mod deletion_policy;
 pub mod freshness;

@@ -36,6 +36,13 @@ pub fn planned_by<K: Managed>(context: &Context, connection: &Connection, object
     }
 }
 
+/// Whether object and credential let usher change accounts for `object`. The operator's own mode is not considered.
+pub fn is_enforced<K: Managed>(context: &Context, object: &K) -> bool {
+    let credential = access::credential(context, object).and_then(|credential| credential.spec.mode);
+    let strictest = object.mode().unwrap_or_default().max(credential.unwrap_or_default());
+    strictest == Mode::Enforce && paused_by(context, object).is_none()
+}
+
 /// The strictest of the modes of operator, credential and object.
 pub fn mode<K: Managed>(context: &Context, connection: &Connection, object: &K) -> Mode {
     context.settings.mode.max(connection.mode()).max(object.mode().unwrap_or_default())

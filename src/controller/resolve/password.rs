@@ -8,9 +8,9 @@ use secrecy::SecretString;
 use crate::api::conditions::Verdict;
 use crate::api::user::{Mode, PasswordSecretRef};
 use crate::api::{PlatformUser, Reason};
-use crate::controller::cluster::digest_key::DigestKey;
 use crate::controller::cluster::managed::Managed;
 use crate::controller::context::Context;
+use crate::controller::keys::digest_key::DigestKey;
 use crate::controller::outcome::Stop;
 
 /// In place of a version: the account was taken over before its Secret existed, and the first value is the baseline.
@@ -82,7 +82,7 @@ pub async fn resolve(context: &Context, user: &PlatformUser, known: Option<&str>
     };
     let (known_stamp, known_digest) = known.and_then(|known| known.rsplit_once('/')).unwrap_or_default();
     let same_stamp = known_stamp == stamp(seen.uid(), seen.resource_version());
-    let same_key = key.is_some_and(|key| known_digest.split_once('.').is_some_and(|(id, _)| id == key.id));
+    let same_key = key.is_some_and(|key| key.makes(known_digest));
     if same_stamp && same_key {
         return Ok(Password::Sent(known.unwrap_or_default().to_owned()));
     }
@@ -90,9 +90,11 @@ pub async fn resolve(context: &Context, user: &PlatformUser, known: Option<&str>
         Ok(found) => found,
         Err(verdict) => return Ok(Password::Missing(verdict)),
     };
-    let digest = key.map(|key| format!("{}.{}", key.id, key.digest(&value))).unwrap_or_default();
+    let place = [namespace.as_str(), &reference.name, reference.entry()];
+    let digest = key.map(|key| key.digest(place, &value)).unwrap_or_default();
     let version = format!("{}/{digest}", stamp(secret.uid(), secret.resource_version()));
-    let unchanged = (key.is_some() && known_digest == digest) || same_stamp || known == Some(ADOPTED);
+    let is_same = |key: &DigestKey| known_digest == digest || known_digest == key.earlier_digest(&value);
+    let unchanged = key.is_some_and(is_same) || same_stamp || known == Some(ADOPTED);
     Ok(if unchanged { Password::Sent(version) } else { Password::Due(value, version) })
 }
 

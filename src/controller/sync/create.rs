@@ -14,7 +14,7 @@ use crate::controller::connection::breaker;
 use crate::controller::connection::in_flight::CreateCall;
 use crate::controller::outcome::{Change, Stop};
 use crate::controller::ownership::wake;
-use crate::controller::resolve::password;
+use crate::controller::resolve::{binding, password};
 use crate::plan::{Account, Changes, Creation, Desired, Step, creation, creation_calls};
 use crate::providers::{Delivery, ErrorKind, ProviderError};
 
@@ -23,6 +23,7 @@ impl<K: Managed> Reconciliation<'_, K> {
     ///
     /// Errors: it may not be made, or was not; a create whose outcome is unknown stays recorded.
     pub async fn create(&mut self) -> Result<Progress, Stop> {
+        binding::only_if_none_is_stated(self.context, &*self.object)?;
         self.only_if_worth_trying()?;
         self.check_creation()?;
         let before = self.identity.clone();

@@ -10,6 +10,7 @@ use crate::controller::cluster::managed::Managed;
 use crate::controller::cluster::status::write_identity;
 use crate::controller::connection::breaker;
 use crate::controller::outcome::{Change, Stop};
+use crate::controller::resolve::binding;
 use crate::plan::{Account, Conflict, ConflictFacts, judge_conflict};
 use crate::providers::{Delivery, ErrorKind, ProviderError};
 
@@ -157,6 +158,9 @@ impl<K: Managed> Reconciliation<'_, K> {
 
     /// The verdict on an existing account that may not be taken over.
     pub fn already_exists(&self) -> Stop {
+        if let Err(stop) = binding::only_if_none_is_stated(self.context, &*self.object) {
+            return stop;
+        }
         Stop::because(
             Reason::AlreadyExists,
             format!(

@@ -34,11 +34,15 @@ fn requests<K: Watched>(object: &K) -> u64 {
 /// Fills the cache of a kind, and enqueues objects whose spec, requests in annotations, or deletion changed. A write of status enqueues
 /// nothing.
 pub async fn changes<K: Watched>(context: Arc<Context>, api: Api<Lenient<K>>, writer: Writer<K>) {
+    let read_by = context.clone();
     let events = watch(api, watcher::Config::default())
         .default_backoff()
         .inspect_err(|error| warn!(kind = %K::KIND, "the watch failed and is tried again: {error}"))
         .map_ok(read)
-        .modify(|object: &mut K| object.managed_fields_mut().clear());
+        .modify(move |object: &mut K| {
+            object.managed_fields_mut().clear();
+            object.check_seal(&read_by.cluster);
+        });
     reflector(writer, events)
         .inspect_ok(|event| note(&context, event))
         .touched_objects()

@@ -16,6 +16,7 @@ use super::error::{ErrorKind, ProviderError};
 use super::http::{Call, Transport, parameters};
 use super::{Access, Provider};
 use crate::api::credential::IndustrilityAccess;
+use crate::api::rules::is_own_header;
 use crate::api::{PlatformGroupSpec, PlatformUserSpec, Reason};
 use crate::plan::{
     Account, AccountKind, Capabilities, Catalog, Changes, Desired, GroupSupport, Limits, Rejection, Visibility,
@@ -48,18 +49,16 @@ pub struct Industrility {
 }
 
 impl Industrility {
-    /// Errors: a Secret without `token`, a header name that is none, or an address that may not be used.
+    /// Errors: a Secret without `token`, a header that is none or not the credential's own, or an address that may not be used.
     pub fn connect(settings: &IndustrilityAccess, access: &Access<'_>) -> Result<Self, Rejection> {
         let IndustrilityAccess { url, create_path, auth_header, auth_scheme } = settings;
         let header = auth_header.as_deref().unwrap_or("Authorization");
         Ok(Self {
             transport: access.transport(url)?,
             path: create_path.clone().unwrap_or_else(|| "/CreateNewUser".into()),
-            header: HeaderName::try_from(header).map_err(|_| {
-                Rejection::new(
-                    Reason::Invalid,
-                    format!("spec.provider.industrility.authHeader: {header} is no header name"),
-                )
+            header: HeaderName::try_from(header).ok().filter(|_| is_own_header(header)).ok_or_else(|| {
+                let field = "spec.provider.industrility.authHeader";
+                Rejection::new(Reason::Invalid, format!("{field}: {header} is no header name, or one of HTTP itself"))
             })?,
             scheme: auth_scheme.clone().unwrap_or_else(|| "Bearer".into()),
             token: access.secret.get("token").ok_or_else(|| access.secret.lacks("token"))?,

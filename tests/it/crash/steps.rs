@@ -165,7 +165,7 @@ impl Reported for PlatformGroup {
 /// Waits until the object has an account and is Ready or Stalled for its present spec.
 pub async fn settled<K: Reported>(stage: &Stage, name: &str) {
     let is_settled = |object: &K| {
-        object.its_status().is_some_and(|ObjectStatus { identity, report }| {
+        object.its_status().is_some_and(|ObjectStatus { identity, report, .. }| {
             identity.account.is_some()
                 && Some(report.observed_generation) == object.meta().generation
                 && find(&report.conditions, ConditionType::Ready).is_some()
