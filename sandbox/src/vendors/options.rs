@@ -14,6 +14,9 @@ pub struct Options {
     pub token_life: Duration,
     /// How far the clock is behind: in the Date header, and in creation times of Plaspy and `OZmap`.
     pub clock_behind: Duration,
+    /// Cut each page from the rows in another order, unless the client asks for one: a row is on two pages and another on none. Off by
+    /// default.
+    pub unordered: bool,
     /// Switches of Pegasus.
     pub pegasus: PegasusOptions,
     /// Switches of Amani.
@@ -33,6 +36,7 @@ impl Default for Options {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             token_life: Duration::from_hours(1),
             clock_behind: Duration::ZERO,
+            unordered: false,
             pegasus: PegasusOptions::default(),
             amani: AmaniOptions::default(),
             plaspy: PlaspyOptions::default(),
