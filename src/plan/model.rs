@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::field::Key;
@@ -21,24 +22,31 @@ pub enum AccountKind {
     Group,
 }
 
-/// A user or group as the vendor shows it, translated to the form in which usher writes.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// A user or group as the vendor shows it, translated to the form in which usher writes. As JSON it needs a fraction of the memory.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(default)]
 pub struct Account {
     /// The vendor's id.
     pub id: String,
     /// The writable fields that the vendor shows. A field that is absent here is empty at the vendor.
     pub fields: Fields,
     /// Groups of a user, as written; `None` for a group, and where the vendor does not show them.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub groups: Option<BTreeSet<String>>,
     /// The roles that it has beside its groups, by id.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub roles: BTreeSet<String>,
     /// Why it counts as an administrator, if its own fields say so; a role may too.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub privileged: Option<String>,
     /// The time of its create, by the vendor.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub created: Option<Timestamp>,
     /// The login that created it, by the vendor.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub creator: Option<String>,
     /// Why it cannot be removed now, if the vendor shows it (a group with members).
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub in_use: Option<String>,
 }
 

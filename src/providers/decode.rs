@@ -1,15 +1,16 @@
 //! Decodes untrusted JSON of vendors and the errors that vendors have in common. It knows no vendor's field names.
 
-use std::collections::BTreeSet;
-
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::error::{ErrorKind, ProviderError};
-use super::http::Answer;
+use super::exchange::too_large;
+use super::http::{Answer, Call, quote};
+use super::json::{self, LARGEST_DECODED, Unreadable};
+use super::resource::IdShape;
 use crate::api::PlatformUserSpec;
-use crate::plan::{Account, AccountKind, Compare, Field, Fields, Key, fold, folds};
+use crate::plan::{AccountKind, Compare, Field, Fields, Key, Naming, fold, folds};
 
 /// `value` as an object.
 ///
@@ -18,15 +19,15 @@ pub fn object<'a>(value: &'a Value, said: &str) -> Result<&'a Map<String, Value>
     value.as_object().ok_or_else(|| unexpected_answer(said, "a body that is not a JSON object"))
 }
 
-/// The list in the field `name` of `value`.
+/// Accepts `rest`, a listing without its rows, if it has the list `name` and every row of it was taken.
 ///
-/// Errors: an unexpected answer without such a list.
-pub fn list<'a>(value: &'a Value, name: &str, said: &str) -> Result<&'a [Value], ProviderError> {
-    value
-        .get(name)
-        .and_then(Value::as_array)
-        .map(Vec::as_slice)
-        .ok_or_else(|| unexpected_answer(said, &format!("no list under {name}")))
+/// Errors: an unexpected answer otherwise.
+pub fn ensure_list(rest: &Value, name: &str, said: &str) -> Result<(), ProviderError> {
+    match rest.get(name).and_then(Value::as_array) {
+        Some(left) if left.is_empty() => Ok(()),
+        Some(_) => Err(unexpected_answer(said, &format!("several lists under {name}"))),
+        None => Err(unexpected_answer(said, &format!("no list under {name}"))),
+    }
 }
 
 /// The whole number in the field `name` of `value`.
@@ -37,31 +38,51 @@ pub fn count(value: &Value, name: &str, said: &str) -> Result<usize, ProviderErr
     number.ok_or_else(|| unexpected_answer(said, &format!("no number under {name}")))
 }
 
-/// An id, which vendors write as a number or a text.
+/// The longest text that may name something, in bytes; a manifest's are at most 1,024 characters.
+const LONGEST_NAME: usize = 4096;
+
+/// An id or a login, which vendors write as a number or a text.
 #[must_use]
 pub fn id(value: &Value) -> Option<String> {
     match value {
-        Value::String(text) if !text.is_empty() => Some(text.clone()),
+        Value::String(text) if (1..=LONGEST_NAME).contains(&text.len()) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
         _ => None,
     }
 }
 
-/// The id in the first of the fields `names`.
-///
-/// Errors: an unexpected answer without an id, because an account needs one.
-pub fn id_of(object: &Map<String, Value>, names: &[&str], said: &str) -> Result<String, ProviderError> {
-    names
-        .iter()
-        .find_map(|name| object.get(*name).and_then(id))
-        .ok_or_else(|| unexpected_answer(said, "an entry without an id"))
+/// The login in a value, for status and messages.
+#[must_use]
+pub fn login(value: &Value) -> Option<String> {
+    id(value).map(|login| quote(&login)).filter(|login| !login.is_empty())
 }
 
-/// The fields of `table` that the vendor returns.
+/// The id of the form `shape` in the first of the fields `names`.
+///
+/// Errors: an unexpected answer without such an id, because an account needs one.
+pub fn id_of(object: &Map<String, Value>, names: &[&str], shape: IdShape, said: &str) -> Result<String, ProviderError> {
+    match names.iter().find_map(|name| object.get(*name).and_then(id)) {
+        Some(id) if shape.fits(&id) => Ok(id),
+        Some(id) => {
+            let what = format!("an entry with the id {}, which is not {}", quote(&id), shape.described());
+            Err(unexpected_answer(said, &what))
+        }
+        None => Err(unexpected_answer(said, "an entry without an id")),
+    }
+}
+
+/// The fields of `table` that the vendor returns. A name that is too long for one is left out, because no manifest can ask for it.
 #[must_use]
 pub fn fields(table: &[Field], object: &Map<String, Value>) -> Fields {
+    let is_name = |field: &Field, value: &Value| {
+        field.naming == Naming::None || value.as_str().is_none_or(|name| name.len() <= LONGEST_NAME)
+    };
     let shown = table.iter().filter(|field| field.compare != Compare::Hidden);
-    shown.filter_map(|field| Some((field.name.to_owned(), object.get(field.name)?.clone()))).collect()
+    let shown = shown.filter_map(|field| Some((field, object.get(field.name)?)));
+    shown
+        .filter(|(field, value)| is_name(field, value))
+        .map(|(field, value)| (field.name.to_owned(), value.clone()))
+        .collect()
 }
 
 /// A point in time, written by RFC 3339 or in seconds since 1970.
@@ -72,18 +93,6 @@ pub fn instant(value: Option<&Value>) -> Option<Timestamp> {
         #[expect(clippy::cast_possible_truncation, reason = "milliseconds of this era fit into i64")]
         Value::Number(number) => number.as_f64().and_then(|s| Timestamp::from_millisecond((s * 1000.0) as i64).ok()),
         _ => None,
-    }
-}
-
-/// `accounts`, if their ids are distinct.
-///
-/// Errors: an unexpected answer otherwise, because a repeated page or a listing that changed meanwhile proves nothing.
-pub fn distinct(accounts: Vec<Account>, said: &str) -> Result<Vec<Account>, ProviderError> {
-    let ids: BTreeSet<&str> = accounts.iter().map(|account| account.id.as_str()).collect();
-    if ids.len() == accounts.len() {
-        Ok(accounts)
-    } else {
-        Err(unexpected_answer(said, "the same account twice in one listing"))
     }
 }
 
@@ -108,10 +117,39 @@ pub fn done(answer: &Answer) -> Result<(), ProviderError> {
     if answer.is_page() { Err(unexpected_answer(answer.said(), "a web page")) } else { Ok(()) }
 }
 
-/// The error for an unexpected answer: `Unavailable` with unknown delivery. `what` follows "with" in the message.
+/// The error for an unexpected answer: `Unavailable`; the call has ended. `what` follows "with" in the message.
 #[must_use]
 pub fn unexpected_answer(said: &str, what: &str) -> ProviderError {
-    ProviderError::lost(format!("{said} with {what}; check the url"))
+    ProviderError::answered(format!("{said} with {what}; check the url"))
+}
+
+/// Sends `call`, a listing, by `send`, and passes the rows under `list` to `take` while they arrive. It returns the answer with an empty
+/// list in place of the rows. `said` begins messages about a row.
+///
+/// Errors: those of `send` and `take`, and a row that is not JSON or too large.
+pub async fn rows<T, F: Future<Output = Result<T, ProviderError>>>(
+    call: Call,
+    list: &'static str,
+    said: &str,
+    send: impl FnOnce(Call) -> F,
+    mut take: impl FnMut(&Value) -> Result<(), ProviderError>,
+) -> Result<T, ProviderError> {
+    let (sender, mut rows) = tokio::sync::mpsc::channel::<Vec<u8>>(1);
+    let taking = async {
+        while let Some(row) = rows.recv().await {
+            take(&row_of(&row, said)?)?;
+        }
+        Ok(())
+    };
+    let (answer, ()) = tokio::try_join!(send(call.rows(list, sender)), taking)?;
+    Ok(answer)
+}
+
+fn row_of(bytes: &[u8], said: &str) -> Result<Value, ProviderError> {
+    json::parse(bytes).map_err(|fault| match fault {
+        Unreadable::NotJson => unexpected_answer(said, "a row that is not JSON"),
+        Unreadable::TooLarge => too_large(said, " of values in one row", LARGEST_DECODED),
+    })
 }
 
 /// The error for a status that is not 2xx. `words` come from the vendor's error fields; if they are empty, the usual error fields
@@ -135,9 +173,18 @@ pub fn refusal(answer: &Answer, words: &str) -> ProviderError {
         }
         // All other 4xx blame the request, except for those that pass with time: too slow, too early, too many.
         400..=499 if !matches!(answer.status, 408 | 425 | 429) => ErrorKind::Invalid,
-        _ => return ProviderError { retry_at: answer.retry_at(), ..ProviderError::lost(message) },
+        status if is_gateway(status) => {
+            return ProviderError { retry_at: answer.retry_at(), ..ProviderError::lost(message) };
+        }
+        _ => return ProviderError { retry_at: answer.retry_at(), ..ProviderError::answered(message) },
     };
     ProviderError::refused(kind, message)
+}
+
+/// Whether a gateway answers with this status in place of a server that may still work on the call: bad answer or none in time, and
+/// the same of Cloudflare (520, 522, 524) and of other proxies (598, 599).
+fn is_gateway(status: u16) -> bool {
+    matches!(status, 502 | 504 | 520 | 522 | 524 | 598 | 599)
 }
 
 /// The words in the usual error fields of `body`; empty if it is not an object, because raw bodies are never quoted.
@@ -175,48 +222,6 @@ fn by_field((field, value): (&String, &Value)) -> String {
 
 fn joined(words: impl Iterator<Item = String>) -> String {
     words.filter(|words| !words.is_empty()).collect::<Vec<_>>().join("; ")
-}
-
-/// The total of a listing, which each of its pages repeats.
-#[derive(Default)]
-pub struct Total(Option<usize>);
-
-impl Total {
-    /// Takes over the total of the next page.
-    ///
-    /// Errors: an unexpected answer if it shrank, because a removal moves an unread entry to a page that was read already.
-    pub fn observe(&mut self, total: usize, path: &str) -> Result<(), ProviderError> {
-        match self.0.replace(total) {
-            Some(before) if total < before => {
-                Err(unexpected_answer(path, "a total that shrank while the listing was read"))
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-/// Whether `words` mean that an account with this key exists. It knows the usual phrases, because no vendor documents its own.
-#[must_use]
-pub fn says_taken(words: &str) -> bool {
-    let words = words.to_ascii_lowercase();
-    let has = |signs: &[&str]| signs.iter().any(|sign| words.contains(sign));
-    let absent =
-        has(&["not exist", "n't exist", "no longer exist", "non-exist", "nonexist", "not found", "not registered"]);
-    let signs = ["already", "exist", "unique", "taken", "in use", "duplicate", "registered", "e11000"];
-    !absent && has(&signs)
-}
-
-/// The same for an answer with this status: the words of a 5xx and of a time-out may be about the server itself, so only
-/// unambiguous phrases count.
-#[must_use]
-pub fn means_taken(status: u16, words: &str) -> bool {
-    if status >= 500 || status == 408 { surely_says_taken(words) } else { says_taken(words) }
-}
-
-fn surely_says_taken(words: &str) -> bool {
-    let lower = words.to_ascii_lowercase();
-    let signs = ["e11000", "duplicate", "must be unique", "already exist", "already taken", "already registered"];
-    says_taken(words) && signs.iter().any(|sign| lower.contains(sign))
 }
 
 /// The verb of a call, for metrics.
@@ -295,13 +300,16 @@ mod tests {
     }
 
     #[rstest]
-    #[case::too_slow(408)]
-    #[case::too_early(425)]
-    #[case::broken(500)]
-    #[case::away(503)]
-    fn a_status_that_passes_with_time_may_have_had_an_effect(#[case] status: u16) {
+    #[case::too_slow(408, Delivery::Answered)]
+    #[case::too_early(425, Delivery::Answered)]
+    #[case::broken(500, Delivery::Answered)]
+    #[case::away(503, Delivery::Answered)]
+    #[case::bad_gateway(502, Delivery::Unknown)]
+    #[case::gateway_gave_up(504, Delivery::Unknown)]
+    #[case::cloudflare_gave_up(524, Delivery::Unknown)]
+    fn a_status_that_passes_with_time_may_have_had_an_effect(#[case] status: u16, #[case] delivery: Delivery) {
         let error = refusal(&Answer::new(status, b"", "POST /users answered"), "");
-        assert_eq!((error.kind, error.delivery), (ErrorKind::Unavailable, Delivery::Unknown));
+        assert_eq!((error.kind, error.delivery), (ErrorKind::Unavailable, delivery));
     }
 
     #[rstest]
@@ -313,41 +321,5 @@ mod tests {
     fn an_error_in_any_usual_form_is_quoted(#[case] body: Value, #[case] words: &str) {
         let said = refusal(&Answer::new(400, body.to_string().as_bytes(), "POST /users answered 400"), "").message;
         assert_eq!(said.trim_start_matches("POST /users answered 400").trim_start_matches(": "), words);
-    }
-
-    #[test]
-    fn a_listing_whose_total_shrinks_is_rejected() {
-        let mut total = Total::default();
-        total.observe(1500, "/users").unwrap();
-        total.observe(1501, "/users").unwrap();
-        assert_eq!(total.observe(1500, "/users").unwrap_err().kind, ErrorKind::Unavailable);
-    }
-
-    #[rstest]
-    #[case::database("E11000 duplicate key error collection: ozmap.users index: email_1", true)]
-    #[case::duplicate("Duplicate email", true)]
-    #[case::plain("The user already exists", true)]
-    #[case::connection("An existing connection was forcibly closed by the remote host.", false)]
-    #[case::headers("Cannot set headers: headers already sent", false)]
-    #[case::transaction("Transaction already in progress", false)]
-    #[case::port("Address in use", false)]
-    fn a_failure_of_the_server_is_not_mistaken_for_a_taken_key(#[case] words: &str, #[case] taken: bool) {
-        assert_eq!(surely_says_taken(words), taken);
-    }
-
-    #[rstest]
-    #[case::plain("User already exists", true)]
-    #[case::django("user with this email already exists.", true)]
-    #[case::unique("This field must be unique.", true)]
-    #[case::taken("That username is TAKEN", true)]
-    #[case::in_use("E-mail in use", true)]
-    #[case::mongo("E11000 duplicate key error collection: ozmap.users index: email_1", true)]
-    #[case::registered("This address is registered", true)]
-    #[case::absent("Role does not exist", false)]
-    #[case::absent_short("The project doesn't exist", false)]
-    #[case::not_registered("Device not registered", false)]
-    #[case::bad("Enter a valid email address.", false)]
-    fn a_taken_key_is_recognised_by_the_usual_phrases(#[case] words: &str, #[case] taken: bool) {
-        assert_eq!(says_taken(words), taken);
     }
 }

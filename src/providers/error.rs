@@ -30,7 +30,9 @@ pub enum ErrorKind {
 pub enum Delivery {
     /// The call was not sent, or the vendor refused it.
     NoEffect,
-    /// The answer was lost or is unexpected, so the call may have had an effect.
+    /// The vendor answered, but not whether it carried the call out. It has ended: a look-up shows whether it had an effect.
+    Answered,
+    /// The answer was lost, or a gateway gave up waiting for it: the call may have had an effect, and may still have one.
     Unknown,
 }
 
@@ -58,9 +60,14 @@ impl ProviderError {
         Self { kind, delivery: Delivery::NoEffect, message: message.into(), retry_at: None }
     }
 
-    /// A call without a usable answer: `Unavailable`, with unknown delivery.
+    /// A call without an answer: `Unavailable`, with unknown delivery.
     pub fn lost(message: impl Into<String>) -> Self {
         Self { kind: ErrorKind::Unavailable, delivery: Delivery::Unknown, message: message.into(), retry_at: None }
+    }
+
+    /// A call with an answer that does not say whether it was carried out: `Unavailable`, and the call has ended.
+    pub fn answered(message: impl Into<String>) -> Self {
+        Self { delivery: Delivery::Answered, ..Self::lost(message) }
     }
 
     /// A call refused by the limiter or the vendor until `retry_at`.

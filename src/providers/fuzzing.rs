@@ -46,11 +46,7 @@ fn accounts(vendor: Vendor, answer: &Answer) {
     };
     let rows = rows(&value);
     for account_kind in [AccountKind::User, AccountKind::Group] {
-        let decoded = rows.iter().filter_map(|row| account(vendor, account_kind, row)).collect::<Vec<_>>();
-        if let Ok(accounts) = decode::distinct(decoded, SAID) {
-            let ids: std::collections::BTreeSet<&str> = accounts.iter().map(|account| account.id.as_str()).collect();
-            assert_eq!(ids.len(), accounts.len(), "one account twice");
-        }
+        rows.iter().for_each(|row| drop(account(vendor, account_kind, row)));
     }
     match vendor {
         Vendor::Amani => {
@@ -63,15 +59,10 @@ fn accounts(vendor: Vendor, answer: &Answer) {
     let _ = decode::instant(Some(&value));
 }
 
-/// Checks a page of a listing: it has as many accounts as rows, or is an error, and the query of its next page is not
-/// empty.
-fn page(account_kind: AccountKind, value: &Value) {
-    match amani::wire::page(account_kind, value) {
-        Ok(page) => {
-            let rows = value.as_array().or_else(|| value.get("results").and_then(Value::as_array));
-            assert_eq!(rows.map(Vec::len), Some(page.accounts.len()), "a listing lost rows");
-            assert!(page.next.is_none_or(|next| !next.is_empty()), "a listing that begins anew");
-        }
+/// Checks the rest of a page of a listing: the query of its next page is not empty.
+fn page(account_kind: AccountKind, rest: &Value) {
+    match amani::wire::page(account_kind, rest) {
+        Ok(page) => assert!(page.next.is_none_or(|next| !next.is_empty()), "a listing that begins anew"),
         Err(error) => readable(&error),
     }
 }
@@ -149,7 +140,13 @@ mod tests {
 
     /// An answer that each vendor might give, with visibly made-up people.
     fn sample(vendor: Vendor) -> Value {
-        let person = json!({"id": 17, "_id": "64b0c0ffee", "username": "ada", "email": "ada@example.com", "name": "Ada",
+        let id = match vendor {
+            Vendor::Pegasus => json!(17),
+            Vendor::Amani => json!("00000000-0000-4000-8000-000000000017"),
+            Vendor::Plaspy | Vendor::Industrility => json!("usr-17"),
+            Vendor::Ozmap => json!("64b0c0ffee64b0c0ffee0017"),
+        };
+        let person = json!({"id": id, "username": "ada", "email": "ada@example.com", "name": "Ada",
             "first_name": "Ada", "is_active": true, "disabled": false, "groups": [{"id": 3, "name": "North"}], "group": "North",
             "scopes": {"vehicles": "w"}, "projectGroups": [{"group": "5"}], "role": {"_id": "9", "name": "Manager"},
             "date_joined": "2026-01-01T00:00:00Z", "createdAt": "2026-01-01T00:00:00Z", "creatorData": {"username": "usher"}});

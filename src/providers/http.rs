@@ -8,12 +8,15 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{ACCEPT_LANGUAGE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Certificate, Client, Method, Url, redirect};
 use serde_json::Value;
+use tokio::sync::mpsc::Sender;
 
 use super::address::{AddressRules, GuardedDns, check};
 use super::error::{ErrorKind, ProviderError};
+use super::exchange::{Body, Exchange, Rows, code, exchange, not_json, too_large};
+use super::json::{self, BOM, LARGEST_DECODED, Unreadable};
 use super::limiter::{Limiter, MAX_CLOSED};
 use super::observer::Observer;
 use super::rate_limit::SharedRateLimit;
@@ -22,8 +25,9 @@ use super::retry::{named_time, retry_after};
 use crate::api::{Reason, Vendor};
 use crate::plan::Rejection;
 
-/// The largest answer that is read, in bytes; a page of 1,000 users has less than 2 MiB.
-const LARGEST_BODY: usize = 16 * 1024 * 1024;
+/// How long an idle connection is kept: load balancers cut one after 60 s, some after 30, and a call on a connection that is just being
+/// cut is lost.
+const IDLE: Duration = Duration::from_secs(20);
 
 /// The characters that are encoded in paths and queries: all but the unreserved ones (RFC 3986, section 2.3).
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
@@ -63,12 +67,22 @@ pub struct Call {
     header: Option<(HeaderName, HeaderValue)>,
     body: Option<Value>,
     rate_limit: Option<SharedRateLimit>,
+    rows: Option<Rows>,
 }
 
 impl Call {
     /// A call of `operation` (a bounded word for metrics) to `path` under the base address; the caller encodes ids in it (`segment`).
     pub fn new(operation: &'static str, method: Method, path: impl Into<String>) -> Self {
-        Self { operation, method, path: path.into(), query: Vec::new(), header: None, body: None, rate_limit: None }
+        Self {
+            operation,
+            method,
+            path: path.into(),
+            query: Vec::new(),
+            header: None,
+            body: None,
+            rate_limit: None,
+            rows: None,
+        }
     }
 
     /// With one more query parameter.
@@ -92,6 +106,13 @@ impl Call {
         self
     }
 
+    /// With a receiver of the rows in the list `list` of its answer, one by one; the answer keeps an empty list in their place.
+    #[must_use]
+    pub fn rows(mut self, list: &'static str, receiver: Sender<Vec<u8>>) -> Self {
+        self.rows = Some((list, receiver));
+        self
+    }
+
     /// With the header that authenticates. Its value is marked as sensitive, so `Debug` does not print it.
     ///
     /// Errors: `Invalid` if the value has characters that a header cannot have.
@@ -110,7 +131,7 @@ impl Call {
 
 impl fmt::Debug for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { operation, method, path, query, header: _, body: _, rate_limit: _ } = self;
+        let Self { operation, method, path, query, header: _, body: _, rate_limit: _, rows: _ } = self;
         let query: Vec<_> = query.iter().map(|(name, _)| name).collect();
         let mut shown = f.debug_struct("Call");
         shown.field("operation", operation).field("method", method).field("path", path).field("query", &query);
@@ -123,7 +144,7 @@ impl fmt::Debug for Call {
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
-    body: Vec<u8>,
+    body: Body,
     said: String,
     hidden: Hidden,
     retry_at: Option<Timestamp>,
@@ -133,7 +154,7 @@ impl Answer {
     /// An answer for tests.
     #[cfg(any(test, fuzzing))]
     pub fn new(status: u16, body: &[u8], said: &str) -> Self {
-        Self { status, body: body.to_vec(), said: said.to_owned(), hidden: Hidden::default(), retry_at: None }
+        Self { status, body: body.to_vec().into(), said: said.to_owned(), hidden: Hidden::default(), retry_at: None }
     }
 
     /// Whether the status is 2xx.
@@ -150,10 +171,12 @@ impl Answer {
 
     /// The body as JSON.
     ///
-    /// Errors: `Unavailable` with unknown delivery if the body is not JSON, because then the server may not be the vendor's API.
+    /// Errors: `Unavailable` if the body is not JSON, because then the server may not be the vendor's API, or too large.
     pub fn json(&self) -> Result<Value, ProviderError> {
-        serde_json::from_slice(&self.body)
-            .map_err(|_| ProviderError::lost(format!("{} with a body that is not JSON; check the url", self.said)))
+        json::parse(&self.body.bytes).map_err(|fault| match fault {
+            Unreadable::NotJson => not_json(&self.said),
+            Unreadable::TooLarge => too_large(&self.said, " of values", LARGEST_DECODED),
+        })
     }
 
     /// The body as JSON; null if there is none, because a success may have an empty body.
@@ -163,28 +186,33 @@ impl Answer {
         if self.is_empty() { Ok(Value::Null) } else { self.json() }
     }
 
+    /// The body without a byte order mark and without blanks around it.
+    fn text(&self) -> &[u8] {
+        self.body.bytes.strip_prefix(BOM).unwrap_or(&self.body.bytes).trim_ascii()
+    }
+
     /// Whether there is no body.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.body.trim_ascii().is_empty()
+        self.text().is_empty()
     }
 
     /// Whether the body is empty or plain text: neither an object nor a list nor a string in JSON.
     #[must_use]
     pub fn is_plain(&self) -> bool {
-        !matches!(self.body.trim_ascii_start().first(), Some(b'{' | b'[' | b'"'))
+        !matches!(self.text().first(), Some(b'{' | b'[' | b'"'))
     }
 
     /// Whether the body is a web page, which a vendor's API never sends.
     #[must_use]
     pub fn is_page(&self) -> bool {
-        self.body.trim_ascii_start().starts_with(b"<")
+        self.text().starts_with(b"<")
     }
 
-    /// The body as JSON; null if it is empty or not JSON.
+    /// The body as JSON; null if it is empty, not JSON or too large.
     #[must_use]
     pub fn json_or_null(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or(Value::Null)
+        json::parse(&self.body.bytes).unwrap_or(Value::Null)
     }
 
     /// The method, the address and the status, e.g. `GET https://…/users answered 404`.
@@ -217,6 +245,8 @@ impl Transport {
             .no_proxy()
             .timeout(settings.timeout)
             .connect_timeout(settings.timeout.min(Duration::from_secs(10)))
+            .pool_idle_timeout(IDLE)
+            .default_headers(headers())
             .user_agent(concat!("usher/", env!("CARGO_PKG_VERSION")))
             .dns_resolver(Arc::new(GuardedDns(settings.addresses.clone())));
         if let Some(pem) = &settings.ca_bundle {
@@ -245,7 +275,7 @@ impl Transport {
     /// Errors: `RateLimited` while the limiter is closed and on a 429, which closes it; `Unavailable` with unknown delivery
     /// without a complete answer, and without effect if the connection failed.
     pub async fn send(&self, call: Call) -> Result<Answer, ProviderError> {
-        let Call { operation, method, path, query, header, body, rate_limit } = call;
+        let Call { operation, method, path, query, header, body, rate_limit, rows } = call;
         if let Some(rate_limit) = rate_limit {
             rate_limit.until_ready().await;
         }
@@ -260,10 +290,10 @@ impl Transport {
             request = request.json(&body);
         }
         let begun = Instant::now();
-        let outcome = exchange(request, &said).await;
-        let code = outcome.as_ref().map_or_else(|(word, _)| (*word).to_owned(), |(status, ..)| status.to_string());
-        self.settings.observer.provider_request(self.settings.vendor, operation, &code, begun.elapsed());
-        let (status, headers, body) = outcome.map_err(|(_, error)| error)?;
+        let outcome = exchange(request, rows.as_ref(), &said, self.settings.timeout).await;
+        let code = outcome.as_ref().map_or_else(|(word, _)| *word, |answer| code(answer.status));
+        self.settings.observer.provider_request(self.settings.vendor, operation, code, begun.elapsed());
+        let Exchange { status, headers, body } = outcome.map_err(|(_, error)| error)?;
         let now = Timestamp::now();
         self.settings.limiter.clock().observe(&headers, now);
         let said = format!("{said} answered {status}");
@@ -312,37 +342,9 @@ impl Transport {
     }
 }
 
-type Exchange = (u16, HeaderMap, Vec<u8>);
-
-/// Sends a request and reads its whole answer. The word in the error is the code for metrics.
-async fn exchange(request: reqwest::RequestBuilder, said: &str) -> Result<Exchange, (&'static str, ProviderError)> {
-    let mut response = request.send().await.map_err(|error| failed(said, error))?;
-    let (status, headers) = (response.status().as_u16(), response.headers().clone());
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| failed(said, error))? {
-        if body.len() + chunk.len() > LARGEST_BODY {
-            return Err(("error", ProviderError::lost(format!("{said} answered {status} with more than 16 MiB"))));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok((status, headers, body))
-}
-
-/// The error for a failed exchange: without the query, which may hold personal data, but with the innermost cause.
-fn failed(said: &str, error: reqwest::Error) -> (&'static str, ProviderError) {
-    let error = error.without_url();
-    if error.is_timeout() && !error.is_connect() {
-        return ("timeout", ProviderError::lost(format!("{said}: no answer in time")));
-    }
-    let mut cause: &dyn std::error::Error = &error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    let message = format!("{said}: {cause}");
-    if error.is_connect() {
-        return ("error", ProviderError::refused(ErrorKind::Unavailable, message));
-    }
-    ("error", ProviderError::lost(message))
+/// The headers of every call: refusals in English, because their words are read.
+fn headers() -> HeaderMap {
+    [(ACCEPT_LANGUAGE, HeaderValue::from_static("en"))].into_iter().collect()
 }
 
 /// `text` as one segment of a path.

@@ -7,13 +7,16 @@ mod amani;
 mod clock;
 mod decode;
 mod error;
+mod exchange;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
 mod http;
 mod industrility;
+mod json;
 mod jwt;
 mod limiter;
+mod listing;
 mod observer;
 mod ozmap;
 mod pegasus;
@@ -26,6 +29,8 @@ mod resource;
 mod retry;
 mod secret;
 mod session;
+mod split;
+mod words;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,15 +43,17 @@ pub use clock::Clock;
 pub use error::{Delivery, ErrorKind, ProviderError};
 pub use http::quote;
 pub use limiter::{Limiter, Permit, credible_closing};
+pub use listing::{MOST_ENTRIES, Visit};
 pub use observer::{NoMetrics, Observer};
 pub use queue::Priority;
 pub use read_only::ReadOnly;
-pub use secret::SecretData;
+pub use secret::{NotText, SecretData, text};
 
 use crate::api::credential::CredentialProvider;
 use crate::api::{PlatformGroupSpec, PlatformUserSpec, Vendor};
-use crate::plan::{Account, AccountKind, Capabilities, Catalog, Changes, Desired, GroupHandle, Rejection, carrying};
+use crate::plan::{Account, AccountKind, Capabilities, Catalog, Changes, Desired, GroupHandle, Key, Rejection};
 use http::{Settings, Transport};
+use listing::Found;
 
 /// A vendor's API, reached through one credential.
 #[async_trait]
@@ -87,10 +94,10 @@ pub trait Provider: Send + Sync {
         None
     }
 
-    /// All users or groups.
+    /// Passes all users or groups to `visit`, each once, while their listing arrives.
     ///
-    /// Errors: any listing that is not complete and consistent.
-    async fn list(&self, account_kind: AccountKind) -> Result<Vec<Account>, ProviderError>;
+    /// Errors: any listing that is not complete and consistent, so that what was visited proves nothing; those of `visit`.
+    async fn list(&self, account_kind: AccountKind, visit: Visit<'_>) -> Result<(), ProviderError>;
 
     /// The other things that a manifest may name: roles, projects, countries.
     async fn catalog(&self) -> Result<Catalog, ProviderError> {
@@ -100,8 +107,7 @@ pub trait Provider: Send + Sync {
     /// The accounts that carry one of the natural keys of `desired`, freshly asked; each account once. Without a search of the
     /// vendor's own the whole listing answers.
     async fn find(&self, account_kind: AccountKind, desired: &Desired) -> Result<Vec<Account>, ProviderError> {
-        let accounts = self.list(account_kind).await?;
-        Ok(carrying(self.capabilities().fields(account_kind), accounts, &desired.keys))
+        list_carrying(self, account_kind, &desired.keys).await
     }
 
     /// The account with this id; `None` if the vendor answers that there is none, which does not prove that it is gone.
@@ -158,6 +164,19 @@ pub trait Provider: Send + Sync {
     ) -> Result<(), ProviderError> {
         Err(ProviderError::refused(ErrorKind::Unsupported, format!("this vendor has no application {application}")))
     }
+}
+
+/// The accounts in a complete listing that carry one of `keys`.
+///
+/// Errors: those of the listing, and too many such accounts.
+pub async fn list_carrying<P: Provider + ?Sized>(
+    provider: &P,
+    account_kind: AccountKind,
+    keys: &[Key],
+) -> Result<Vec<Account>, ProviderError> {
+    let mut found = Found::new(provider.capabilities().fields(account_kind), keys);
+    provider.list(account_kind, &mut |account| found.take(account)).await?;
+    Ok(found.accounts)
 }
 
 /// The parameters of a connection to a vendor.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use secrecy::SecretString;
 
-use super::{ErrorKind, Provider, ProviderError};
+use super::{ErrorKind, Provider, ProviderError, Visit};
 use crate::api::{PlatformGroupSpec, PlatformUserSpec};
 use crate::plan::{Account, AccountKind, Capabilities, Catalog, Changes, Desired, GroupHandle, Rejection};
 
@@ -55,8 +55,8 @@ impl Provider for ReadOnly {
         self.0.login()
     }
 
-    async fn list(&self, account_kind: AccountKind) -> Result<Vec<Account>, ProviderError> {
-        self.0.list(account_kind).await
+    async fn list(&self, account_kind: AccountKind, visit: Visit<'_>) -> Result<(), ProviderError> {
+        self.0.list(account_kind, visit).await
     }
 
     async fn catalog(&self) -> Result<Catalog, ProviderError> {
@@ -141,7 +141,7 @@ mod tests {
             Err(no())
         }
 
-        async fn list(&self, _: AccountKind) -> Result<Vec<Account>, ProviderError> {
+        async fn list(&self, _: AccountKind, _: Visit<'_>) -> Result<(), ProviderError> {
             Err(no())
         }
 

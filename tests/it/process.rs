@@ -23,7 +23,7 @@ use crate::leaks;
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The control plane of these tests, for one of them at a time: their operators must not see the objects of others.
-struct Cluster {
+pub struct Cluster {
     plane: &'static ControlPlane,
     _turn: MutexGuard<'static, ()>,
 }
@@ -37,7 +37,7 @@ impl Deref for Cluster {
 }
 
 /// The control plane, without the objects of the test before.
-async fn cluster() -> Cluster {
+pub async fn cluster() -> Cluster {
     static PLANE: OnceCell<ControlPlane> = OnceCell::const_new();
     static TURN: Mutex<()> = Mutex::const_new(());
     let turn = TURN.lock().await;
@@ -55,13 +55,14 @@ async fn start() -> ControlPlane {
 }
 
 /// `usher run` with deploy/'s permissions and a lease.
-struct Operator {
+pub struct Operator {
     process: Child,
     log: Lines<BufReader<ChildStderr>>,
 }
 
 impl Operator {
-    async fn start(plane: &ControlPlane, name: &str) -> Self {
+    /// Starts it under a name of its own.
+    pub async fn start(plane: &ControlPlane, name: &str) -> Self {
         let token = plane.service_account_token("usher-system", "usher").await.unwrap();
         let kubeconfig = plane.dir().join(format!("{name}.kubeconfig"));
         plane.write_kubeconfig(&kubeconfig, &token).unwrap();
@@ -84,7 +85,7 @@ impl Operator {
     }
 
     /// Reads the log until a line holds `words`.
-    async fn says(&mut self, words: &str) -> String {
+    pub async fn says(&mut self, words: &str) -> String {
         let reading = async {
             let mut said = String::new();
             while let Some(line) = self.log.next_line().await.unwrap() {
@@ -100,6 +101,13 @@ impl Operator {
         tokio::time::timeout(PATIENCE, reading).await.expect(words)
     }
 
+    /// The most memory that it has needed so far, in MiB (`VmHWM`, proc(5)).
+    pub fn peak(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id().unwrap())).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        peak.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
+    }
+
     /// Where its admin server is.
     async fn address(&mut self) -> String {
         let line = self.says("usher starts").await;
@@ -107,7 +115,7 @@ impl Operator {
     }
 
     /// SIGTERM; the exit code.
-    async fn terminate(&mut self) -> Option<i32> {
+    pub async fn terminate(&mut self) -> Option<i32> {
         let id = self.process.id().unwrap().to_string();
         assert!(Command::new("kill").arg(id).status().await.unwrap().success());
         let code = tokio::time::timeout(PATIENCE, self.process.wait()).await.unwrap().unwrap().code();

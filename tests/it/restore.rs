@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use usher::api::conditions::{ConditionType, find};
 use usher::api::{PlatformGroup, PlatformUser, ProviderCredential};
 use usher_sandbox::controlplane::{self, ControlPlane, Options as Plane};
-use usher_sandbox::vendors::{Options, Vendor};
+use usher_sandbox::vendors::{Fault, FaultKind, Options, Vendor};
 
 use crate::contract::message;
 use crate::removal::printed;
@@ -133,14 +133,18 @@ async fn another_clusters_account_passes_on_to_no_renamed_manifest() {
 
 #[tokio::test]
 async fn a_pending_create_of_another_cluster_is_neither_repeated_nor_claimed() {
-    let scene = Scene::with(Vendor::Pegasus, Options::default(), json!({"mode": "Paused"})).await;
+    let scene = Scene::new(Vendor::Pegasus).await;
+    scene.credential_says("Synced").await;
+    scene.vendor.fault(Fault::once("users.create", FaultKind::LostAfterCommit));
     scene.user("ada", person("ada", json!({}))).await;
-    let creating = json!({"at": "2026-01-01T00:00:00Z", "key": "ada@example.com", "account": "pegasus elsewhere.example.com usher"});
-    let status = json!({"creating": creating, "cluster": OTHER_CLUSTER});
-    restore_status(&scene.api::<PlatformUser>(), "ada", &status).await;
-    scene.apply_credential(json!({"mode": "Enforce"})).await;
+    let is_pending =
+        |user: &PlatformUser| user.status.as_ref().is_some_and(|status| status.identity.creating.is_some());
+    scene.until("ada", is_pending).await;
+    restore_status(&scene.api::<PlatformUser>(), "ada", &json!({"cluster": OTHER_CLUSTER})).await;
     scene.user_says("ada", "OwnedElsewhere").await;
-    assert!(scene.vendor.writes().is_empty(), "{:#?}", scene.vendor.writes());
+    assert_eq!(scene.vendor.count("users.create"), 1);
+    let still_pending = scene.api::<PlatformUser>().get("ada").await.unwrap();
+    assert!(is_pending(&still_pending), "{still_pending:#?}");
 }
 
 /// What a backup of `scene` holds of one kind.

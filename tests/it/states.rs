@@ -8,7 +8,7 @@ use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 use usher::api::conditions::{ConditionType, find};
 use usher::api::{PlatformGroup, PlatformUser, ProviderCredential};
-use usher_sandbox::vendors::{Fault, FaultKind, Options, Simulator, Vendor};
+use usher_sandbox::vendors::{Fault, FaultKind, Flood, Options, Simulator, Vendor};
 
 use crate::scene::{Scene, merge};
 
@@ -343,6 +343,7 @@ fn users() -> Vec<BoxFuture<'static, Row>> {
         from_answer("RateLimited", "the vendor asks to slow down", slow_down).boxed(),
         from_answer("ProviderUnavailable", "the vendor fails", FaultKind::Status(503, None)).boxed(),
         from_answer("ProviderUnavailable", "the vendor's answer cannot be read", FaultKind::Html).boxed(),
+        from_answer("ProviderUnavailable", "the vendor's answer is too large", FaultKind::Flood(Flood::Text)).boxed(),
         from_answer("PermissionDenied", "the login may not do this", FaultKind::Status(403, None)).boxed(),
         from_answer(
             "AlreadyExists",

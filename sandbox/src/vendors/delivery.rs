@@ -7,7 +7,9 @@ use axum::body::{Body, Bytes};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response as HttpResponse};
 use futures::{StreamExt, stream};
+use serde_json::{Value, json};
 
+use super::fault::{Flood, renumbered};
 use super::http::Response;
 use super::listener::Switch;
 
@@ -22,6 +24,10 @@ pub enum Delivery {
     Torn(Response),
     /// The answer behind 64 MiB of blanks.
     Huge(Response),
+    /// The answer behind a byte order mark.
+    Marked(Response),
+    /// A body that is large in memory; the usual answer has the row to repeat.
+    Flood(Response, Flood),
     /// A web page.
     Html,
     /// A closed connection.
@@ -34,8 +40,12 @@ impl Delivery {
     /// The status that the client sees; 0 if none.
     pub fn status(&self) -> u16 {
         match self {
-            Self::Plain(answer) | Self::Dripping(answer) | Self::Torn(answer) | Self::Huge(answer) => answer.status,
-            Self::Html => 200,
+            Self::Plain(answer)
+            | Self::Dripping(answer)
+            | Self::Torn(answer)
+            | Self::Huge(answer)
+            | Self::Marked(answer) => answer.status,
+            Self::Html | Self::Flood(..) => 200,
             Self::Cut | Self::Silence => 0,
         }
     }
@@ -50,6 +60,14 @@ impl Delivery {
                 with_body(&answer, Body::from(bytes.slice(..bytes.len() / 2)))
             }
             Self::Huge(answer) => with_body(&answer, behind_blanks(bytes_of(&answer))),
+            Self::Marked(answer) => {
+                let marked = ["\u{feff}".as_bytes(), &bytes_of(&answer)].concat();
+                with_body(&answer, Body::from(marked))
+            }
+            Self::Flood(answer, flood) => {
+                let answer = Response { status: 200, headers: Vec::new(), ..answer };
+                with_body(&answer, flooding(&answer, flood))
+            }
             Self::Html => {
                 let page = "<!doctype html><title>Example</title><h1>Please sign in</h1>";
                 ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], page).into_response()
@@ -90,6 +108,62 @@ fn dripping(bytes: Bytes) -> Body {
         }
     });
     Body::from_stream(drops)
+}
+
+/// Size of a flood that ends, in bytes.
+const FLOOD: usize = 16 << 20;
+/// Size of its parts, in bytes.
+const PART: usize = 64 << 10;
+
+fn flooding(answer: &Response, flood: Flood) -> Body {
+    match flood {
+        Flood::Zeros => repeated("[", |_| "0,".into(), "0]"),
+        Flood::SmallObjects => repeated("[", |_| r#"{"a":0},"#.into(), "{}]"),
+        Flood::Names => repeated("{", |number| format!(r#""{number}":0,"#), r#""a":0}"#),
+        Flood::Deep => repeated("[", |_| "[".into(), "["),
+        Flood::Text => repeated(r#"{"id":""#, |_| "x".into(), r#""}"#),
+        Flood::Rows => endless_rows(answer),
+    }
+}
+
+/// `before`, `part` with its number until the size is reached, and `behind`; made while it is sent.
+fn repeated(before: &'static str, part: impl Fn(usize) -> String + Send + 'static, behind: &'static str) -> Body {
+    let parts = (0..FLOOD / PART).map(move |number| {
+        let mut text = if number == 0 { before.to_owned() } else { String::new() };
+        let mut place = number * PART;
+        while text.len() < PART {
+            text.push_str(&part(place));
+            place += 1;
+        }
+        text
+    });
+    Body::from_stream(stream::iter(parts.chain([behind.to_owned()]).map(Ok::<_, Infallible>)))
+}
+
+/// The answer up to its rows, and then its first row under new ids without end.
+fn endless_rows(answer: &Response) -> Body {
+    let body = answer.body.clone().unwrap_or_default();
+    let (name, rows) = match &body {
+        Value::Array(rows) => (None, rows.first()),
+        Value::Object(fields) => {
+            let list = fields.iter().find_map(|(name, value)| Some((name, value.as_array()?)));
+            (list.map(|(name, _)| name.clone()), list.and_then(|(_, rows)| rows.first()))
+        }
+        _ => (None, None),
+    };
+    let row = rows.cloned().unwrap_or_else(|| json!({"id": 1, "name": "Example"}));
+    let before = name.map_or_else(|| "[".to_owned(), |name| format!(r#"{{"success":true,"{name}":["#));
+    let parts = stream::iter(0_u64..).map(move |part| {
+        let mut text = if part == 0 { before.clone() } else { String::new() };
+        let mut number = part * 1_000_000;
+        while text.len() < PART {
+            text.push_str(&renumbered(&row, number).to_string());
+            text.push(',');
+            number += 1;
+        }
+        Ok::<_, Infallible>(Bytes::from(text))
+    });
+    Body::from_stream(parts)
 }
 
 fn behind_blanks(bytes: Bytes) -> Body {

@@ -1,5 +1,6 @@
 //! Faults that tests switch on in front of a vendor. It knows no single vendor.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -45,6 +46,10 @@ pub enum FaultKind {
     WrongTypes,
     /// It is done; 64 MiB of blanks precede the answer.
     HugeBody,
+    /// Nothing is done; 200 with a body that is small on the wire and large in memory.
+    Flood(Flood),
+    /// It is done; a byte order mark precedes the answer.
+    Marked,
     /// Nothing is done; 307 to this address.
     Redirect(String),
     /// It is done, and answered as ever, but this field of the body has another value, or none.
@@ -55,6 +60,30 @@ pub enum FaultKind {
     EmptyList,
     /// Lists: always the first page.
     RepeatedPage,
+    /// Lists: each page is full of new rows, and there is always another one.
+    EndlessList,
+}
+
+/// A body that needs much more memory as JSON values than as text, or does not end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::EnumString, strum::VariantArray)]
+pub enum Flood {
+    /// 16 MiB of `[0,0,…]`.
+    Zeros,
+    /// 16 MiB of `[{"a":0},…]`.
+    SmallObjects,
+    /// 16 MiB of an object with many names.
+    Names,
+    /// 16 MiB of lists that are not closed.
+    Deep,
+    /// 16 MiB of an id.
+    Text,
+    /// The vendor's usual answer with its rows, or a row made up, repeated under new ids without end.
+    Rows,
+}
+
+impl Flood {
+    /// Every kind.
+    pub const ALL: &[Self] = <Self as strum::VariantArray>::VARIANTS;
 }
 
 impl Fault {
@@ -81,13 +110,16 @@ impl Fault {
             Some(start) => operation.starts_with(start),
             None => self.on == operation,
         };
-        let lists_only = matches!(self.kind, FaultKind::ShortList | FaultKind::EmptyList | FaultKind::RepeatedPage);
+        let lists_only = matches!(
+            self.kind,
+            FaultKind::ShortList | FaultKind::EmptyList | FaultKind::RepeatedPage | FaultKind::EndlessList
+        );
         let has_body = self.body.as_ref().is_none_or(|text| body.contains(text));
         meant && has_body && (!lists_only || operation::is_list(operation))
     }
 
     /// Reads the body of a call to the control endpoint: `on`, `times`, `kind`, `body_has`, and by kind `status`, `body`, `seconds`, `location`,
-    /// `field`, `value`.
+    /// `field`, `value`, `flood`.
     pub(super) fn from_json(given: &Value) -> Result<Self, String> {
         let times = match &given["times"] {
             Value::Null => None,
@@ -131,6 +163,11 @@ impl FaultKind {
             "NoBody" => Self::NoBody,
             "WrongTypes" => Self::WrongTypes,
             "HugeBody" => Self::HugeBody,
+            "Flood" => {
+                let flood = given["flood"].as_str().and_then(|flood| flood.parse().ok());
+                Self::Flood(flood.ok_or("flood: expected Zeros, SmallObjects, Names, Deep, Text or Rows")?)
+            }
+            "Marked" => Self::Marked,
             "Redirect" => {
                 let location = given["location"].as_str();
                 Self::Redirect(location.ok_or("location: expected a string")?.to_owned())
@@ -142,6 +179,7 @@ impl FaultKind {
             "ShortList" => Self::ShortList,
             "EmptyList" => Self::EmptyList,
             "RepeatedPage" => Self::RepeatedPage,
+            "EndlessList" => Self::EndlessList,
             other => return Err(format!("kind: {other} is unknown")),
         })
     }
@@ -222,6 +260,57 @@ pub(super) fn without_rows(mut answer: Response) -> Response {
     answer
 }
 
+/// Rows of a full page.
+const FULL: usize = 1000;
+/// A count that no listing reaches.
+const ENDLESS: u64 = 1_000_000_000;
+
+/// A list's answer with a full page of copies of its first row under new ids, and counts that no listing reaches.
+pub(super) fn without_end(mut answer: Response, path: &str) -> Response {
+    let Some(body) = &mut answer.body else {
+        return answer;
+    };
+    if let Some(rows) = rows_of(body)
+        && let Some(row) = rows.first().cloned()
+    {
+        *rows = (0..FULL).map(|_| renumbered(&row, fresh())).collect();
+    }
+    for (counter, endless) in [
+        ("total", json!(ENDLESS)),
+        ("count", json!(ENDLESS)),
+        ("pages", json!(ENDLESS)),
+        ("next", json!(format!("http://localhost{path}?page={}", fresh()))),
+    ] {
+        if let Some(shown) = body.get_mut(counter) {
+            *shown = endless;
+        }
+    }
+    answer
+}
+
+/// A number that no row of this process has.
+fn fresh() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1 << 40);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// `row` under the id with this number, in the form that its id has.
+pub(super) fn renumbered(row: &Value, number: u64) -> Value {
+    let mut row = row.clone();
+    for name in ["id", "_id"] {
+        match row.get_mut(name) {
+            Some(Value::String(id)) if id.len() > 12 => {
+                id.truncate(id.len() - 12);
+                id.push_str(&format!("{number:012x}"));
+            }
+            Some(Value::String(id)) => *id = format!("id-{number}"),
+            Some(id @ Value::Number(_)) => *id = json!(number),
+            _ => {}
+        }
+    }
+    row
+}
+
 fn rows_of(body: &mut Value) -> Option<&mut Vec<Value>> {
     match body {
         Value::Array(rows) => Some(rows),
@@ -247,6 +336,14 @@ mod tests {
         let mut faults = vec![Fault::always("*", FaultKind::ShortList)];
         assert_eq!(take(&mut faults, operation::USERS_CREATE, b""), None);
         assert!(take(&mut faults, operation::USERS_LIST, b"").is_some());
+    }
+
+    #[test]
+    fn an_endless_list_has_new_ids_on_each_page() {
+        let answer = || Response::new(200, json!({"total": 3, "data": [{"id": 1, "email": "ada@example.com"}]}));
+        let id = |answer: Response| without_end(answer, "/users").body.unwrap()["data"][999]["id"].clone();
+        assert_ne!(id(answer()), id(answer()));
+        assert_eq!(without_end(answer(), "/users").body.unwrap()["total"], json!(ENDLESS));
     }
 
     #[test]

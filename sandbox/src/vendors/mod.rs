@@ -29,7 +29,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use fault::{Fault, FaultKind};
+pub use fault::{Fault, FaultKind, Flood};
 pub use intercept::{Intercept, Ruling};
 pub use options::{
     AmaniOptions, AmaniPaging, IndustrilityOptions, Options, OzmapOptions, OzmapWhoami, PegasusOptions, PlaspyOptions,

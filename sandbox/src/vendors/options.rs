@@ -16,6 +16,9 @@ pub struct Options {
     pub clock_behind: Duration,
     /// How old the users and groups are that reads, searches and lists show: they are answered by a replica that lags behind.
     pub read_lag: Duration,
+    /// Cut each page from the rows in another order, unless the client asks for one: a row is on two pages and another on none. Off by
+    /// default.
+    pub unordered: bool,
     /// Switches of Pegasus.
     pub pegasus: PegasusOptions,
     /// Switches of Amani.
@@ -36,6 +39,7 @@ impl Default for Options {
             token_life: Duration::from_hours(1),
             clock_behind: Duration::ZERO,
             read_lag: Duration::ZERO,
+            unordered: false,
             pegasus: PegasusOptions::default(),
             amani: AmaniOptions::default(),
             plaspy: PlaspyOptions::default(),

@@ -136,6 +136,13 @@ impl Desk {
             FaultKind::NoBody => Delivery::Plain(Response { body: None, ..self.work(api, &request) }),
             FaultKind::WrongTypes => Delivery::Plain(fault::with_wrong_types(self.work(api, &request))),
             FaultKind::HugeBody => Delivery::Huge(self.work(api, &request)),
+            FaultKind::Flood(flood) => {
+                // A list shows the row to repeat; nothing else takes effect.
+                let is_list = operation::is_list(request.operation);
+                let usual = if is_list { self.work(api, &request) } else { Response::new(200, Value::Null) };
+                Delivery::Flood(usual, flood)
+            }
+            FaultKind::Marked => Delivery::Marked(self.work(api, &request)),
             FaultKind::Redirect(location) => {
                 let moved = Response { status: 307, headers: vec![("location", location)], body: None };
                 Delivery::Plain(moved)
@@ -146,6 +153,10 @@ impl Desk {
             }
             FaultKind::ShortList => Delivery::Plain(fault::with_half_the_rows(self.work(api, &request))),
             FaultKind::EmptyList => Delivery::Plain(fault::without_rows(self.work(api, &request))),
+            FaultKind::EndlessList => {
+                request.query.remove("page");
+                Delivery::Plain(fault::without_end(self.work(api, &request), &request.path))
+            }
             FaultKind::RepeatedPage => {
                 request.query.remove("page");
                 Delivery::Plain(self.work(api, &request))

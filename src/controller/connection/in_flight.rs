@@ -11,6 +11,9 @@ use parking_lot::Mutex;
 use crate::api::status::Creating;
 use crate::plan::{AccountKind, fold, pending_until};
 
+/// A read may lag this much behind a write: a look-up sooner after a create that the vendor answered could miss what it made.
+const LAG: SignedDuration = SignedDuration::from_secs(2);
+
 /// A create whose call ended this long ago cannot take effect any more.
 const FORGOTTEN: SignedDuration = SignedDuration::from_hours(1);
 
@@ -29,13 +32,21 @@ type LockedKey = (String, AccountKind, String);
 type Locks = Arc<Mutex<HashSet<LockedKey>>>;
 /// The credential's account and the natural key of a create.
 type Place = (String, String);
-type Ended = Arc<Mutex<HashMap<Place, Timestamp>>>;
+type Ended = Arc<Mutex<HashMap<Place, End>>>;
+
+/// How the last call of a create ended.
+#[derive(Clone, Copy)]
+struct End {
+    at: Timestamp,
+    /// Whether the vendor answered, so that the call can have no effect after `at`.
+    is_answered: bool,
+}
 
 /// The right to search for and create an account with one natural key. It is released on drop.
 pub struct KeyGuard(Locks, LockedKey);
 
-/// A create call in flight. Its outcome is unknown from its drop on, unless it was answered before.
-pub struct CreateCall(Ended, Option<Place>);
+/// A create call in flight. On drop it has ended without an answer, unless the vendor answered before.
+pub struct CreateCall(Ended, Place, Option<Timestamp>);
 
 impl Creates {
     /// No create yet. A create may take effect for `longest` after it was sent. `is_live`: this process creates accounts, in place of
@@ -55,38 +66,45 @@ impl Creates {
 
     /// Begins the call of the create `creating`.
     pub fn begin(&self, creating: &Creating) -> CreateCall {
-        CreateCall(self.ended.clone(), Some(place(creating)))
+        let place = place(creating);
+        self.ended.lock().remove(&place);
+        CreateCall(self.ended.clone(), place, None)
     }
 
     /// The time until which `creating` may still take effect, if it may now.
     ///
     /// A call may be sent long after it was recorded in status (a slow limiter, a log-in, a repetition), but not after this process
     /// dropped it, nor after this process took over from the one that recorded it.
+    /// An answer ends a call: then it is known whether the create took effect as soon as reads show it.
     pub fn pending_until(&self, creating: &Creating) -> Option<Timestamp> {
-        pending_until(self.last_sent(creating, Timestamp::now()), self.longest, Timestamp::now())
+        let now = Timestamp::now();
+        let end = self.ended.lock().get(&place(creating)).copied();
+        match end.filter(|end| end.is_answered) {
+            Some(end) => pending_until(end.at, LAG.min(self.longest), now),
+            None => pending_until(self.last_sent(creating, end, now), self.longest, now),
+        }
     }
 
-    /// The latest time at which the call of `creating` can have been sent. A future time in status is ignored, because the clock that
-    /// wrote it was wrong.
-    fn last_sent(&self, creating: &Creating, now: Timestamp) -> Timestamp {
-        let known = self.ended.lock().get(&place(creating)).copied().unwrap_or(self.started);
+    /// The latest time at which the call of `creating` can have been sent, where `end` is the end of its last call. A future time in
+    /// status is ignored, because the clock that wrote it was wrong.
+    fn last_sent(&self, creating: &Creating, end: Option<End>, now: Timestamp) -> Timestamp {
+        let known = end.map_or(self.started, |end| end.at);
         if creating.at > now { known } else { known.max(creating.at) }
     }
 }
 
 impl CreateCall {
-    /// The vendor answered: it created the account or refused to.
+    /// The vendor answered.
     pub fn answered(mut self) {
-        self.1 = None;
+        self.2 = Some(Timestamp::now());
     }
 }
 
 impl Drop for CreateCall {
     fn drop(&mut self) {
-        let Some(place) = self.1.take() else { return };
         let (mut ended, now) = (self.0.lock(), Timestamp::now());
-        ended.retain(|_, at| now.duration_since(*at) < FORGOTTEN);
-        ended.insert(place, now);
+        ended.retain(|_, end| now.duration_since(end.at) < FORGOTTEN);
+        ended.insert(self.1.clone(), End { at: self.2.unwrap_or(now), is_answered: self.2.is_some() });
     }
 }
 
@@ -129,25 +147,29 @@ mod tests {
         let call = creates.begin(&creating(60));
         let before = Timestamp::now();
         drop(call);
-        assert!(creates.last_sent(&creating(60), Timestamp::now()) >= before);
+        assert!(creates.pending_until(&creating(60)).unwrap() >= before + SignedDuration::from_secs(30));
     }
 
     #[test]
-    fn an_answered_create_is_not_pending() {
+    fn a_create_that_was_answered_is_pending_until_reads_show_it() {
         let creates = creates(0);
         creates.begin(&creating(60)).answered();
-        assert_eq!(creates.last_sent(&creating(60), at(90)), at(60));
+        assert!(creates.pending_until(&creating(60)).unwrap() <= Timestamp::now() + LAG);
+        let again = creates.begin(&creating(60));
+        assert_eq!(creates.pending_until(&creating(60)), None, "its first call is over, and its time has passed");
+        drop(again);
+        assert!(creates.pending_until(&creating(60)).unwrap() > Timestamp::now() + LAG);
     }
 
     #[test]
     fn a_create_of_an_earlier_process_may_have_been_sent_until_this_one_took_over() {
-        assert_eq!(creates(90).last_sent(&creating(60), at(100)), at(90));
-        assert_eq!(creates(30).last_sent(&creating(60), at(100)), at(60));
+        assert_eq!(creates(90).last_sent(&creating(60), None, at(100)), at(90));
+        assert_eq!(creates(30).last_sent(&creating(60), None, at(100)), at(60));
     }
 
     #[test]
     fn a_create_with_a_future_time_in_status_counts_from_the_start_of_the_process() {
-        assert_eq!(creates(90).last_sent(&creating(3600), at(100)), at(90));
+        assert_eq!(creates(90).last_sent(&creating(3600), None, at(100)), at(90));
     }
 
     #[test]

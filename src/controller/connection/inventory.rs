@@ -2,20 +2,21 @@
 //! find-before-create and drift for all objects, and calls no vendor.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::evidence::{About, Evidence, EvidenceSet, almost, is_within};
+use super::known::{Matches, digest};
 use super::listing::{ListedIds, Listing};
-use crate::plan::{Account, AccountKind, Catalog, Desired, Field, fold, shown_key};
+use crate::plan::{Account, AccountKind, Catalog, Field, Key, fold, group_keys};
 
 /// Users, groups and catalogue of one credential.
 #[derive(Default)]
 pub struct Inventory {
     users: KindInventory,
     groups: KindInventory,
-    /// Roles, projects, countries.
-    pub catalog: Catalog,
+    catalog: Option<Arc<Catalog>>,
     /// When it was begun. Nothing is known of earlier writes.
     begun: Timestamp,
     /// How long the vendor may take to show what was written.
@@ -59,6 +60,21 @@ impl Inventory {
         self.of(kind).listing.as_ref()
     }
 
+    /// Roles, projects, countries; empty before the first sweep.
+    pub fn catalog(&self) -> Arc<Catalog> {
+        self.catalog.clone().unwrap_or_default()
+    }
+
+    /// Whether a sweep has read the catalogue.
+    pub fn has_catalog(&self) -> bool {
+        self.catalog.is_some()
+    }
+
+    /// Replaces the catalogue.
+    pub fn set_catalog(&mut self, catalog: Catalog) {
+        self.catalog = Some(Arc::new(catalog));
+    }
+
     /// Whether there is a listing.
     pub fn has_listing(&self, kind: AccountKind) -> bool {
         self.listing(kind).is_some()
@@ -66,11 +82,16 @@ impl Inventory {
 
     /// The number of listed accounts.
     pub fn count(&self, kind: AccountKind) -> usize {
-        self.listing(kind).map_or(0, |listing| listing.accounts().len())
+        self.listing(kind).map_or(0, Listing::count)
     }
 
-    /// The account with this id.
-    pub fn get(&self, kind: AccountKind, id: &str) -> Option<&Account> {
+    /// Whether the account with this id is listed.
+    pub fn has(&self, kind: AccountKind, id: &str) -> bool {
+        self.listing(kind).is_some_and(|listing| listing.has(id))
+    }
+
+    /// The account with this id, if it is listed and kept whole: every sweep keeps those that objects ask for.
+    pub fn get(&self, kind: AccountKind, id: &str) -> Option<Account> {
         self.listing(kind)?.get(id)
     }
 
@@ -79,15 +100,15 @@ impl Inventory {
         self.listing(kind).is_some_and(|listing| listing.is_shown(id))
     }
 
-    /// The accounts that carry one of the natural keys of `desired`.
-    pub fn matching(&self, kind: AccountKind, table: &[Field], desired: &Desired) -> Vec<Account> {
-        self.listing(kind).map(|listing| listing.matching(table, desired)).unwrap_or_default()
+    /// The accounts that carry one of the natural keys `keys`.
+    pub fn matching(&self, kind: AccountKind, table: &[Field], keys: &[Key]) -> Matches {
+        let none = || Matches { accounts: Vec::new(), is_all: true };
+        self.listing(kind).map_or_else(none, |listing| listing.matching(table, keys))
     }
 
     /// The groups with this name, the first natural key of `table`.
-    pub fn groups_named(&self, table: &[Field], name: &str) -> Vec<&Account> {
-        let groups = self.groups.listing.iter().flat_map(Listing::accounts);
-        groups.filter(|group| shown_key(table, group) == Some(name)).collect()
+    pub fn groups_named(&self, table: &[Field], name: &str) -> Matches {
+        self.matching(AccountKind::Group, table, &group_keys(table, name))
     }
 
     /// When the listing began.
@@ -149,7 +170,7 @@ impl Inventory {
             None => drop(written.remove(id)),
         }
         if let Some(listed) = listed_ids.as_mut().filter(|_| account.is_some()) {
-            listed.ids.insert(id.to_owned());
+            listed.ids.insert(digest(id));
         }
         if let Some(listing) = listing {
             listing.record_write(table, id, account);
@@ -168,8 +189,8 @@ impl Inventory {
 
 /// Whether an account exists, by its id.
 impl Inventory {
-    /// Records the ids in a complete listing that began at `begun` and was made beside the sweeps.
-    pub fn record_listed_ids(&mut self, kind: AccountKind, begun: Timestamp, ids: HashSet<String>) {
+    /// Records digests of the ids in a complete listing that began at `begun` and was made beside the sweeps.
+    pub fn record_listed_ids(&mut self, kind: AccountKind, begun: Timestamp, ids: HashSet<u64>) {
         self.of_mut(kind).listed_ids = Some(ListedIds { begun, ids });
     }
 
@@ -288,6 +309,7 @@ impl Inventory {
 
 #[cfg(test)]
 mod tests {
+    use super::super::known::Asked;
     use super::*;
 
     const INTERVAL: SignedDuration = SignedDuration::from_secs(600);
@@ -298,7 +320,9 @@ mod tests {
     }
 
     fn list(inventory: &mut Inventory, begun: Timestamp, accounts: Vec<Account>) {
-        inventory.set_listing(USER, &[], Listing::new(begun, &[], accounts), INTERVAL);
+        let mut listing = Listing::new(begun);
+        accounts.into_iter().for_each(|account| listing.add(&[], &Asked::default(), account).unwrap());
+        inventory.set_listing(USER, &[], listing, INTERVAL);
     }
 
     fn listed(begun: i64) -> Inventory {
@@ -352,11 +376,11 @@ mod tests {
         let mut inventory = Inventory::default();
         list(&mut inventory, at(10), vec![ada("listed")]);
         inventory.record_read(USER, &[], at(9), &ada("read before"));
-        assert_eq!(inventory.get(USER, "ada"), Some(&ada("listed")));
+        assert_eq!(inventory.get(USER, "ada"), Some(ada("listed")));
         inventory.record_read(USER, &[], at(11), &ada("read after"));
-        assert_eq!(inventory.get(USER, "ada"), Some(&ada("read after")));
+        assert_eq!(inventory.get(USER, "ada"), Some(ada("read after")));
         list(&mut inventory, at(12), vec![ada("listed again")]);
-        assert_eq!(inventory.get(USER, "ada"), Some(&ada("listed again")));
+        assert_eq!(inventory.get(USER, "ada"), Some(ada("listed again")));
     }
 
     #[test]
@@ -364,7 +388,7 @@ mod tests {
         let mut inventory = listed(0);
         inventory.record_write(USER, &[], "ada", Some(ada("written")));
         inventory.record_read(USER, &[], at(11), &ada("read before"));
-        assert_eq!(inventory.get(USER, "ada"), Some(&ada("written")));
+        assert_eq!(inventory.get(USER, "ada"), Some(ada("written")));
     }
 
     #[test]
@@ -372,7 +396,7 @@ mod tests {
         let mut inventory = listed(0);
         inventory.record_write(USER, &[], "ada", Some(ada("made")));
         list(&mut inventory, at(60), Vec::new());
-        assert_eq!(inventory.get(USER, "ada"), Some(&ada("made")));
+        assert_eq!(inventory.get(USER, "ada"), Some(ada("made")));
         list(&mut inventory, Timestamp::now() + SignedDuration::from_secs(1), Vec::new());
         assert_eq!(inventory.get(USER, "ada"), None);
     }
@@ -381,7 +405,7 @@ mod tests {
     fn a_listing_beside_the_sweeps_proves_absence_for_ten_seconds() {
         let mut inventory = listed(0);
         assert!(!inventory.is_proven_absent(USER, "ada", at(60)));
-        inventory.record_listed_ids(USER, at(60), ["eve".to_owned()].into());
+        inventory.record_listed_ids(USER, at(60), [digest("eve")].into());
         assert!(inventory.is_proven_absent(USER, "ada", at(61)));
         inventory.record_write(USER, &[], "bob", Some(ada("made since")));
         assert!(!inventory.is_proven_absent(USER, "bob", at(61)));

@@ -5,7 +5,9 @@ use std::collections::{HashMap, HashSet};
 use jiff::{SignedDuration, Timestamp};
 
 use super::evidence::is_within;
-use crate::plan::{Account, Desired, Field, fold, keys, matches_key};
+use super::known::{Asked, Known, Matches, digest};
+use crate::plan::{Account, Field, Key, fold};
+use crate::providers::ProviderError;
 
 /// A listing proves that an account is absent for this long after it began.
 const PROOF: SignedDuration = SignedDuration::from_secs(10);
@@ -14,19 +16,17 @@ const PROOF: SignedDuration = SignedDuration::from_secs(10);
 pub struct Listing {
     /// When it began.
     pub begun: Timestamp,
-    accounts: HashMap<String, Account>,
-    /// Ids by natural key in lower case; several accounts may share a key.
-    ids: HashMap<String, Vec<String>>,
+    known: Known,
     /// Changes by id, because a listing shows no change that came after it began.
     changes: HashMap<String, Change>,
     /// Natural keys in lower case whose accounts exist, as the vendor reported, although the listing lacks them.
     lacking: HashSet<String>,
 }
 
-/// An account after an own write or a read; `None`: it was removed.
+/// When an account was written or read, and whether it was there then.
 struct Change {
     at: Timestamp,
-    account: Option<Account>,
+    is_there: bool,
     /// Whether the vendor showed it.
     is_shown: bool,
 }
@@ -35,44 +35,49 @@ struct Change {
 pub struct ListedIds {
     /// When the listing began.
     pub begun: Timestamp,
-    /// The ids.
-    pub ids: HashSet<String>,
+    /// Digests of the ids.
+    pub ids: HashSet<u64>,
 }
 
 impl ListedIds {
     /// Whether the account with this id is listed, if the listing is recent.
     pub fn shows_recently(&self, id: &str, now: Timestamp) -> Option<bool> {
-        is_within(self.begun, PROOF, now).then(|| self.ids.contains(id))
+        is_within(self.begun, PROOF, now).then(|| self.ids.contains(&digest(id)))
     }
 }
 
 impl Listing {
-    /// The listing that began at `begun` and showed `accounts`.
-    pub fn new(begun: Timestamp, table: &[Field], accounts: Vec<Account>) -> Self {
-        let (ids, changes, lacking) = (HashMap::new(), HashMap::new(), HashSet::new());
-        let mut listing = Self { begun, accounts: HashMap::new(), ids, changes, lacking };
-        accounts.into_iter().for_each(|account| listing.insert(table, account));
-        listing
+    /// The listing that began at `begun`, without its accounts.
+    pub fn new(begun: Timestamp) -> Self {
+        Self { begun, known: Known::default(), changes: HashMap::new(), lacking: HashSet::new() }
+    }
+
+    /// Adds an account that is listed. Those that objects ask for are kept whole.
+    ///
+    /// Errors: the process has no room for it.
+    pub fn add(&mut self, table: &[Field], asked: &Asked, account: Account) -> Result<(), ProviderError> {
+        self.known.list(table, asked, account).map_err(|full| ProviderError::answered(full.to_string()))
     }
 
     /// Takes over the changes in the listing before that came after this one began.
     pub fn take_over(&mut self, table: &[Field], before: Self) {
         let begun = self.begun;
         for (id, change) in before.changes.into_iter().filter(|(_, change)| change.at >= begun) {
-            self.change(table, &id, change);
+            let account = before.known.get(&id).filter(|_| change.is_there);
+            self.change(table, &id, (change.at, change.is_shown), account);
         }
     }
 
     /// Records an own write; `None`: the account was removed.
     pub fn record_write(&mut self, table: &[Field], id: &str, account: Option<Account>) {
-        self.change(table, id, Change { at: Timestamp::now(), account, is_shown: false });
+        self.change(table, id, (Timestamp::now(), false), account);
     }
 
     /// Records a read that began at `begun`, unless this listing began later or a later change is known.
     pub fn record_read(&mut self, table: &[Field], begun: Timestamp, account: &Account) {
         let is_changed = self.changes.get(&account.id).is_some_and(|change| change.at > begun);
         if self.begun <= begun && !is_changed {
-            self.change(table, &account.id, Change { at: begun, account: Some(account.clone()), is_shown: true });
+            self.change(table, &account.id, (begun, true), Some(account.clone()));
         }
     }
 
@@ -99,12 +104,12 @@ impl Listing {
     /// Whether it shows the account with this id; `None` if it lacks an account that the vendor reported, because the account with
     /// this id may be that one.
     pub fn shows(&self, id: &str) -> Option<bool> {
-        self.lacking.is_empty().then(|| self.accounts.contains_key(id))
+        self.lacking.is_empty().then(|| self.known.shows(id))
     }
 
-    /// The account with this id.
-    pub fn get(&self, id: &str) -> Option<&Account> {
-        self.accounts.get(id)
+    /// Whether it has the account with this id.
+    pub fn has(&self, id: &str) -> bool {
+        self.known.shows(id)
     }
 
     /// Whether the vendor showed the account with this id as it is here, and it is not only as usher wrote it.
@@ -112,50 +117,44 @@ impl Listing {
         self.changes.get(id).is_none_or(|change| change.is_shown)
     }
 
-    /// All accounts.
-    pub fn accounts(&self) -> impl ExactSizeIterator<Item = &Account> {
-        self.accounts.values()
+    /// The account with this id, if it is kept whole.
+    pub fn get(&self, id: &str) -> Option<Account> {
+        self.known.get(id)
     }
 
-    /// The accounts that carry one of the natural keys of `desired`, by id.
-    pub fn matching(&self, table: &[Field], desired: &Desired) -> Vec<Account> {
-        let mut found: Vec<&Account> = Vec::new();
-        for key in &desired.keys {
-            let ids = self.ids.get(&fold(&key.value));
-            let accounts = ids.into_iter().flatten().filter_map(|id| self.accounts.get(id));
-            found.extend(accounts.filter(|account| matches_key(table, account, key)));
-        }
-        found.sort_by(|a, b| a.id.cmp(&b.id));
-        found.dedup_by(|a, b| a.id == b.id);
-        found.into_iter().cloned().collect()
+    /// The number of accounts.
+    pub fn count(&self) -> usize {
+        self.known.count()
     }
 
-    fn insert(&mut self, table: &[Field], account: Account) {
-        for key in keys(table, &account) {
-            let ids = self.ids.entry(fold(key)).or_default();
-            if !ids.contains(&account.id) {
-                ids.push(account.id.clone());
-            }
-        }
-        self.accounts.insert(account.id.clone(), account);
+    /// The accounts that carry one of `keys`.
+    pub fn matching(&self, table: &[Field], keys: &[Key]) -> Matches {
+        self.known.matching(table, keys)
     }
 
-    fn change(&mut self, table: &[Field], id: &str, change: Change) {
-        match change.account.clone() {
-            Some(account) => self.insert(table, account),
-            None => drop(self.accounts.remove(id)),
+    fn change(&mut self, table: &[Field], id: &str, (at, is_shown): (Timestamp, bool), account: Option<Account>) {
+        self.changes.insert(id.to_owned(), Change { at, is_there: account.is_some(), is_shown });
+        match account {
+            // The account of an own object is kept even where a listing would find no room.
+            Some(account) => drop(self.known.keep(table, account)),
+            None => self.known.remove(table, id),
         }
-        self.changes.insert(id.to_owned(), change);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{Compare, Key, KeySource};
+    use crate::plan::{Compare, KeySource};
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_second(seconds).unwrap()
+    }
+
+    fn listing(begun: i64, table: &[Field], accounts: Vec<Account>) -> Listing {
+        let mut listing = Listing::new(at(begun));
+        accounts.into_iter().for_each(|account| listing.add(table, &Asked::default(), account).unwrap());
+        listing
     }
 
     fn ada(name: &str) -> Account {
@@ -164,20 +163,20 @@ mod tests {
 
     #[test]
     fn an_account_that_was_removed_is_listed_no_more() {
-        let mut listing = Listing::new(at(0), &[], vec![ada("listed")]);
-        listing.record_write(&[], "ada", None);
-        let mut next = Listing::new(at(60), &[], vec![ada("removed meanwhile")]);
-        next.take_over(&[], listing);
+        let mut one = listing(0, &[], vec![ada("listed")]);
+        one.record_write(&[], "ada", None);
+        let mut next = listing(60, &[], vec![ada("removed meanwhile")]);
+        next.take_over(&[], one);
         assert_eq!((next.get("ada"), next.shows("ada")), (None, Some(false)));
     }
 
     #[test]
     fn a_listing_that_lacks_a_reported_account_proves_no_absence() {
-        let mut listing = Listing::new(at(0), &[], vec![ada("listed")]);
-        assert_eq!((listing.shows("ada"), listing.shows("eve")), (Some(true), Some(false)));
-        listing.record_lacking("Eve@example.com");
-        assert!(listing.lacks("eve@EXAMPLE.com") && !listing.lacks("ada@example.com"));
-        assert_eq!((listing.shows("ada"), listing.shows("eve")), (None, None));
+        let mut one = listing(0, &[], vec![ada("listed")]);
+        assert_eq!((one.shows("ada"), one.shows("eve")), (Some(true), Some(false)));
+        one.record_lacking("Eve@example.com");
+        assert!(one.lacks("eve@EXAMPLE.com") && !one.lacks("ada@example.com"));
+        assert_eq!((one.shows("ada"), one.shows("eve")), (None, None));
     }
 
     #[test]
@@ -188,14 +187,14 @@ mod tests {
             fields: [("login".to_owned(), login.into())].into(),
             ..Account::default()
         };
-        let listing = Listing::new(at(60), USERS, vec![account("1", "ada"), account("2", "eve")]);
-        let keys = vec![Key { field: "login", value: "eve".into() }];
-        assert_eq!(listing.matching(USERS, &Desired { keys, ..Desired::default() }), [account("2", "eve")]);
+        let one = listing(60, USERS, vec![account("1", "ada"), account("2", "eve")]);
+        let keys = [Key { field: "login", value: "eve".into() }];
+        assert_eq!(one.matching(USERS, &keys), Matches { accounts: vec![account("2", "eve")], is_all: true });
     }
 
     #[test]
     fn a_listing_is_recent_for_ten_seconds() {
-        let listing = Listing::new(at(60), &[], Vec::new());
-        assert!(listing.is_recent(at(69)) && !listing.is_recent(at(70)));
+        let one = listing(60, &[], Vec::new());
+        assert!(one.is_recent(at(69)) && !one.is_recent(at(70)));
     }
 }

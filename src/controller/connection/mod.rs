@@ -9,6 +9,7 @@ pub mod budget_memory;
 pub mod evidence;
 pub mod in_flight;
 pub mod inventory;
+pub mod known;
 pub mod link;
 pub mod listing;
 pub mod retry;

@@ -10,15 +10,15 @@ use jiff::Timestamp;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::inventory::Inventory;
+use super::known::digest;
 use crate::api::status::Identity;
 use crate::api::{ObjectKey, Vendor};
 use crate::controller::backoff::Backoff;
 use crate::controller::queue::Queue;
 use crate::plan::{
-    Account, AccountKind, CredentialAccount, Desired, Field, LastApplied, can_have_made, carrying, folds,
-    was_there_before,
+    Account, AccountKind, CredentialAccount, Desired, Field, LastApplied, can_have_made, folds, was_there_before,
 };
-use crate::providers::{ErrorKind, Limiter, Provider, ProviderError};
+use crate::providers::{ErrorKind, Limiter, Provider, ProviderError, list_carrying};
 
 /// A session with a vendor.
 pub struct Session {
@@ -167,7 +167,7 @@ impl Session {
         if !found.is_empty() || !may_miss_case {
             return Ok(found);
         }
-        Ok(carrying(table, self.provider.list(kind).await?, &desired.keys))
+        list_carrying(&*self.provider, kind, &desired.keys).await
     }
 
     /// Whether a complete listing shows the account with this id. Without a recent listing one is made now, and it answers for other
@@ -178,12 +178,16 @@ impl Session {
         if let Some(known) = self.known_to_be_listed(kind, id)? {
             return Ok(known);
         }
-        let begun = Timestamp::now();
-        let Ok(listed) = tokio::time::timeout(self.listing_timeout, self.provider.list(kind)).await else {
+        let (begun, mut ids) = (Timestamp::now(), HashSet::new());
+        let mut take = |account: Account| {
+            ids.insert(digest(&account.id));
+            Ok(())
+        };
+        let Ok(listed) = tokio::time::timeout(self.listing_timeout, self.provider.list(kind, &mut take)).await else {
             return Err(self.leave_to_sweep(kind, id, begun));
         };
-        let ids: HashSet<String> = listed?.into_iter().map(|account| account.id).collect();
-        let is_listed = ids.contains(id);
+        listed?;
+        let is_listed = ids.contains(&digest(id));
         self.inventory().record_listed_ids(kind, begun, ids);
         Ok(is_listed)
     }

@@ -114,7 +114,7 @@ fn sweep(
     match resync::due(context, connection, forced) {
         Due::Nothing { is_over } => (had_news || is_over, asked),
         Due::Kinds(kinds) => {
-            let sweep = resync::run(connection.clone(), kinds);
+            let sweep = resync::run(connection.clone(), kinds, resync::asked(context, connection));
             context.sweeps.start(connection.session.clone(), asked, sweep);
             (had_news, answered)
         }

@@ -12,6 +12,8 @@ use tracing::{info, warn};
 use crate::api::PlatformUser;
 use crate::api::user::GroupEntry;
 use crate::controller::cluster::index_key::IndexKey;
+use crate::controller::cluster::managed::Managed;
+use crate::controller::connection::known::Asked;
 use crate::controller::connection::link::Connection;
 use crate::controller::connection::listing::Listing;
 use crate::controller::connection::retry;
@@ -49,10 +51,11 @@ pub fn due(context: &Context, connection: &Connection, forced: bool) -> Due {
     Due::Nothing { is_over: is_over && connection.set_failure(None).is_some() }
 }
 
-/// Lists `kinds`, and returns whether the objects have to be reconciled. A failed sweep leaves the inventory as it was.
-pub async fn run(connection: Arc<Connection>, kinds: Vec<AccountKind>) -> bool {
+/// Lists `kinds`, and returns whether the objects have to be reconciled. A failed sweep leaves the inventory as it was. `asked` is what
+/// objects ask for.
+pub async fn run(connection: Arc<Connection>, kinds: Vec<AccountKind>, asked: Asked) -> bool {
     let mut has_news = false;
-    let Err(error) = within(LONGEST, list(&connection, &kinds, &mut has_news)).await else {
+    let Err(error) = within(LONGEST, list(&connection, &kinds, &asked, &mut has_news)).await else {
         connection.backoff.reset(&connection.key);
         connection.set_failure(None);
         return true;
@@ -82,35 +85,66 @@ async fn within(
 /// Lists the kinds that are `due`, and keeps each complete listing; then `has_news` is true.
 ///
 /// Errors: the first of the provider.
-async fn list(connection: &Connection, due: &[AccountKind], has_news: &mut bool) -> Result<(), ProviderError> {
+async fn list(
+    connection: &Connection,
+    due: &[AccountKind],
+    asked: &Asked,
+    has_news: &mut bool,
+) -> Result<(), ProviderError> {
     let catalog = connection.provider.catalog().await?;
-    connection.inventory().catalog = catalog;
+    connection.inventory().set_catalog(catalog);
     let mut failed = None;
     for account_kind in due {
-        let begun = Timestamp::now();
-        let listed = connection.provider.list(*account_kind).await;
+        let (begun, table) = (Timestamp::now(), connection.table(*account_kind));
+        let mut listing = Listing::new(begun);
+        let mut take = |account| listing.add(table, asked, account);
+        let listed = connection.provider.list(*account_kind, &mut take).await;
         if !connection.provider.capabilities().lists(*account_kind) {
             // That is no failure: this server has no call for it, and users are read one by one.
             info!(credential = %connection.key, "the server lists no users");
             connection.inventory().set_no_listing(*account_kind, begun);
             continue;
         }
-        let accounts = match listed {
-            Ok(accounts) => accounts,
+        match listed {
+            Ok(()) => {}
             // Missing rights on groups must not prevent the listing of users.
             Err(error) if error.kind == ErrorKind::PermissionDenied => {
                 failed = failed.or(Some(error));
                 continue;
             }
             Err(error) => return Err(error),
-        };
+        }
         *has_news = true;
-        info!(credential = %connection.key, %account_kind, count = accounts.len(), "swept");
-        let table = connection.table(*account_kind);
-        let listing = Listing::new(begun, table, accounts);
+        info!(credential = %connection.key, %account_kind, count = listing.count(), "swept");
         connection.inventory().set_listing(*account_kind, table, listing, connection.spec.resync_interval());
     }
     failed.map_or(Ok(()), Err)
+}
+
+/// The ids and names that objects of the credential ask for, and those of privileged groups.
+pub fn asked(context: &Context, connection: &Connection) -> Asked {
+    let (mut asked, using) = (Asked::default(), IndexKey::Credential(connection.key.clone()));
+    asked.extend(connection.spec.privileged.iter().flatten().map(String::as_str));
+    for user in context.cluster.users.by_index(std::slice::from_ref(&using), |_| true) {
+        ask(&mut asked, &*user);
+        asked.extend(user.spec.groups.iter().flatten().filter_map(|entry| match entry {
+            GroupEntry::ExternalId(name) | GroupEntry::ExternalName(name) => Some(name.as_str()),
+            GroupEntry::GroupRef(_) => None,
+        }));
+    }
+    for group in context.cluster.groups.by_index(&[using], |_| true) {
+        ask(&mut asked, &*group);
+    }
+    asked
+}
+
+/// Adds the ids and names of one object.
+fn ask<K: Managed>(asked: &mut Asked, object: &K) {
+    let identity = object.identity();
+    let making = identity.creating.iter().map(|creating| &creating.key);
+    let known = identity.known_keys().chain(identity.external_id.iter()).chain(&identity.missing).chain(making);
+    asked.extend(object.natural_keys().chain(object.external_id()));
+    asked.extend(known.map(String::as_str));
 }
 
 /// Whether a listing is requested, or needed and older than the credential's interval.

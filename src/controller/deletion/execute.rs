@@ -16,7 +16,7 @@ use crate::controller::resolve::{access, password, rights};
 use crate::plan::{
     Account, AccountState, Changes, Key, Switch, alongside, matches_key, names, naming_fields, same_key,
 };
-use crate::providers::ErrorKind;
+use crate::providers::{ErrorKind, quote};
 
 /// The state of `account`, as far as its removal is concerned.
 ///
@@ -52,7 +52,7 @@ fn is_another<K: Managed>(object: &Deleting<K>, connection: &Connection, account
         keys.any(|key| matches_key(table, account, &key)) || names.iter().any(|name| same_key(name, key))
     };
     // A rename that was not recorded has given the account the manifest's key. A pending create knows its own key alone.
-    let catalog = connection.inventory().catalog.clone();
+    let catalog = connection.inventory().catalog();
     let desired = object.desire(&*connection.provider, &catalog).ok().filter(|_| identity.creating.is_none());
     let renamed = desired.is_some_and(|desired| desired.keys.iter().any(|key| matches_key(table, account, key)));
     if renamed || identity.known_keys().any(carries) {
@@ -61,7 +61,7 @@ fn is_another<K: Managed>(object: &Deleting<K>, connection: &Connection, account
     Some(format!(
         "{} is {} at the vendor now, not {}",
         account.id,
-        access::masked(connection, &***object, names.first().unwrap_or(&"another account")),
+        access::masked(connection, &***object, &quote(names.first().unwrap_or(&"another account"))),
         identity.known_keys().next().map_or("known to usher by any name", String::as_str)
     ))
 }
@@ -96,7 +96,7 @@ pub async fn disable<K: Managed>(
     switch: Switch,
 ) -> Result<Change, Stop> {
     let fields = [(switch.field.to_owned(), json!(switch.blocked))].into();
-    let wanted = object.desire(&*connection.provider, &connection.inventory().catalog.clone()).ok();
+    let wanted = object.desire(&*connection.provider, &connection.inventory().catalog()).ok();
     let kept = wanted.map(|wanted| alongside(connection.table(K::ACCOUNT_KIND), &wanted, &fields));
     let changes = Changes { fields, alongside: kept.unwrap_or_default(), ..Changes::default() };
     let password = password_beside(context, object, connection).await?;

@@ -18,7 +18,7 @@ pub fn is_unlisted<K: Managed>(connection: &Connection, object: &K) -> bool {
     let identity = object.identity();
     let inventory = connection.inventory();
     let bound = identity.known_id().filter(|_| identity.creating.is_none() && inventory.has_listing(K::ACCOUNT_KIND));
-    bound.is_some_and(|id| inventory.get(K::ACCOUNT_KIND, id).is_none())
+    bound.is_some_and(|id| !inventory.has(K::ACCOUNT_KIND, id))
 }
 
 /// The account as it is now; `None` when there is none any more.

@@ -39,6 +39,10 @@ fn text(object: &ObjectKey, credential: &ObjectKey, identity: &Identity) -> Stri
         password_version: _,
         groups: _,
         resolved_groups: _,
+        rejected: _,
+        not_kept: _,
+        // Another value here only keeps usher from the account.
+        cluster: _,
         seal: _,
     } = identity;
     let creating = creating.as_ref().map(|Creating { at, since, vendor_time, key, account, password_version: _ }| {

@@ -256,7 +256,7 @@ async fn log_in(context: &Context, credential: Arc<ProviderCredential>) -> Resul
 /// Lists what is due of the vendor's accounts.
 async fn list(context: &Context, connection: &Arc<Connection>) {
     if let Due::Kinds(kinds) = resync::due(context, connection, false) {
-        resync::run(connection.clone(), kinds).await;
+        resync::run(connection.clone(), kinds, resync::asked(context, connection)).await;
     }
 }
 

@@ -88,13 +88,13 @@ fn candidates(context: &Context, user: &PlatformUser, connection: &Connection, e
         }
         GroupEntry::ExternalId(id) => {
             let inventory = connection.inventory();
-            let known = inventory.get(AccountKind::Group, id).map(|group| handle(connection, group));
+            let known = inventory.get(AccountKind::Group, id).map(|group| handle(connection, &group));
             vec![known.unwrap_or_else(|| GroupHandle { id: id.clone(), name: None })]
         }
         GroupEntry::ExternalName(name) => {
             let inventory = connection.inventory();
             let named = inventory.groups_named(connection.table(AccountKind::Group), name);
-            named.into_iter().map(|group| handle(connection, group)).collect()
+            named.accounts.iter().map(|group| handle(connection, group)).collect()
         }
     }
 }
@@ -140,15 +140,19 @@ fn by_id(
         return Ok(GroupHandle { id: id.to_owned(), name: None });
     }
     listing::listed(context, user, connection, AccountKind::Group)?;
-    let inventory = connection.inventory();
-    let group = inventory.get(AccountKind::Group, id).ok_or_else(|| {
-        let message = format!(
-            "spec.groups[{position}].externalId: {} lists no group {id}; correct the id",
-            connection.vendor.title()
-        );
-        Stop::because(Reason::NotFound, message)
-    })?;
-    Ok(handle(connection, group))
+    let (group, is_listed) = {
+        let inventory = connection.inventory();
+        (inventory.get(AccountKind::Group, id), inventory.has(AccountKind::Group, id))
+    };
+    match group {
+        Some(group) => Ok(handle(connection, &group)),
+        None if is_listed => Err(listing::ask_for_listing(context, user, connection, AccountKind::Group)),
+        None => {
+            let vendor = connection.vendor.title();
+            let message = format!("spec.groups[{position}].externalId: {vendor} lists no group {id}; correct the id");
+            Err(Stop::because(Reason::NotFound, message))
+        }
+    }
 }
 
 fn by_name(
@@ -164,8 +168,11 @@ fn by_name(
         return Err(Stop::because(Reason::Unsupported, message));
     }
     listing::listed(context, user, connection, AccountKind::Group)?;
-    let inventory = connection.inventory();
-    match inventory.groups_named(connection.table(AccountKind::Group), name).as_slice() {
+    let named = connection.inventory().groups_named(connection.table(AccountKind::Group), name);
+    if !named.is_all {
+        return Err(listing::ask_for_listing(context, user, connection, AccountKind::Group));
+    }
+    match named.accounts.as_slice() {
         [group] => Ok(handle(connection, group)),
         [] => Err(Stop::because(
             Reason::NotFound,

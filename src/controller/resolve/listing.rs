@@ -5,9 +5,11 @@ use jiff::Timestamp;
 use crate::api::Reason;
 use crate::controller::cluster::managed::Managed;
 use crate::controller::connection::link::Connection;
+use crate::controller::connection::session::Failure;
 use crate::controller::context::Context;
 use crate::controller::outcome::Stop;
 use crate::plan::AccountKind;
+use crate::providers::{Delivery, ErrorKind};
 
 /// Errors: there is no listing of this kind yet. One is requested.
 pub fn listed<K: Managed>(
@@ -20,6 +22,20 @@ pub fn listed<K: Managed>(
         return Ok(());
     }
     Err(ask_for_listing(context, object, connection, account_kind))
+}
+
+/// Errors: as [`listed`], for the accounts of the object's own kind, unless the object can do without: listings are answered and never
+/// complete, and its account is read by its id or searched by the vendor.
+pub fn listed_or_found<K: Managed>(context: &Context, object: &K, connection: &Connection) -> Result<(), Stop> {
+    let is_unreliable = |failure: &Failure| {
+        failure.error.kind == ErrorKind::Unavailable && failure.error.delivery == Delivery::Answered
+    };
+    let is_found = object.identity().external_id.is_some() || connection.provider.capabilities().filter;
+    let goes_on = is_found && !object.is_in_sync() && connection.inventory().has_catalog();
+    if goes_on && connection.last_failure().as_ref().is_some_and(is_unreliable) {
+        return Ok(());
+    }
+    listed(context, object, connection, K::ACCOUNT_KIND)
 }
 
 /// Requests a listing of this kind from the next sweep, whose end enqueues the object. While sweeps fail, the object waits for the

@@ -12,6 +12,7 @@ use crate::controller::cluster::managed::Managed;
 use crate::controller::context::Context;
 use crate::controller::keys::digest_key::DigestKey;
 use crate::controller::outcome::Stop;
+use crate::providers::{NotText, text};
 
 /// In place of a version: the account was taken over before its Secret existed, and the first value is the baseline.
 pub const ADOPTED: &str = "adopted";
@@ -120,9 +121,13 @@ async fn read(
         return Ok(Err(verdict));
     }
     let entry = reference.entry();
-    let value = secret.data.as_ref().and_then(|data| data.get(entry)).and_then(text);
-    let no_text = || missing(namespace, reference, &format!("has no text under the key {entry}"));
-    Ok(value.map(|value| (secret, value)).ok_or_else(no_text))
+    let value = secret.data.as_ref().and_then(|data| data.get(entry)).map(|ByteString(value)| text(value));
+    let what = match value.unwrap_or(Ok(None)) {
+        Ok(Some(value)) => return Ok(Ok((secret, value))),
+        Ok(None) => format!("has no text under the key {entry}"),
+        Err(NotText) => format!("has a value under the key {entry} that is not UTF-8 text"),
+    };
+    Ok(Err(missing(namespace, reference, &what)))
 }
 
 fn missing(namespace: &str, reference: &PasswordSecretRef, what: &str) -> Verdict {
@@ -143,11 +148,6 @@ pub fn wrong_type(secret: &Secret, field: &str) -> Option<Verdict> {
         );
         Verdict::new(Reason::Invalid, message)
     })
-}
-
-fn text(ByteString(bytes): &ByteString) -> Option<SecretString> {
-    let text = std::str::from_utf8(bytes).ok()?.trim_end_matches(['\r', '\n']);
-    (!text.is_empty()).then(|| text.into())
 }
 
 /// The key of password digests, made on first use. Mode Plan makes none: `None` when there is no key, or none that may be read.

@@ -15,7 +15,7 @@ use crate::controller::cluster::object::Object as _;
 use crate::controller::connection::link::Connection;
 use crate::controller::context::Context;
 use crate::controller::outcome::Stop;
-use crate::plan::{AccountKind, Desired, Membership};
+use crate::plan::{Desired, Membership};
 
 /// A kind whose objects are resolved.
 pub trait Resolve: Managed {
@@ -69,7 +69,7 @@ impl Resolve for PlatformUser {
         object: Live<Self>,
         connection: Arc<Connection>,
     ) -> Result<Resolved<Self>, Stop> {
-        listing::listed(context, &**object, &connection, AccountKind::User)?;
+        listing::listed_or_found(context, &**object, &connection)?;
         let (membership, entry_groups, missing_group) = groups::membership(context, &object, &connection);
         let (password, unread_password) = read_password(context, &object).await?;
         Ok(Resolved {
@@ -93,7 +93,7 @@ impl Resolve for PlatformGroup {
         object: Live<Self>,
         connection: Arc<Connection>,
     ) -> Result<Resolved<Self>, Stop> {
-        listing::listed(context, &**object, &connection, AccountKind::Group)?;
+        listing::listed_or_found(context, &**object, &connection)?;
         Ok(Resolved {
             mode: mode::mode(context, &connection, &**object),
             is_forced: object.is_forced(),
@@ -137,7 +137,7 @@ impl<K: Managed> Resolved<K> {
     ///
     /// Errors: the manifest cannot be carried out as written, or a group that it names is absent and has to come first.
     pub fn validate(mut self, context: &Context) -> Result<Validated<K>, Stop> {
-        let catalog = self.connection.inventory().catalog.clone();
+        let catalog = self.connection.inventory().catalog();
         let mut desired = self.object.desire(&*self.connection.provider, &catalog)?;
         let late = self.late()?;
         desired.groups = self.membership.take();

@@ -9,6 +9,7 @@ use crate::controller::connection::link::Connection;
 use crate::controller::context::Context;
 use crate::controller::outcome::Stop;
 use crate::plan::{Account, AccountKind, ROLE, fold, names, shown_key};
+use crate::providers::quote;
 
 /// The roles and groups that may make an account an administrator.
 pub struct Rights<'a> {
@@ -49,7 +50,8 @@ pub fn check_protected<'n>(
         Some(name) => Err(Stop::because(
             Reason::Protected,
             format!(
-                "{name} is protected by the credential {}: it is on spec.protected, or the account usher logs in with",
+                "{} is protected by the credential {}: it is on spec.protected, or the account usher logs in with",
+                quote(name),
                 connection.key.name
             ),
         )),
@@ -90,7 +92,8 @@ fn ensure_known<K: Managed>(
     connection: &Connection,
     rights: &Rights<'_>,
 ) -> Result<(), Stop> {
-    if !rights.roles.is_empty() && connection.provider.capabilities().named_roles {
+    let is_catalog_needed = !rights.roles.is_empty() && connection.provider.capabilities().named_roles;
+    if is_catalog_needed && !connection.inventory().has_catalog() {
         // The catalogue of roles is read before every listing.
         listing::listed(context, object, connection, AccountKind::User)?;
     }
@@ -102,9 +105,9 @@ fn ensure_known<K: Managed>(
 
 /// A role that makes its holders privileged: by the vendor's own rule or the credential's list.
 fn privileged_role(connection: &Connection, roles: &BTreeSet<String>) -> Option<String> {
-    let inventory = connection.inventory();
+    let catalog = connection.inventory().catalog();
     roles.iter().find_map(|id| {
-        let role = inventory.catalog.get(ROLE, id);
+        let role = catalog.get(ROLE, id);
         let name = role.map(|role| role.name.as_str());
         let by_list = || connection.spec.privileged.iter().flatten().any(|entry| entry == id || Some(&**entry) == name);
         let is_privileged = role.is_some_and(|role| role.privileged) || by_list();
@@ -118,12 +121,14 @@ fn privileged_group(connection: &Connection, groups: &BTreeSet<String>) -> Optio
     let (inventory, table) = (connection.inventory(), connection.table(AccountKind::Group));
     let listed: Vec<&String> = connection.spec.privileged.iter().flatten().collect();
     groups.iter().find_map(|id_or_name| {
-        let by_name = || inventory.groups_named(table, id_or_name).into_iter().next();
+        // Groups that are privileged, or on the credential's list, are always kept whole.
+        let by_name = || inventory.groups_named(table, id_or_name).accounts.into_iter().next();
         let group = inventory.get(AccountKind::Group, id_or_name).or_else(by_name);
-        let name = group.and_then(|group| shown_key(table, group));
-        let by_rule = group.and_then(|group| group.privileged.clone());
-        let is_listed =
-            |entry: &str| entry == id_or_name || Some(entry) == name || group.is_some_and(|group| group.id == entry);
+        let name = group.as_ref().and_then(|group| shown_key(table, group));
+        let by_rule = group.as_ref().and_then(|group| group.privileged.clone());
+        let is_listed = |entry: &str| {
+            entry == id_or_name || Some(entry) == name || group.as_ref().is_some_and(|group| group.id == entry)
+        };
         let by_list = listed.iter().any(|entry| is_listed(entry));
         by_rule.or(by_list.then(|| format!("group {}", name.unwrap_or(id_or_name))))
     })

@@ -37,10 +37,15 @@ impl<K: Managed> Reconciliation<'_, K> {
     /// Takes over an account that was there before, as the manifest allows.
     pub async fn adopt(&mut self, account: Account) -> Result<Progress, Stop> {
         self.settle_pending_create().await?;
-        // A list may show less of an account than a read, among that the rights that forbid to touch it.
+        let whole = self.whole(account).await?;
+        self.take(whole).await
+    }
+
+    /// `account` as a read shows it, if it was found in a list that shows less of it, among that the rights that forbid to touch it.
+    async fn whole(&self, account: Account) -> Result<Account, Stop> {
         let is_lean = K::ACCOUNT_KIND == AccountKind::User && account.groups.is_none();
         let read = if is_lean { self.connection.provider.read(K::ACCOUNT_KIND, &account.id).await? } else { None };
-        self.take(read.unwrap_or(account)).await
+        Ok(read.unwrap_or(account))
     }
 
     /// Binds an account that was there before, and makes it what the manifest asks for.

@@ -16,7 +16,7 @@ use crate::plan::{
     Account, AccountKind, BindingFacts, BindingQuestion, BindingRefusal, Candidate, NextBinding, Search, as_created,
     matches_key, names, next_binding,
 };
-use crate::providers::{Permit, Priority};
+use crate::providers::{Permit, Priority, quote};
 
 /// When the next reconcile is due while another object makes an account with the same key.
 const LOCKED: SignedDuration = SignedDuration::from_secs(1);
@@ -148,7 +148,7 @@ impl<K: Managed> Reconciliation<'_, K> {
     fn candidate(&self, account: Account) -> Candidate {
         let table = self.connection.table(K::ACCOUNT_KIND);
         let holder = conflict::ensure_unbound(self.context, &*self.object, &self.connection, &account.id).err();
-        let name = names(table, &account).next().map(str::to_owned);
+        let name = names(table, &account).next().map(quote);
         Candidate {
             name,
             is_made_by_us: conflict::is_made_by(self.context, &*self.object, &self.connection, &account),

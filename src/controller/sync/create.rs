@@ -76,7 +76,7 @@ impl<K: Managed> Reconciliation<'_, K> {
     pub async fn send(&self, changes: &Changes) -> Result<Account, ProviderError> {
         let call = self.identity.creating.as_ref().map(|creating| self.context.creates.begin(creating));
         let made = self.connection.provider.create(K::ACCOUNT_KIND, changes, self.password.due()).await;
-        if made.as_ref().err().is_none_or(|error| error.delivery == Delivery::NoEffect) {
+        if made.as_ref().err().is_none_or(|error| error.delivery != Delivery::Unknown) {
             call.into_iter().for_each(CreateCall::answered);
         }
         made

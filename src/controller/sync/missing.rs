@@ -23,7 +23,7 @@ impl<K: Managed> Reconciliation<'_, K> {
         // an account that was listed is gone only if another complete listing lacks it.
         let (lacks, proved) = {
             let inventory = self.connection.inventory();
-            let lacks = inventory.has_listing(K::ACCOUNT_KIND) && inventory.get(K::ACCOUNT_KIND, id).is_none();
+            let lacks = inventory.has_listing(K::ACCOUNT_KIND) && !inventory.has(K::ACCOUNT_KIND, id);
             (lacks, inventory.is_proven_absent(K::ACCOUNT_KIND, id, Timestamp::now()))
         };
         let is_searched = provider.capabilities().filter && self.identity.key.as_deref() == Some(self.desired.key());

@@ -9,7 +9,7 @@ use crate::controller::cluster::managed::Managed;
 use crate::controller::cluster::status::write_identity;
 use crate::controller::hints::WITH_ID;
 use crate::controller::outcome::{Done, Stop};
-use crate::controller::resolve::access;
+use crate::controller::resolve::{access, listing};
 use crate::plan::AccountKind;
 
 impl<K: Managed> Reconciliation<'_, K> {
@@ -33,14 +33,12 @@ impl<K: Managed> Reconciliation<'_, K> {
         let same_name = self.identity.key.as_deref() == Some(self.desired.key());
         let known = self.identity.external_id.clone().filter(|_| same_name);
         let wanted = self.object.external_id().map(str::to_owned).or(known);
-        let found: Vec<String> = {
-            let (inventory, table) = (self.connection.inventory(), self.connection.table(AccountKind::Group));
-            match &wanted {
-                Some(id) => inventory.get(AccountKind::Group, id).map(|group| group.id.clone()).into_iter().collect(),
-                None => {
-                    inventory.groups_named(table, self.desired.key()).iter().map(|group| group.id.clone()).collect()
-                }
-            }
+        let found: Vec<String> = match &wanted {
+            Some(id) => Some(id.clone())
+                .filter(|id| self.connection.inventory().has(AccountKind::Group, id))
+                .into_iter()
+                .collect(),
+            None => self.groups_named()?,
         };
         match found.as_slice() {
             [id] => self.bind_found(id).await.map(|()| Progress::None),
@@ -60,6 +58,18 @@ impl<K: Managed> Reconciliation<'_, K> {
                 format!("{} groups of {vendor} are named {}: use spec.externalId", several.len(), self.desired.key()),
             )),
         }
+    }
+
+    /// The ids of the groups that carry the name of the manifest.
+    ///
+    /// Errors: the next listing tells.
+    fn groups_named(&self) -> Result<Vec<String>, Stop> {
+        let (kind, table) = (AccountKind::Group, self.connection.table(AccountKind::Group));
+        let named = self.connection.inventory().groups_named(table, self.desired.key());
+        if named.is_all {
+            return Ok(named.accounts.into_iter().map(|group| group.id).collect());
+        }
+        Err(listing::ask_for_listing(self.context, &*self.object, &self.connection, kind))
     }
 
     /// Binds a group that is not ours to change.

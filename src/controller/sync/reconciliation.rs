@@ -154,9 +154,8 @@ impl<'a, K: Managed> Reconciliation<'a, K> {
 
     /// The account in the inventory, if that shows enough of it for a comparison: a list may show less of an account than a read.
     pub fn listed(&self, id: &str) -> Option<Account> {
-        let inventory = self.connection.inventory();
-        let listed = inventory.get(K::ACCOUNT_KIND, id).filter(|_| !self.forced);
-        listed.filter(|account| account.groups.is_some() || self.desired.groups.is_none()).cloned()
+        let listed = if self.forced { None } else { self.connection.inventory().get(K::ACCOUNT_KIND, id) };
+        listed.filter(|account| account.groups.is_some() || self.desired.groups.is_none())
     }
 
     pub async fn nothing_to_do(&mut self, account: &Account) -> Result<Progress, Stop> {

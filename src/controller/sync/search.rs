@@ -5,9 +5,13 @@ use kube::ResourceExt;
 
 use super::reconciliation::Reconciliation;
 use crate::controller::cluster::managed::Managed;
+use crate::controller::connection::known::Matches;
 use crate::controller::outcome::Stop;
 use crate::controller::resolve::listing;
 use crate::plan::{Account, AccountKind};
+
+/// No account.
+const NONE: Matches = Matches { accounts: Vec::new(), is_all: true };
 
 /// Accounts on one page of a listing, roughly.
 const PAGE: usize = 1000;
@@ -20,8 +24,8 @@ impl<K: Managed> Reconciliation<'_, K> {
     pub async fn search(&self) -> Result<Vec<Account>, Stop> {
         let is_pending = self.identity.creating.is_some();
         let by_listing = K::ACCOUNT_KIND == AccountKind::User && !is_pending;
-        if by_listing && let Some(found) = self.in_recent_listing() {
-            return Ok(found);
+        if by_listing && let Some(Matches { accounts, is_all }) = self.in_recent_listing() {
+            return if is_all { Ok(accounts) } else { Err(self.ask_for_listing()) };
         }
         if by_listing && self.is_listing_cheaper() {
             return Err(self.ask_for_listing());
@@ -31,7 +35,7 @@ impl<K: Managed> Reconciliation<'_, K> {
             return Ok(self.connection.search_exhaustively(K::ACCOUNT_KIND, &self.desired).await?);
         }
         let found = self.connection.provider.find(K::ACCOUNT_KIND, &self.desired).await?;
-        if by_listing && found.is_empty() && !self.matching().is_empty() {
+        if by_listing && found.is_empty() && self.matching() != NONE {
             // It is gone since, or the vendor's search is sensitive to case.
             return Err(self.ask_for_listing());
         }
@@ -39,21 +43,23 @@ impl<K: Managed> Reconciliation<'_, K> {
     }
 
     /// The accounts in the inventory, if its listing is recent enough to prove that there are no others.
-    fn in_recent_listing(&self) -> Option<Vec<Account>> {
+    fn in_recent_listing(&self) -> Option<Matches> {
         let (key, now) = (self.desired.key(), Timestamp::now());
         let is_recent = self.connection.inventory().is_recent_for(K::ACCOUNT_KIND, key, &self.uid(), now);
         is_recent.then(|| self.matching())
     }
 
-    fn matching(&self) -> Vec<Account> {
-        self.connection.inventory().matching(K::ACCOUNT_KIND, self.connection.table(K::ACCOUNT_KIND), &self.desired)
+    fn matching(&self) -> Matches {
+        let table = self.connection.table(K::ACCOUNT_KIND);
+        self.connection.inventory().matching(K::ACCOUNT_KIND, table, &self.desired.keys)
     }
 
-    /// Whether one listing costs less than a search for each object that waits.
+    /// Whether one listing costs less than a search for each object that waits, and does not fail.
     fn is_listing_cheaper(&self) -> bool {
         let pages = self.connection.inventory().count(K::ACCOUNT_KIND) / PAGE + 1;
         let waiting = self.connection.limiter.queued_creates() + self.context.backlog.of(&self.connection.key);
-        waiting > pages || !self.connection.provider.capabilities().filter
+        let is_cheaper = waiting > pages && self.connection.last_failure().is_none();
+        is_cheaper || !self.connection.provider.capabilities().filter
     }
 
     fn ask_for_listing(&self) -> Stop {

@@ -71,7 +71,7 @@ impl AmaniLogin {
 /// The user of `token` by its `user_id` claim, which tokens have whose layout is that of Django's SimpleJWT (vendors.md, 2). The
 /// claim is the vendor's word once the vendor accepts the token.
 pub fn user_of(token: &Token) -> Option<String> {
-    decode::id(claims(token.value.expose_secret())?.get("user_id")?)
+    decode::login(claims(token.value.expose_secret())?.get("user_id")?)
 }
 
 #[async_trait]

@@ -16,7 +16,8 @@ use serde_json::Value;
 use super::decode;
 use super::error::{ErrorKind, ProviderError};
 use super::http::{Call, Transport};
-use super::resource::entry;
+use super::listing::{Listing, Visit};
+use super::resource::{asked_for, ensure_changed, entry};
 use super::session::Session;
 use super::{Access, Provider};
 use crate::api::credential::AmaniAccess;
@@ -97,45 +98,100 @@ impl Amani {
         }
     }
 
-    /// The first page, or the page that `query` selects.
-    async fn page(&self, account_kind: AccountKind, query: &wire::Query) -> Result<wire::Page, ProviderError> {
+    /// Takes the accounts of the first page, or of the page that `query` selects.
+    async fn page(
+        &self,
+        account_kind: AccountKind,
+        query: &wire::Query,
+        listing: &mut Listing<'_>,
+    ) -> Result<wire::Page, ProviderError> {
+        listing.begin_page()?;
         let (operation, path) = wire::listing(account_kind);
         let call = Call::new(operation, Method::GET, path);
         let call = query.iter().fold(call, |call, (name, value)| call.query(name.clone(), value));
-        let first = query.is_empty();
-        let answer = self.call(call).await.map_err(|error| no_page(account_kind, first, error));
-        if account_kind == AccountKind::User && first {
-            match &answer {
-                Ok(_) => self.unlisted.store(false, Ordering::Relaxed),
-                Err(error) if error.kind == ErrorKind::Unsupported => self.unlisted.store(true, Ordering::Relaxed),
-                Err(_) => {}
-            }
+        let take = |row: &Value| {
+            let account = wire::account(account_kind, row)?;
+            listing.take(&account.id.clone(), Some(account))
+        };
+        wire::page(account_kind, &decode::rows(call, wire::LIST, path, |call| self.call(call), take).await?)
+    }
+
+    /// The first page: in a fixed order, unless the server refuses to order.
+    async fn first_page(
+        &self,
+        account_kind: AccountKind,
+        listing: &mut Listing<'_>,
+    ) -> Result<wire::Page, ProviderError> {
+        if account_kind == AccountKind::Group {
+            return self.page(account_kind, &wire::Query::new(), listing).await;
         }
-        let answer = answer?;
-        wire::page(account_kind, &answer)
+        let mut first = self.page(account_kind, &wire::ordered(), listing).await;
+        if first.as_ref().is_err_and(|error| error.kind == ErrorKind::Invalid) {
+            first = self.page(account_kind, &wire::Query::new(), listing).await;
+        }
+        let first = first.map_err(|error| no_page(account_kind, true, error));
+        match &first {
+            Ok(_) => self.unlisted.store(false, Ordering::Relaxed),
+            Err(error) if error.kind == ErrorKind::Unsupported => self.unlisted.store(true, Ordering::Relaxed),
+            Err(_) => {}
+        }
+        first
+    }
+
+    /// Takes the accounts of all pages, each of which names the next one.
+    async fn pages(&self, account_kind: AccountKind, listing: &mut Listing<'_>) -> Result<(), ProviderError> {
+        let (_, path) = wire::listing(account_kind);
+        let mut page = self.first_page(account_kind, listing).await?;
+        let mut before = 0;
+        loop {
+            page.count.map_or(Ok(()), |count| listing.observe_total(count))?;
+            let (rows, is_over) = (listing.rows(), page.count.is_some_and(|count| listing.rows() > count));
+            let Some(next) = page.next.filter(|_| !is_over) else { return Ok(()) };
+            if rows == before || !listing.follows(&next) {
+                return Err(decode::unexpected_answer(path, "a next page that does not follow this one"));
+            }
+            before = rows;
+            let later = self.page(account_kind, &next, listing).await;
+            page = later.map_err(|error| no_page(account_kind, false, error))?;
+        }
     }
 
     /// The role with this id, from the whole listing.
     async fn role(&self, id: &str) -> Result<Option<Account>, ProviderError> {
-        Ok(self.list(AccountKind::Group).await?.into_iter().find(|account| account.id == id))
+        let mut role = None;
+        let mut take = |account: Account| {
+            role = role.take().or(Some(account).filter(|account| account.id == id));
+            Ok(())
+        };
+        self.list(AccountKind::Group, &mut take).await?;
+        Ok(role)
     }
 
     /// The user with this id as listed. If it is missing, another user is read by its id once: that shows whether the
     /// call exists, and if so the next missing user costs no listing.
     async fn listed(&self, id: &str) -> Result<Option<Account>, ProviderError> {
-        let mut listed = self.list(AccountKind::User).await?;
-        if let Some(at) = listed.iter().position(|account| account.id == id) {
-            return Ok(Some(listed.swap_remove(at)));
+        let (mut listed, mut other) = (None, None);
+        let mut take = |account: Account| {
+            if account.id.eq_ignore_ascii_case(id) {
+                listed = Some(account);
+            } else if other.is_none() {
+                other = Some(account.id);
+            }
+            Ok(())
+        };
+        self.list(AccountKind::User, &mut take).await?;
+        if listed.is_some() {
+            return Ok(listed);
         }
-        if let Some(other) = listed.first().filter(|_| !self.tried.swap(true, Ordering::Relaxed)) {
-            self.shown.store(self.show(&other.id).await.is_ok(), Ordering::Relaxed);
+        if let Some(other) = other.filter(|_| !self.tried.swap(true, Ordering::Relaxed)) {
+            self.shown.store(self.show(&other).await.is_ok(), Ordering::Relaxed);
         }
         Ok(None)
     }
 
     /// The JSON of one user.
     async fn show(&self, id: &str) -> Result<Value, ProviderError> {
-        self.call(Call::new("users.read", Method::GET, entry(USERS, id))).await
+        self.call(Call::new("users.read", Method::GET, user(id)?)).await
     }
 
     /// `changes` with the e-mail address, which some servers require in every PATCH beside the password (seed 001).
@@ -157,6 +213,13 @@ impl Amani {
         }
         Ok(changes)
     }
+}
+
+/// The path of one user.
+///
+/// Errors: `Invalid` for an id of another form.
+fn user(id: &str) -> Result<String, ProviderError> {
+    entry(USERS, id, wire::id_shape(AccountKind::User))
 }
 
 fn unsupported(message: &str) -> ProviderError {
@@ -200,7 +263,8 @@ impl Provider for Amani {
 
     /// The roles are the cheapest documented call. They prove the login but do not name it; the accepted token may.
     async fn whoami(&self) -> Result<Option<String>, ProviderError> {
-        self.page(AccountKind::Group, &wire::Query::new()).await?;
+        let mut ignore = |_| Ok(());
+        self.page(AccountKind::Group, &wire::Query::new(), &mut Listing::new(USERS, &mut ignore)).await?;
         Ok(self.session.current().await.as_ref().and_then(auth::user_of))
     }
 
@@ -208,29 +272,15 @@ impl Provider for Amani {
         self.username.clone()
     }
 
-    async fn list(&self, account_kind: AccountKind) -> Result<Vec<Account>, ProviderError> {
+    async fn list(&self, account_kind: AccountKind, visit: Visit<'_>) -> Result<(), ProviderError> {
         let (_, path) = wire::listing(account_kind);
-        let (mut accounts, mut promised) = (Vec::new(), decode::Total::default());
-        let mut asked = vec![wire::Query::new()];
-        while let Some(query) = asked.last() {
-            let wire::Page { accounts: entries, count, next } = self.page(account_kind, query).await?;
-            let is_barren = entries.is_empty();
-            count.map_or(Ok(()), |count| promised.observe(count, path))?;
-            accounts.extend(entries);
-            let (here, whole) = (accounts.len(), count.unwrap_or(accounts.len()));
-            if here > whole || (here < whole && next.is_none()) {
-                return Err(decode::unexpected_answer(
-                    path,
-                    &format!("{here} entries of {whole}: a listing that is not whole"),
-                ));
+        let mut listing = Listing::new(path, visit);
+        loop {
+            self.pages(account_kind, &mut listing).await?;
+            if listing.is_complete()? {
+                return Ok(());
             }
-            let Some(next) = next else { break };
-            if is_barren || asked.contains(&next) {
-                return Err(decode::unexpected_answer(path, "a next page that does not follow this one"));
-            }
-            asked.push(next);
         }
-        decode::distinct(accounts, path)
     }
 
     /// The listing answers for a role, which has no address of its own, and for a user where the server accepts only
@@ -244,7 +294,7 @@ impl Provider for Amani {
         match self.show(id).await {
             Ok(entry) => {
                 self.shown.store(true, Ordering::Relaxed);
-                wire::account(account_kind, &entry).map(Some)
+                asked_for(id, wire::account(account_kind, &entry)?, USERS).map(Some)
             }
             Err(error) if error.kind == ErrorKind::NotFound && self.shown.load(Ordering::Relaxed) => Ok(None),
             Err(error) if !matches!(error.kind, ErrorKind::NotFound | ErrorKind::Unsupported) => Err(error),
@@ -279,9 +329,9 @@ impl Provider for Amani {
         }
         let changes = self.with_credentials(current, changes, password)?;
         let body = wire::body(changes.fields, changes.groups.as_ref(), password);
-        let path = entry(USERS, &current.id);
-        self.call(Call::new("users.update", Method::PATCH, path).json(body)).await?;
-        Ok(())
+        let path = user(&current.id)?;
+        let answer = self.call(Call::new("users.update", Method::PATCH, path).json(body)).await?;
+        ensure_changed(&current.id, &answer, wire::ID_NAMES, USERS)
     }
 
     async fn delete(&self, account_kind: AccountKind, _: &str) -> Result<(), ProviderError> {

@@ -10,6 +10,8 @@ use crate::plan::{Account, AccountKind, Compare, Desired, Field, Fields, KeySour
 use crate::providers::decode::{self, put};
 use crate::providers::error::{ErrorKind, ProviderError};
 use crate::providers::http::{Answer, parameters};
+use crate::providers::resource::IdShape;
+use crate::providers::words::says_taken;
 
 /// Writable fields of a user (seed 001). That `is_active` can be written is assumed, because Studio's Block does it; a
 /// create does not take it and makes active users.
@@ -23,6 +25,11 @@ pub const USER: &[Field] = &[
 
 /// Fields of a role; roles are never written.
 pub const GROUP: &[Field] = &[Field::new("name", Compare::Exact).key(KeySource::GroupName)];
+
+/// The name of the id.
+pub const ID_NAMES: &[&str] = &["id"];
+/// The name of the list in a page (Django REST Framework).
+pub const LIST: &str = "results";
 
 /// The permission that makes an administrator: its holder may make users (documents/studio).
 const ADD_USER: &str = "add_user";
@@ -52,6 +59,14 @@ pub fn listing(account_kind: AccountKind) -> (&'static str, &'static str) {
     }
 }
 
+/// The form of ids: a user's is a UUID (seed 001), a role's a number (documents/websdk).
+pub fn id_shape(account_kind: AccountKind) -> IdShape {
+    match account_kind {
+        AccountKind::User => IdShape::Uuid,
+        AccountKind::Group => IdShape::Integer,
+    }
+}
+
 /// The user that a manifest describes. Amani makes the username from the e-mail address and has no display name.
 pub fn desire_user(spec: &PlatformUserSpec) -> Desired {
     let mut desired = Desired { keys: user_keys(USER, spec), needs_password: true, ..Desired::default() };
@@ -78,7 +93,7 @@ pub fn desire_group(name: &str, _: &PlatformGroupSpec) -> Desired {
 pub fn account(account_kind: AccountKind, entry: &Value) -> Result<Account, ProviderError> {
     let (_, said) = listing(account_kind);
     let object = decode::object(entry, said)?;
-    let id = decode::id_of(object, &["id"], said)?;
+    let id = decode::id_of(object, ID_NAMES, id_shape(account_kind), said)?;
     Ok(match account_kind {
         AccountKind::User => Account {
             id,
@@ -128,11 +143,9 @@ fn adds_users(holder: &Map<String, Value>) -> bool {
     names.filter_map(|name| name.rsplit('.').next()).any(|name| name == ADD_USER)
 }
 
-/// One page of a listing.
+/// One page of a listing beside its rows.
 #[derive(Debug)]
 pub struct Page {
-    /// The accounts on this page.
-    pub accounts: Vec<Account>,
     /// The number of entries on all pages, where the server says it.
     pub count: Option<usize>,
     /// The query of the next page, if there is one.
@@ -142,26 +155,27 @@ pub struct Page {
 /// Parameters of an address.
 pub type Query = Vec<(String, String)>;
 
+/// The query of the first page of users, in a fixed order: without one, Django may show a user on two pages and another on none. That
+/// the parameter is there is assumed (Django REST Framework, OrderingFilter); a server without it ignores it.
+pub fn ordered() -> Query {
+    vec![("ordering".into(), "id".into())]
+}
+
 /// A bare array (seed 001, roles), or a page `{count, next, previous, results}` (Django REST Framework; assumed for
-/// users). Only the query of `next` is used, because its host may be an internal one.
+/// users); `rest` is either without its rows. Only the query of `next` is used, because its host may be an internal one.
 ///
 /// Errors: any other shape, and a `next` without a query.
-pub fn page(account_kind: AccountKind, answer: &Value) -> Result<Page, ProviderError> {
+pub fn page(account_kind: AccountKind, rest: &Value) -> Result<Page, ProviderError> {
     let (_, said) = listing(account_kind);
-    let (entries, count, next) = match answer.as_array() {
-        Some(entries) => (entries.as_slice(), None, None),
-        None => (
-            decode::list(answer, "results", said)?,
-            Some(decode::count(answer, "count", said)?),
-            answer.get("next").filter(|next| !next.is_null()),
-        ),
-    };
-    let next = next.map(|next| {
+    if rest.is_array() {
+        return Ok(Page { count: None, next: None });
+    }
+    decode::ensure_list(rest, LIST, said)?;
+    let next = rest.get("next").filter(|next| !next.is_null()).map(|next| {
         let query = next.as_str().map(parameters).filter(|query| !query.is_empty());
         query.ok_or_else(|| decode::unexpected_answer(said, "a next page that cannot be asked for"))
     });
-    let accounts = entries.iter().map(|entry| account(account_kind, entry)).collect::<Result<_, _>>()?;
-    Ok(Page { accounts, count, next: next.transpose()? })
+    Ok(Page { count: Some(decode::count(rest, "count", said)?), next: next.transpose()? })
 }
 
 /// The body of a POST or PATCH, with the given values only.
@@ -210,8 +224,8 @@ fn messages(value: &Value) -> String {
 
 fn is_taken(json: &Value) -> bool {
     let keys = ["email", "username", "non_field_errors", "detail", "message", "error"];
-    decode::says_taken(&messages(json))
-        || keys.iter().filter_map(|key| json.get(*key)).any(|value| decode::says_taken(&messages(value)))
+    says_taken(&messages(json))
+        || keys.iter().filter_map(|key| json.get(*key)).any(|value| says_taken(&messages(value)))
 }
 
 #[cfg(test)]
@@ -222,7 +236,7 @@ mod tests {
     #[test]
     fn roles_are_read_as_objects_and_written_as_integers() {
         let entry = json!({
-            "id": "b6d1", "email": "ada@example.com", "is_active": true, "company": "c1", "username": "ada@example.com",
+            "id": "00000000-0000-4000-8000-00000000b6d1", "email": "ada@example.com", "is_active": true, "company": "c1", "username": "ada@example.com",
             "groups": [{"id": 2, "name": "Viewer", "permissions": ["view_group"]}, {"id": 10, "name": "Clerk", "permissions": []}],
         });
         let account = account(AccountKind::User, &entry).unwrap();
@@ -240,18 +254,19 @@ mod tests {
     #[case::another_permission(json!({"id": 3, "name": "Clerk", "permissions": ["add_userprofile"]}), false)]
     fn a_role_that_makes_users_is_privileged(#[case] role: Value, #[case] privileged: bool) {
         assert_eq!(account(AccountKind::Group, &role).unwrap().privileged.is_some(), privileged);
-        let user = json!({"id": "b6d1", "groups": [role]});
+        let user = json!({"id": "00000000-0000-4000-8000-00000000b6d1", "groups": [role]});
         assert_eq!(account(AccountKind::User, &user).unwrap().privileged.is_some(), privileged);
     }
 
     #[rstest]
-    #[case::array(json!([{"id": 1}]), Ok((None, None)))]
-    #[case::last_page(json!({"count": 1, "next": null, "previous": null, "results": [{"id": 1}]}), Ok((Some(1), None)))]
-    #[case::page(json!({"count": 9, "next": "http://inner:80/api/v2/user?size=1&page=2", "results": [{"id": 1}]}), Ok((Some(9), Some("size=1&page=2"))))]
-    #[case::offset(json!({"count": 9, "next": "https://host/api/v2/user?limit=1&offset=1", "results": [{"id": 1}]}), Ok((Some(9), Some("limit=1&offset=1"))))]
-    #[case::cursor(json!({"count": 9, "next": "/api/v2/user?cursor=cD0y%3D", "results": [{"id": 1}]}), Ok((Some(9), Some("cursor=cD0y="))))]
-    #[case::nowhere(json!({"count": 9, "next": "https://host/api/v2/user", "results": [{"id": 1}]}), Err(()))]
+    #[case::array(json!([]), Ok((None, None)))]
+    #[case::last_page(json!({"count": 1, "next": null, "previous": null, "results": []}), Ok((Some(1), None)))]
+    #[case::page(json!({"count": 9, "next": "http://inner:80/api/v2/user?size=1&page=2", "results": []}), Ok((Some(9), Some("size=1&page=2"))))]
+    #[case::offset(json!({"count": 9, "next": "https://host/api/v2/user?limit=1&offset=1", "results": []}), Ok((Some(9), Some("limit=1&offset=1"))))]
+    #[case::cursor(json!({"count": 9, "next": "/api/v2/user?cursor=cD0y%3D", "results": []}), Ok((Some(9), Some("cursor=cD0y="))))]
+    #[case::nowhere(json!({"count": 9, "next": "https://host/api/v2/user", "results": []}), Err(()))]
     #[case::no_count(json!({"next": null, "results": []}), Err(()))]
+    #[case::two_lists(json!({"count": 1, "next": null, "results": [{"id": 1}]}), Err(()))]
     #[case::error(json!({"detail": "Not found."}), Err(()))]
     fn a_listing_is_an_array_or_a_page(
         #[case] answer: Value,

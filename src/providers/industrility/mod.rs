@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::decode;
 use super::error::{ErrorKind, ProviderError};
 use super::http::{Call, Transport, parameters};
+use super::listing::Visit;
 use super::{Access, Provider};
 use crate::api::credential::IndustrilityAccess;
 use crate::api::rules::is_own_header;
@@ -107,7 +108,7 @@ impl Provider for Industrility {
         Err(unsupported("check a token"))
     }
 
-    async fn list(&self, _: AccountKind) -> Result<Vec<Account>, ProviderError> {
+    async fn list(&self, _: AccountKind, _: Visit<'_>) -> Result<(), ProviderError> {
         Err(unsupported("list"))
     }
 

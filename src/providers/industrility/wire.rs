@@ -8,6 +8,7 @@ use crate::plan::{Changes, Compare, Desired, Field, KeySource, Rejection, group_
 use crate::providers::decode::{self, put};
 use crate::providers::error::{ErrorKind, ProviderError};
 use crate::providers::http::Answer;
+use crate::providers::words::says_taken;
 
 /// Fields of a user. The vendor shows none, so they are compared with the values that were sent.
 pub const USER: &[Field] = &[
@@ -164,7 +165,7 @@ pub fn refusal(answer: &Answer) -> ProviderError {
     let mut error = decode::refusal(answer, &words);
     match error.kind {
         ErrorKind::Conflict if is_about_role(&words) => error.kind = ErrorKind::Invalid,
-        ErrorKind::Invalid if decode::says_taken(&words) && !is_about_role(&words) => error.kind = ErrorKind::Conflict,
+        ErrorKind::Invalid if says_taken(&words) && !is_about_role(&words) => error.kind = ErrorKind::Conflict,
         _ => {}
     }
     error
@@ -184,7 +185,7 @@ fn words(json: &Value) -> String {
 fn is_about_role(words: &str) -> bool {
     let words = words.to_ascii_lowercase();
     let mut parts = words.split(['\n', ';']).flat_map(|part| part.split(": ")).flat_map(|part| part.split(", "));
-    let part = parts.find(|part| decode::says_taken(part)).unwrap_or(&words);
+    let part = parts.find(|part| says_taken(part)).unwrap_or(&words);
     let user = ["user", "email", "e-mail", "account"].iter().filter_map(|noun| part.find(noun)).min();
     part.find("role").is_some_and(|role| user.is_none_or(|user| role < user))
 }

@@ -17,6 +17,8 @@ use crate::plan::{
 use crate::providers::decode::{self, put};
 use crate::providers::error::{ErrorKind, ProviderError};
 use crate::providers::http::Answer;
+use crate::providers::resource::IdShape;
+use crate::providers::words::means_taken;
 
 /// Writable fields of a user (seed 004). That `username` never changes is assumed. A username that is an e-mail address
 /// may be shown in lower case.
@@ -41,7 +43,11 @@ pub const PROJECT: &str = "project";
 /// The role that may do everything (help centre, 44001786995).
 pub const ADMINISTRATOR: &str = "Administrator";
 /// The names of the id, which both show the same value (seed 004).
-pub const ID: &[&str] = &["id", "_id"];
+pub const ID_NAMES: &[&str] = &["id", "_id"];
+/// The form of every id (seed 004).
+pub const ID: IdShape = IdShape::ObjectId;
+/// The name of the list in a page (wiki, "User creation").
+pub const LIST: &str = "rows";
 
 /// The collection's path.
 pub fn path(account_kind: AccountKind) -> &'static str {
@@ -147,7 +153,7 @@ pub fn account(account_kind: AccountKind, row: &Value) -> Result<Account, Provid
     };
     let object = decode::object(row, path(account_kind))?;
     let mut account = Account {
-        id: decode::id_of(object, ID, path(account_kind))?,
+        id: decode::id_of(object, ID_NAMES, ID, path(account_kind))?,
         fields: decode::fields(table, object),
         created: decode::instant(object.get("createdAt")),
         creator: object.get("creatorData").and_then(|creator| creator.get("username")).and_then(decode::id),
@@ -167,6 +173,12 @@ pub fn account(account_kind: AccountKind, row: &Value) -> Result<Account, Provid
     Ok(account)
 }
 
+/// The query that asks for rows in a fixed order: the natural order of the database may show a row on two pages and another on none. The
+/// parameter is that of the SDK's sorter (APISorter.ts), in the url as older versions sent it (RESTAPI.ts).
+pub fn ordered() -> (&'static str, String) {
+    ("sort", json!([{"property": "_id", "direction": 1}]).to_string())
+}
+
 /// Whether `row` is not marked as deleted (`deletedAt` in the SDK's base model).
 pub fn is_there(row: &Value) -> bool {
     row.get("deletedAt").is_none_or(Value::is_null)
@@ -179,7 +191,7 @@ pub fn is_there(row: &Value) -> bool {
 pub fn name(me: &Value) -> Result<Option<String>, ProviderError> {
     let user = me.get("user").filter(|user| user.is_object()).unwrap_or(me);
     let names = || ["username", "email"].iter().filter_map(|name| user.get(*name).filter(|value| !value.is_null()));
-    let shown = names().find_map(decode::id);
+    let shown = names().find_map(decode::login);
     if shown.is_none() && names().next().is_some() {
         return Err(decode::unexpected_answer("/authenticated", "no name that can be read"));
     }
@@ -188,7 +200,7 @@ pub fn name(me: &Value) -> Result<Option<String>, ProviderError> {
 
 /// An id, or the id of the object in its place (`populate`).
 fn reference(value: &Value) -> Option<String> {
-    decode::id(value).or_else(|| ID.iter().find_map(|name| value.get(*name).and_then(decode::id)))
+    decode::id(value).or_else(|| ID_NAMES.iter().find_map(|name| value.get(*name).and_then(decode::id)))
 }
 
 /// Projects that the user has directly; those of a group (`fromGroup`) are never sent.
@@ -269,7 +281,7 @@ pub fn refusal(answer: &Answer) -> ProviderError {
     let error = decode::refusal(answer, &words);
     // The database's own words (E11000) may come with a 500.
     let open = matches!(error.kind, ErrorKind::Invalid | ErrorKind::Unavailable) && answer.status >= 400;
-    if open && decode::means_taken(answer.status, &words) {
+    if open && means_taken(answer.status, &words) {
         return ProviderError::refused(ErrorKind::Conflict, error.message);
     }
     error
@@ -292,6 +304,8 @@ mod tests {
     #[case::unique(422, "username must be unique", ErrorKind::Conflict)]
     #[case::database(500, "E11000 duplicate key error collection: ozmap.users", ErrorKind::Conflict)]
     #[case::absent(400, "Project does not exist", ErrorKind::Invalid)]
+    #[case::exists_in_portuguese(400, "E-mail já cadastrado", ErrorKind::Conflict)]
+    #[case::absent_in_portuguese(400, "Projeto não existe", ErrorKind::Invalid)]
     #[case::broken(500, "Something went wrong", ErrorKind::Unavailable)]
     #[case::cut_off(500, "An existing connection was forcibly closed", ErrorKind::Unavailable)]
     #[case::no_right(403, "You may not see whether it exists", ErrorKind::PermissionDenied)]

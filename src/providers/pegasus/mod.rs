@@ -19,19 +19,19 @@ use tokio::time::Instant;
 use super::decode::{self, Verb, operation};
 use super::error::{Delivery, ErrorKind, ProviderError};
 use super::http::{Call, Transport, segment};
+use super::listing::{Found, Listing, Visit};
 use super::rate_limit::RateLimit;
-use super::resource::{entry, found};
+use super::resource::{asked_for, ensure_changed, entry, found};
 use super::session::{Session, Token};
-use super::{Access, Provider};
+use super::{Access, Provider, list_carrying};
 use crate::api::credential::PegasusAccess;
 use crate::api::{PlatformGroupSpec, PlatformUserSpec};
 use crate::plan::{
     Account, AccountKind, Capabilities, Catalog, Changes, Desired, GroupSupport, Key, Limits, Rejection, Switch,
-    Visibility, carrying, first_key_field, matches_key,
+    Visibility, first_key_field,
 };
 use auth::PegasusLogin;
 use slots::{RateLimitedSlots, Slot};
-use wire::Page;
 
 /// Where the API is unless the credential says otherwise (docs/user-creation).
 const DEFAULT_URL: &str = "https://api.pegasusgateway.com";
@@ -112,19 +112,44 @@ impl Pegasus {
         me.is_ok_and(|me| me.is_success())
     }
 
+    /// Takes the accounts of one page and returns the number of entries on all pages, where the server says it.
     async fn page(
         &self,
         account_kind: AccountKind,
         number: usize,
         search: Option<(&str, &str)>,
-    ) -> Result<Page, ProviderError> {
-        let name = operation(account_kind, if search.is_some() { Verb::Find } else { Verb::List });
-        let mut call = Call::new(name, Method::GET, wire::path(account_kind)).query("page", number.to_string());
+        listing: &mut Listing<'_>,
+    ) -> Result<Option<usize>, ProviderError> {
+        listing.begin_page()?;
+        let (verb, path) = (if search.is_some() { Verb::Find } else { Verb::List }, wire::path(account_kind));
+        let mut call = Call::new(operation(account_kind, verb), Method::GET, path).query("page", number.to_string());
         call = call.query("set", PAGE.to_string());
         if let Some((key, value)) = search {
             call = call.query(format!("search.{key}"), value);
         }
-        wire::page(account_kind, &self.call(call).await?)
+        let take = |row: &Value| {
+            let account = wire::account(account_kind, row)?;
+            listing.take(&account.id.clone(), Some(account))
+        };
+        let rest = decode::rows(call, wire::LIST, path, |call| self.call(call), take).await?;
+        let total = wire::total(account_kind, &rest)?;
+        total.map_or(Ok(()), |total| listing.observe_total(total))?;
+        Ok(total)
+    }
+
+    /// Takes the accounts of all pages: until there are as many as promised, or a page is not full.
+    async fn pages(&self, account_kind: AccountKind, listing: &mut Listing<'_>) -> Result<(), ProviderError> {
+        for number in 1.. {
+            let before = listing.rows();
+            let total = self.page(account_kind, number, None, listing).await?;
+            let count = listing.rows() - before;
+            match total {
+                Some(total) if listing.rows() < total && count > 0 => {}
+                None if count == PAGE => {}
+                Some(_) | None => break,
+            }
+        }
+        Ok(())
     }
 
     /// The accounts that one search finds; `None` where its answer proves nothing: the vendor refused the search,
@@ -135,14 +160,14 @@ impl Pegasus {
         key: &Key,
         value: &str,
     ) -> Result<Option<Vec<Account>>, ProviderError> {
-        let Page { accounts, total } = match self.page(account_kind, 1, Some((key.field, value))).await {
+        let mut found = Found::new(CAPABILITIES.fields(account_kind), std::slice::from_ref(key));
+        let mut take = |account| found.take(account);
+        let mut listing = Listing::new(wire::path(account_kind), &mut take);
+        let is_whole = match self.page(account_kind, 1, Some((key.field, value)), &mut listing).await {
             Err(error) if decode::is_no_search(&error) => return Ok(None),
-            page => page?,
+            total => total?.is_none_or(|total| total == listing.rows()),
         };
-        let is_whole = total.is_none_or(|total| total == accounts.len());
-        let table = CAPABILITIES.fields(account_kind);
-        let all_match = accounts.iter().all(|account| matches_key(table, account, key));
-        if is_whole && all_match { decode::distinct(accounts, wire::path(account_kind)).map(Some) } else { Ok(None) }
+        Ok(Some(found.accounts).filter(|_| is_whole && found.is_exact))
     }
 
     /// The account of a create whose answer shows nothing.
@@ -154,7 +179,7 @@ impl Pegasus {
             Some(Key { field, value })
         });
         let desired = Desired { keys: key.into_iter().collect(), ..Desired::default() };
-        let unknown = |error| ProviderError { delivery: Delivery::Unknown, ..error };
+        let unknown = |error| ProviderError { delivery: Delivery::Answered, ..error };
         match self.find(account_kind, &desired).await.map_err(unknown)?.as_slice() {
             [one] => Ok(one.clone()),
             found => Err(decode::unexpected_answer(
@@ -196,8 +221,10 @@ fn whoami() -> Call {
 }
 
 /// The path of one user or group.
-fn one(account_kind: AccountKind, id: &str) -> String {
-    entry(wire::path(account_kind), id)
+///
+/// Errors: `Invalid` for an id of another form.
+fn one(account_kind: AccountKind, id: &str) -> Result<String, ProviderError> {
+    entry(wire::path(account_kind), id, wire::ID)
 }
 
 #[async_trait]
@@ -222,30 +249,18 @@ impl Provider for Pegasus {
     async fn whoami(&self) -> Result<Option<String>, ProviderError> {
         let me = wire::judge(&self.session.send(&self.transport, whoami()).await?)?;
         let me = decode::object(&me, "/user")?;
-        let name = ["username", "email", "id"].iter().find_map(|field| me.get(*field).and_then(decode::id));
+        let name = ["username", "email", "id"].iter().find_map(|field| me.get(*field).and_then(decode::login));
         name.map(Some).ok_or_else(|| decode::unexpected_answer("/user", "no username"))
     }
 
-    /// Reads pages until it has as many entries as promised, or a page is not full.
-    async fn list(&self, account_kind: AccountKind) -> Result<Vec<Account>, ProviderError> {
-        let path = wire::path(account_kind);
-        let (mut accounts, mut promised) = (Vec::new(), decode::Total::default());
-        for number in 1.. {
-            let Page { accounts: found, total } = self.page(account_kind, number, None).await?;
-            let count = found.len();
-            total.map_or(Ok(()), |total| promised.observe(total, path))?;
-            accounts.extend(found);
-            match total {
-                Some(total) if accounts.len() < total && count > 0 => {}
-                None if count == PAGE => {}
-                Some(total) if accounts.len() != total => {
-                    let what = format!("{} entries of {total}: a listing that is not whole", accounts.len());
-                    return Err(decode::unexpected_answer(path, &what));
-                }
-                Some(_) | None => break,
+    async fn list(&self, account_kind: AccountKind, visit: Visit<'_>) -> Result<(), ProviderError> {
+        let mut listing = Listing::new(wire::path(account_kind), visit);
+        loop {
+            self.pages(account_kind, &mut listing).await?;
+            if listing.is_complete()? {
+                return Ok(());
             }
         }
-        decode::distinct(accounts, path)
     }
 
     /// Uses `search.<key>`, which is documented for groups and uncertain for users. The whole listing answers where a
@@ -258,7 +273,7 @@ impl Provider for Pegasus {
                 Some(found) if found.is_empty() => {}
                 Some(found) => return Ok(found),
                 None => {
-                    return Ok(carrying(table, self.list(account_kind).await?, &desired.keys));
+                    return list_carrying(self, account_kind, &desired.keys).await;
                 }
             }
         }
@@ -266,8 +281,9 @@ impl Provider for Pegasus {
     }
 
     async fn read(&self, account_kind: AccountKind, id: &str) -> Result<Option<Account>, ProviderError> {
-        let call = Call::new(operation(account_kind, Verb::Read), Method::GET, one(account_kind, id));
-        found(self.call(call).await)?.map(|shown| wire::account(account_kind, &shown)).transpose()
+        let call = Call::new(operation(account_kind, Verb::Read), Method::GET, one(account_kind, id)?);
+        let shown = found(self.call(call).await)?.map(|shown| wire::account(account_kind, &shown)).transpose()?;
+        shown.map(|account| asked_for(id, account, wire::path(account_kind))).transpose()
     }
 
     async fn create(
@@ -295,15 +311,13 @@ impl Provider for Pegasus {
         let mut after = current.clone().with(changes);
         after.fields.extend(changes.alongside.clone());
         let body = wire::body(after.fields, after.groups.as_ref(), password);
-        self.call(
-            Call::new(operation(account_kind, Verb::Update), Method::PUT, one(account_kind, &current.id)).json(body),
-        )
-        .await?;
-        Ok(())
+        let path = one(account_kind, &current.id)?;
+        let answer = self.call(Call::new(operation(account_kind, Verb::Update), Method::PUT, path).json(body)).await?;
+        ensure_changed(&current.id, &answer, wire::ID_NAMES, wire::path(account_kind))
     }
 
     async fn delete(&self, account_kind: AccountKind, id: &str) -> Result<(), ProviderError> {
-        self.call(Call::new(operation(account_kind, Verb::Delete), Method::DELETE, one(account_kind, id))).await?;
+        self.call(Call::new(operation(account_kind, Verb::Delete), Method::DELETE, one(account_kind, id)?)).await?;
         Ok(())
     }
 

@@ -12,6 +12,8 @@ use crate::plan::{Account, AccountKind, Compare, Desired, Field, Fields, Key, Ke
 use crate::providers::decode::{self, put};
 use crate::providers::error::{ErrorKind, ProviderError};
 use crate::providers::http::Answer;
+use crate::providers::resource::IdShape;
+use crate::providers::words;
 
 /// Writable fields of a user (docs/user-creation); `access`, `app_url` and `logo_url` are sent but never shown.
 pub const USER: &[Field] = &[
@@ -43,6 +45,13 @@ pub const GROUP: &[Field] = &[
     Field::new("country", Compare::Exact),
     Field::new("logo", Compare::Shy),
 ];
+
+/// The form of the ids of users and groups (docs/user-creation).
+pub const ID: IdShape = IdShape::Integer;
+/// The name of the id.
+pub const ID_NAMES: &[&str] = &["id"];
+/// The name of the list in a page (docs/api-overview).
+pub const LIST: &str = "data";
 
 /// The collection's path.
 pub fn path(account_kind: AccountKind) -> &'static str {
@@ -154,7 +163,7 @@ pub fn account(account_kind: AccountKind, entry: &Value) -> Result<Account, Prov
     };
     let object = decode::object(entry, said)?;
     let mut account = Account {
-        id: decode::id_of(object, &["id"], said)?,
+        id: decode::id_of(object, ID_NAMES, ID, said)?,
         fields: decode::fields(table, object),
         created: decode::instant(object.get("__created")),
         ..Account::default()
@@ -191,27 +200,17 @@ fn element_id(element: &Value) -> Option<String> {
     decode::id(element.get("id").unwrap_or(element))
 }
 
-/// One page of a listing.
-#[derive(Debug)]
-pub struct Page {
-    /// The accounts on this page.
-    pub accounts: Vec<Account>,
-    /// The number of entries on all pages, where the server says it.
-    pub total: Option<usize>,
-}
-
-/// A page `{set, page, pages, total, data}` (docs/api-overview), or a bare array, which a client of the vendor's own
-/// accepts too (qconnect_pass_wizard).
+/// The number of entries on all pages, where the server says it: a page `{set, page, pages, total, data}` (docs/api-overview) does, a
+/// bare array, which a client of the vendor's own accepts too (qconnect_pass_wizard), does not. `rest` is the answer without its rows.
 ///
 /// Errors: any other shape.
-pub fn page(account_kind: AccountKind, answer: &Value) -> Result<Page, ProviderError> {
+pub fn total(account_kind: AccountKind, rest: &Value) -> Result<Option<usize>, ProviderError> {
     let said = path(account_kind);
-    let (entries, total) = match answer.as_array() {
-        Some(entries) => (entries.as_slice(), None),
-        None => (decode::list(answer, "data", said)?, Some(decode::count(answer, "total", said)?)),
-    };
-    let accounts = entries.iter().map(|entry| account(account_kind, entry)).collect::<Result<_, _>>()?;
-    Ok(Page { accounts, total })
+    if rest.is_array() {
+        return Ok(None);
+    }
+    decode::ensure_list(rest, LIST, said)?;
+    decode::count(rest, "total", said).map(Some)
 }
 
 fn privilege_of(object: &Map<String, Value>) -> Option<String> {
@@ -273,7 +272,7 @@ pub fn refusal(answer: &Answer) -> ProviderError {
     let own = json.get("message").and_then(Value::as_str).unwrap_or_default();
     let mut error = decode::refusal(answer, own);
     // 409 is what the reference has for it; a 400 may say so too. Of a telephone that is taken it says nothing.
-    let says_so = |words: &str| decode::says_taken(words) && is_about_key(words);
+    let says_so = |words: &str| words::says_taken(words) && is_about_key(words);
     if error.kind == ErrorKind::Invalid && (says_so(own) || says_so(&decode::words(&json))) {
         error.kind = ErrorKind::Conflict;
     }

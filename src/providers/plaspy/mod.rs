@@ -19,8 +19,10 @@ use tracing::warn;
 
 use super::decode::{self, Verb, operation};
 use super::error::{ErrorKind, ProviderError};
+use super::exchange::too_large;
 use super::http::{Call, Transport};
-use super::resource::{entry, found};
+use super::listing::{Listing, Visit};
+use super::resource::{asked_for, ensure_changed, entry, found};
 use super::session::Session;
 use super::{Access, Provider};
 use crate::api::credential::{GroupBy, PlaspyAccess};
@@ -35,6 +37,9 @@ use auth::PlaspyLogin;
 const DEFAULT_URL: &str = "https://api.plaspy.com";
 /// Code and name of every country (`rest_api/index.md`).
 const COUNTRIES: &str = "/api/users/countries";
+
+/// The most memory for names of groups, in bytes: more than 60,000 groups with names of 100 characters.
+const NAMES: usize = 8 << 20;
 
 /// The capabilities of Plaspy.
 pub const CAPABILITIES: Capabilities = Capabilities {
@@ -60,9 +65,35 @@ pub struct Plaspy {
     name: String,
     group_by: GroupBy,
     /// The names of the listed groups by id, because a user may show either.
-    groups: Mutex<BTreeMap<String, String>>,
+    groups: Mutex<GroupNames>,
     /// The countries as last listed.
     countries: Mutex<Catalog>,
+}
+
+/// The names of groups by id.
+#[derive(Default)]
+struct GroupNames {
+    by_id: BTreeMap<String, String>,
+    bytes: usize,
+}
+
+impl GroupNames {
+    fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    /// Notes the name of a group.
+    ///
+    /// Errors: the names need more than `NAMES`.
+    fn learn(&mut self, id: &str, name: Option<&str>) -> Result<(), ProviderError> {
+        let Some(name) = name else { return Ok(()) };
+        self.bytes += id.len() + name.len();
+        if self.bytes > NAMES {
+            return Err(too_large(wire::path(AccountKind::Group), " of names", NAMES));
+        }
+        self.by_id.insert(id.to_owned(), name.to_owned());
+        Ok(())
+    }
 }
 
 impl Plaspy {
@@ -90,15 +121,41 @@ impl Plaspy {
     fn account(&self, account_kind: AccountKind, entry: &Value) -> Result<Account, ProviderError> {
         let mut account = wire::account(account_kind, entry)?;
         match account_kind {
-            AccountKind::Group => self.learn(&account.id, account.text("name")),
+            AccountKind::Group => self.groups.lock().learn(&account.id, account.text("name"))?,
             AccountKind::User => {
                 let known = self.groups.lock();
                 account.groups = account
                     .groups
-                    .map(|shown| shown.iter().map(|it| wire::as_written(it, self.group_by, &known)).collect());
+                    .map(|shown| shown.iter().map(|it| wire::as_written(it, self.group_by, &known.by_id)).collect());
             }
         }
         Ok(account)
+    }
+
+    /// Takes the accounts of the one answer. False: it broke off at a user in a group, because `may_learn` names of groups first.
+    async fn page(
+        &self,
+        account_kind: AccountKind,
+        may_learn: bool,
+        listing: &mut Listing<'_>,
+    ) -> Result<bool, ProviderError> {
+        listing.begin_page()?;
+        let (name, path) = (operation(account_kind, Verb::List), wire::path(account_kind));
+        let mut is_broken_off = false;
+        let take = |row: &Value| {
+            is_broken_off = may_learn && wire::shows_group(row);
+            if is_broken_off {
+                return Err(decode::unexpected_answer(path, "a group whose name is not known yet"));
+            }
+            let account = self.account(account_kind, row)?;
+            listing.take(&account.id.clone(), Some(account))
+        };
+        let list = wire::plural(account_kind);
+        let rest = decode::rows(Call::new(name, Method::GET, path), list, path, |call| self.call(call), take).await;
+        if is_broken_off {
+            return Ok(false);
+        }
+        decode::ensure_list(&rest?, list, path).map(|()| true)
     }
 
     /// Lists the groups if none is known yet, because an id could be mistaken for a name. Where that is not permitted,
@@ -107,15 +164,10 @@ impl Plaspy {
         if !self.groups.lock().is_empty() {
             return Ok(());
         }
-        match self.list(AccountKind::Group).await {
+        match self.list(AccountKind::Group, &mut |_| Ok(())).await {
             Err(error) if !matches!(error.kind, ErrorKind::PermissionDenied | ErrorKind::Unsupported) => Err(error),
             _ => Ok(()),
         }
-    }
-
-    fn learn(&self, id: &str, name: Option<&str>) {
-        let Some(name) = name else { return };
-        self.groups.lock().insert(id.to_owned(), name.to_owned());
     }
 }
 
@@ -151,28 +203,38 @@ impl Provider for Plaspy {
     async fn whoami(&self) -> Result<Option<String>, ProviderError> {
         match self.call(Call::new("whoami", Method::GET, COUNTRIES)).await {
             Err(error) if !matches!(error.kind, ErrorKind::Unauthenticated | ErrorKind::RateLimited) => {
-                self.list(AccountKind::User).await?;
+                self.list(AccountKind::User, &mut |_| Ok(())).await?;
             }
             answer => drop(answer?),
         }
-        Ok(Some(self.name.clone()))
+        Ok(decode::login(&Value::from(self.name.as_str())))
     }
 
     /// There are no pages (`rest_api`): one answer holds all.
-    async fn list(&self, account_kind: AccountKind) -> Result<Vec<Account>, ProviderError> {
-        let (name, path) = (operation(account_kind, Verb::List), wire::path(account_kind));
-        let answer = self.call(Call::new(name, Method::GET, path)).await?;
-        let entries = decode::list(&answer, wire::plural(account_kind), path)?;
-        if account_kind == AccountKind::User && entries.iter().any(wire::shows_group) {
-            self.learn_all().await?;
+    async fn list(&self, account_kind: AccountKind, visit: Visit<'_>) -> Result<(), ProviderError> {
+        let mut names = GroupNames::default();
+        let mut learn = |account: Account| {
+            if account_kind == AccountKind::Group {
+                names.learn(&account.id, account.text("name"))?;
+            }
+            visit(account)
+        };
+        let mut listing = Listing::new(wire::path(account_kind), &mut learn);
+        let mut may_learn = account_kind == AccountKind::User && self.groups.lock().is_empty();
+        loop {
+            let is_read = self.page(account_kind, may_learn, &mut listing).await?;
+            if !is_read {
+                self.learn_all().await?;
+                may_learn = false;
+                listing.restart();
+            } else if listing.is_complete()? {
+                break;
+            }
         }
-        let accounts: Vec<Account> =
-            entries.iter().map(|entry| self.account(account_kind, entry)).collect::<Result<_, _>>()?;
         if account_kind == AccountKind::Group {
-            let names = accounts.iter().filter_map(|group| Some((group.id.clone(), group.text("name")?.to_owned())));
-            *self.groups.lock() = names.collect();
+            *self.groups.lock() = names;
         }
-        decode::distinct(accounts, path)
+        Ok(())
     }
 
     /// The countries, which pair codes and names. If listing them fails, the last listed ones serve, because nothing
@@ -190,13 +252,13 @@ impl Provider for Plaspy {
 
     async fn read(&self, account_kind: AccountKind, id: &str) -> Result<Option<Account>, ProviderError> {
         let (name, path) = (operation(account_kind, Verb::Read), wire::path(account_kind));
-        let Some(shown) = found(self.call(Call::new(name, Method::GET, entry(path, id))).await)? else {
+        let Some(shown) = found(self.call(Call::new(name, Method::GET, entry(path, id, wire::ID)?)).await)? else {
             return Ok(None);
         };
         if account_kind == AccountKind::User && wire::shows_group(&shown) {
             self.learn_all().await?;
         }
-        self.account(account_kind, &shown).map(Some)
+        asked_for(id, self.account(account_kind, &shown)?, path).map(Some)
     }
 
     async fn create(
@@ -224,18 +286,19 @@ impl Provider for Plaspy {
             return Ok(());
         }
         let (name, path) = (operation(account_kind, Verb::Update), wire::path(account_kind));
-        let call = Call::new(name, Method::PATCH, entry(path, &current.id)).json(operations.into());
+        let call = Call::new(name, Method::PATCH, entry(path, &current.id, wire::ID)?).json(operations.into());
         let answer = self.session.send(&self.transport, call).await?;
-        self.transport.observe_limit(refusal::judge_change(account_kind, &answer))?;
+        let shown = self.transport.observe_limit(refusal::judge_change(account_kind, &answer))?;
+        ensure_changed(&current.id, &shown, wire::ID_NAMES, path)?;
         if account_kind == AccountKind::Group {
-            self.learn(&current.id, changes.fields.get("name").and_then(Value::as_str));
+            self.groups.lock().learn(&current.id, changes.fields.get("name").and_then(Value::as_str))?;
         }
         Ok(())
     }
 
     async fn delete(&self, account_kind: AccountKind, id: &str) -> Result<(), ProviderError> {
         let (name, path) = (operation(account_kind, Verb::Delete), wire::path(account_kind));
-        self.call(Call::new(name, Method::DELETE, entry(path, id))).await?;
+        self.call(Call::new(name, Method::DELETE, entry(path, id, wire::ID)?)).await?;
         Ok(())
     }
 }

@@ -6,6 +6,7 @@ use crate::plan::AccountKind;
 use crate::providers::decode;
 use crate::providers::error::{ErrorKind, ProviderError};
 use crate::providers::http::Answer;
+use crate::providers::words::{means_taken, says_absent};
 
 /// The JSON of `answer` if its status and its body both say success. The body counts too, because the documents do not
 /// say which status goes with `success: false`.
@@ -68,19 +69,19 @@ fn refusal(answer: &Answer, meaning: Option<ErrorKind>, words: &str) -> Provider
 
 /// The meaning of a refusal by its words, matched loosely; `None` where only its status has one. The words are those of
 /// `rest_api` and some assumed ones. A limit of the plan ("User limit reached") does not limit calls.
-fn meaning(status: u16, denied: bool, words: &str) -> Option<ErrorKind> {
+fn meaning(status: u16, denied: bool, said: &str) -> Option<ErrorKind> {
     if !denied || matches!(status, 401 | 403 | 409) {
         return None;
     }
-    let words = words.to_ascii_lowercase();
-    let has = |signs: &[&str]| signs.iter().any(|sign| words.contains(sign));
+    let lower = said.to_ascii_lowercase();
+    let has = |signs: &[&str]| signs.iter().any(|sign| lower.contains(sign));
     Some(if has(&["authentication", "invalid token", "token expired", "expired token"]) {
         ErrorKind::Unauthenticated
     } else if has(&["unauthorized"]) {
         ErrorKind::PermissionDenied
-    } else if has(&["not found", "not exist", "n't exist"]) {
+    } else if says_absent(said) {
         ErrorKind::NotFound
-    } else if decode::means_taken(status, &words) {
+    } else if means_taken(status, said) {
         ErrorKind::Conflict
     } else if has(&["too many"]) || (has(&["limit"]) && has(&["request", "rate", "usage", "api", "daily"])) {
         ErrorKind::RateLimited
@@ -110,6 +111,8 @@ mod tests {
     #[case::used_up(200, "Daily limit reached", Some(ErrorKind::RateLimited))]
     #[case::plan_is_full(200, "User limit reached", Some(ErrorKind::Invalid))]
     #[case::bad(200, "Invalid email address.", Some(ErrorKind::Invalid))]
+    #[case::taken_in_spanish(200, "El correo ya está registrado", Some(ErrorKind::Conflict))]
+    #[case::gone_in_spanish(200, "Usuario no encontrado", Some(ErrorKind::NotFound))]
     #[case::broken(500, "Something went wrong", None)]
     #[case::cut_off(500, "An existing connection was forcibly closed", None)]
     fn a_refusal_means_what_its_words_say(

@@ -18,6 +18,7 @@ use crate::plan::{
 };
 use crate::providers::decode::{self, put};
 use crate::providers::error::{ErrorKind, ProviderError};
+use crate::providers::resource::IdShape;
 
 /// Writable fields of a user (seed 002). `creation`, `modification` and `lastLogin` are the system's and never sent.
 pub const USER: &[Field] = &[
@@ -48,6 +49,11 @@ pub const GROUP: &[Field] = &[
 const COUNTRY: &str = "country";
 /// Fields that a create of a user needs (seed 002).
 const REQUIRED: &[&str] = &["country", "timeZone"];
+
+/// The form of ids, which the documents do not name: `usr-67890` as well as `12345` (`rest_api`).
+pub const ID: IdShape = IdShape::Text;
+/// The name of the id.
+pub const ID_NAMES: &[&str] = &["id"];
 
 /// The collection's path.
 pub fn path(account_kind: AccountKind) -> &'static str {
@@ -152,7 +158,7 @@ pub fn account(account_kind: AccountKind, entry: &Value) -> Result<Account, Prov
         AccountKind::Group => GROUP,
     };
     let mut account = Account {
-        id: decode::id_of(object, &["id"], said)?,
+        id: decode::id_of(object, ID_NAMES, ID, said)?,
         fields: decode::fields(table, object),
         // Without an offset it may be any place's time, and says nothing about who made the account.
         created: decode::instant(object.get("creation")),

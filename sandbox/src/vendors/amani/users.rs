@@ -8,7 +8,7 @@ use crate::vendors::fake;
 use crate::vendors::http::{Problem, Refusal, Request, Response};
 use crate::vendors::schema::{Schema, Shape, optional, required};
 use crate::vendors::state::{State, overlay, without};
-use crate::vendors::table::text;
+use crate::vendors::table::{text, unordered};
 
 const SCHEMA: Schema = Schema {
     fields: &[
@@ -73,9 +73,16 @@ pub fn list(state: &State, request: &Request) -> Result<Response, Refusal> {
         return Err(Refusal::new(404, "Invalid page."));
     }
     let host = request.header("host").unwrap_or_default();
-    let link =
-        |first: usize| format!("http://{host}{}?{}", request.path, query(state.options.amani.paging, first, size));
-    let rows = state.users.iter().skip(first).take(size);
+    let order = request.query.get("ordering").map(|field| format!("&ordering={field}")).unwrap_or_default();
+    let link = |first: usize| {
+        let page = query(state.options.amani.paging, first, size);
+        format!("http://{host}{}?{page}{order}", request.path)
+    };
+    let mut rows: Vec<&Value> = state.users.iter().collect();
+    if state.options.unordered && !request.query.contains_key("ordering") {
+        rows = unordered(rows, first / size);
+    }
+    let rows = rows.into_iter().skip(first).take(size);
     let body = json!({
         "count": total,
         "next": (first + size < total).then(|| link(first + size)),
@@ -85,13 +92,14 @@ pub fn list(state: &State, request: &Request) -> Result<Response, Refusal> {
     Ok(Response::new(200, body))
 }
 
-/// Whether a query parameter may ask for a page.
+/// Whether a query parameter may ask for a page, or for an order (Django REST Framework, OrderingFilter).
 pub fn is_page_query(state: &State, name: &str) -> bool {
-    match state.options.amani.paging {
-        AmaniPaging::Number => name == "page",
-        AmaniPaging::Offset => matches!(name, "limit" | "offset"),
-        AmaniPaging::Cursor => name == "cursor",
-    }
+    name == "ordering"
+        || match state.options.amani.paging {
+            AmaniPaging::Number => name == "page",
+            AmaniPaging::Offset => matches!(name, "limit" | "offset"),
+            AmaniPaging::Cursor => name == "cursor",
+        }
 }
 
 /// Number of rows before the requested page.

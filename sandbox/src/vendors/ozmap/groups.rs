@@ -25,7 +25,7 @@ pub fn make(state: &mut State, given: Map<String, Value>, creator: &Value) -> Va
 }
 
 pub fn list(state: &State, request: &Request) -> Result<Response, Refusal> {
-    listing::page(&state.options.ozmap, request, state.groups.iter(), Value::clone)
+    listing::page(&state.options, request, state.groups.iter(), Value::clone)
 }
 
 pub fn read(state: &State, request: &Request) -> Result<Response, Refusal> {

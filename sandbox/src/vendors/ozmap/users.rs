@@ -96,7 +96,7 @@ fn view(state: &State, user: &Value, hidden: &[&str]) -> Value {
 /// Rows show the API key in clear (`USER.md`).
 pub fn list(state: &State, request: &Request) -> Result<Response, Refusal> {
     let view = |user: &Value| view(state, user, &["password"]);
-    listing::page(&state.options.ozmap, request, state.users.iter(), view)
+    listing::page(&state.options, request, state.users.iter(), view)
 }
 
 pub fn read(state: &State, request: &Request) -> Result<Response, Refusal> {

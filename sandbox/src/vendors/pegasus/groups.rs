@@ -60,7 +60,7 @@ pub fn view(state: &State, group: &Value) -> Value {
 
 pub fn list(state: &State, request: &Request) -> Result<Response, Refusal> {
     let view = |group: &Value| view(state, group);
-    paging::page(&state.options.pegasus, request, state.groups.iter(), view, true)
+    paging::page(&state.options, request, state.groups.iter(), view, true)
 }
 
 pub fn read(state: &State, request: &Request) -> Result<Response, Refusal> {

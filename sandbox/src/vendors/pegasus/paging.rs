@@ -3,15 +3,15 @@
 use serde_json::{Value, json};
 
 use crate::vendors::http::{Refusal, Request, Response};
-use crate::vendors::options::PegasusOptions;
-use crate::vendors::table::text;
+use crate::vendors::options::{Options, PegasusOptions};
+use crate::vendors::table::{text, unordered};
 
 const PAGE: usize = 200;
 const LARGEST_PAGE: usize = 1000;
 
 /// The requested page of `rows`, each row as `view` shows it.
 pub fn page<'a>(
-    options: &PegasusOptions,
+    options: &Options,
     request: &Request,
     rows: impl Iterator<Item = &'a Value>,
     view: impl Fn(&Value) -> Value,
@@ -22,11 +22,14 @@ pub fn page<'a>(
     let size = request.positive("set", PAGE)?.min(LARGEST_PAGE);
     let mut rows: Vec<&Value> = rows.collect();
     if search && request.query.keys().any(|name| name.starts_with("search.")) {
-        rows.retain(|row| matches(options, request, &view(row)));
+        rows.retain(|row| matches(&options.pegasus, request, &view(row)));
     }
-    if options.bare_lists {
+    if options.pegasus.bare_lists {
         let all = rows.iter().map(|row| select(request, view(row))).collect();
         return Ok(Response::new(200, Value::Array(all)));
+    }
+    if options.unordered {
+        rows = unordered(rows, number);
     }
     let data: Vec<Value> =
         rows.iter().skip(size.saturating_mul(number - 1)).take(size).map(|row| select(request, view(row))).collect();

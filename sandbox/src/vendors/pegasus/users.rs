@@ -134,9 +134,9 @@ pub fn list(state: &State, request: &Request) -> Result<Response, Refusal> {
     match wanted("search.username").or(wanted("search.email")) {
         Some(key) => {
             let candidates = state.users.with_key(key.trim_matches('"'));
-            paging::page(&state.options.pegasus, request, candidates, view, searches)
+            paging::page(&state.options, request, candidates, view, searches)
         }
-        None => paging::page(&state.options.pegasus, request, state.users.iter(), view, searches),
+        None => paging::page(&state.options, request, state.users.iter(), view, searches),
     }
 }
 
