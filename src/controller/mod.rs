@@ -7,6 +7,7 @@
 //! - `object`: the reconcile of a user or group, and its report
 //! - `credential`: the reconcile of a credential: log-in, sweep, status, release
 //! - `sync`: the account of a live object is made, bound, compared and changed
+//! - `apply`: the steps of that are carried out and recorded
 //! - `deletion`: the account of a deleted object is taken away
 //! - `ownership`: whose account it is: conflicts between objects, and hand-over
 //! - `resolve`: from an object to everything that it needs, and to the account that it describes
@@ -20,6 +21,7 @@
 //!
 //! No room here looks at an HTTP status of a vendor.
 
+mod apply;
 mod backoff;
 mod cluster;
 mod connection;

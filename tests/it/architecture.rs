@@ -15,13 +15,14 @@ const DOORS: [(&str, &[&str]); 6] = [
 ];
 
 /// The floors of src/controller, top down: a room imports only its own files and rooms on lower floors.
-const FLOORS: [&[&str]; 15] = [
+const FLOORS: [&[&str]; 17] = [
     &["runner"],
     &["preview"],
     &["watch"],
     &["object"],
     &["credential"],
     &["sync", "deletion"],
+    &["apply"],
     &["ownership"],
     &["resolve"],
     &["context"],

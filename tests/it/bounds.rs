@@ -13,7 +13,9 @@ use tokio::sync::mpsc;
 use usher::api::credential::CredentialProvider;
 use usher::api::{Kind, ObjectKey};
 use usher::plan::{Account, AccountKind, Changes, Desired, Limits, user_keys};
-use usher::providers::{Access, Delivery, ErrorKind, Limiter, NoMetrics, Provider, ProviderError, SecretData, connect};
+use usher::providers::{
+    Access, AddressRules, Delivery, ErrorKind, Limiter, NoMetrics, Provider, ProviderError, SecretData, connect,
+};
 use usher_sandbox::vendors::{Fault, FaultKind, Flood, Simulator, Vendor};
 
 use crate::contract::sample;
@@ -35,7 +37,7 @@ fn connected(vendor: &Simulator) -> Arc<dyn Provider> {
         limiter: Limiter::new(credential, known(vendor.vendor()), limits, wake, Arc::new(NoMetrics)),
         observer: Arc::new(NoMetrics),
         timeout: Duration::from_secs(20),
-        insecure: true,
+        addresses: AddressRules { insecure: true, ..AddressRules::default() },
         ca_bundle: None,
     };
     connect(&access).unwrap()

@@ -7,6 +7,7 @@ use crate::controller::backoff::Action;
 use super::account::renew_account;
 use super::finalizer::ensure_finalizer;
 use super::report::{self, ReportContext};
+use crate::controller::apply::reconciliation::Reconciliation;
 use crate::controller::cluster::lenient;
 use crate::controller::cluster::lifecycle::{Lifecycle, Live};
 use crate::controller::context::Context;
@@ -16,7 +17,6 @@ use crate::controller::ownership::cluster::ensure_owned;
 use crate::controller::ownership::wake;
 use crate::controller::resolve::resolved::Resolve;
 use crate::controller::resolve::{connect, mode};
-use crate::controller::sync::reconciliation::Reconciliation;
 
 /// Brings one object and its account together, and reports how that went.
 ///

@@ -1,7 +1,7 @@
 //! Binds an object to an account that is there: the one that its own create made, its missing one, or one that was there before.
 
-use super::progress::Progress;
-use super::reconciliation::Reconciliation;
+use crate::controller::apply::progress::Progress;
+use crate::controller::apply::reconciliation::Reconciliation;
 use crate::controller::cluster::finalizer;
 use crate::controller::cluster::managed::Managed;
 use crate::controller::cluster::status::write_identity;
@@ -21,7 +21,7 @@ impl<K: Managed> Reconciliation<'_, K> {
         self.bind(&account, false).await?;
         self.connection.record_write(K::ACCOUNT_KIND, &account.id, Some(account.clone()));
         let steps = self.steps(&account)?;
-        Ok(self.perform(&account, steps).await?.completes(Change::Created))
+        Ok(self.carry_through(&account, steps).await?.completes(Change::Created))
     }
 
     /// Notes the password that the create carried, so that it is sent again only if its value changed since.
@@ -68,7 +68,7 @@ impl<K: Managed> Reconciliation<'_, K> {
         self.claim_planned_groups(&account);
         self.bind(&account, true).await?;
         self.connection.record_write(K::ACCOUNT_KIND, &account.id, Some(account.clone()));
-        Ok(self.perform(&account, steps).await?.completes(Change::Adopted))
+        Ok(self.carry_through(&account, steps).await?.completes(Change::Adopted))
     }
 
     /// Binds the missing account again, with all that is known of it. The next reconcile compares it.

@@ -2,10 +2,10 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::progress::Progress;
-use super::reconciliation::Reconciliation;
 use crate::api::Reason;
 use crate::api::user::AdoptionPolicy;
+use crate::controller::apply::progress::Progress;
+use crate::controller::apply::reconciliation::Reconciliation;
 use crate::controller::cluster::managed::Managed;
 use crate::controller::connection::in_flight::KeyGuard;
 use crate::controller::hints::WITH_ID;

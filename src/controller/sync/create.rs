@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::progress::Progress;
-use super::reconciliation::Reconciliation;
 use crate::api::status::{Creating, Identity};
+use crate::controller::apply::progress::Progress;
+use crate::controller::apply::reconciliation::Reconciliation;
 use crate::controller::cluster::finalizer;
 use crate::controller::cluster::managed::Managed;
 use crate::controller::cluster::status::write_identity;

@@ -2,10 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::progress::Progress;
-use super::reconciliation::Reconciliation;
 use crate::api::Reason;
 use crate::api::status::Identity;
+use crate::controller::apply::progress::Progress;
+use crate::controller::apply::reconciliation::Reconciliation;
 use crate::controller::cluster::managed::Managed;
 use crate::controller::cluster::status::write_identity;
 use crate::controller::connection::breaker;

@@ -2,16 +2,26 @@
 
 use jiff::Timestamp;
 
-use super::progress::Progress;
-use super::reconciliation::Reconciliation;
 use crate::api::Reason;
 use crate::api::status::Identity;
+use crate::controller::apply::progress::Progress;
+use crate::controller::apply::reconciliation::Reconciliation;
 use crate::controller::cluster::managed::Managed;
 use crate::controller::cluster::status::write_identity;
 use crate::controller::outcome::Stop;
-use crate::plan::creation_calls;
+use crate::plan::{Account, Step, creation_calls};
 
 impl<K: Managed> Reconciliation<'_, K> {
+    /// Carries out `steps` on `account`, which was just read, and which may be missing all the same.
+    ///
+    /// Errors: those of the steps; what follows from a missing account.
+    pub async fn carry_through(&mut self, account: &Account, steps: Vec<Step>) -> Result<Progress, Stop> {
+        match self.perform(account, steps).await? {
+            Progress::Missing => self.handle_missing(&account.id).await,
+            done => Ok(done),
+        }
+    }
+
     /// A bound account that the vendor does not show: it is gone if a complete listing lacks it too.
     pub async fn handle_missing(&mut self, id: &str) -> Result<Progress, Stop> {
         if let Some(until) = self.connection.inventory().unsettled_until(K::ACCOUNT_KIND, id, Timestamp::now()) {

@@ -1,10 +1,10 @@
 //! Accounts and groups that a vendor does not let usher search, read or write: what it gives is taken as given. Nothing is written to a
 //! vendor.
 
-use super::progress::Progress;
-use super::reconciliation::Reconciliation;
 use crate::api::Reason;
 use crate::api::conditions::Verdict;
+use crate::controller::apply::progress::Progress;
+use crate::controller::apply::reconciliation::Reconciliation;
 use crate::controller::cluster::managed::Managed;
 use crate::controller::cluster::status::write_identity;
 use crate::controller::hints::WITH_ID;

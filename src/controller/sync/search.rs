@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::reconciliation::Reconciliation;
+use crate::controller::apply::reconciliation::Reconciliation;
 use crate::controller::cluster::managed::Managed;
 use crate::controller::connection::known::Matches;
 use crate::controller::outcome::Stop;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use futures::FutureExt;
 use kube::api::ListParams;
 use serde_json::Value;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use usher::api::{PlatformGroup, PlatformUser, ProviderCredential};
 use usher_sandbox::vendors::{Options, Vendor};
 
@@ -21,6 +21,8 @@ use super::steps::PASSWORDS;
 use super::stories::Story;
 use crate::scene::Scene;
 
+/// Runs at a time, of all vendors together: more would keep the other tests waiting.
+static RUNS: Semaphore = Semaphore::const_new(30);
 /// Longest time for a successor to put things right.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Runs that take longer are named.
@@ -59,6 +61,8 @@ impl Tale {
         let fated: Vec<String> = fate.iter().map(Target::to_string).collect();
         let late = if self.lag.is_zero() { "" } else { "with a late watch " };
         let name = format!("{:?} {:?} {late}{}", self.vendor, self.story, fated.join(", then "));
+        // The semaphore is never closed.
+        let _turn = RUNS.acquire().await;
         let begun = Instant::now();
         let told = AssertUnwindSafe(self.tell(fate)).catch_unwind().await;
         if begun.elapsed() > SLOW {

@@ -1,80 +1,20 @@
-//! One live object on its way to what its manifest asks for: compared with the vendor, and changed where it differs. Each effect at the
-//! vendor is followed by a record of what must survive a crash.
-
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+//! One live object and its account: compared with the vendor, and changed where it differs. Each effect at the vendor is followed by a
+//! record of what must survive a crash.
 
 use jiff::Timestamp;
 
-use super::progress::Progress;
 use crate::api::Reason;
-use crate::api::status::Identity;
+use crate::api::conditions::Verdict;
 use crate::api::user::Mode;
+use crate::controller::apply::progress::Progress;
+use crate::controller::apply::reconciliation::Reconciliation;
 use crate::controller::cluster::managed::Managed;
-use crate::controller::connection::link::Connection;
-use crate::controller::context::Context;
 use crate::controller::hints::WITH_ID;
 use crate::controller::outcome::{Change, Done, Outcome, Stop};
-use crate::controller::resolve::password::Password;
-use crate::controller::resolve::resolved::{Resolved, Validated};
-use crate::plan::{
-    Account, AccountKind, Creation, Desired, GroupSupport, LastApplied, NotKept, PriorState, Step, assumed_account,
-    creation, plan,
-};
-use crate::providers::{ErrorKind, Permit, Priority};
+use crate::plan::{Account, AccountKind, Creation, GroupSupport, Step, assumed_account, creation};
+use crate::providers::{ErrorKind, Priority, quote};
 
-/// One object on its way to what its manifest asks for.
-pub struct Reconciliation<'a, K> {
-    /// What belongs to the process.
-    pub context: &'a Context,
-    /// The object in its latest state.
-    pub object: Arc<K>,
-    /// The connection of its credential.
-    pub connection: Arc<Connection>,
-    /// The account that the manifest describes.
-    pub desired: Desired,
-    /// What is known of its password.
-    pub password: Password,
-    /// The mode in effect: Enforce or Plan.
-    pub mode: Mode,
-    /// Whether the manifest does not mention groups any more, so that those that usher added stay and are forgotten.
-    pub releases_groups: bool,
-    /// The groups that entries of the manifest stand for, remembered for the time when they cannot be resolved.
-    pub resolved: Option<BTreeMap<String, String>>,
-    /// Whether the vendor is asked even if the inventory shows the account in sync.
-    pub forced: bool,
-    /// Whether the vendor shows nothing of the account, so that only the last applied fields are known.
-    pub is_write_only: bool,
-    /// The values that the vendor accepted and shows otherwise than they were sent.
-    pub not_kept: Vec<NotKept>,
-    /// What status holds of the account, and will hold.
-    pub identity: Identity,
-}
-
-impl<'a, K: Managed> Reconciliation<'a, K> {
-    /// The reconciliation of a validated object.
-    pub fn new(context: &'a Context, validated: Validated<K>) -> Self {
-        let Validated { resolved, desired, .. } = validated;
-        let Resolved { object, connection, mode, password, releases_groups, entry_groups, is_forced, .. } = resolved;
-        let is_write_only = !connection.provider.capabilities().shows_accounts();
-        let (before, object) = (object.identity(), (*object).clone());
-        let identity = Identity { cluster: context.cluster.id().or(before.cluster.clone()), ..before };
-        Self {
-            context,
-            object,
-            connection,
-            desired,
-            password,
-            mode,
-            releases_groups,
-            resolved: entry_groups,
-            forced: is_forced,
-            is_write_only,
-            not_kept: Vec::new(),
-            identity,
-        }
-    }
-
+impl<K: Managed> Reconciliation<'_, K> {
     /// Makes the account what the manifest asks for.
     ///
     /// Errors: why it is not; what was done is recorded all the same.
@@ -93,7 +33,7 @@ impl<'a, K: Managed> Reconciliation<'a, K> {
             }
         };
         let change = match progress {
-            Progress::Again => return Ok(Outcome::Again),
+            Progress::Again | Progress::Missing => return Ok(Outcome::Again),
             Progress::None => None,
             Progress::Change(change) => Some(change),
         };
@@ -114,12 +54,26 @@ impl<'a, K: Managed> Reconciliation<'a, K> {
         }
     }
 
-    /// The right to call the vendor.
+    /// The verdict on an account that is as the manifest asks, as far as the vendor keeps what it is sent.
     ///
-    /// Errors: the vendor asked to slow down, or the limiter has no room and enqueues the object when it has.
-    pub fn permit(&self, priority: Priority) -> Result<Permit, Stop> {
-        self.connection.limiter.ensure_open()?;
-        self.connection.limiter.try_acquire(priority, &self.object.key()).ok_or(Stop::AwaitsPermit)
+    /// Errors: the vendor shows another value than the one it accepted.
+    pub fn verdict(&self, reason: Reason) -> Result<Verdict, Stop> {
+        let vendor = self.connection.vendor.title();
+        let text = |value: &serde_json::Value| value.as_str().map_or_else(|| quote(&value.to_string()), quote);
+        if let Some(other) = self.not_kept.iter().find(|value| !value.is_other_form()) {
+            let message = format!(
+                "{vendor} accepted {} for {} and still shows {}: make the change at {vendor}, or set the manifest to what it shows",
+                text(&other.sent),
+                other.field,
+                text(&other.shown)
+            );
+            return Err(Stop::because(Reason::NotKept, message));
+        }
+        let forms = self
+            .not_kept
+            .iter()
+            .map(|value| format!("; it keeps {} as {}, not as {}", value.field, text(&value.shown), text(&value.sent)));
+        Ok(Verdict::new(reason, self.summary() + &forms.collect::<String>()))
     }
 
     /// A bound account: compared with the inventory, and only if that differs, with the vendor.
@@ -149,7 +103,7 @@ impl<'a, K: Managed> Reconciliation<'a, K> {
             let drifted = self.drifted_grants(&account.id, &steps).await?;
             steps.extend(drifted);
         }
-        self.perform(&account, steps).await
+        self.carry_through(&account, steps).await
     }
 
     /// The account in the inventory, if that shows enough of it for a comparison: a list may show less of an account than a read.
@@ -200,36 +154,6 @@ impl<'a, K: Managed> Reconciliation<'a, K> {
     /// Whether nothing is to be sent, as far as is known without the vendor.
     pub fn is_at_rest(&self) -> bool {
         !self.forced && self.password.due().is_none() && self.object.is_in_sync()
-    }
-
-    /// Whether accounts can be listed, and so seen.
-    pub fn is_listable(&self) -> bool {
-        self.connection.provider.capabilities().lists(K::ACCOUNT_KIND)
-    }
-
-    /// The steps from the account as `observed` to the manifest.
-    pub fn steps(&self, observed: &Account) -> Result<Vec<Step>, Stop> {
-        let (sent, added) = (self.known_sent(), self.known_groups());
-        let noted = self.identity.not_kept.as_deref().filter(|_| !self.forced).map(LastApplied::parse);
-        let not_kept = noted.unwrap_or_default();
-        let known = self.prior_state(&sent, &added, &not_kept);
-        Ok(plan(self.connection.table(K::ACCOUNT_KIND), &self.desired, observed, known)?)
-    }
-
-    /// The groups to which usher added the user.
-    pub fn known_groups(&self) -> BTreeSet<String> {
-        self.identity.groups.iter().flatten().cloned().collect()
-    }
-
-    /// What usher remembers of the account beside what the vendor shows.
-    pub fn prior_state<'s>(
-        &self,
-        sent: &'s LastApplied,
-        added: &'s BTreeSet<String>,
-        not_kept: &'s LastApplied,
-    ) -> PriorState<'s> {
-        let is_password_apart = !self.connection.provider.capabilities().change_needs_password;
-        PriorState { not_kept, is_password_apart, ..PriorState::new(sent, added, self.password.due().is_some()) }
     }
 
     /// The steps that make an account anew whose binding is forgotten: every field is due again, and the password.

@@ -34,7 +34,7 @@ impl<K: Managed> Reconciliation<'_, K> {
         self.claim_planned_groups(account);
         self.record_names(account);
         self.record_progress().await?;
-        let Some(after) = self.carry_out(account, &steps).await? else { return self.handle_missing(&account.id).await };
+        let Some(after) = self.carry_out(account, &steps).await? else { return Ok(Progress::Missing) };
         self.connection.record_write(K::ACCOUNT_KIND, &account.id, Some(after.clone()));
         let shown = self.read_back(&account.id, &steps).await?;
         self.remember(shown.as_ref().unwrap_or(&after), shown.is_some()).await?;

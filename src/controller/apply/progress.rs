@@ -11,13 +11,15 @@ pub enum Progress {
     Change(Change),
     /// A step is done and recorded; the object is enqueued for the next one.
     Again,
+    /// The vendor answers that there is no such account.
+    Missing,
 }
 
 impl Progress {
     /// `change`, unless the object is reconciled again first.
     pub fn completes(self, change: Change) -> Self {
         match self {
-            Self::Again => Self::Again,
+            Self::Again | Self::Missing => self,
             Self::None | Self::Change(_) => Self::Change(change),
         }
     }

@@ -3,12 +3,9 @@
 use jiff::Timestamp;
 
 use super::reconciliation::Reconciliation;
-use crate::api::Reason;
-use crate::api::conditions::Verdict;
 use crate::controller::cluster::managed::Managed;
 use crate::controller::outcome::Stop;
 use crate::plan::{Account, LastApplied, Step, not_kept, noted};
-use crate::providers::quote;
 
 impl<K: Managed> Reconciliation<'_, K> {
     /// The account as the vendor shows it after `steps`, if these sent a value that the update before had sent too: then the vendor may not
@@ -40,27 +37,5 @@ impl<K: Managed> Reconciliation<'_, K> {
         self.not_kept = not_kept(table, &self.desired, account, self.prior_state(&sent, &added, &noted));
         let left = self.not_kept.iter().fold(LastApplied::default(), LastApplied::with_not_kept);
         self.identity.not_kept = left.text();
-    }
-
-    /// The verdict on an account that is as the manifest asks, as far as the vendor keeps what it is sent.
-    ///
-    /// Errors: the vendor shows another value than the one it accepted.
-    pub fn verdict(&self, reason: Reason) -> Result<Verdict, Stop> {
-        let vendor = self.connection.vendor.title();
-        let text = |value: &serde_json::Value| value.as_str().map_or_else(|| quote(&value.to_string()), quote);
-        if let Some(other) = self.not_kept.iter().find(|value| !value.is_other_form()) {
-            let message = format!(
-                "{vendor} accepted {} for {} and still shows {}: make the change at {vendor}, or set the manifest to what it shows",
-                text(&other.sent),
-                other.field,
-                text(&other.shown)
-            );
-            return Err(Stop::because(Reason::NotKept, message));
-        }
-        let forms = self
-            .not_kept
-            .iter()
-            .map(|value| format!("; it keeps {} as {}, not as {}", value.field, text(&value.shown), text(&value.sent)));
-        Ok(Verdict::new(reason, self.summary() + &forms.collect::<String>()))
     }
 }
