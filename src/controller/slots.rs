@@ -324,9 +324,9 @@ mod tests {
         enqueue(&mut slots, ("a", "identity"), Class::Known, 10);
         assert_eq!(backlog.of(&credential), 10);
         started(&mut slots);
-        assert_eq!(backlog.of(&credential), 6);
+        assert_eq!(backlog.of(&credential), 9, "edits and removals take the common slots first");
         slots.enqueue(user("identity", "a-New-9"), place("b", Class::Known));
-        assert_eq!((backlog.of(&credential), backlog.of(&place("b", Class::New).credential)), (5, 0));
+        assert_eq!((backlog.of(&credential), backlog.of(&place("b", Class::New).credential)), (8, 0));
     }
 
     #[test]
