@@ -38,7 +38,8 @@ pub struct DigestKey {
 struct Key {
     /// The first bytes of the key's own digest in hexadecimal digits, because codes of different keys cannot be compared.
     id: String,
-    key: hmac::Key,
+    // Boxed, because it is large and travels through the futures of every reconcile.
+    key: Box<hmac::Key>,
 }
 
 impl DigestKey {
@@ -130,7 +131,7 @@ impl DigestKey {
 impl Key {
     fn new(bytes: &[u8]) -> Self {
         let id = HEXLOWER.encode(&digest(&SHA256, bytes).as_ref()[..4]);
-        Self { id, key: hmac::Key::new(hmac::HMAC_SHA256, bytes) }
+        Self { id, key: Box::new(hmac::Key::new(hmac::HMAC_SHA256, bytes)) }
     }
 
     /// The code for `parts`. Each part is preceded by its length, so that no text passes from one part into the next.
