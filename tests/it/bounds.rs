@@ -36,7 +36,7 @@ fn connected(vendor: &Simulator) -> Arc<dyn Provider> {
         secret: &SecretData::new("main", secret),
         limiter: Limiter::new(credential, known(vendor.vendor()), limits, wake, Arc::new(NoMetrics)),
         observer: Arc::new(NoMetrics),
-        timeout: Duration::from_secs(20),
+        timeout: Duration::from_secs(60),
         addresses: AddressRules { insecure: true, ..AddressRules::default() },
         ca_bundle: None,
     };

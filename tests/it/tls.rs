@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -16,6 +16,7 @@ use usher_sandbox::vendors::{Options, Vendor};
 /// A certificate for localhost, by itself or by `issuer`.
 fn certificate(is_ca: bool, issuer: Option<&Issuer<'_, KeyPair>>) -> (rcgen::Certificate, KeyPair, CertificateParams) {
     let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    params.distinguished_name.push(DnType::CommonName, if is_ca { "Example CA" } else { "localhost" });
     params.is_ca = if is_ca { IsCa::Ca(BasicConstraints::Unconstrained) } else { IsCa::ExplicitNoCa };
     let key = KeyPair::generate().unwrap();
     let made = match issuer {

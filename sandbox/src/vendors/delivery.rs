@@ -151,7 +151,9 @@ fn endless_rows(answer: &Response) -> Body {
         }
         _ => (None, None),
     };
-    let row = rows.cloned().unwrap_or_else(|| json!({"id": 1, "name": "Example"}));
+    let mut row = rows.cloned().unwrap_or_else(|| json!({"id": 1, "name": "Example"}));
+    // Long rows, because a debug build makes and reads few a second.
+    row["about"] = json!("x".repeat(4000));
     let before = name.map_or_else(|| "[".to_owned(), |name| format!(r#"{{"success":true,"{name}":["#));
     let parts = stream::iter(0_u64..).map(move |part| {
         let mut text = if part == 0 { before.clone() } else { String::new() };

@@ -102,8 +102,7 @@ impl Inventory {
 
     /// The accounts that carry one of the natural keys `keys`.
     pub fn matching(&self, kind: AccountKind, table: &[Field], keys: &[Key]) -> Matches {
-        let none = || Matches { accounts: Vec::new(), is_all: true };
-        self.listing(kind).map_or_else(none, |listing| listing.matching(table, keys))
+        self.listing(kind).map(|listing| listing.matching(table, keys)).unwrap_or_default()
     }
 
     /// The groups with this name, the first natural key of `table`.

@@ -49,12 +49,12 @@ impl<'a> Extend<&'a str> for Asked {
 pub struct NoRoom;
 
 /// The accounts with a key.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Default, PartialEq)]
 pub struct Matches {
     /// Those that are kept whole, by id.
     pub accounts: Vec<Account>,
-    /// Whether there are no others.
-    pub is_all: bool,
+    /// Whether there are others.
+    pub has_others: bool,
 }
 
 /// Accounts of one kind.
@@ -163,16 +163,16 @@ impl Known {
 
     /// The accounts that carry one of `keys`.
     pub fn matching(&self, table: &[Field], keys: &[Key]) -> Matches {
-        let (mut accounts, mut is_all): (Vec<Account>, bool) = (Vec::new(), true);
+        let Matches { mut accounts, mut has_others } = Matches::default();
         for key in keys {
             let digest = digest(&fold(&key.value));
-            is_all &= !self.others.contains(&digest);
+            has_others |= self.others.contains(&digest);
             let found = self.by_key.get(&digest).into_iter().flatten().filter_map(|id| self.get(id));
             accounts.extend(found.filter(|account| matches_key(table, account, key)));
         }
         accounts.sort_by(|one, other| one.id.cmp(&other.id));
         accounts.dedup_by(|one, other| one.id == other.id);
-        Matches { accounts, is_all }
+        Matches { accounts, has_others }
     }
 }
 
@@ -241,10 +241,10 @@ mod tests {
         let mut known = full();
         known.list(TABLE, &Asked::default(), account("3", "Bob@example.com", "3")).unwrap();
         known.keep(TABLE, account("1", "ada@example.com", "1")).unwrap();
-        let ada = Matches { accounts: vec![account("1", "ada@example.com", "1")], is_all: true };
+        let ada = Matches { accounts: vec![account("1", "ada@example.com", "1")], has_others: false };
         assert_eq!(known.matching(TABLE, &[key("ADA@example.com")]), ada);
-        assert_eq!(known.matching(TABLE, &[key("bob@example.com")]), Matches { accounts: vec![], is_all: false });
-        assert_eq!(known.matching(TABLE, &[key("eve@example.com")]), Matches { accounts: vec![], is_all: true });
+        assert_eq!(known.matching(TABLE, &[key("bob@example.com")]), Matches { accounts: vec![], has_others: true });
+        assert_eq!(known.matching(TABLE, &[key("eve@example.com")]), Matches { accounts: vec![], has_others: false });
     }
 
     #[test]

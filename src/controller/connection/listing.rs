@@ -189,7 +189,7 @@ mod tests {
         };
         let one = listing(60, USERS, vec![account("1", "ada"), account("2", "eve")]);
         let keys = [Key { field: "login", value: "eve".into() }];
-        assert_eq!(one.matching(USERS, &keys), Matches { accounts: vec![account("2", "eve")], is_all: true });
+        assert_eq!(one.matching(USERS, &keys), Matches { accounts: vec![account("2", "eve")], has_others: false });
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::{access, listing};
 use crate::api::conditions::{self, ConditionType};
 use crate::api::user::GroupEntry;
 use crate::api::{Kind, ObjectKey, PlatformGroup, PlatformUser, Reason};
-use crate::controller::cluster::managed::Managed as _;
+use crate::controller::cluster::managed::Managed;
 use crate::controller::cluster::object::Object as _;
 use crate::controller::connection::link::Connection;
 use crate::controller::context::Context;
@@ -168,11 +168,7 @@ fn by_name(
         return Err(Stop::because(Reason::Unsupported, message));
     }
     listing::listed(context, user, connection, AccountKind::Group)?;
-    let named = connection.inventory().groups_named(connection.table(AccountKind::Group), name);
-    if !named.is_all {
-        return Err(listing::ask_for_listing(context, user, connection, AccountKind::Group));
-    }
-    match named.accounts.as_slice() {
+    match named(context, user, connection, name)?.as_slice() {
         [group] => Ok(handle(connection, group)),
         [] => Err(Stop::because(
             Reason::NotFound,
@@ -186,6 +182,22 @@ fn by_name(
             ),
         )),
     }
+}
+
+/// The groups with this name in the inventory.
+///
+/// Errors: the next listing tells.
+pub fn named<K: Managed>(
+    context: &Context,
+    object: &K,
+    connection: &Connection,
+    name: &str,
+) -> Result<Vec<Account>, Stop> {
+    let named = connection.inventory().groups_named(connection.table(AccountKind::Group), name);
+    if named.has_others {
+        return Err(listing::ask_for_listing(context, object, connection, AccountKind::Group));
+    }
+    Ok(named.accounts)
 }
 
 fn handle(connection: &Connection, group: &Account) -> GroupHandle {

@@ -9,7 +9,7 @@ use crate::controller::cluster::managed::Managed;
 use crate::controller::cluster::status::write_identity;
 use crate::controller::hints::WITH_ID;
 use crate::controller::outcome::{Done, Stop};
-use crate::controller::resolve::{access, listing};
+use crate::controller::resolve::{access, groups};
 use crate::plan::AccountKind;
 
 impl<K: Managed> Reconciliation<'_, K> {
@@ -38,7 +38,10 @@ impl<K: Managed> Reconciliation<'_, K> {
                 .filter(|id| self.connection.inventory().has(AccountKind::Group, id))
                 .into_iter()
                 .collect(),
-            None => self.groups_named()?,
+            None => {
+                let (context, object, key) = (self.context, &*self.object, self.desired.key());
+                groups::named(context, object, &self.connection, key)?.into_iter().map(|group| group.id).collect()
+            }
         };
         match found.as_slice() {
             [id] => self.bind_found(id).await.map(|()| Progress::None),
@@ -58,18 +61,6 @@ impl<K: Managed> Reconciliation<'_, K> {
                 format!("{} groups of {vendor} are named {}: use spec.externalId", several.len(), self.desired.key()),
             )),
         }
-    }
-
-    /// The ids of the groups that carry the name of the manifest.
-    ///
-    /// Errors: the next listing tells.
-    fn groups_named(&self) -> Result<Vec<String>, Stop> {
-        let (kind, table) = (AccountKind::Group, self.connection.table(AccountKind::Group));
-        let named = self.connection.inventory().groups_named(table, self.desired.key());
-        if named.is_all {
-            return Ok(named.accounts.into_iter().map(|group| group.id).collect());
-        }
-        Err(listing::ask_for_listing(self.context, &*self.object, &self.connection, kind))
     }
 
     /// Binds a group that is not ours to change.

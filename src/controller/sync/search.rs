@@ -10,9 +10,6 @@ use crate::controller::outcome::Stop;
 use crate::controller::resolve::listing;
 use crate::plan::{Account, AccountKind};
 
-/// No account.
-const NONE: Matches = Matches { accounts: Vec::new(), is_all: true };
-
 /// Accounts on one page of a listing, roughly.
 const PAGE: usize = 1000;
 
@@ -24,8 +21,8 @@ impl<K: Managed> Reconciliation<'_, K> {
     pub async fn search(&self) -> Result<Vec<Account>, Stop> {
         let is_pending = self.identity.creating.is_some();
         let by_listing = K::ACCOUNT_KIND == AccountKind::User && !is_pending;
-        if by_listing && let Some(Matches { accounts, is_all }) = self.in_recent_listing() {
-            return if is_all { Ok(accounts) } else { Err(self.ask_for_listing()) };
+        if by_listing && let Some(Matches { accounts, has_others }) = self.in_recent_listing() {
+            return if has_others { Err(self.ask_for_listing()) } else { Ok(accounts) };
         }
         if by_listing && self.is_listing_cheaper() {
             return Err(self.ask_for_listing());
@@ -35,7 +32,7 @@ impl<K: Managed> Reconciliation<'_, K> {
             return Ok(self.connection.search_exhaustively(K::ACCOUNT_KIND, &self.desired).await?);
         }
         let found = self.connection.provider.find(K::ACCOUNT_KIND, &self.desired).await?;
-        if by_listing && found.is_empty() && self.matching() != NONE {
+        if by_listing && found.is_empty() && self.matching() != Matches::default() {
             // It is gone since, or the vendor's search is sensitive to case.
             return Err(self.ask_for_listing());
         }
