@@ -12,6 +12,7 @@ pub mod names;
 mod open_object;
 pub mod rules;
 pub mod status;
+pub mod stored;
 pub mod text;
 pub mod user;
 mod user_provider;

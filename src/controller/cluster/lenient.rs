@@ -4,8 +4,6 @@
 //!
 //! Decoding takes time linear in the size of the object, because each field is tried on its own.
 
-mod stored;
-
 use std::borrow::Cow;
 
 use kube::Resource;
@@ -17,9 +15,9 @@ use serde_json::{Value, json};
 use strum::IntoEnumIterator;
 
 use super::object::Object;
+use crate::api::stored::Stored;
 use crate::api::{DecodeIssues, Kind, Reason, Vendor};
 use crate::controller::outcome::Stop;
-use stored::Stored;
 
 /// Most characters of a value that a message quotes.
 const MAX_QUOTED: usize = 64;

@@ -51,6 +51,7 @@ fn fields<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Fields<'
 impl<'a> Stored<'a> {
     /// Cuts the fields of spec and status that exceed a bound to their keys, and drops `metadata.managedFields`. Returns which bound is
     /// exceeded where, if one is.
+    #[must_use]
     pub fn cut(&mut self) -> Option<String> {
         self.metadata.remove("managedFields");
         let deep = self.cut_deep();
@@ -112,6 +113,7 @@ impl Text<'_> {
 }
 
 /// The levels of objects and lists in a JSON text: 0 for a number, 2 for `[[1], 2]`.
+#[must_use]
 pub fn levels(text: &str) -> usize {
     let (mut level, mut deepest, mut is_quoted, mut is_escaped) = (0_usize, 0, false, false);
     for byte in text.bytes() {
