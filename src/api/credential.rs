@@ -47,7 +47,6 @@ use super::vendor::Vendor;
 #[serde(rename_all = "camelCase")]
 pub struct ProviderCredentialSpec {
     /// The vendor and its address. Set exactly one; the vendor cannot change later.
-    #[x_kube(validation = rules::one_vendor())]
     #[x_kube(validation = rules::same_vendor())]
     pub provider: CredentialProvider,
     /// Secret in the same namespace, of type Opaque or kubernetes.io/basic-auth, that holds the vendor's token or login.

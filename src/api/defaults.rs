@@ -10,13 +10,20 @@ use super::user::UserDeletionPolicy;
 const RESYNC_INTERVAL: SignedDuration = SignedDuration::from_mins(10);
 /// The shortest interval that the schema admits. A credential stored before that rule must not cause a sweep without pause.
 const SHORTEST_INTERVAL: SignedDuration = SignedDuration::from_mins(1);
+/// The longest duration that the schema admits. Every duration of a spec is held to it, so that a sum of times cannot overflow.
+const LONGEST: SignedDuration = SignedDuration::from_hours(168);
+
+/// The duration that `text` spells, from `least` to the longest that the schema admits; `default` if it spells none.
+#[must_use]
+pub fn duration(text: Option<&str>, least: SignedDuration, default: SignedDuration) -> SignedDuration {
+    text.and_then(|text| text.parse().ok()).unwrap_or(default).clamp(least, LONGEST)
+}
 
 impl ProviderCredentialSpec {
     /// How often vendor and cluster are compared.
     #[must_use]
     pub fn resync_interval(&self) -> SignedDuration {
-        let written = self.resync_interval.as_deref().and_then(|text| text.parse().ok());
-        written.unwrap_or(RESYNC_INTERVAL).max(SHORTEST_INTERVAL)
+        duration(self.resync_interval.as_deref(), SHORTEST_INTERVAL, RESYNC_INTERVAL)
     }
 
     /// Whether the credential has a list of its own of roles and groups that make an administrator, and the list is in effect.

@@ -6,6 +6,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::crds::FLEET_LIMIT;
 use super::decode_issues::DecodeIssues;
 use super::rules;
 use super::status::GroupStatus;
@@ -53,7 +54,6 @@ pub struct PlatformGroupSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub external_id: Option<String>,
     /// Fields of one vendor; must be the credential's vendor.
-    #[x_kube(validation = rules::one_vendor())]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provider: Option<GroupProvider>,
     /// What happens to the group when this object is deleted; defaults to the credential's.
@@ -148,8 +148,7 @@ pub struct PlaspyGroup {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// Ids of the devices in the group; usher removes devices that are not listed.
-    #[x_kube(validation = rules::no_duplicates())]
-    #[schemars(length(max = 64), inner(length(min = 1, max = 128)))]
+    #[schemars(length(max = FLEET_LIMIT), inner(length(min = 1, max = 128)), extend("x-kubernetes-list-type" = "set"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub devices: Option<Vec<String>>,
 }
@@ -159,8 +158,7 @@ pub struct PlaspyGroup {
 #[serde(rename_all = "camelCase")]
 pub struct OzmapGroup {
     /// Projects in the group; usher removes projects that are not listed.
-    #[x_kube(validation = rules::no_duplicates())]
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = FLEET_LIMIT))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub projects: Option<Vec<Reference>>,
 }

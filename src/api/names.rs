@@ -21,6 +21,8 @@ pub const RELEASE_REMOVALS: &str = "usher.dev/release-removals";
 /// Annotation on an object, or on a credential for all its objects: the uid of the namespace kube-system of the cluster that owns the
 /// accounts, where they were bound in another cluster.
 pub const OWNER_CLUSTER: &str = "usher.dev/owner-cluster";
+/// The annotations that usher reads. The caches keep these alone.
+pub const READ_ANNOTATIONS: [&str; 4] = [RECONCILE_AT, PAUSED, RELEASE_REMOVALS, OWNER_CLUSTER];
 /// Annotation that makes Velero restore the status, and with it the binding.
 pub const VELERO_RESTORE_STATUS: &str = "velero.io/restore-status";
 

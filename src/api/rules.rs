@@ -3,6 +3,7 @@
 use kube::core::Rule;
 use strum::IntoEnumIterator;
 
+use super::text;
 use super::vendor::Vendor;
 
 /// `each` of every vendor, in the order of [`Vendor`], with `between` between two of them.
@@ -10,12 +11,11 @@ fn of_every_vendor(between: &str, each: impl Fn(Vendor) -> String) -> String {
     Vendor::iter().map(each).collect::<Vec<_>>().join(between)
 }
 
-/// Exactly one vendor in a provider block.
-pub fn one_vendor() -> Rule {
-    let set = of_every_vendor(", ", |vendor| format!("has(self.{vendor})"));
-    let names = of_every_vendor(", ", |vendor| vendor.to_string());
+/// Exactly one of these fields.
+pub fn exactly_one(fields: &[&str]) -> Rule {
+    let set = fields.iter().map(|field| format!("has(self.{field})")).collect::<Vec<_>>().join(", ");
     Rule::new(format!("[{set}].exists_one(set, set)"))
-        .message(format!("provider: name exactly one of {names}; move the others to objects of their own").as_str())
+        .message(format!("name exactly one of {}", fields.join(", ")).as_str())
 }
 
 /// The vendor of a block of vendors stays.
@@ -60,10 +60,20 @@ pub fn bound_external_id() -> Rule {
     .message("spec.externalId cannot change once the object is bound to an account: make a new object, or delete this one with deletionPolicy: Orphan and create it again")
 }
 
-/// A list without duplicates.
-pub fn no_duplicates() -> Rule {
-    Rule::new("self.all(entry, self.exists_one(other, other == entry))")
-        .message("the list has the same entry twice: remove one of them")
+/// Keys of a map of at most this many characters.
+pub fn short_keys(most: u64) -> Rule {
+    Rule::new(format!("self.all(key, size(key) <= {most})"))
+        .message(format!("a key of the map has more than {most} characters: shorten it").as_str())
+}
+
+/// A text on one line, see [`text::NOT_PLAIN`].
+pub fn plain_text() -> Rule {
+    Rule::new(format!("!self.matches(r'{}')", text::NOT_PLAIN)).message(text::ADVICE)
+}
+
+/// A natural key or id, see [`text::NOT_PLAIN_KEY`].
+pub fn plain_key() -> Rule {
+    Rule::new(format!("!self.matches(r'{}')", text::NOT_PLAIN_KEY)).message(text::ADVICE)
 }
 
 /// The form of an e-mail address, at most 254 characters.
@@ -163,7 +173,7 @@ mod tests {
 
     #[test]
     fn the_rules_on_the_block_name_every_vendor() {
-        for rule in [one_vendor(), same_vendor(), https()].map(|rule| json!(rule).to_string()) {
+        for rule in [same_vendor(), https()].map(|rule| json!(rule).to_string()) {
             Vendor::iter().for_each(|vendor| assert!(rule.contains(&format!(".{vendor}")), "{vendor}: {rule}"));
         }
     }

@@ -45,7 +45,7 @@ pub struct Identity {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password_version: Option<String>,
     /// Ids of the groups at the vendor to which usher added the user.
-    #[schemars(length(max = 256))]
+    #[schemars(length(max = 2048))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub groups: Option<Vec<String>>,
     /// Groups at the vendor to which entries of spec.groups resolved at the last sync, by groupRef/NAME or externalName/NAME.

@@ -6,6 +6,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::crds::FLEET_LIMIT;
 use super::decode_issues::DecodeIssues;
 use super::rules;
 use super::status::UserStatus;
@@ -79,8 +80,7 @@ pub struct PlatformUserSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password_secret_ref: Option<PasswordSecretRef>,
     /// Groups at the vendor. Absent: not managed. Empty: the user is in no group.
-    #[x_kube(validation = rules::no_duplicates())]
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = FLEET_LIMIT))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub groups: Option<Vec<GroupEntry>>,
     /// Exclusive (default): the user is in the listed groups and no others. Additive: usher removes only groups that it added.
@@ -100,7 +100,6 @@ pub struct PlatformUserSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
     /// Fields of one vendor; must be the credential's vendor.
-    #[x_kube(validation = rules::one_vendor())]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provider: Option<UserProvider>,
     /// What of the stored object was not decoded; in memory only.

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
-use super::rules;
+use super::crds::FLEET_LIMIT;
+use super::open_object::OpenObject;
 use super::vendor::Vendor;
 
 /// A user's fields of one vendor.
@@ -69,12 +69,10 @@ pub struct PegasusUser {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub logo_url: Option<String>,
     /// Preferences; keys that are not named stay as they are.
-    #[schemars(schema_with = "super::crds::open_object")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub prefs: Option<Map<String, Value>>,
+    pub prefs: Option<OpenObject>,
     /// Role ids; usher removes roles that are not listed.
-    #[x_kube(validation = rules::no_duplicates())]
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "set"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub roles: Option<Vec<i64>>,
     /// API rights by resource; usher removes rights that are not listed.
@@ -118,8 +116,7 @@ pub struct PlaspyUser {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tags: Option<BTreeMap<String, String>>,
     /// Privileges; usher removes privileges that are not listed.
-    #[x_kube(validation = rules::no_duplicates())]
-    #[schemars(length(max = 64), inner(length(min = 1, max = 128)))]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 128)), extend("x-kubernetes-list-type" = "set"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub privileges: Option<Vec<String>>,
     /// The user's device.
@@ -238,14 +235,12 @@ pub struct IndustrilityPermission {
 #[serde(rename_all = "camelCase")]
 pub struct OzmapUser {
     /// Modules that the user may log in to; usher removes modules that are not listed.
-    #[x_kube(validation = rules::no_duplicates())]
-    #[schemars(length(min = 1, max = 4))]
+    #[schemars(length(min = 1, max = 4), extend("x-kubernetes-list-type" = "set"))]
     pub resources: Vec<OzmapResource>,
     /// The user's role.
     pub role: Reference,
     /// Projects and the user's role in each; usher removes projects that are not listed.
-    #[x_kube(validation = rules::no_duplicates())]
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = FLEET_LIMIT))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub projects: Option<Vec<OzmapProjectRole>>,
     /// Free text. "" clears it.

@@ -4,6 +4,7 @@ mod addresses;
 mod crds;
 mod plan;
 mod prometheus;
+mod requirements;
 mod run;
 
 use std::io::Write;

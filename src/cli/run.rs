@@ -5,25 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args as ClapArgs;
-use kube::api::ListParams;
-use kube::{Api, Client, Config};
+use kube::{Client, Config};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::addresses::Addresses;
 use super::prometheus::PrometheusMetrics;
-use crate::api::ProviderCredential;
+use super::requirements::{LEASE, Requirements};
 use crate::api::user::Mode;
 use crate::controller::{self, Settings};
 use crate::runtime::admin::{self, Readiness};
-use crate::runtime::failure::describe;
 use crate::runtime::leader::Lease;
 use crate::runtime::metrics::MetricsRegistry;
 use crate::runtime::shutdown;
 use crate::runtime::telemetry::{self, LogFormat};
 
-/// Pause between tries while the CRDs are missing or the API server does not answer.
-const RETRY: Duration = Duration::from_secs(5);
 /// How long after its timeout a create whose answer was lost may still take effect.
 pub(super) const GRACE: Duration = Duration::from_secs(10);
 /// How long a vendor's replica or search index may lag behind its writes: a few seconds at those that are known, with reserve.
@@ -123,8 +119,12 @@ pub async fn run(args: Args) -> Result<(), Error> {
     tokio::spawn(serving);
     info!(%address, mode = %args.mode, version = env!("CARGO_PKG_VERSION"), "usher starts");
     let client = client().await?;
-    wait_for_crds(&client, &stop).await;
-    readiness.done("crds");
+    let requirements = Requirements {
+        namespace: &args.namespace,
+        leader_elect: args.leader_elect,
+        secret_finalizer: args.secret_finalizer,
+    };
+    requirements.wait(&client, &readiness, &stop).await;
     let result = Box::pin(lead(&args, client, metrics, readiness, &stop)).await;
     info!("usher ends");
     result
@@ -136,29 +136,6 @@ async fn client() -> Result<Client, Error> {
     config.default_retry = false;
     config.connect_timeout = Some(KUBERNETES_TIMEOUT);
     Client::try_from(config).map_err(Error::Client)
-}
-
-/// Ends when the API server serves the kinds, or on `stop`; until then logs what is missing every few seconds.
-async fn wait_for_crds(client: &Client, stop: &CancellationToken) {
-    let credentials: Api<ProviderCredential> = Api::all(client.clone());
-    while !stop.is_cancelled() {
-        let one = ListParams::default().limit(1);
-        match tokio::time::timeout(KUBERNETES_TIMEOUT, credentials.list_metadata(&one)).await {
-            Ok(Ok(_)) => return,
-            Ok(Err(kube::Error::Api(status))) if status.code == 404 => {
-                warn!("waiting for the CustomResourceDefinitions: kubectl apply -k crds");
-            }
-            Ok(Err(kube::Error::Api(status))) if status.code == 403 => {
-                warn!("waiting for permissions: {}; kubectl apply -k deploy", status.message);
-            }
-            Ok(Err(failure)) => warn!("waiting for Kubernetes: {}", describe(&failure)),
-            Err(_) => warn!("waiting for Kubernetes: no answer"),
-        }
-        tokio::select! {
-            () = tokio::time::sleep(RETRY) => {}
-            () = stop.cancelled() => {}
-        }
-    }
 }
 
 /// Runs the controllers, with --leader-elect only while this process holds the lease.
@@ -179,7 +156,7 @@ async fn lead(
     }
     // A replica that waits for the lease counts as ready, because it can take over.
     ["platformusers", "platformgroups", "providercredentials"].into_iter().for_each(|kind| readiness.done(kind));
-    let lease = Lease::new(client.clone(), &args.namespace, "usher", &args.identity);
+    let lease = Lease::new(client.clone(), &args.namespace, LEASE, &args.identity);
     let Some(mut held) = lease.acquire(stop).await? else { return Ok(()) };
     metrics.leader(true);
     let deposed = tokio::select! {

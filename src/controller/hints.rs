@@ -1,4 +1,4 @@
-//! Ways out that several messages name: kubectl commands and short advice. Texts only.
+//! Ways out that several messages name: kubectl commands and short advice; and what Kubernetes said. Texts only.
 
 use crate::api::names::OWNER_CLUSTER;
 use crate::api::{ObjectKey, Reason};
@@ -25,4 +25,15 @@ pub fn own_command(key: &ObjectKey, own: &str) -> String {
 /// The removal of `object` cannot proceed because of `why`; the message carries the command that gives the account up.
 pub fn blocked(object: &ObjectKey, why: &str) -> Stop {
     Stop::because(Reason::DeletionBlocked, format!("{why}; or give the account up: {}", orphan_command(object)))
+}
+
+/// The message on an object whose reconcile panicked.
+pub const PANICKED: &str = "this version of usher fails on this object: its log says where; usher tries again";
+
+/// What Kubernetes said, without the Debug text that `kube::Error` adds.
+pub fn message_of(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
+        error => error.to_string(),
+    }
 }

@@ -20,6 +20,7 @@ use tracing::{Instrument, debug, error, info_span, warn};
 use crate::api::{Kind, ObjectKey};
 use crate::controller::backoff::Action;
 use crate::controller::context::Context;
+use crate::controller::hints::message_of;
 use crate::controller::queue::{Enqueued, Request};
 use crate::controller::slots::{Place, Slots};
 use crate::controller::watch::enqueue::Watched;
@@ -170,7 +171,7 @@ async fn bounded<K: Watched>(object: Arc<K>, context: &Context, reconcile: Recon
             (Action::requeue(Duration::from_millis(200)), "conflict")
         }
         Ok(Err(error)) => {
-            warn!(object = %key, "Kubernetes did not answer: {error}");
+            warn!(object = %key, "Kubernetes did not answer: {}", message_of(&error));
             (Action::requeue(context.backoff.next(&key)), "error")
         }
         Err(_) => {
@@ -180,4 +181,81 @@ async fn bounded<K: Watched>(object: Arc<K>, context: &Context, reconcile: Recon
     };
     context.metrics.reconciled(K::KIND.into(), result, begun.elapsed());
     action
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use http::Response;
+    use k8s_openapi::api::core::v1::Secret;
+    use kube::Client;
+    use kube::client::Body;
+    use parking_lot::Mutex;
+    use serde_json::json;
+
+    use super::*;
+    use crate::api::ProviderCredential;
+    use crate::controller::cluster::object::Object as _;
+    use crate::controller::cluster::secrets::SecretReader;
+    use crate::controller::context::{self, Results};
+    use crate::controller::credential;
+
+    /// Panics whenever a Secret is read.
+    struct Panicking;
+
+    #[async_trait]
+    impl SecretReader for Panicking {
+        async fn read(&self, _: &str, _: &str) -> Result<Option<Secret>, kube::Error> {
+            panic!("a mistake")
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_counted_told_in_the_status_and_retried_with_back_off() {
+        let metadata =
+            json!({"name": "main", "namespace": "identity", "uid": "1", "finalizers": [crate::api::names::FINALIZER]});
+        let credential = json!({"apiVersion": "usher.dev/v1alpha1", "kind": "ProviderCredential", "metadata": metadata,
+            "spec": {"provider": {"pegasus": {}}, "secretRef": {"name": "main"}}});
+        let patches = Arc::new(Mutex::new(Vec::new()));
+        let (seen, answer) = (patches.clone(), credential.to_string());
+        let client = tower::service_fn(move |request: http::Request<Body>| {
+            let (seen, answer) = (seen.clone(), answer.clone());
+            async move {
+                let path = request.uri().path().to_owned();
+                let body = request.into_body().collect_bytes().await.unwrap();
+                seen.lock().push(format!("{path} {}", String::from_utf8_lossy(&body)));
+                Ok::<_, Infallible>(Response::new(Body::from(answer.into_bytes())))
+            }
+        });
+        let secret = json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": metadata});
+        let results = Arc::new(Results::default());
+        let credential: ProviderCredential = serde_json::from_value(credential).unwrap();
+        let object = credential.key();
+        let secrets = vec![serde_json::from_value(secret).unwrap()];
+        let mut context = context::context(&Client::new(client, "identity"), secrets, vec![credential]);
+        (context.cluster.secret_reader, context.metrics) = (Arc::new(Panicking), results.clone());
+        let (context, stop) = (Arc::new(context), CancellationToken::new());
+        let (enqueue, requests) = mpsc::unbounded_channel();
+        enqueue.send(Request { object: object.clone(), is_admitted: false }).unwrap();
+        let controller = control::<ProviderCredential>(&context, requests, &stop, |credential, context| {
+            credential::reconcile::reconcile(credential, context).boxed()
+        });
+        let panicked_twice = async {
+            while results.0.lock().len() < 2 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::select! {
+            () = controller => {}
+            () = panicked_twice => {}
+            () = tokio::time::sleep(Duration::from_secs(10)) => {}
+        }
+        assert_eq!(*results.0.lock(), ["panic", "panic"]);
+        // The third failure in a row waits four seconds or longer.
+        assert!(context.backoff.next(&object) >= Duration::from_secs(4));
+        let patches = patches.lock();
+        let status = patches.iter().find(|patch| patch.contains("providercredentials/main/status"));
+        let said = status.unwrap_or_else(|| panic!("{patches:?}"));
+        assert!(said.contains("Unsupported") && said.contains("this version of usher fails on this object"), "{said}");
+    }
 }

@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::api::ProviderCredentialSpec;
 use crate::api::credential::RecentRemovals;
+use crate::api::defaults::duration;
 
 /// How long a removal waits for a successor unless the credential sets `removals.after`.
 const AFTER: SignedDuration = SignedDuration::from_secs(10);
@@ -17,6 +18,9 @@ const AFTER: SignedDuration = SignedDuration::from_secs(10);
 const AT_MOST: u32 = 50;
 /// The time over which removals are counted unless the credential sets `removals.per`.
 const PER: SignedDuration = SignedDuration::from_hours(1);
+/// The shortest times that the schema admits.
+const LEAST_AFTER: SignedDuration = SignedDuration::ZERO;
+const LEAST_PER: SignedDuration = SignedDuration::from_mins(1);
 /// Removals are counted in this many parts of the time, so that the count slides with the time and stays small.
 const BUCKETS: i32 = 60;
 
@@ -81,11 +85,10 @@ impl RemovalBudget {
     #[must_use]
     pub fn of(spec: &ProviderCredentialSpec) -> Self {
         let removals = spec.removals.clone().unwrap_or_default();
-        let duration = |text: Option<String>| text.and_then(|text| text.parse().ok());
         Self {
-            after: duration(removals.after).unwrap_or(AFTER),
+            after: duration(removals.after.as_deref(), LEAST_AFTER, AFTER),
             at_most: removals.at_most.unwrap_or(AT_MOST) as usize,
-            per: duration(removals.per).unwrap_or(PER),
+            per: duration(removals.per.as_deref(), LEAST_PER, PER),
         }
     }
 
@@ -106,10 +109,11 @@ impl RemovalBudget {
         self.at_most / sharers.max(1)
     }
 
-    /// The buckets of `counted` that still count at `now`.
+    /// The buckets of `counted` that still count at `now`. One that begins more than a period ahead was written by a wrong clock.
     #[must_use]
     pub fn recent(&self, counted: &[RecentRemovals], now: Timestamp) -> Vec<RecentRemovals> {
-        counted.iter().filter(|bucket| self.end(bucket.since) > now).cloned().collect()
+        let counts = |since: Timestamp| self.end(since) > now && since.duration_since(now) <= self.per;
+        counted.iter().filter(|bucket| counts(bucket.since)).cloned().collect()
     }
 
     /// `recent` with one more removal at `now`: that of the object `uid` in `namespace`.
@@ -122,8 +126,9 @@ impl RemovalBudget {
     ) -> Vec<RecentRemovals> {
         match recent.last_mut().filter(|last| now.duration_since(last.since) < self.per / BUCKETS) {
             Some(last) => {
-                last.count += 1;
-                *last.namespaces.entry(namespace).or_default() += 1;
+                last.count = last.count.saturating_add(1);
+                let admitted = last.namespaces.entry(namespace).or_default();
+                *admitted = admitted.saturating_add(1);
                 last.under_way.push(uid);
             }
             None => recent.push(RecentRemovals {
@@ -160,7 +165,8 @@ pub fn is_counted(recent: &[RecentRemovals], uid: &str) -> bool {
 pub fn sharers(recent: &[RecentRemovals], waiting: &Batches) -> usize {
     let counted = recent.iter().flat_map(|bucket| bucket.namespaces.keys());
     let namespaces: BTreeSet<&String> = counted.chain(waiting.keys()).collect();
-    let is_nameless = |bucket: &RecentRemovals| bucket.namespaces.values().sum::<u32>() < bucket.count;
+    let named = |bucket: &RecentRemovals| bucket.namespaces.values().map(|count| u64::from(*count)).sum::<u64>();
+    let is_nameless = |bucket: &RecentRemovals| named(bucket) < u64::from(bucket.count);
     namespaces.len() + usize::from(recent.iter().any(is_nameless))
 }
 
@@ -218,6 +224,37 @@ mod tests {
         let counted = counted((0..5000).map(|number| number / 90));
         let recent = budget().recent(&counted, minute(55));
         assert_eq!((total(&recent), recent.len()), (5000, 56));
+    }
+
+    #[rstest]
+    #[case::past("-009998-01-02T00:00:00Z", false)]
+    #[case::first_year("0001-01-01T00:00:00Z", false)]
+    #[case::now("1970-01-02T00:00:00Z", true)]
+    #[case::a_little_ahead("1970-01-02T00:59:00Z", true)]
+    #[case::last_year("9999-12-30T21:59:59Z", false)]
+    fn a_time_that_cannot_be_counts_nothing_and_breaks_nothing(#[case] since: Timestamp, #[case] counts: bool) {
+        let namespaces = [("identity".to_owned(), u32::MAX), ("other".to_owned(), u32::MAX)].into();
+        let forged = [RecentRemovals { since, count: u32::MAX, namespaces, under_way: Vec::new() }];
+        let (budget, now) = (budget(), minute(24 * 60));
+        let recent = budget.recent(&forged, now);
+        assert_eq!(!recent.is_empty(), counts);
+        assert!(budget.next_room(&forged, now) >= since);
+        let object = ("identity".to_owned(), "fake-uid".to_owned());
+        assert!(total(&budget.counting(forged.to_vec(), object, now)) >= u32::MAX as usize);
+        assert_eq!(sharers(&forged, &Batches::new()), 2);
+    }
+
+    #[rstest]
+    #[case::endless("9223372036854775807s", SignedDuration::from_hours(168))]
+    #[case::negative("-1h", SignedDuration::from_mins(1))]
+    #[case::no_duration("soon", PER)]
+    fn a_period_that_the_schema_refuses_is_bounded(#[case] per: &str, #[case] expected: SignedDuration) {
+        let spec = serde_json::json!({
+            "provider": {"pegasus": {}}, "secretRef": {"name": "main"}, "removals": {"per": per, "after": per},
+        });
+        let budget = RemovalBudget::of(&serde_json::from_value(spec).unwrap());
+        assert_eq!(budget.per, expected);
+        assert!(budget.next_room(&[], Timestamp::MAX) == Timestamp::MAX && budget.after <= expected.max(AFTER));
     }
 
     #[rstest]

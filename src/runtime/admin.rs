@@ -25,24 +25,33 @@ pub const DEFAULT_ADDRESS: &str = "[::]:8080";
 
 /// The start-up tasks that the process waits for before it is ready; cheap to clone.
 #[derive(Clone)]
-pub struct Readiness(Arc<Mutex<Vec<&'static str>>>);
+pub struct Readiness(Arc<Mutex<Vec<(&'static str, String)>>>);
 
 impl Readiness {
     /// Ready once each of `names` is done.
     #[must_use]
     pub fn new(names: &[&'static str]) -> Self {
-        Self(Arc::new(Mutex::new(names.to_vec())))
+        Self(Arc::new(Mutex::new(names.iter().map(|name| (*name, String::new())).collect())))
+    }
+
+    /// Says why `name` is not done yet.
+    pub fn explain(&self, name: &'static str, why: &str) {
+        self.0.lock().iter_mut().filter(|(missing, _)| *missing == name).for_each(|(_, known)| why.clone_into(known));
     }
 
     /// Marks `name` as done.
     pub fn done(&self, name: &'static str) {
-        self.0.lock().retain(|missing| *missing != name);
+        self.0.lock().retain(|(missing, _)| *missing != name);
     }
 
-    /// The tasks that are not done yet.
+    /// The tasks that are not done yet, each with what is known of the cause.
     #[must_use]
-    pub fn missing(&self) -> Vec<&'static str> {
-        self.0.lock().clone()
+    pub fn missing(&self) -> Vec<String> {
+        let missing = self.0.lock();
+        missing
+            .iter()
+            .map(|(name, why)| if why.is_empty() { (*name).to_owned() } else { format!("{name} ({why})") })
+            .collect()
     }
 }
 
@@ -106,7 +115,10 @@ mod tests {
     fn ready_once_everything_is_done() {
         let readiness = Readiness::new(&["a", "b"]);
         readiness.done("b");
+        readiness.explain("b", "it is done already");
         assert_eq!(readiness.missing(), ["a"]);
+        readiness.explain("a", "a key is missing");
+        assert_eq!(readiness.missing(), ["a (a key is missing)"]);
         readiness.done("a");
         assert!(readiness.missing().is_empty());
     }

@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::io::{IsTerminal, stderr};
+use std::panic;
 
 use clap::ValueEnum;
 use serde_json::{Map, Value};
-use tracing::{Event, Subscriber};
+use tracing::{Event, Subscriber, error};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::{Format, Json, JsonFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormattedFields};
@@ -38,7 +39,7 @@ pub enum Error {
 /// would appear twice, and JSON readers keep one of the two.
 struct JsonLine(Format<Json>);
 
-/// Sets up logging for the process; `filter` is in the syntax of `tracing_subscriber::EnvFilter`.
+/// Sets up logging for the process, also of panics; `filter` is in the syntax of `tracing_subscriber::EnvFilter`.
 ///
 /// Errors: the filter cannot be parsed, or logging is set up already.
 pub fn init(format: LogFormat, filter: &str) -> Result<(), Error> {
@@ -48,7 +49,12 @@ pub fn init(format: LogFormat, filter: &str) -> Result<(), Error> {
         LogFormat::Json => builder.json().event_format(JsonLine::new()).try_init(),
         LogFormat::Text => builder.with_ansi(in_colour()).try_init(),
     }
-    .map_err(Error::Install)
+    .map_err(Error::Install)?;
+    panic::set_hook(Box::new(|panic| {
+        let location = panic.location().map(ToString::to_string).unwrap_or_default();
+        error!(location, "panicked: {}", panic.payload_as_str().unwrap_or("without a message"));
+    }));
+    Ok(())
 }
 
 /// Whether standard error is a terminal and `NO_COLOR` is not set (<https://no-color.org>).

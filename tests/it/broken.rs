@@ -8,6 +8,7 @@ use kube::core::GroupVersionKind;
 use kube::runtime::wait::await_condition;
 use serde_json::{Value, json};
 use tokio_util::sync::{CancellationToken, DropGuard};
+use usher::controller::preview::{self, Documents, Effect, Item, Scope};
 use usher_sandbox::controlplane::{self, ControlPlane, Options};
 use usher_sandbox::vendors::{Simulator, Vendor};
 
@@ -37,8 +38,17 @@ struct Stage {
     vendor: Simulator,
     users: Api<DynamicObject>,
     credentials: Api<DynamicObject>,
-    _plane: ControlPlane,
+    plane: ControlPlane,
     operator: DropGuard,
+}
+
+/// An operator with deploy/'s permissions.
+async fn operator(plane: &ControlPlane) -> DropGuard {
+    let token = plane.service_account_token("usher-system", "usher").await.unwrap();
+    let client = kube::Client::try_from(plane.config(&token).unwrap()).unwrap();
+    let stop = CancellationToken::new();
+    tokio::spawn(usher::controller::run(client, settings(), Arc::new(Uncounted), stop.clone(), Box::new(|_| {})));
+    stop.drop_guard()
 }
 
 impl Stage {
@@ -69,16 +79,13 @@ impl Stage {
         for document in documents {
             controlplane::apply(&admin, &document.to_string()).await.unwrap();
         }
-        let token = plane.service_account_token("usher-system", "usher").await.unwrap();
-        let client = kube::Client::try_from(plane.config(&token).unwrap()).unwrap();
-        let stop = CancellationToken::new();
-        tokio::spawn(usher::controller::run(client, settings(), Arc::new(Uncounted), stop.clone(), Box::new(|_| {})));
+        let operator = operator(&plane).await;
         let api = |kind: &str| {
             let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("usher.dev", "v1alpha1", kind));
             Api::namespaced_with(admin.clone(), "default", &resource)
         };
         let (users, credentials) = (api("PlatformUser"), api("ProviderCredential"));
-        Self { admin, vendor, users, credentials, _plane: plane, operator: stop.drop_guard() }
+        Self { admin, vendor, users, credentials, plane, operator }
     }
 
     async fn secret(&self, namespace: &str, name: &str, entries: Value) {
@@ -226,4 +233,146 @@ async fn an_object_under_a_credential_that_no_longer_parses_is_deleted_by_the_ru
     stage.users.delete("ada", &DeleteParams::default()).await.unwrap();
     stage.until_gone("ada").await;
     assert!(stage.vendor.user("ada@example.com").is_some());
+}
+
+/// Lists in lists.
+fn deep(levels: usize) -> String {
+    "[".repeat(levels) + &"]".repeat(levels)
+}
+
+/// What these tests read of an object that no client can decode as a whole.
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
+struct Shallow {
+    status: Conditions,
+}
+
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
+struct Conditions {
+    conditions: Vec<Value>,
+}
+
+impl Stage {
+    fn path(plural: &str, name: &str) -> String {
+        format!("/apis/usher.dev/v1alpha1/namespaces/default/{plural}/{name}")
+    }
+
+    /// The text of the answer to a request; `None` if there is no such object.
+    async fn request(&self, method: &str, path: &str, body: String) -> Option<String> {
+        let request = http::Request::builder().method(method).uri(path);
+        let request = request.header("content-type", "application/merge-patch+json").body(body.into_bytes()).unwrap();
+        match self.admin.request_text(request).await {
+            Err(kube::Error::Api(status)) if status.code == 404 => None,
+            answer => Some(answer.unwrap()),
+        }
+    }
+
+    /// Applies a merge patch of any depth.
+    async fn patch_text(&self, plural: &str, name: &str, patch: String) {
+        self.request("PATCH", &Self::path(plural, name), patch).await.unwrap();
+    }
+
+    /// Waits until the Ready condition has this reason and returns its message.
+    async fn deep_says(&self, plural: &str, name: &str, reason: &str) -> String {
+        let path = Self::path(plural, name);
+        let reading = async {
+            loop {
+                let text = self.request("GET", &path, String::new()).await.unwrap();
+                let Shallow { status: Conditions { conditions } } = serde_json::from_str(&text).unwrap();
+                let said =
+                    conditions.iter().find(|condition| condition["type"] == "Ready" && condition["reason"] == reason);
+                if let Some(said) = said {
+                    return said["message"].to_string();
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, reading).await.unwrap_or_else(|_| panic!("{plural} {name} never says {reason}"))
+    }
+
+    async fn delete_deep(&self, plural: &str, name: &str) {
+        let path = Self::path(plural, name);
+        self.request("DELETE", &path, String::new()).await.unwrap();
+        let going = async {
+            while self.request("GET", &path, String::new()).await.is_some() {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        assert!(tokio::time::timeout(PATIENCE, going).await.is_ok(), "{plural} {name} never went");
+    }
+}
+
+#[tokio::test]
+async fn objects_of_too_many_levels_harm_no_other_and_go_as_their_policies_say() {
+    let mut stage = Stage::new().await;
+    for (name, policy) in [("gone", "Delete"), ("stays", "Orphan"), ("good", "Delete")] {
+        stage.create(name, json!({"deletionPolicy": policy})).await;
+        stage.says(name, "Synced").await;
+    }
+    let metadata = json!({"name": "fleet", "namespace": "default"});
+    let group = json!({"apiVersion": "usher.dev/v1alpha1", "kind": "PlatformGroup", "metadata": metadata, "spec": {"credentialRef": {"name": "main"}}});
+    controlplane::apply(&stage.admin, &group.to_string()).await.unwrap();
+    stage.deep_says("platformgroups", "fleet", "Synced").await;
+    stage.provider_after("spare", json!({"pegasus": {"url": stage.vendor.url()}}), "Synced").await;
+
+    let prefs = format!(r#"{{"spec": {{"provider": {{"pegasus": {{"prefs": {{"a": {}}}}}}}}}}}"#, deep(140));
+    let more = format!(r#"{{"spec": {{"provider": {{"pegasus": {{"more": {}}}}}}}}}"#, deep(3000));
+    let status = format!(r#"{{"status": {{"more": {}}}}}"#, deep(3000));
+    for (plural, name, patch) in [
+        ("platformusers", "gone", &prefs),
+        ("platformusers", "stays", &more),
+        ("platformgroups", "fleet", &more),
+        ("providercredentials", "spare", &more),
+    ] {
+        stage.patch_text(plural, &format!("{name}/status"), status.clone()).await;
+        stage.patch_text(plural, name, patch.clone()).await;
+        let said = stage.deep_says(plural, name, "Invalid").await;
+        assert!(
+            said.contains("spec.provider has ") && said.contains("levels of objects and lists, more than 64"),
+            "{said}"
+        );
+    }
+
+    // The next process lists them before it watches.
+    drop(std::mem::replace(&mut stage.operator, operator(&stage.plane).await));
+    stage.patch("good", json!({"phone": "7"})).await;
+    stage.create("new", json!({})).await;
+    stage.says("new", "Synced").await;
+    let planned = preview(&stage.admin).await;
+    let blocked: Vec<_> =
+        planned.iter().filter(|item| item.effect == Effect::Blocked).map(|item| &*item.key.name).collect();
+    assert_eq!(blocked, ["spare", "fleet", "gone", "stays"], "{planned:#?}");
+    for (plural, name) in [
+        ("platformusers", "gone"),
+        ("platformusers", "stays"),
+        ("platformgroups", "fleet"),
+        ("providercredentials", "spare"),
+    ] {
+        stage.delete_deep(plural, name).await;
+    }
+    assert!(stage.vendor.user("gone@example.com").is_none());
+    assert!(stage.vendor.user("stays@example.com").is_some());
+    assert_eq!(stage.vendor.groups(), Vec::<Value>::new());
+    assert_eq!(stage.vendor.user("good@example.com").unwrap()["phone"], "7");
+}
+
+/// `usher plan --all`.
+async fn preview(client: &kube::Client) -> Vec<Item> {
+    let (settings, metrics) = (settings(), Arc::new(Uncounted));
+    let all = Scope::Cluster(None);
+    preview::preview(client.clone(), settings, metrics, Documents::default(), &all).await.unwrap().items
+}
+
+#[tokio::test]
+async fn an_object_that_is_too_large_is_left_out_and_says_so() {
+    let stage = Stage::new().await;
+    stage.create("good", json!({})).await;
+    stage.create("large", json!({"more": "x".repeat(600_000), "deletionPolicy": "Orphan"})).await;
+    let said = stage.says("large", "Invalid").await;
+    assert!(said.contains("more than 524288; the longest field is spec.more"), "{said}");
+    stage.create("prefs", json!({"provider": {"pegasus": {"prefs": {"a": "x".repeat(20_000)}}}})).await;
+    let said = stage.says("prefs", "Invalid").await;
+    assert!(said.contains("an open object of 20008 bytes, more than 16384"), "{said}");
+    stage.says("good", "Synced").await;
 }

@@ -54,18 +54,23 @@ async fn start() -> ControlPlane {
     plane
 }
 
-/// `usher run` with deploy/'s permissions and a lease.
+/// `usher run` with a lease.
 pub struct Operator {
     process: Child,
     log: Lines<BufReader<ChildStderr>>,
 }
 
 impl Operator {
-    /// Starts it under a name of its own.
+    /// With deploy/'s permissions.
     pub async fn start(plane: &ControlPlane, name: &str) -> Self {
         let token = plane.service_account_token("usher-system", "usher").await.unwrap();
+        Self::start_as(plane, name, &token)
+    }
+
+    /// With the permissions of a token.
+    pub fn start_as(plane: &ControlPlane, name: &str, token: &str) -> Self {
         let kubeconfig = plane.dir().join(format!("{name}.kubeconfig"));
-        plane.write_kubeconfig(&kubeconfig, &token).unwrap();
+        plane.write_kubeconfig(&kubeconfig, token).unwrap();
         let mut process = Command::new(env!("CARGO_BIN_EXE_usher"))
             .args([
                 "run",
@@ -109,20 +114,27 @@ impl Operator {
     }
 
     /// Where its admin server is.
-    async fn address(&mut self) -> String {
+    pub async fn address(&mut self) -> String {
         let line = self.says("usher starts").await;
         line.split_whitespace().find_map(|word| word.strip_prefix("address=")).unwrap().to_owned()
     }
 
     /// SIGTERM; the exit code.
     pub async fn terminate(&mut self) -> Option<i32> {
+        self.end().await.0
+    }
+
+    /// SIGTERM; the exit code and the rest of the log.
+    pub async fn end(&mut self) -> (Option<i32>, Vec<String>) {
         let id = self.process.id().unwrap().to_string();
         assert!(Command::new("kill").arg(id).status().await.unwrap().success());
         let code = tokio::time::timeout(PATIENCE, self.process.wait()).await.unwrap().unwrap().code();
+        let mut lines = Vec::new();
         while let Some(line) = self.log.next_line().await.unwrap() {
             leaks::emitted(&line);
+            lines.push(line);
         }
-        code
+        (code, lines)
     }
 }
 
@@ -160,7 +172,7 @@ async fn the_admin_server_tells_of_life_readiness_and_metrics() {
 }
 
 /// A user of a simulated Pegasus, and what it needs.
-async fn apply_ada(plane: &ControlPlane, vendor: &Simulator) {
+pub async fn apply_ada(plane: &ControlPlane, vendor: &Simulator) {
     apply_user(plane, vendor, "ada").await;
 }
 
@@ -279,12 +291,13 @@ async fn until_metrics(address: &str, line: &str) {
 }
 
 /// Waits until the status of the user `name` is `wanted`.
-async fn until_user(users: &Api<PlatformUser>, name: &str, wanted: impl Fn(&PlatformUser) -> bool) {
+pub async fn until_user(users: &Api<PlatformUser>, name: &str, wanted: impl Fn(&PlatformUser) -> bool) {
     let waiting = await_condition(users.clone(), name, |user: Option<&PlatformUser>| user.is_some_and(&wanted));
     assert!(tokio::time::timeout(PATIENCE, waiting).await.is_ok(), "{name}: {:#?}", users.get(name).await);
 }
 
-fn has_condition(user: &PlatformUser, type_: ConditionType, reason: &str) -> bool {
+/// Whether the user has this condition with this reason.
+pub fn has_condition(user: &PlatformUser, type_: ConditionType, reason: &str) -> bool {
     let status = user.status.as_ref();
     let condition = status.and_then(|status| find(&status.report.conditions, type_));
     condition.is_some_and(|condition| condition.reason == reason)

@@ -9,6 +9,7 @@ use kube::{Resource, ResourceExt};
 use parking_lot::Mutex;
 
 use super::index_key::{IndexKey, Indexed};
+use super::metadata::drop_unread;
 
 /// All objects of a kind, with usher's own writes that the watch has not delivered yet.
 pub struct Cache<K: Indexed> {
@@ -50,7 +51,8 @@ impl<K: Indexed> Cache<K> {
     }
 
     /// Keeps `object`, the API server's answer to an own write, until the watch delivers that state. Returns `object`.
-    pub fn assume(&self, object: K) -> Arc<K> {
+    pub fn assume(&self, mut object: K) -> Arc<K> {
+        drop_unread(object.meta_mut());
         let object = Arc::new(object);
         // The watch removes an object from the store before it asks for this lock, so a removed object is never kept.
         let mut overlay = self.overlay.lock();

@@ -1,18 +1,17 @@
 //! The one writer of finalizers. Each write applies only to the version of the object that was read.
 
-use std::fmt::Debug;
 use std::sync::Arc;
 
-use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
 use kube::api::{ObjectMeta, Patch, PatchParams};
-use kube::{Resource, ResourceExt};
-use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Cluster;
+use super::lenient::Lenient;
 use super::object::Object;
 use crate::api::Kind;
-use crate::api::names::{FINALIZER, MANAGER, VELERO_RESTORE_STATUS};
+use crate::api::names::{FINALIZER, MANAGER, SECRET_FINALIZER, VELERO_RESTORE_STATUS};
 
 /// Adds usher's finalizer to `object` unless it is there; to a user or group also the annotation by which a backup keeps the binding.
 /// Returns the object as written.
@@ -47,28 +46,30 @@ pub async fn remove_finalizer<K: Object>(cluster: &Cluster, object: &K) -> Resul
 async fn set<K: Object>(cluster: &Cluster, object: &K, present: bool) -> Result<Arc<K>, kube::Error> {
     let keeps_binding = present && K::KIND != Kind::Credential;
     let annotations = if keeps_binding { json!({VELERO_RESTORE_STATUS: "true"}) } else { json!({}) };
-    let metadata = patch::<K>(cluster, object.meta(), FINALIZER, present, annotations).await?;
-    // The patch applies only to the version that was read, so spec and status are still those of `object`.
-    let mut written = object.clone();
-    *written.meta_mut() = metadata;
-    written.managed_fields_mut().clear();
+    let patch = document(object.meta(), FINALIZER, present, &annotations);
+    let api = cluster.api::<Lenient<K>>(&object.namespace().unwrap_or_default());
+    // The whole object is decoded as far as possible, because the managed fields of one that is too deep cannot be.
+    let Lenient(mut written) = api.patch(&object.name_any(), &params(), &patch).await?;
+    written.check_seal(cluster);
     Ok(K::cache(cluster).assume(written))
 }
 
-/// Adds or removes `finalizer` on the object of kind `K` with this metadata, and sets `annotations`. Returns its metadata as
-/// written.
+/// Adds usher's finalizer on Secrets to the Secret with this metadata, or removes it.
 ///
-/// Errors: the object was written meanwhile or is deleted; Kubernetes did not answer.
-pub async fn patch<K>(
-    cluster: &Cluster,
-    meta: &ObjectMeta,
-    finalizer: &str,
-    present: bool,
-    annotations: serde_json::Value,
-) -> Result<ObjectMeta, kube::Error>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
-{
+/// Errors: the Secret was written meanwhile or is deleted; Kubernetes did not answer.
+pub async fn patch_secret(cluster: &Cluster, meta: &ObjectMeta, present: bool) -> Result<(), kube::Error> {
+    let api = cluster.api::<Secret>(meta.namespace.as_deref().unwrap_or_default());
+    let patch = document(meta, SECRET_FINALIZER, present, &json!({}));
+    api.patch_metadata(meta.name.as_deref().unwrap_or_default(), &params(), &patch).await.map(drop)
+}
+
+fn params() -> PatchParams {
+    PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() }
+}
+
+/// The patch that adds `finalizer` to the object with this metadata, or removes it, and sets `annotations`. It applies only to the
+/// version that was read.
+fn document(meta: &ObjectMeta, finalizer: &str, present: bool, annotations: &Value) -> Patch<Value> {
     let others = meta.finalizers.iter().flatten().map(String::as_str).filter(|other| *other != finalizer);
     let finalizers: Vec<&str> = others.chain(present.then_some(finalizer)).collect();
     let metadata = json!({
@@ -77,9 +78,5 @@ where
         "uid": meta.uid,
         "resourceVersion": meta.resource_version,
     });
-    let params = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
-    let api = cluster.api::<K>(meta.namespace.as_deref().unwrap_or_default());
-    let name = meta.name.as_deref().unwrap_or_default();
-    let written = api.patch_metadata(name, &params, &Patch::Merge(json!({"metadata": metadata}))).await?;
-    Ok(written.metadata)
+    Patch::Merge(json!({"metadata": metadata}))
 }

@@ -1,8 +1,8 @@
-//! Lenient decoding of objects that do not fit their schema, because they were stored under another version of it. Each field that can
-//! be decoded is kept, so that such an object keeps its account, reports what is wrong, and can be deleted as its policy asks.
+//! Lenient decoding of objects that do not fit their schema, because they were stored under another version of it, or that are too
+//! deep or too large for usher. Each field that can be decoded is kept, so that such an object keeps its account, reports what is
+//! wrong, can be deleted as its policy asks, and harms no other object of the same listing.
 //!
-//! Decoding takes time linear in the size of the object, because each field is tried on its own. The parser of the API server's
-//! answers limits the depth of a value.
+//! Decoding takes time linear in the size of the object, because each field is tried on its own.
 
 use std::borrow::Cow;
 
@@ -10,29 +10,47 @@ use kube::Resource;
 use kube::core::ObjectMeta;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use strum::IntoEnumIterator;
 
 use super::object::Object;
+use crate::api::stored::Stored;
 use crate::api::{DecodeIssues, Kind, Reason, Vendor};
 use crate::controller::outcome::Stop;
 
-/// An object as it is stored, decoded as far as possible; [`Object::decode_issues`] of it names what is missing.
+/// Most characters of a value that a message quotes.
+const MAX_QUOTED: usize = 64;
+
+/// An object as it is stored, decoded as far as possible; [`Object::decode_issues`] of it names what is missing. Its metadata lacks
+/// `managedFields`, which usher does not read.
 #[derive(Clone, Debug)]
 pub struct Lenient<K>(pub K);
 
 impl<'de, K: Object> Deserialize<'de> for Lenient<K> {
     /// Errors: the metadata cannot be decoded.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let stored = Value::deserialize(deserializer)?;
-        let error = match K::deserialize(&stored) {
-            Ok(object) => return Ok(Self(object)),
-            Err(error) => error,
-        };
-        let mut object = decodable::<K>(&stored).ok_or_else(|| D::Error::custom(&error))?;
-        object.set_decode_issues(issues::<K>(&stored, &error));
-        Ok(Self(object))
+        // As text first, because a parser that meets a value of too many levels refuses the whole answer, with all its objects.
+        let text = Box::<RawValue>::deserialize(deserializer)?;
+        decode(text.get()).map(Self).map_err(D::Error::custom)
     }
+}
+
+fn decode<K: Object>(text: &str) -> serde_json::Result<K> {
+    let mut stored: Stored = serde_json::from_str(text)?;
+    let excess = stored.cut();
+    let text = serde_json::to_string(&stored)?;
+    if excess.is_none()
+        && let Ok(object) = serde_json::from_str(&text)
+    {
+        return Ok(object);
+    }
+    let stored: Value = serde_json::from_str(&text)?;
+    let issue = || K::deserialize(&stored).err().map(|error| error.to_string());
+    let message = excess.or_else(issue).unwrap_or_default();
+    let mut object = decodable::<K>(&stored)?;
+    object.set_decode_issues(issues::<K>(&stored, message));
+    Ok(object)
 }
 
 impl<K: Resource<DynamicType = ()>> Resource for Lenient<K> {
@@ -65,7 +83,9 @@ impl<K: Resource<DynamicType = ()>> Resource for Lenient<K> {
 }
 
 /// The object with only those fields of spec and status that can be decoded.
-fn decodable<K: Object>(stored: &Value) -> Option<K> {
+///
+/// Errors: the metadata cannot be decoded.
+fn decodable<K: Object>(stored: &Value) -> serde_json::Result<K> {
     let blank = blank::<K>(stored);
     let mut object = blank.clone();
     object["metadata"] = stored["metadata"].clone();
@@ -75,18 +95,18 @@ fn decodable<K: Object>(stored: &Value) -> Option<K> {
             object[part][field] = value.clone();
         }
     }
-    K::deserialize(&object).ok()
+    K::deserialize(&object)
 }
 
-/// What of `stored` is not decoded. `error` is the decoder's.
-fn issues<K: Object>(stored: &Value, error: &serde_json::Error) -> DecodeIssues {
+/// What of `stored` is not decoded, and `message`, which says why.
+fn issues<K: Object>(stored: &Value, message: String) -> DecodeIssues {
     let blank = blank::<K>(stored);
     let undecoded = |field| {
         let value = stored["spec"].get(field).filter(|value| !decodes::<K>(&blank, "spec", field, value));
-        value.map(Value::to_string)
+        value.map(|value| value.to_string().chars().take(MAX_QUOTED).collect())
     };
     DecodeIssues {
-        message: error.to_string(),
+        message,
         deletion_policy: undecoded("deletionPolicy"),
         mode: undecoded("mode"),
         is_vendor_unknown: K::KIND == Kind::Credential && vendor_of(stored).is_none(),
@@ -111,7 +131,7 @@ fn blank<K: Object>(stored: &Value) -> Value {
             json!({"provider": {(vendor.label()): {"url": ""}}, "secretRef": {"name": ""}})
         }
     };
-    json!({"apiVersion": stored["apiVersion"], "kind": stored["kind"], "metadata": {}, "spec": spec, "status": {}})
+    json!({"metadata": {}, "spec": spec, "status": {}})
 }
 
 /// The vendor of a stored credential, by the key of its provider block alone; `None` unless exactly one known vendor has a block.
@@ -212,6 +232,81 @@ mod tests {
         let spec = json!({"credentialRef": {"name": "main"}, "email": "", "decodeIssues": {"message": "forged"}});
         let user: PlatformUser = stored(&spec, &json!({}));
         assert_eq!(user.decode_issues(), None);
+    }
+
+    /// `levels` lists in each other.
+    fn deep(levels: usize) -> String {
+        "[".repeat(levels) + &"]".repeat(levels)
+    }
+
+    fn decoded<K: Object>(metadata: &str, spec: &str, status: &str) -> K {
+        decode(&format!(
+            r#"{{"kind": "{}", "metadata": {metadata}, "spec": {spec}, "status": {status}, "other": {}}}"#,
+            K::KIND,
+            deep(10_000)
+        ))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_field_of_too_many_levels_is_left_out_and_named_and_the_others_are_kept() {
+        let metadata = format!(r#"{{"name": "ada", "managedFields": [{{"fieldsV1": {}}}]}}"#, deep(10_000));
+        let spec = format!(
+            r#"{{"credentialRef": {{"name": "main"}}, "email": "ada@example.com", "deletionPolicy": "Orphan", "provider": {{"pegasus": {{"prefs": {{"a": {}}}}}}}}}"#,
+            deep(10_000)
+        );
+        let status = format!(r#"{{"externalId": "17", "key": {}, "creating": {{"at": {}}}}}"#, deep(200), deep(200));
+        let user: PlatformUser = decoded(&metadata, &spec, &status);
+        assert_eq!(user.metadata.name.as_deref(), Some("ada"));
+        assert_eq!((user.spec.email.as_str(), user.spec.provider.is_none()), ("ada@example.com", true));
+        assert_eq!(user.spec.deletion_policy, Some(crate::api::user::UserDeletionPolicy::Orphan));
+        let identity = &user.status.as_ref().unwrap().identity;
+        assert_eq!(
+            (identity.external_id.as_deref(), identity.key.as_deref(), &identity.creating),
+            (Some("17"), None, &None)
+        );
+        let said = unreadable(&user).unwrap();
+        assert!(said.contains("spec.provider has 10003 levels of objects and lists, more than 64"), "{said}");
+    }
+
+    #[rstest]
+    #[case::policy(r#""deletionPolicy": "#)]
+    #[case::mode(r#""mode": "#)]
+    fn a_policy_of_too_many_levels_is_not_taken_for_absent(#[case] field: &str) {
+        for value in [deep(200), format!(r#"{{"a": {}}}"#, deep(200))] {
+            let spec = format!(r#"{{"credentialRef": {{"name": "main"}}, "email": "a@example.com", {field}{value}}}"#);
+            let user: PlatformUser = decoded(r#"{"name": "ada"}"#, &spec, "{}");
+            assert!(unread_policy(&user).or(unread_mode(&user)).is_some(), "{spec}");
+        }
+    }
+
+    #[test]
+    fn a_credential_of_too_many_levels_keeps_its_vendor() {
+        let spec = format!(
+            r#"{{"secretRef": {{"name": "login"}}, "provider": {{"ozmap": {{"url": "https://a", "more": {}}}}}}}"#,
+            deep(200)
+        );
+        let credential: ProviderCredential = decoded(r#"{"name": "main"}"#, &spec, "{}");
+        assert_eq!((credential.vendor(), credential.spec.secret_ref.name.as_str()), (Some(Vendor::Ozmap), "login"));
+        assert!(readable(&credential).is_err());
+    }
+
+    #[test]
+    fn an_object_is_decoded_within_a_listing_and_a_watch_event() {
+        let spec = format!(r#"{{"credentialRef": {{"name": "main"}}, "phone": {}}}"#, deep(10_000));
+        let object = format!(
+            r#"{{"apiVersion": "usher.dev/v1alpha1", "kind": "PlatformUser", "metadata": {{"name": "ada"}}, "spec": {spec}}}"#
+        );
+        let list = format!(
+            r#"{{"apiVersion": "v1", "kind": "PlatformUserList", "items": [{object}, {object}], "metadata": {{}}}}"#
+        );
+        let list: kube::core::ObjectList<Lenient<PlatformUser>> = serde_json::from_str(&list).unwrap();
+        assert!(list.items.iter().all(|Lenient(user)| readable(user).is_err()));
+        let event = format!(r#"{{"type": "ADDED", "object": {object}}}"#);
+        let event: kube::core::WatchEvent<Lenient<PlatformUser>> = serde_json::from_str(&event).unwrap();
+        assert!(
+            matches!(event, kube::core::WatchEvent::Added(Lenient(user)) if user.spec.credential_ref.name == "main")
+        );
     }
 
     #[test]

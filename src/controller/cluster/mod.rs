@@ -13,6 +13,7 @@ mod kinds;
 pub mod lenient;
 pub mod lifecycle;
 pub mod managed;
+pub mod metadata;
 pub mod object;
 pub mod seal_all;
 pub mod sealing;
@@ -37,6 +38,9 @@ use crate::controller::keys::digest_key::DigestKey;
 use crate::controller::queue::Queue;
 use cache::Cache;
 use secrets::SecretReader;
+
+/// Most objects per page of a listing. A page is in memory as a whole, and an object may have 1.5 MB.
+pub const PAGE: u32 = 50;
 
 /// The cluster as the controllers see it.
 pub struct Cluster {

@@ -26,7 +26,9 @@ pub async fn write_identity<K: Managed>(
     guarded: bool,
 ) -> Result<Arc<K>, kube::Error> {
     let status = json!(sealing::sealed(cluster, object, identity));
-    let written = apply(cluster, object, MANAGER_IDENTITY, &status, guarded).await?;
+    let before = json!(object.status().map(|status| &status.identity));
+    let written =
+        apply(cluster, object, MANAGER_IDENTITY, Change { status: &status, before: &before, guarded }).await?;
     let there = json!(written.status().map(|status| &status.identity));
     clear_left_over(cluster, written, MANAGER_IDENTITY, &status, &there).await
 }
@@ -35,8 +37,8 @@ pub async fn write_identity<K: Managed>(
 ///
 /// Errors: Kubernetes did not answer.
 pub async fn write_report<K: Managed>(cluster: &Cluster, object: &K, report: &Report) -> Result<Arc<K>, kube::Error> {
-    let status = json!(report);
-    let written = apply(cluster, object, MANAGER, &status, false).await?;
+    let (status, before) = (json!(report), json!(object.status().map(|status| &status.report)));
+    let written = apply(cluster, object, MANAGER, Change { status: &status, before: &before, guarded: false }).await?;
     let there = json!(written.status().map(|status| &status.report));
     clear_left_over(cluster, written, MANAGER, &status, &there).await
 }
@@ -49,8 +51,12 @@ pub async fn write_credential(
     credential: &ProviderCredential,
     status: &ProviderCredentialStatus,
 ) -> Result<Arc<ProviderCredential>, kube::Error> {
-    let status = ProviderCredentialStatus { recent_removals: None, ..status.clone() };
-    let written = apply(cluster, credential, MANAGER, &json!(status), false).await?;
+    let without_removals =
+        |status: &ProviderCredentialStatus| json!(ProviderCredentialStatus { recent_removals: None, ..status.clone() });
+    let (status, before) =
+        (without_removals(status), credential.status.as_ref().map(without_removals).unwrap_or_default());
+    let written =
+        apply(cluster, credential, MANAGER, Change { status: &status, before: &before, guarded: false }).await?;
     Ok(cluster.credentials.assume(written))
 }
 
@@ -63,25 +69,49 @@ pub async fn write_removals(
     recent: &[RecentRemovals],
 ) -> Result<(), kube::Error> {
     let status = json!({"recentRemovals": recent});
-    let written = apply(cluster, credential, MANAGER_REMOVALS, &status, true).await?;
+    let change = Change { status: &status, before: &Value::Null, guarded: true };
+    let written = apply(cluster, credential, MANAGER_REMOVALS, change).await?;
     cluster.credentials.assume(written);
     Ok(())
 }
 
-/// Writes `status` by server-side apply. A `guarded` write applies only to the version of the object that was read.
+/// A write of the part of a status that one field manager has.
+#[derive(Clone, Copy)]
+struct Change<'a> {
+    /// That part as it is wanted.
+    status: &'a Value,
+    /// That part before.
+    before: &'a Value,
+    /// Whether the write applies only to the version of the object that was read.
+    guarded: bool,
+}
+
+/// Writes a status by server-side apply.
+///
+/// An apply removes the fields of a field manager alone. Of an object in the status that another field manager wrote too, for example a
+/// restore from a backup, it may leave a part that the schema refuses. That object is then removed in the same write.
 async fn apply<K: Object>(
     cluster: &Cluster,
     object: &K,
     manager: &str,
-    status: &Value,
-    guarded: bool,
+    Change { status, before, guarded }: Change<'_>,
 ) -> Result<K, kube::Error> {
     let mut metadata = json!({"name": object.name_any(), "uid": object.uid()});
     if guarded {
         metadata["resourceVersion"] = json!(object.resource_version());
     }
-    let patch = json!({"apiVersion": API_VERSION, "kind": K::KIND.to_string(), "metadata": metadata, "status": status});
-    patch_status(cluster, object, &PatchParams::apply(manager).force(), &Patch::Apply(patch)).await
+    let mut patch =
+        json!({"apiVersion": API_VERSION, "kind": K::KIND.to_string(), "metadata": metadata, "status": status});
+    let applied =
+        patch_status(cluster, object, &PatchParams::apply(manager).force(), &Patch::Apply(patch.clone())).await;
+    match applied {
+        Err(kube::Error::Api(refused)) if refused.code == 422 => {
+            patch["status"].as_object_mut().into_iter().for_each(|wanted| wanted.extend(left_over(status, before)));
+            let params = PatchParams { field_manager: Some(manager.into()), ..PatchParams::default() };
+            patch_status(cluster, object, &params, &Patch::Merge(patch)).await
+        }
+        applied => applied,
+    }
 }
 
 /// Removes the fields of `there` that `wanted` lacks, because an apply keeps fields that another field manager wrote too, for example a

@@ -1,29 +1,43 @@
 //! The reconcile of a ProviderCredential: resolve → validate → connect → sweep → report.
 
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
 
 use crate::controller::backoff::Action;
+use futures::future::FutureExt;
 use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::resync::Due;
 use super::{connect, release, resync, status};
-use crate::api::ProviderCredential;
-use crate::api::conditions::{ConditionType, find};
+use crate::api::conditions::{ConditionType, Verdict, find};
 use crate::api::names::{OWNER_CLUSTER, RECONCILE_AT};
 use crate::api::user::Mode;
+use crate::api::{ProviderCredential, Reason};
 use crate::controller::cluster::object::Object as _;
 use crate::controller::connection::breaker;
-use crate::controller::connection::link::{Connection, Link};
+use crate::controller::connection::link::{Connection, Down, Link};
 use crate::controller::context::Context;
+use crate::controller::hints::PANICKED;
 use crate::controller::sweeps::SweepState;
 use crate::plan::AccountKind;
 
 /// Checks one credential, renews its connection and the inventory of its vendor, and enqueues its objects when something that concerns
-/// them changed.
+/// them changed. A panic is reported and passed on.
 ///
 /// Errors: Kubernetes did not answer.
 pub async fn reconcile(credential: Arc<ProviderCredential>, context: &Context) -> Result<Action, kube::Error> {
+    match AssertUnwindSafe(check(credential.clone(), context)).catch_unwind().await {
+        Ok(result) => result,
+        Err(panic) => {
+            let down = Link::Down(Down::until_changed(Verdict::new(Reason::Unsupported, PANICKED)));
+            status::report(context, &context.cluster.credentials.latest(credential), &down, None).await?;
+            resume_unwind(panic)
+        }
+    }
+}
+
+async fn check(credential: Arc<ProviderCredential>, context: &Context) -> Result<Action, kube::Error> {
     let credential = context.cluster.credentials.latest(credential);
     let key = credential.key();
     if release::is_released(context, &credential).await? {

@@ -6,13 +6,14 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::core::PartialObjectMeta;
 use kube::{Api, ResourceExt};
-use serde_json::json;
 use tracing::{info, warn};
 
 use crate::api::ProviderCredential;
 use crate::api::names::SECRET_FINALIZER;
 use crate::controller::cluster::finalizer;
 use crate::controller::cluster::index_key::IndexKey;
+use crate::controller::cluster::lenient::Lenient;
+use crate::controller::cluster::object::Object as _;
 use crate::controller::context::Context;
 
 /// Wait before a failed removal of the finalizer is repeated.
@@ -118,9 +119,9 @@ async fn is_needed(context: &Context, credential: &ProviderCredential) -> Result
     if namespace.is_some_and(|namespace| namespace.metadata.deletion_timestamp.is_some()) {
         return Ok(true);
     }
-    let credentials = context.cluster.api::<ProviderCredential>(&name);
-    let current = credentials.get_metadata_opt(&credential.name_any()).await?;
-    Ok(current.is_some_and(|credential| credential.metadata.deletion_timestamp.is_some()))
+    let credentials = context.cluster.api::<Lenient<ProviderCredential>>(&name);
+    let current = credentials.get_opt(&credential.name_any()).await?;
+    Ok(current.is_some_and(|Lenient(credential)| credential.is_deleting()))
 }
 
 /// Like [`patch`], but a conflict is no error, because the event of the other write leads here again.
@@ -136,7 +137,7 @@ async fn set(context: &Context, secret: &PartialObjectMeta<Secret>, present: boo
 /// Errors: the Secret was written meanwhile; Kubernetes did not answer within [`PATCH_TIMEOUT`].
 async fn patch(context: &Context, secret: &PartialObjectMeta<Secret>, present: bool) -> Result<(), kube::Error> {
     let (namespace, name) = (secret.namespace().unwrap_or_default(), secret.name_any());
-    let patched = finalizer::patch::<Secret>(&context.cluster, &secret.metadata, SECRET_FINALIZER, present, json!({}));
+    let patched = finalizer::patch_secret(&context.cluster, &secret.metadata, present);
     let late = |_| Err(kube::Error::Service(format!("no answer within {PATCH_TIMEOUT:?}").into()));
     match tokio::time::timeout(PATCH_TIMEOUT, patched).await.unwrap_or_else(late) {
         Ok(_) => {
@@ -161,82 +162,16 @@ async fn patch(context: &Context, secret: &PartialObjectMeta<Secret>, present: b
 mod tests {
     use std::convert::Infallible;
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use http::{Request, Response};
+    use kube::Client;
     use kube::client::Body;
-    use kube::runtime::events::{Recorder, Reporter};
-    use kube::runtime::reflector::Store;
-    use kube::runtime::reflector::store::store;
-    use kube::runtime::watcher::Event;
-    use kube::{Client, Resource};
-    use tokio::sync::{Notify, OnceCell};
+    use serde_json::json;
+    use tokio::sync::Notify;
 
     use super::*;
-    use crate::api::user::Mode;
-    use crate::api::{ObjectKey, Reason, Vendor};
-    use crate::controller::cluster::Cluster;
-    use crate::controller::cluster::cache::Cache;
-    use crate::controller::context::Run;
-    use crate::controller::metrics::Metrics;
-    use crate::controller::queue::Queue;
-    use crate::controller::settings::Settings;
-    use crate::providers::{AddressRules, Observer};
-
-    struct Uncounted;
-
-    impl Observer for Uncounted {
-        fn provider_request(&self, _: Vendor, _: &'static str, _: &str, _: Duration) {}
-        fn limiter_waited(&self, _: Vendor, _: &'static str, _: Duration) {}
-    }
-
-    impl Metrics for Uncounted {
-        fn reconciled(&self, _: &'static str, _: &'static str, _: Duration) {}
-        fn object_state(&self, _: &ObjectKey, _: Option<Reason>) {}
-        fn drift_repaired(&self, _: &'static str, _: Vendor) {}
-        fn credential_ready(&self, _: Vendor, _: &ObjectKey, _: Option<bool>) {}
-    }
-
-    /// A store that is listed and holds `objects`.
-    fn filled<K: Resource<DynamicType = ()> + Clone + 'static>(objects: Vec<K>) -> Store<K> {
-        let (store, mut writer) = store();
-        writer.apply_watcher_event(&Event::Init);
-        objects.into_iter().for_each(|object| writer.apply_watcher_event(&Event::InitApply(object)));
-        writer.apply_watcher_event(&Event::InitDone);
-        // A store without its writer is not ready.
-        std::mem::forget(writer);
-        store
-    }
-
-    /// A context whose only Secret has the finalizer although no credential names it.
-    fn context(client: &Client, secret: PartialObjectMeta<Secret>) -> Context {
-        let cluster = Cluster {
-            client: client.clone(),
-            users: Cache::new(filled(Vec::new())),
-            groups: Cache::new(filled(Vec::new())),
-            credentials: Cache::new(filled(Vec::new())),
-            secrets: filled(vec![secret]),
-            secret_reader: Arc::new(client.clone()),
-            namespaces: filled(Vec::new()),
-            queue: Queue::new().0,
-            recorder: Recorder::new(client.clone(), Reporter { controller: "usher".into(), instance: None }),
-            digest_key: OnceCell::new(),
-            trusts_unsealed: AtomicBool::new(true),
-            unused_secrets: Notify::new(),
-        };
-        let settings = Settings {
-            call_timeout: Duration::from_secs(30),
-            grace: Duration::from_secs(30),
-            read_lag: Duration::ZERO,
-            reconcile_timeout: Duration::from_secs(90),
-            mode: Mode::Enforce,
-            namespace: "usher".into(),
-            secret_finalizer: true,
-            concurrency: 1,
-            addresses: AddressRules::default(),
-        };
-        Context::new(cluster, settings, Arc::new(Uncounted), Run::Live)
-    }
+    use crate::controller::context;
 
     #[tokio::test(start_paused = true)]
     async fn a_patch_without_an_answer_is_repeated() {
@@ -255,7 +190,7 @@ mod tests {
             }
         });
         let client = Client::new(service, "identity");
-        let context = context(&client, serde_json::from_value(secret).unwrap());
+        let context = context::context(&client, vec![serde_json::from_value(secret).unwrap()], Vec::new());
         tokio::select! {
             () = tidy(&context) => {}
             () = answered.notified() => {}

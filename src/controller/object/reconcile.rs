@@ -1,31 +1,44 @@
 //! The one way of a user or group through the controller.
 
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
 
 use crate::controller::backoff::Action;
+use futures::future::FutureExt;
+use jiff::Timestamp;
 
 use super::account::renew_account;
 use super::finalizer::ensure_finalizer;
 use super::report::{self, ReportContext};
+use crate::api::Reason;
+use crate::api::conditions::Verdict;
 use crate::controller::apply::reconciliation::Reconciliation;
 use crate::controller::cluster::lenient;
 use crate::controller::cluster::lifecycle::{Lifecycle, Live};
 use crate::controller::context::Context;
 use crate::controller::deletion::{finalize, pending};
+use crate::controller::hints::{PANICKED, orphan_command};
 use crate::controller::outcome::{Outcome, Stop};
 use crate::controller::ownership::cluster::ensure_owned;
 use crate::controller::ownership::wake;
 use crate::controller::resolve::resolved::Resolve;
 use crate::controller::resolve::{connect, mode};
 
-/// Brings one object and its account together, and reports how that went.
+/// Brings one object and its account together, and reports how that went. A panic is reported and passed on.
 ///
 /// Errors: Kubernetes did not answer.
 pub async fn reconcile<K: Resolve>(object: Arc<K>, context: &Context) -> Result<Action, kube::Error> {
     let object = K::cache(&context.cluster).latest(object);
     let mut report_context = ReportContext::default();
-    let result = attempt(context, object.clone(), &mut report_context).await;
+    let work = AssertUnwindSafe(attempt(context, object.clone(), &mut report_context)).catch_unwind().await;
     let object = K::cache(&context.cluster).latest(object);
+    let result = match work {
+        Ok(result) => result,
+        Err(panic) => {
+            report::report(context, &object, report_context, Err(panicked(&*object))).await?;
+            resume_unwind(panic)
+        }
+    };
     let was_stalled = object.is_stalled();
     let action = report::report(context, &object, report_context, result).await?;
     let object = K::cache(&context.cluster).latest(object);
@@ -34,6 +47,14 @@ pub async fn reconcile<K: Resolve>(object: Arc<K>, context: &Context) -> Result<
         wake::enqueue_waiting(context, &*object);
     }
     Ok(action)
+}
+
+/// The outcome of a reconcile that panicked. It stays the same until the caller's back-off ends.
+fn panicked<K: Resolve>(object: &K) -> Stop {
+    let reason = if object.is_deleting() { Reason::DeletionBlocked } else { Reason::Unsupported };
+    let way_out = format!("{PANICKED}; or give the account up: {}", orphan_command(&object.key()));
+    let message = if object.is_deleting() { &way_out } else { PANICKED };
+    Stop::Until(Verdict::new(reason, message), Timestamp::now())
 }
 
 /// The reconcile of an object without its report.

@@ -12,6 +12,7 @@ use crate::api::Reason;
 use crate::api::conditions::Verdict;
 use crate::api::names::MANAGER_PLAN;
 use crate::controller::cluster::access_review::missing_rights;
+use crate::controller::cluster::lenient::Lenient;
 
 /// Most characters that a message quotes from the API server.
 const MAX_QUOTED: usize = 1000;
@@ -41,8 +42,8 @@ pub async fn check<K: Merge>(client: &Client, merged: &Merged<K>) -> Result<Answ
     let params =
         PatchParams { dry_run: true, force, field_manager: Some(MANAGER_PLAN.into()), ..PatchParams::default() };
     let namespace = object.namespace().unwrap_or_default();
-    let api = Api::<K>::namespaced(client.clone(), &namespace);
-    match api.patch_metadata(&object.name_any(), &params, &patch).await {
+    let api = Api::<Lenient<K>>::namespaced(client.clone(), &namespace);
+    match api.patch(&object.name_any(), &params, &patch).await {
         Ok(_) => Ok(Answer::Accepted),
         Err(kube::Error::Api(status)) if status.is_forbidden() => {
             // A missing right and a refusal by a policy have the same code and reason.

@@ -8,7 +8,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::ListParams;
-use kube::core::{DeserializeGuard, ObjectList, PartialObjectMeta};
+use kube::core::{ObjectList, PartialObjectMeta};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -18,15 +18,13 @@ use super::error::Error;
 use super::item::Item;
 use super::merged::{Merge, Merged};
 use super::secrets::{self, CONCURRENCY, SecretDocument, SecretOverlay};
-use crate::api::{ObjectKey, PlatformGroup, PlatformUser, ProviderCredential, Reason};
+use crate::api::{ObjectKey, PlatformGroup, PlatformUser, ProviderCredential};
+use crate::controller::cluster::PAGE;
 use crate::controller::cluster::lenient::Lenient;
 use crate::controller::cluster::managed::Managed;
 use crate::controller::cluster::object::Object;
 use crate::controller::cluster::secrets::SecretReader;
 use crate::controller::credential::connect::destination;
-
-/// Most objects per page of a listing.
-const PAGE: u32 = 500;
 
 /// Manifests that are not applied yet, each with its namespace.
 #[derive(Clone, Debug, Default)]
@@ -88,7 +86,7 @@ pub struct Snapshot {
 /// Problems with documents and stored objects.
 #[derive(Default)]
 pub struct Findings {
-    /// Stored objects that cannot be decoded, and documents that the API server would refuse.
+    /// Documents that the API server would refuse.
     pub blocked: Vec<Item>,
     /// The reasons why the API server did not check some documents.
     pub unchecked: BTreeSet<String>,
@@ -120,11 +118,11 @@ pub async fn snapshot(client: &Client, documents: Documents, scope: &Scope) -> R
         namespaces.insert(namespace.clone());
     }
     let mut findings = Findings::default();
-    let users = stored(client, &namespaces, &mut findings.blocked).await?;
+    let users = stored(client, &namespaces).await?;
     let users = merge_all(client, users, documents.users, &mut findings).await?;
-    let groups = stored(client, &namespaces, &mut findings.blocked).await?;
+    let groups = stored(client, &namespaces).await?;
     let groups = merge_all(client, groups, documents.groups, &mut findings).await?;
-    let credentials = stored::<ProviderCredential>(client, &namespaces, &mut findings.blocked).await?;
+    let credentials = stored::<ProviderCredential>(client, &namespaces).await?;
     let live: BTreeMap<ObjectKey, Value> =
         credentials.iter().map(|(key, credential)| (key.clone(), destination(&credential.spec))).collect();
     let credentials = merge_all(client, credentials, documents.credentials, &mut findings).await?;
@@ -168,7 +166,6 @@ async fn merge_all<K: Merge>(
     let answers: Vec<Answer> = answers.try_collect().await.map_err(Error::DryRun)?;
     for (Merged { object, .. }, answer) in merged.into_iter().zip(answers) {
         let key = object.key();
-        findings.blocked.retain(|item| item.key != key);
         match answer {
             // The stored object, if there is one, remains in the cluster.
             Answer::Refused(verdict) => findings.blocked.push(Item::blocked(key, verdict.reason, verdict.message)),
@@ -182,27 +179,11 @@ async fn merge_all<K: Merge>(
     Ok(objects.into_values().collect())
 }
 
-/// All stored objects of a kind. An object that cannot be decoded at all leads to one of the `blocked` items.
-async fn stored<K: Merge>(
-    client: &Client,
-    namespaces: &BTreeSet<String>,
-    blocked: &mut Vec<Item>,
-) -> Result<BTreeMap<ObjectKey, K>, Error> {
-    let list = async |api: &Api<DeserializeGuard<Lenient<K>>>, params: &ListParams| api.list(params).await;
-    let all = everywhere(client, namespaces, list).await;
-    let mut objects = BTreeMap::new();
-    for DeserializeGuard(object) in all.map_err(|source| Error::list(K::KIND.plural(), source))? {
-        match object {
-            Ok(Lenient(object)) => drop(objects.insert(object.key(), object)),
-            Err(invalid) => {
-                let name = invalid.metadata.name.unwrap_or_default();
-                let key = ObjectKey::new(K::KIND, invalid.metadata.namespace.unwrap_or_default(), name);
-                let message = format!("the stored object does not fit its schema: {}; correct it", invalid.error);
-                blocked.push(Item::blocked(key, Reason::Invalid, message));
-            }
-        }
-    }
-    Ok(objects)
+/// All stored objects of a kind, decoded as far as possible.
+async fn stored<K: Merge>(client: &Client, namespaces: &BTreeSet<String>) -> Result<BTreeMap<ObjectKey, K>, Error> {
+    let list = async |api: &Api<Lenient<K>>, params: &ListParams| api.list(params).await;
+    let all = everywhere(client, namespaces, list).await.map_err(|source| Error::list(K::KIND.plural(), source))?;
+    Ok(all.into_iter().map(|Lenient(object)| (object.key(), object)).collect())
 }
 
 /// All objects of the cluster, or only those of `namespaces` if the caller may not list the whole cluster.

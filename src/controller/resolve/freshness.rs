@@ -21,8 +21,8 @@ pub async fn ensure_credential_current(context: &Context, connection: &Connectio
 /// Errors: Kubernetes did not answer.
 pub async fn is_credential_current(context: &Context, connection: &Connection) -> Result<bool, kube::Error> {
     let ObjectKey { namespace, name, .. } = &connection.key;
-    let fresh = context.cluster.api::<ProviderCredential>(namespace).get_metadata_opt(name).await?;
-    let is_same = fresh.is_some_and(|credential| {
+    let fresh = context.cluster.api::<Lenient<ProviderCredential>>(namespace).get_opt(name).await?;
+    let is_same = fresh.is_some_and(|Lenient(credential)| {
         credential.metadata.generation == Some(connection.generation)
             && credential.annotations().get(PAUSED).is_none_or(|paused| paused != "true")
     });

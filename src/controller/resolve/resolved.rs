@@ -8,7 +8,7 @@ use super::rights::{self, Rights};
 use super::{deletion_policy, groups, listing, mode};
 use crate::api::status::Identity;
 use crate::api::user::Mode;
-use crate::api::{PlatformGroup, PlatformUser};
+use crate::api::{PlatformGroup, PlatformUser, Reason, text};
 use crate::controller::cluster::lifecycle::Live;
 use crate::controller::cluster::managed::Managed;
 use crate::controller::cluster::object::Object as _;
@@ -157,10 +157,15 @@ impl<K: Managed> Resolved<K> {
         }
     }
 
-    /// Errors: the manifest is about a protected account, asks for administrator rights that are not allowed, or for a removal
-    /// that the vendor cannot carry out.
+    /// Errors: the manifest is about a protected account, asks for administrator rights that are not allowed, for a removal that the
+    /// vendor cannot carry out, or for a new account whose key nobody can read.
     fn check(&self, context: &Context, desired: &Desired) -> Result<(), Stop> {
         let connection = &self.connection;
+        // An account that exists under such a key, from before the schema refused it, is kept in sync.
+        let unreadable = desired.keys.iter().find(|key| !self.object.has_account() && !text::is_plain(&key.value));
+        if let Some(key) = unreadable {
+            return Err(Stop::because(Reason::Invalid, format!("{}: {}", key.field, text::ADVICE)));
+        }
         rights::check_protected(connection, K::ACCOUNT_KIND, desired.keys.iter().map(|key| key.value.as_str()))?;
         let groups = desired.groups.as_ref().map(|membership| membership.wanted.clone()).unwrap_or_default();
         let asked = Rights { why: desired.privileged.as_deref(), groups: &groups, roles: &desired.roles };

@@ -15,8 +15,10 @@ use tracing::warn;
 
 use super::enqueue::{self, Watched};
 use crate::api::ObjectKey;
-use crate::api::names::{OWNER_CLUSTER, PAUSED, RECONCILE_AT, RELEASE_REMOVALS};
+use crate::api::names::READ_ANNOTATIONS;
+use crate::controller::cluster::PAGE;
 use crate::controller::cluster::lenient::Lenient;
+use crate::controller::cluster::metadata::drop_unread;
 use crate::controller::context::Context;
 use crate::controller::credential::secret_finalizer;
 
@@ -25,7 +27,7 @@ use crate::controller::credential::secret_finalizer;
 fn requests<K: Watched>(object: &K) -> u64 {
     let mut hasher = DefaultHasher::new();
     object.lost_finalizer().hash(&mut hasher);
-    for name in [RECONCILE_AT, PAUSED, RELEASE_REMOVALS, OWNER_CLUSTER] {
+    for name in READ_ANNOTATIONS {
         object.annotations().get(name).hash(&mut hasher);
     }
     hasher.finish()
@@ -35,12 +37,12 @@ fn requests<K: Watched>(object: &K) -> u64 {
 /// nothing.
 pub async fn changes<K: Watched>(context: Arc<Context>, api: Api<Lenient<K>>, writer: Writer<K>) {
     let read_by = context.clone();
-    let events = watch(api, watcher::Config::default())
+    let events = watch(api, watcher::Config::default().page_size(PAGE))
         .default_backoff()
         .inspect_err(|error| warn!(kind = %K::KIND, "the watch failed and is tried again: {error}"))
         .map_ok(read)
         .modify(move |object: &mut K| {
-            object.managed_fields_mut().clear();
+            drop_unread(object.meta_mut());
             object.check_seal(&read_by.cluster);
         });
     reflector(writer, events)
@@ -98,7 +100,7 @@ pub async fn secrets(
     api: Api<PartialObjectMeta<Secret>>,
     writer: Writer<PartialObjectMeta<Secret>>,
 ) {
-    let events = watch(api, watcher::Config::default())
+    let events = watch(api, watcher::Config::default().page_size(PAGE))
         .default_backoff()
         .inspect_err(|error| warn!("the watch of Secrets failed and is tried again: {error}"))
         .modify(|secret| {
@@ -134,7 +136,7 @@ pub async fn namespaces(
     api: Api<PartialObjectMeta<Namespace>>,
     writer: Writer<PartialObjectMeta<Namespace>>,
 ) {
-    let events = watch(api, watcher::Config::default())
+    let events = watch(api, watcher::Config::default().page_size(PAGE))
         .default_backoff()
         .inspect_err(|error| warn!("the watch of namespaces failed and is tried again: {error}"))
         .modify(|namespace| {

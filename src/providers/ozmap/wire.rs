@@ -101,7 +101,14 @@ fn project_roles(catalog: &Catalog, projects: &[OzmapProjectRole]) -> Result<Vec
         let role = resolve(catalog, ROLE, &entry.role, &format!("{field}.role"))?;
         Ok(json!({"project": project, "role": role}))
     };
-    projects.iter().enumerate().map(entry).collect()
+    let entries: Result<Vec<Value>, Rejection> = projects.iter().enumerate().map(entry).collect();
+    entries.map(each_once)
+}
+
+/// `entries` without repetitions: the schema admits them, because it can compare long lists of texts alone.
+fn each_once(entries: Vec<Value>) -> Vec<Value> {
+    let mut seen = BTreeSet::new();
+    entries.into_iter().filter(|entry| seen.insert(entry.to_string())).collect()
 }
 
 /// The id of a role or project.
@@ -138,7 +145,7 @@ pub fn desire_group(name: &str, spec: &PlatformGroupSpec, catalog: &Catalog) -> 
             Ok(json!({"project": resolve(catalog, PROJECT, project, &field)?}))
         };
         let projects: Result<Vec<Value>, Rejection> = projects.iter().enumerate().map(entry).collect();
-        put(&mut desired.fields, "projects", Some(projects?));
+        put(&mut desired.fields, "projects", Some(each_once(projects?)));
     }
     Ok(desired)
 }
@@ -291,6 +298,13 @@ pub fn refusal(answer: &Answer) -> ProviderError {
 mod tests {
     use super::*;
     use rstest::rstest;
+
+    #[test]
+    fn an_entry_that_is_listed_twice_counts_once() {
+        let entry = |project: &str| json!({"project": project, "role": "1"});
+        let entries = vec![entry("b"), entry("a"), entry("b")];
+        assert_eq!(each_once(entries), [entry("b"), entry("a")]);
+    }
 
     #[test]
     fn a_taken_name_is_recognised_in_nested_words() {
