@@ -185,6 +185,8 @@ async fn bounded<K: Watched>(object: Arc<K>, context: &Context, reconcile: Recon
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
     use async_trait::async_trait;
     use http::Response;
     use k8s_openapi::api::core::v1::Secret;

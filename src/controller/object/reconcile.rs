@@ -3,7 +3,6 @@
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
 
-use crate::controller::backoff::Action;
 use futures::future::FutureExt;
 use jiff::Timestamp;
 
@@ -13,6 +12,7 @@ use super::report::{self, ReportContext};
 use crate::api::Reason;
 use crate::api::conditions::Verdict;
 use crate::controller::apply::reconciliation::Reconciliation;
+use crate::controller::backoff::Action;
 use crate::controller::cluster::lenient;
 use crate::controller::cluster::lifecycle::{Lifecycle, Live};
 use crate::controller::context::Context;
