@@ -17,7 +17,7 @@ use crate::scene::merge;
 
 /// The most memory whatever vendors answer, in MiB.
 const MOST: u64 = 200;
-/// Longest wait for one condition. The simulated vendors make sixty thousand rows in a debug build.
+/// Longest wait for one condition.
 const PATIENCE: Duration = Duration::from_mins(3);
 
 /// Simulated vendors with a credential each, named as the vendor, in one namespace.
@@ -137,7 +137,8 @@ async fn nothing_that_vendors_answer_takes_more_than_two_hundred_mebibytes() {
             stage.ask_for_sweep(vendor.vendor(), &name).await;
         }
         for vendor in &stage.vendors {
-            let is_struck = |vendor: &Simulator| vendor.count("users.list") + vendor.count("users.create") > 1;
+            let struck = if vendor.vendor() == Vendor::Industrility { "users.create" } else { "users.list" };
+            let is_struck = |vendor: &Simulator| vendor.count(struck) > 0;
             until(vendor, "the flood", is_struck).await;
             // Now all answers are floods, those to a log-in too.
             vendor.fault(Fault::always("*", FaultKind::Flood(*flood)));
@@ -159,13 +160,19 @@ async fn nothing_that_vendors_answer_takes_more_than_two_hundred_mebibytes() {
     assert!(operator.peak() <= MOST, "{} MiB", operator.peak());
 }
 
+/// The number of accounts of others at each vendor. `USHER_CROWD=60000` is what the largest known tenants have; in a debug build and
+/// beside other tests that takes many minutes.
+fn crowd() -> usize {
+    std::env::var("USHER_CROWD").map_or(6000, |number| number.parse().expect("USHER_CROWD is a number"))
+}
+
 #[tokio::test]
-async fn sixty_thousand_accounts_of_others_at_each_vendor_need_little() {
+async fn accounts_of_others_need_little_memory() {
     const LISTED: [Vendor; 4] = [Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy, Vendor::Ozmap];
     let plane = cluster().await;
     let stage = Stage::new(&plane, &LISTED).await;
     for vendor in &stage.vendors {
-        for number in 0..60_000 {
+        for number in 0..crowd() {
             let email = format!("crowd{number}@example.com");
             vendor.put_user(json!({"email": email, "username": email, "name": "Somebody", "phone": "1"}));
         }
@@ -196,7 +203,7 @@ async fn sixty_thousand_accounts_of_others_at_each_vendor_need_little() {
         assert_eq!((vendor.count("users.read"), vendor.count("users.find")), (1, 0), "{:?}", vendor.vendor());
     }
     println!("{} MiB", operator.peak());
-    assert!(operator.peak() <= 120, "{} MiB", operator.peak());
+    assert!(operator.peak() <= 100, "{} MiB", operator.peak());
 }
 
 #[tokio::test]

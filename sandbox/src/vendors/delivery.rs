@@ -114,30 +114,25 @@ fn dripping(bytes: Bytes) -> Body {
 const FLOOD: usize = 16 << 20;
 /// Size of its parts, in bytes.
 const PART: usize = 64 << 10;
+/// The number in the id of a row that is repeated, in whose place others are put.
+const PLACE: u64 = 0xfff_0000_0000;
 
 fn flooding(answer: &Response, flood: Flood) -> Body {
+    let names = |part: usize| (0..PART / 16).map(|place| format!(r#""{:011x}":0,"#, part * PART + place)).collect();
     match flood {
-        Flood::Zeros => repeated("[", |_| "0,".into(), "0]"),
-        Flood::SmallObjects => repeated("[", |_| r#"{"a":0},"#.into(), "{}]"),
-        Flood::Names => repeated("{", |number| format!(r#""{number}":0,"#), r#""a":0}"#),
-        Flood::Deep => repeated("[", |_| "[".into(), "["),
-        Flood::Text => repeated(r#"{"id":""#, |_| "x".into(), r#""}"#),
+        Flood::Zeros => repeated("[", |_| "0,".repeat(PART / 2), "0]"),
+        Flood::SmallObjects => repeated("[", |_| r#"{"a":0},"#.repeat(PART / 8), "{}]"),
+        Flood::Names => repeated("{", names, r#""a":0}"#),
+        Flood::Deep => repeated("[", |_| "[".repeat(PART), "["),
+        Flood::Text => repeated(r#"{"id":""#, |_| "x".repeat(PART), r#""}"#),
         Flood::Rows => endless_rows(answer),
     }
 }
 
-/// `before`, `part` with its number until the size is reached, and `behind`; made while it is sent.
+/// `before`, each `part` with its number until the size is reached, and `behind`; made while it is sent.
 fn repeated(before: &'static str, part: impl Fn(usize) -> String + Send + 'static, behind: &'static str) -> Body {
-    let parts = (0..FLOOD / PART).map(move |number| {
-        let mut text = if number == 0 { before.to_owned() } else { String::new() };
-        let mut place = number * PART;
-        while text.len() < PART {
-            text.push_str(&part(place));
-            place += 1;
-        }
-        text
-    });
-    Body::from_stream(stream::iter(parts.chain([behind.to_owned()]).map(Ok::<_, Infallible>)))
+    let parts = [before.to_owned()].into_iter().chain((0..FLOOD / PART).map(part)).chain([behind.to_owned()]);
+    Body::from_stream(stream::iter(parts.map(Ok::<_, Infallible>)))
 }
 
 /// The answer up to its rows, and then its first row under new ids without end.
@@ -152,20 +147,16 @@ fn endless_rows(answer: &Response) -> Body {
         _ => (None, None),
     };
     let mut row = rows.cloned().unwrap_or_else(|| json!({"id": 1, "name": "Example"}));
-    // Long rows, because a debug build makes and reads few a second.
+    // Long rows, because a debug build reads few a second.
     row["about"] = json!("x".repeat(4000));
+    let row = renumbered(&row, PLACE).to_string();
     let before = name.map_or_else(|| "[".to_owned(), |name| format!(r#"{{"success":true,"{name}":["#));
-    let parts = stream::iter(0_u64..).map(move |part| {
-        let mut text = if part == 0 { before.clone() } else { String::new() };
-        let mut number = part * 1_000_000;
-        while text.len() < PART {
-            text.push_str(&renumbered(&row, number).to_string());
-            text.push(',');
-            number += 1;
-        }
-        Ok::<_, Infallible>(Bytes::from(text))
+    let rows = (0_u64..).map(move |number| {
+        let number = PLACE + 1 + number;
+        let row = row.replace(&PLACE.to_string(), &number.to_string());
+        row.replace(&format!("{PLACE:012x}"), &format!("{number:012x}")) + ","
     });
-    Body::from_stream(parts)
+    Body::from_stream(stream::iter([before].into_iter().chain(rows).map(Ok::<_, Infallible>)))
 }
 
 fn behind_blanks(bytes: Bytes) -> Body {
