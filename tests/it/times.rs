@@ -37,6 +37,11 @@ async fn times_that_cannot_be_neither_stop_the_process_nor_hold_a_removal(#[case
     scene.api::<PlatformUser>().patch_status("ada", &params, &forged).await.unwrap();
     scene.sweep("1").await;
     scene.user("ada", ada(json!({"mode": "Enforce"}))).await;
+    // A pending create that usher did not write does not count.
+    scene.user_says("ada", "AlreadyExists").await;
+    let removed = Patch::Merge(json!({"status": {"creating": null}}));
+    scene.api::<PlatformUser>().patch_status("ada", &params, &removed).await.unwrap();
+    scene.user("ada", ada(json!({"mode": "Enforce", "phone": "1"}))).await;
     scene.user_ready("ada").await;
     scene.delete::<PlatformUser>("bob").await;
     scene.until_gone::<PlatformUser>("bob").await;

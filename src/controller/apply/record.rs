@@ -75,7 +75,11 @@ impl<K: Managed> Reconciliation<'_, K> {
         if let Some(before) = &before {
             wake::enqueue_waiting_for_key(self.context, &*self.object, before);
         }
-        self.identity.renaming = before.or(self.identity.renaming.take()).filter(|_| !is_shown);
+        self.identity.renaming = if is_shown {
+            self.own_key(account).filter(|shown| !same_key(shown, &key)).map(str::to_owned)
+        } else {
+            before.or(self.identity.renaming.take())
+        };
         self.identity.rejected.clear();
         self.note_not_kept(account);
         self.identity.sent = self.sent(&self.desired);
@@ -89,6 +93,11 @@ impl<K: Managed> Reconciliation<'_, K> {
             self.record_progress().await?;
         }
         Ok(())
+    }
+
+    /// What the account shows under the first natural key.
+    fn own_key<'b>(&self, account: &'b Account) -> Option<&'b str> {
+        account.text(self.desired.keys.first().map_or("", |key| key.field))
     }
 
     /// The natural key that the account will carry: the manifest's, or its own where the manifest does not manage it.

@@ -3,7 +3,6 @@
 //! It may import [`crate::api`], [`crate::plan`], [`crate::providers`] (types only), usher's own key and the queue. It decides nothing about
 //! accounts and uses no connection.
 
-pub mod access_review;
 pub mod cache;
 mod enqueue;
 pub mod event;

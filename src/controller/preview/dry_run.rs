@@ -7,11 +7,11 @@ use kube::core::{ObjectMeta, Status};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 
+use super::access_review::missing_rights;
 use super::merged::{Merge, Merged, Write};
 use crate::api::Reason;
 use crate::api::conditions::Verdict;
 use crate::api::names::MANAGER_PLAN;
-use crate::controller::cluster::access_review::missing_rights;
 use crate::controller::cluster::lenient::Lenient;
 
 /// Most characters that a message quotes from the API server.

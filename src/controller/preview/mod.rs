@@ -2,6 +2,7 @@
 //! that are not applied yet. It reconciles each object with the operator's own code, which stops before the first write, and
 //! it changes nothing in Kubernetes or at a vendor.
 
+mod access_review;
 mod dry_run;
 mod error;
 mod item;

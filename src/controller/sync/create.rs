@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::api::status::{Creating, Identity};
+use crate::api::status::Creating;
 use crate::controller::apply::progress::Progress;
 use crate::controller::apply::reconciliation::Reconciliation;
 use crate::controller::cluster::finalizer;
@@ -16,7 +16,7 @@ use crate::controller::outcome::{Change, Stop};
 use crate::controller::ownership::wake;
 use crate::controller::resolve::{binding, password};
 use crate::plan::{Account, Changes, Creation, Desired, Step, creation, creation_calls};
-use crate::providers::{Delivery, ErrorKind, ProviderError};
+use crate::providers::{Delivery, ProviderError};
 
 impl<K: Managed> Reconciliation<'_, K> {
     /// Makes the account.
@@ -31,10 +31,6 @@ impl<K: Managed> Reconciliation<'_, K> {
             self.forget_missing();
         }
         let creation = creation(self.connection.table(K::ACCOUNT_KIND), &self.desired, self.password.due().is_some());
-        let digest = Step::Update(creation.create.clone()).digest(self.password.version());
-        if before.rejected.contains(&digest) && !self.forced {
-            return Err(self.still_rejected());
-        }
         self.only_if_enforced(creation_calls(self.desired.key(), &creation)).await?;
         // A conflict on another key proves nothing about an earlier create.
         let is_pending = self.identity.creating.as_ref().is_some_and(|creating| creating.key == self.desired.key());
@@ -44,10 +40,7 @@ impl<K: Managed> Reconciliation<'_, K> {
         probe.used();
         match self.send(&creation.create).await {
             Ok(account) => self.created(account, creation).await,
-            Err(error) => {
-                let rejected = (error.kind == ErrorKind::Invalid).then_some(digest).into_iter().collect();
-                self.not_created(error, is_pending, Identity { rejected, ..before }).await
-            }
+            Err(error) => self.not_created(error, is_pending, before).await,
         }
     }
 

@@ -95,9 +95,8 @@ impl<K: Managed> Reconciliation<'_, K> {
     /// Removes the record of a create that made nothing. What is known of a missing account is kept; `refused` is a key of a foreign
     /// account.
     async fn forget_create(&mut self, before: Identity, refused: Option<String>) -> Result<(), Stop> {
-        let rejected = before.rejected.clone();
         let known = if before.missing.is_some() { before } else { Identity::default() };
-        self.identity = Identity { creating: None, refused, rejected, ..known };
+        self.identity = Identity { creating: None, refused, ..known };
         self.object = write_identity(&self.context.cluster, &*self.object, &self.identity, false).await?;
         Ok(())
     }

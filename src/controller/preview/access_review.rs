@@ -4,7 +4,7 @@ use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessR
 use kube::api::PostParams;
 use kube::{Api, Client, ResourceExt};
 
-use super::object::Object;
+use crate::controller::cluster::object::Object;
 
 /// Those of `verbs` that the caller may not use on `object`; none if the caller may not review its rights.
 ///
