@@ -3,8 +3,8 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 /// Most levels of objects and lists in a field. The JSON parser refuses 128 levels, and a field is nested in a few levels itself.
@@ -38,7 +38,7 @@ enum Text<'a> {
     /// As it is stored.
     Whole(&'a RawValue),
     /// The keys of a value that exceeds a bound, without their values; none unless it is an object.
-    Keys(BTreeMap<String, ()>),
+    Keys(BTreeMap<String, Value>),
 }
 
 /// The fields of an object; none of another value.
@@ -105,10 +105,10 @@ impl Text<'_> {
     }
 
     fn cut(&mut self) {
-        let keys: BTreeMap<String, IgnoredAny> = serde_json::from_str(self.get()).unwrap_or_default();
+        let keys: BTreeMap<String, &RawValue> = serde_json::from_str(self.get()).unwrap_or_default();
         let (many, long) = MAX_KEYS;
         let short = keys.into_keys().filter(|key| key.len() <= long);
-        *self = Self::Keys(short.take(many).map(|key| (key, ())).collect());
+        *self = Self::Keys(short.take(many).map(|key| (key, Value::Null)).collect());
     }
 }
 

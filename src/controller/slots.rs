@@ -211,8 +211,8 @@ mod tests {
     use super::*;
     use crate::api::Kind;
 
-    fn user(namespace: &str, name: impl ToString) -> ObjectKey {
-        ObjectKey::new(Kind::User, namespace, name.to_string())
+    fn user(namespace: &str, name: impl Into<String>) -> ObjectKey {
+        ObjectKey::new(Kind::User, namespace, name)
     }
 
     fn place(credential: &str, class: Class) -> Place {
@@ -307,11 +307,11 @@ mod tests {
         let ada = user("identity", "ada");
         slots.enqueue(ada.clone(), place("a", Class::New));
         slots.enqueue(ada.clone(), place("a", Class::New));
-        assert_eq!(started(&mut slots), [ada.clone()]);
+        assert_eq!(started(&mut slots), std::slice::from_ref(&ada));
         slots.enqueue(ada.clone(), place("a", Class::Known));
         assert_eq!(started(&mut slots), []);
         assert!(slots.finish(&ada));
-        assert_eq!(started(&mut slots), [ada.clone()]);
+        assert_eq!(started(&mut slots), std::slice::from_ref(&ada));
         assert!(!slots.finish(&ada) && slots.waiting.is_empty());
         assert!(slots.lanes.is_empty() && slots.running_new == 0);
     }

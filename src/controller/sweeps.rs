@@ -126,13 +126,11 @@ async fn in_turn(all: &Semaphore, quick: &Semaphore, sweep: impl Future<Output =
     let _place = all.acquire().await;
     let place = quick.acquire().await;
     let mut sweep = std::pin::pin!(sweep);
-    match tokio::time::timeout(QUICK, &mut sweep).await {
-        Ok(has_news) => has_news,
-        Err(_) => {
-            drop(place);
-            sweep.await
-        }
+    if let Ok(has_news) = tokio::time::timeout(QUICK, &mut sweep).await {
+        return has_news;
     }
+    drop(place);
+    sweep.await
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 
 use serde_json::Value;
 
-use super::compare::is_empty;
 use super::field::Field;
 use super::model::{Account, Changes, Fields};
 
@@ -39,8 +38,8 @@ fn is_access(table: &[Field], name: &str) -> bool {
     table.iter().any(|field| field.name == name && field.is_access)
 }
 
-/// Whether `access` takes something away that `observed` has. A value that is neither a list nor a map counts as taken away when it is
-/// replaced.
+/// Whether `access` may take something away from what `observed` shows: an entry of a list or map, or by a new value that is neither, which
+/// may be a limit.
 fn takes_away(access: &Changes, observed: &Account) -> bool {
     let leaves =
         |groups| observed.groups.iter().flatten().any(|group| !std::collections::BTreeSet::contains(groups, group));
@@ -49,7 +48,8 @@ fn takes_away(access: &Changes, observed: &Account) -> bool {
         (Some(Value::Object(there)), Value::Object(wanted)) => {
             there.iter().any(|(key, value)| wanted.get(key) != Some(value))
         }
-        (there, _) => there.is_some_and(|there| !is_empty(there)),
+        (None | Some(Value::Null), Value::Array(_) | Value::Object(_)) => false,
+        _ => true,
     };
     access.groups.as_ref().is_some_and(leaves) || access.fields.iter().any(narrows)
 }

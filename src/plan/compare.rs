@@ -61,7 +61,7 @@ pub fn same(compare: Compare, desired: &Value, observed: &Value, synonyms: Optio
 }
 
 /// Whether a value is empty: null, "", an empty list or map.
-pub(super) fn is_empty(value: &Value) -> bool {
+fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::String(text) => text.is_empty(),

@@ -86,6 +86,13 @@ impl LastApplied {
         self.0.iter().any(|(name, digest)| other.0.get(name) == Some(digest))
     }
 
+    /// The values that are in `other`, too.
+    #[must_use]
+    pub fn common(mut self, other: &Self) -> Self {
+        self.0.retain(|name, digest| other.0.get(name) == Some(digest));
+        self
+    }
+
     /// The same with `rights` in the application `name`.
     #[must_use]
     pub fn with_grant(mut self, name: &str, rights: &BTreeMap<String, bool>) -> Self {

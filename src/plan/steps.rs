@@ -36,12 +36,12 @@ impl Step {
         matches!(self, Self::Grant { rights, .. } if rights.values().any(|given| !given))
     }
 
-    /// A digest of all that the step sends, where `password_version` is the version of the password.
+    /// A digest of all that the step sends, where `password_version` is the version of the password that goes along.
     #[must_use]
     pub fn digest(&self, password_version: Option<&str>) -> String {
         short(&match self {
-            Self::Update(Changes { fields, groups, password, .. }) => {
-                json!([fields, groups, password_version.filter(|_| *password)])
+            Self::Update(Changes { fields, groups, alongside, password: _ }) => {
+                json!([fields, groups, alongside, password_version])
             }
             Self::Grant { application, rights } => json!([application, rights]),
         })
@@ -93,14 +93,21 @@ pub fn plan(
 ) -> Result<Vec<Step>, Rejection> {
     let changes = changes(table, desired, observed, known)?;
     let Calls { taking_away, rest } = apart(table, changes, observed, known.is_password_apart);
-    let update = |mut changes: Changes| {
+    let with_others = |mut changes: Changes| {
         changes.alongside = alongside(table, desired, &changes.fields);
-        Step::Update(changes)
+        changes
+    };
+    // A hidden value that was not accepted yet may be refused, and goes with the rest.
+    let with_accepted = |changes: Changes| {
+        let mut changes = with_others(changes);
+        changes.alongside.retain(|name, value| !is_hidden(table, name) || known.sent.has(name, value));
+        changes
     };
     let grants = grants(desired, |name, rights| !known.sent.has_grant(name, rights));
     // Rights that are taken away do not wait for values that the vendor may refuse.
     let (taken, given): (Vec<Step>, Vec<Step>) = grants.partition(Step::takes_rights);
-    Ok(taking_away.into_iter().map(update).chain(taken).chain(rest.into_iter().map(update)).chain(given).collect())
+    let (first, rest) = (taking_away.map(with_accepted), rest.into_iter().map(with_others));
+    Ok(first.into_iter().map(Step::Update).chain(taken).chain(rest.map(Step::Update)).chain(given).collect())
 }
 
 /// The steps that make the account `desired`, with its password or without.
@@ -224,6 +231,10 @@ pub fn alongside(table: &[Field], desired: &Desired, changed: &Fields) -> Fields
     let partly = |field: &&Field| matches!(field.compare, Compare::Scopes | Compare::Shy | Compare::Hidden);
     let named = table.iter().filter(partly).filter(|field| !changed.contains_key(field.name));
     named.filter_map(|field| Some((field.name.to_owned(), desired.fields.get(field.name)?.clone()))).collect()
+}
+
+fn is_hidden(table: &[Field], name: &str) -> bool {
+    table.iter().any(|field| field.name == name && field.compare == Compare::Hidden)
 }
 
 /// The rejection of Additive membership where the vendor hides a user's groups, because groups that usher did not add could be

@@ -6,6 +6,7 @@ use std::time::Duration;
 use reqwest::header::HeaderMap;
 use reqwest::{RequestBuilder, Response};
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
+use tokio_util::bytes::Bytes;
 
 use super::error::{ErrorKind, ProviderError};
 use super::split::{Fault, LARGEST_ROW, Splitter};
@@ -86,7 +87,7 @@ impl Reader<'_> {
     /// The next part of the body, if it has one within `limit` bytes.
     async fn next(&mut self, limit: usize) -> Result<Option<impl AsRef<[u8]> + use<>>, Failed> {
         let part = self.response.chunk().await.map_err(|error| failed(self.said, error))?;
-        self.read += part.as_ref().map_or(0, |part| part.len());
+        self.read += part.as_ref().map_or(0, Bytes::len);
         if self.read > limit { Err(self.too_large("", limit)) } else { Ok(part) }
     }
 

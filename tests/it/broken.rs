@@ -339,7 +339,7 @@ async fn objects_of_too_many_levels_harm_no_other_and_go_as_their_policies_say()
     stage.patch("good", json!({"phone": "7"})).await;
     stage.create("new", json!({})).await;
     stage.says("new", "Synced").await;
-    let planned = preview(&stage.admin).await;
+    let planned = Box::pin(preview(&stage.admin)).await;
     let blocked: Vec<_> =
         planned.iter().filter(|item| item.effect == Effect::Blocked).map(|item| &*item.key.name).collect();
     assert_eq!(blocked, ["spare", "fleet", "gone", "stays"], "{planned:#?}");
@@ -361,7 +361,7 @@ async fn objects_of_too_many_levels_harm_no_other_and_go_as_their_policies_say()
 async fn preview(client: &kube::Client) -> Vec<Item> {
     let (settings, metrics) = (settings(), Arc::new(Uncounted));
     let all = Scope::Cluster(None);
-    preview::preview(client.clone(), settings, metrics, Documents::default(), &all).await.unwrap().items
+    Box::pin(preview::preview(client.clone(), settings, metrics, Documents::default(), &all)).await.unwrap().items
 }
 
 #[tokio::test]

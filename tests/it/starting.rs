@@ -126,7 +126,7 @@ async fn an_operator_without_a_right_names_it() {
 async fn objects_stored_before_a_rule_keep_working_under_it() {
     let plane = ControlPlane::start(Options::default()).await.unwrap();
     let admin = plane.client().unwrap();
-    controlplane::apply(&admin, &definitions(|schema| without_rules(schema))).await.unwrap();
+    controlplane::apply(&admin, &definitions(without_rules)).await.unwrap();
     let metadata = json!({"name": "ada", "namespace": "default"});
     let spec = json!({"credentialRef": {"name": "main"}, "email": "ada@example.com", "displayName": "Ada\u{a0}", "groups": [{"externalName": "Fleet\u{a0}North"}]});
     let user = json!({"apiVersion": "usher.dev/v1alpha1", "kind": "PlatformUser", "metadata": metadata, "spec": spec});

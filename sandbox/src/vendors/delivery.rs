@@ -118,7 +118,9 @@ const PART: usize = 64 << 10;
 const PLACE: u64 = 0xfff_0000_0000;
 
 fn flooding(answer: &Response, flood: Flood) -> Body {
-    let names = |part: usize| (0..PART / 16).map(|place| format!(r#""{:011x}":0,"#, part * PART + place)).collect();
+    let names = |part: usize| {
+        (0..PART / 16).map(|place| format!(r#""{:011x}":0,"#, part * PART + place)).collect::<Vec<_>>().concat()
+    };
     match flood {
         Flood::Zeros => repeated("[", |_| "0,".repeat(PART / 2), "0]"),
         Flood::SmallObjects => repeated("[", |_| r#"{"a":0},"#.repeat(PART / 8), "{}]"),

@@ -200,7 +200,7 @@ pub(super) fn rewritten(body: &[u8], field: &str, value: Option<&Value>) -> Vec<
     let path = format!("/{field}");
     match (&mut body, value) {
         (Value::Object(fields), Some(value)) if fields.contains_key(field) => {
-            drop(fields.insert(field.to_owned(), value.clone()))
+            drop(fields.insert(field.to_owned(), value.clone()));
         }
         (Value::Object(fields), None) => drop(fields.remove(field)),
         (Value::Array(changes), None) => changes.retain(|change| change["path"] != path),
@@ -301,7 +301,7 @@ pub(super) fn renumbered(row: &Value, number: u64) -> Value {
         match row.get_mut(name) {
             Some(Value::String(id)) if id.len() > 12 => {
                 id.truncate(id.len() - 12);
-                id.push_str(&format!("{number:012x}"));
+                *id = format!("{id}{number:012x}");
             }
             Some(Value::String(id)) => *id = format!("id-{number}"),
             Some(id @ Value::Number(_)) => *id = json!(number),

@@ -9,7 +9,7 @@ use crate::plan::{Account, LastApplied, Step, not_kept, noted};
 
 impl<K: Managed> Reconciliation<'_, K> {
     /// The account as the vendor shows it after `steps`, if these sent a value that the update before had sent too: then the vendor may not
-    /// keep it. `None`: it is not read.
+    /// keep it. `None`: it is not read, or the read may lag behind the write, and then it leaves a doubt.
     ///
     /// Errors: none of the vendor's, because the steps succeeded.
     pub async fn read_back(&mut self, id: &str, steps: &[Step]) -> Result<Option<Account>, Stop> {
@@ -20,13 +20,36 @@ impl<K: Managed> Reconciliation<'_, K> {
         }
         let begun = Timestamp::now();
         let Ok(Some(shown)) = self.connection.provider.read(K::ACCOUNT_KIND, id).await else { return Ok(None) };
+        let noted = self.noted(&shown);
+        if self.connection.inventory().unsettled_until(K::ACCOUNT_KIND, id, begun).is_some() {
+            self.connection.doubts.lock().insert(self.object.key(), noted);
+            return Ok(None);
+        }
         self.connection.record_read(K::ACCOUNT_KIND, begun, &shown);
-        let known = self.known_sent();
-        let added = self.known_groups();
-        let table = self.connection.table(K::ACCOUNT_KIND);
-        self.identity.not_kept =
-            noted(table, &self.desired, &shown, self.prior_state(&known, &added, &LastApplied::default())).text();
+        self.identity.not_kept = noted.text();
         Ok(Some(shown))
+    }
+
+    /// Notes the values that `account` still shows as right after they were sent, although reads cannot lag so long; whether there are any.
+    pub fn settle_doubts(&mut self, account: &Account) -> bool {
+        let now = Timestamp::now();
+        if self.connection.inventory().unsettled_until(K::ACCOUNT_KIND, &account.id, now).is_some() {
+            return false;
+        }
+        let Some(doubts) = self.connection.doubts.lock().remove(&self.object.key()) else { return false };
+        let noted = self.noted(account);
+        let is_confirmed = noted.shares(&doubts);
+        if is_confirmed {
+            self.identity.not_kept = noted.common(&doubts).text();
+        }
+        is_confirmed
+    }
+
+    /// What is to be noted of the values that `shown` shows otherwise than they were sent.
+    fn noted(&self, shown: &Account) -> LastApplied {
+        let (sent, added) = (self.known_sent(), self.known_groups());
+        let table = self.connection.table(K::ACCOUNT_KIND);
+        noted(table, &self.desired, shown, self.prior_state(&sent, &added, &LastApplied::default()))
     }
 
     /// Notes which values `account` shows otherwise than they were sent, for the verdict, and forgets those that it shows as sent.

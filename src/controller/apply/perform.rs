@@ -50,7 +50,7 @@ impl<K: Managed> Reconciliation<'_, K> {
         let mut after = account.clone();
         let mut refusals = Refusals::new(self.identity.rejected.split_off(0), self.forced);
         for (position, step) in steps.iter().enumerate() {
-            let digest = step.digest(self.password.version());
+            let digest = self.digest(step);
             let done = if refusals.is_known(&digest) {
                 Err(self.still_rejected())
             } else {

@@ -101,6 +101,6 @@ impl<'a, K: Managed> Reconciliation<'a, K> {
         not_kept: &'s LastApplied,
     ) -> PriorState<'s> {
         let is_password_apart = !self.connection.provider.capabilities().change_needs_password;
-        PriorState { not_kept, is_password_apart, ..PriorState::new(sent, added, self.password.due().is_some()) }
+        PriorState { is_password_apart, not_kept, ..PriorState::new(sent, added, self.password.due().is_some()) }
     }
 }

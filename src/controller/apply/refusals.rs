@@ -65,6 +65,13 @@ fn names(step: &Step) -> Vec<String> {
 }
 
 impl<K: Managed> Reconciliation<'_, K> {
+    /// A digest of all that `step` sends.
+    pub fn digest(&self, step: &Step) -> String {
+        let insists = self.connection.provider.capabilities().change_needs_password;
+        let carries_password = matches!(step, Step::Update(changes) if changes.password || insists);
+        step.digest(self.password.version().filter(|_| carries_password))
+    }
+
     /// The verdict on a value that the vendor rejected before and that did not change since.
     pub fn still_rejected(&self) -> Stop {
         let ready = self.object.status().and_then(|status| find(&status.report.conditions, ConditionType::Ready));

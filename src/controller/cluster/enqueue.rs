@@ -24,11 +24,11 @@ impl Cluster {
         let own = self.id();
         let is_elsewhere = |identity: Identity| identity.cluster.is_some() && identity.cluster != own;
         self.groups
-            .by_index(&keys, |group| is_elsewhere(group.identity()))
+            .by_index(&keys, |group| is_elsewhere(group.stated_identity()))
             .iter()
             .for_each(|group| self.enqueue(group.key()));
         self.users
-            .by_index(&keys, |user| is_elsewhere(user.identity()))
+            .by_index(&keys, |user| is_elsewhere(user.stated_identity()))
             .iter()
             .for_each(|user| self.enqueue(user.key()));
     }

@@ -145,6 +145,7 @@ mod tests {
             health: Mutex::default(),
             drifting: Arc::default(),
             last_sent: Arc::default(),
+            doubts: Arc::default(),
             queue,
             backoff: Backoff::default(),
             listing_timeout: Duration::from_secs(1),

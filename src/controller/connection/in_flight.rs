@@ -30,8 +30,8 @@ pub struct Creates {
 /// The credential's account, the kind, and the natural key in lower case.
 type LockedKey = (String, AccountKind, String);
 type Locks = Arc<Mutex<HashSet<LockedKey>>>;
-/// The credential's account and the natural key of a create.
-type Place = (String, String);
+/// The credential's account, the kind and the natural key of a create.
+type Place = (String, AccountKind, String);
 type Ended = Arc<Mutex<HashMap<Place, End>>>;
 
 /// How the last call of a create ended.
@@ -65,8 +65,8 @@ impl Creates {
     }
 
     /// Begins the call of the create `creating`.
-    pub fn begin(&self, creating: &Creating) -> CreateCall {
-        let place = place(creating);
+    pub fn begin(&self, kind: AccountKind, creating: &Creating) -> CreateCall {
+        let place = place(kind, creating);
         self.ended.lock().remove(&place);
         CreateCall(self.ended.clone(), place, None)
     }
@@ -76,13 +76,21 @@ impl Creates {
     /// A call may be sent long after it was recorded in status (a slow limiter, a log-in, a repetition), but not after this process
     /// dropped it, nor after this process took over from the one that recorded it.
     /// An answer ends a call: then it is known whether the create took effect as soon as reads show it.
-    pub fn pending_until(&self, creating: &Creating) -> Option<Timestamp> {
+    pub fn pending_until(&self, kind: AccountKind, creating: &Creating) -> Option<Timestamp> {
         let now = Timestamp::now();
-        let end = self.ended.lock().get(&place(creating)).copied();
+        let end = self.ended.lock().get(&place(kind, creating)).copied();
         match end.filter(|end| end.is_answered) {
             Some(end) => pending_until(end.at, LAG.min(self.longest), now),
             None => pending_until(self.last_sent(creating, end, now), self.longest, now),
         }
+    }
+
+    /// The time until which reads that lag by `lag` may not show what `creating` made, if that is in the future.
+    pub fn unshown_until(&self, kind: AccountKind, creating: &Creating, lag: Duration) -> Option<Timestamp> {
+        let now = Timestamp::now();
+        let end = self.ended.lock().get(&place(kind, creating)).copied();
+        let lag = SignedDuration::try_from(lag).unwrap_or(FORGOTTEN);
+        pending_until(self.last_sent(creating, end, now), lag, now)
     }
 
     /// The latest time at which the call of `creating` can have been sent, where `end` is the end of its last call. A future time in
@@ -114,8 +122,8 @@ impl Drop for KeyGuard {
     }
 }
 
-fn place(creating: &Creating) -> Place {
-    (creating.account.clone(), creating.key.clone())
+fn place(kind: AccountKind, creating: &Creating) -> Place {
+    (creating.account.clone(), kind, creating.key.clone())
 }
 
 #[cfg(test)]
@@ -144,21 +152,27 @@ mod tests {
     #[test]
     fn a_create_whose_answer_was_lost_is_pending_from_the_end_of_its_call() {
         let creates = creates(0);
-        let call = creates.begin(&creating(60));
+        let call = creates.begin(AccountKind::User, &creating(60));
         let before = Timestamp::now();
         drop(call);
-        assert!(creates.pending_until(&creating(60)).unwrap() >= before + SignedDuration::from_secs(30));
+        assert!(
+            creates.pending_until(AccountKind::User, &creating(60)).unwrap() >= before + SignedDuration::from_secs(30)
+        );
     }
 
     #[test]
     fn a_create_that_was_answered_is_pending_until_reads_show_it() {
         let creates = creates(0);
-        creates.begin(&creating(60)).answered();
-        assert!(creates.pending_until(&creating(60)).unwrap() <= Timestamp::now() + LAG);
-        let again = creates.begin(&creating(60));
-        assert_eq!(creates.pending_until(&creating(60)), None, "its first call is over, and its time has passed");
+        creates.begin(AccountKind::User, &creating(60)).answered();
+        assert!(creates.pending_until(AccountKind::User, &creating(60)).unwrap() <= Timestamp::now() + LAG);
+        let again = creates.begin(AccountKind::User, &creating(60));
+        assert_eq!(
+            creates.pending_until(AccountKind::User, &creating(60)),
+            None,
+            "its first call is over, and its time has passed"
+        );
         drop(again);
-        assert!(creates.pending_until(&creating(60)).unwrap() > Timestamp::now() + LAG);
+        assert!(creates.pending_until(AccountKind::User, &creating(60)).unwrap() > Timestamp::now() + LAG);
     }
 
     #[test]

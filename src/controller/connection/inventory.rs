@@ -130,11 +130,13 @@ impl Inventory {
     /// where `interval` is the credential's time between two sweeps.
     pub fn set_listing(&mut self, kind: AccountKind, table: &[Field], mut listing: Listing, interval: SignedDuration) {
         let lag = self.lag;
-        let KindInventory { listing: current, evidence, written, .. } = self.of_mut(kind);
+        let KindInventory { listing: current, evidence, written, listed_ids } = self.of_mut(kind);
         let (before, begun) = (current.take(), listing.begun);
         evidence.remove(&About::ListingRequest);
         evidence.retain(|about, evidence| evidence.counts(about, interval, begun));
         written.retain(|_, at| is_within(*at, lag, begun));
+        // The new listing answers as well.
+        *listed_ids = None;
         if let Some(before) = before {
             // The listing before answered these questions, and no object came back for the answer.
             evidence.retain(|about, asked| !matches!(about, About::Existence(_)) || !before.answers(asked.since));

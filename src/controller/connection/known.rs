@@ -12,6 +12,9 @@ use crate::plan::{Account, Field, Key, fold, keys, matches_key, naming_fields};
 /// The most memory for the accounts of all credentials of the process, in bytes: four vendors with 60,000 accounts each need 20 MiB, and
 /// 10,000 accounts of objects 10 MiB; while a listing is read, the one before it is there too.
 const ROOM: usize = 64 << 20;
+/// The most memory for the accounts of one listing, in bytes, so that one vendor leaves room for the others: 60,000 accounts of others need
+/// 4 MiB, and 10,000 accounts of objects 10 MiB.
+const SHARE: usize = 24 << 20;
 /// The memory of one digest in a hash table, in bytes.
 const DIGEST: usize = 20;
 /// The memory of one whole account beside its text, in bytes.
@@ -45,7 +48,11 @@ impl<'a> Extend<&'a str> for Asked {
 
 /// The accounts of the whole process need too much memory.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the accounts of all credentials need more than {} MiB, the most that usher holds: use a login that sees fewer", ROOM >> 20)]
+#[error(
+    "the accounts need more memory than usher has for them, {} MiB for one credential and {} MiB for all: use a login that sees fewer",
+    SHARE >> 20,
+    ROOM >> 20
+)]
 pub struct NoRoom;
 
 /// The accounts with a key.
@@ -79,7 +86,7 @@ impl Room {
     fn take(&mut self, bytes: usize) -> Result<(), NoRoom> {
         let used = USED.fetch_add(bytes, Ordering::Relaxed);
         self.0 += bytes;
-        if used + bytes > ROOM { Err(NoRoom) } else { Ok(()) }
+        if used + bytes > ROOM || self.0 > SHARE { Err(NoRoom) } else { Ok(()) }
     }
 
     fn give(&mut self, bytes: usize) {

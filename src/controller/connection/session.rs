@@ -49,6 +49,8 @@ pub struct Session {
     pub drifting: Arc<Mutex<HashMap<ObjectKey, i64>>>,
     /// What the last updates of objects sent, to notice that a value is sent once more.
     pub last_sent: Arc<Mutex<HashMap<ObjectKey, LastApplied>>>,
+    /// The values of objects that the vendor did not show right after it accepted them, perhaps because its reads lag.
+    pub doubts: Arc<Mutex<HashMap<ObjectKey, LastApplied>>>,
     /// Enqueues objects.
     pub queue: Queue,
     /// The waits of failing objects.
@@ -130,6 +132,7 @@ impl Session {
     pub fn forget(&self, object: &ObjectKey) {
         self.forget_drift(object);
         self.last_sent.lock().remove(object);
+        self.doubts.lock().remove(object);
     }
 
     /// The vendor's writable fields.

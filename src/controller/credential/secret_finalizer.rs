@@ -140,7 +140,7 @@ async fn patch(context: &Context, secret: &PartialObjectMeta<Secret>, present: b
     let patched = finalizer::patch_secret(&context.cluster, &secret.metadata, present);
     let late = |_| Err(kube::Error::Service(format!("no answer within {PATCH_TIMEOUT:?}").into()));
     match tokio::time::timeout(PATCH_TIMEOUT, patched).await.unwrap_or_else(late) {
-        Ok(_) => {
+        Ok(()) => {
             info!(secret = %format!("{namespace}/{name}"), present, "the finalizer of a credential's Secret");
             Ok(())
         }

@@ -76,13 +76,18 @@ async fn made_by_pending_create<K: Managed>(
     identity: &Identity,
 ) -> Result<Option<Account>, Stop> {
     let Some(creating) = &identity.creating else { return Ok(None) };
-    if let Some(until) = context.creates.pending_until(creating) {
+    if let Some(until) = context.creates.pending_until(K::ACCOUNT_KIND, creating) {
         return Err(Stop::CreatePending(until));
     }
     let sought = as_created(connection.table(K::ACCOUNT_KIND), creating);
     let found = connection.search_exhaustively(K::ACCOUNT_KIND, &sought).await?;
     match conflict::made_by(context, &***object, connection, found) {
         Err(Stop::Verdict(verdict)) => Err(blocked(&object.key(), &verdict.message)),
+        Ok(None) => {
+            let lag = context.settings.read_lag;
+            let until = context.creates.unshown_until(K::ACCOUNT_KIND, creating, lag);
+            until.map_or(Ok(None), |until| Err(Stop::CreatePending(until)))
+        }
         found => found,
     }
 }

@@ -22,7 +22,8 @@ pub fn ensure_owned<K: Managed>(context: &Context, object: &K) -> Result<(), Sto
 /// The message, if the account of `object` was bound in another cluster, and neither the object nor its credential names this cluster as
 /// its owner.
 pub fn owned_elsewhere<K: Managed>(context: &Context, object: &K) -> Option<String> {
-    let identity = object.identity();
+    // Without usher's seal, too: in a cluster with another key the seal of the first one does not count.
+    let identity = object.stated_identity();
     identity.tied_to()?;
     let bound_in = identity.cluster?;
     let Some(own) = context.cluster.id() else {

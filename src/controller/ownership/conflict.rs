@@ -43,6 +43,19 @@ pub fn ensure_unbound<K: Managed>(
     holders.first().map_or(Ok(()), |holder| Err(duplicate(context, object, &**holder)))
 }
 
+/// Errors: an older object is bound to the account with this id, too, as after a restore of an object whose account had passed on.
+pub fn ensure_senior<K: Managed>(context: &Context, object: &K, connection: &Connection, id: &str) -> Result<(), Stop> {
+    let older = K::cache(&context.cluster).by_index(&[IndexKey::Account(id.to_owned())], |other| {
+        let identity = other.identity();
+        identity.external_id.as_deref() == Some(id)
+            && other.uid() != object.uid()
+            && !other.is_deleting()
+            && seniority(other) < seniority(object)
+            && connection.shares(&other.credential_key(), identity.account.as_deref().unwrap_or_default())
+    });
+    older.first().map_or(Ok(()), |older| Err(duplicate(context, object, &**older)))
+}
+
 /// Whether the pending create of `object` can have made `account`, or it is the missing account of the object; and no other object is
 /// bound to it.
 pub fn is_made_by<K: Managed>(context: &Context, object: &K, connection: &Connection, account: &Account) -> bool {

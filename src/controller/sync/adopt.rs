@@ -92,6 +92,7 @@ impl<K: Managed> Reconciliation<'_, K> {
         self.identity.key = Some(self.key(account));
         self.record_names(account);
         self.identity.account = Some(self.connection.account.clone());
+        self.identity.cluster = self.context.cluster.id().or(self.identity.cluster.take());
         self.identity.creating = None;
         let missing = self.identity.missing.take();
         self.identity.refused = None;

@@ -75,7 +75,7 @@ impl<K: Managed> Reconciliation<'_, K> {
             adoption: self.adoption(),
             search: self.search_support(),
             is_credential_deleting: self.connection.is_deleting,
-            pending_until: creating.and_then(|creating| self.context.creates.pending_until(creating)),
+            pending_until: creating.and_then(|creating| self.context.creates.pending_until(K::ACCOUNT_KIND, creating)),
             competitor: answers.competitor.clone(),
             forbidden_by_id: external_id.and(allowed.err()).map(message),
             is_alone: answers.is_alone,

@@ -11,6 +11,7 @@ use crate::controller::apply::reconciliation::Reconciliation;
 use crate::controller::cluster::managed::Managed;
 use crate::controller::hints::WITH_ID;
 use crate::controller::outcome::{Change, Done, Outcome, Stop};
+use crate::controller::ownership::conflict;
 use crate::plan::{Account, AccountKind, Creation, GroupSupport, Step, assumed_account, creation};
 use crate::providers::{ErrorKind, Priority, quote};
 
@@ -78,6 +79,7 @@ impl<K: Managed> Reconciliation<'_, K> {
 
     /// A bound account: compared with the inventory, and only if that differs, with the vendor.
     pub async fn keep(&mut self, id: String) -> Result<Progress, Stop> {
+        conflict::ensure_senior(self.context, &*self.object, &self.connection, &id)?;
         let listed = self.listed(&id);
         // Where no listing shows whether the account is in sync, an outage is no news about it either.
         let is_compared = listed.is_some();
@@ -99,6 +101,9 @@ impl<K: Managed> Reconciliation<'_, K> {
         self.check_binding(&account)?;
         self.check_rights(&account)?;
         let mut steps = self.steps(&account)?;
+        if !steps.is_empty() && self.settle_doubts(&account) {
+            steps = self.steps(&account)?;
+        }
         if self.forced {
             let drifted = self.drifted_grants(&account.id, &steps).await?;
             steps.extend(drifted);

@@ -15,7 +15,7 @@ use crate::controller::connection::in_flight::CreateCall;
 use crate::controller::outcome::{Change, Stop};
 use crate::controller::ownership::wake;
 use crate::controller::resolve::{binding, password};
-use crate::plan::{Account, Changes, Creation, Desired, Step, creation, creation_calls};
+use crate::plan::{Account, AccountKind, Changes, Creation, Desired, Step, creation, creation_calls};
 use crate::providers::{Delivery, ProviderError};
 
 impl<K: Managed> Reconciliation<'_, K> {
@@ -34,6 +34,9 @@ impl<K: Managed> Reconciliation<'_, K> {
         self.only_if_enforced(creation_calls(self.desired.key(), &creation)).await?;
         // A conflict on another key proves nothing about an earlier create.
         let is_pending = self.identity.creating.as_ref().is_some_and(|creating| creating.key == self.desired.key());
+        if is_pending && let Some(until) = self.unshown_until() {
+            return Err(Stop::CreatePending(until));
+        }
         let probe = breaker::probe(&self.connection.session)?;
         self.object = finalizer::add_finalizer(&self.context.cluster, self.object.clone()).await?;
         self.announce().await?;
@@ -42,6 +45,14 @@ impl<K: Managed> Reconciliation<'_, K> {
             Ok(account) => self.created(account, creation).await,
             Err(error) => self.not_created(error, is_pending, before).await,
         }
+    }
+
+    /// Until when a vendor whose reads lag may not show a group that the pending create made. The name of a group is not unique, so that a
+    /// second create would make another one.
+    fn unshown_until(&self) -> Option<Timestamp> {
+        let (creates, lag) = (&self.context.creates, self.context.settings.read_lag);
+        let creating = self.identity.creating.as_ref().filter(|_| K::ACCOUNT_KIND == AccountKind::Group);
+        creating.and_then(|creating| creates.unshown_until(K::ACCOUNT_KIND, creating, lag))
     }
 
     /// Binds the account that was just made, and sends what the create did not carry.
@@ -67,7 +78,8 @@ impl<K: Managed> Reconciliation<'_, K> {
 
     /// The create call. A call that ends without an answer, or is dropped, is pending from then on.
     pub async fn send(&self, changes: &Changes) -> Result<Account, ProviderError> {
-        let call = self.identity.creating.as_ref().map(|creating| self.context.creates.begin(creating));
+        let call =
+            self.identity.creating.as_ref().map(|creating| self.context.creates.begin(K::ACCOUNT_KIND, creating));
         let made = self.connection.provider.create(K::ACCOUNT_KIND, changes, self.password.due()).await;
         if made.as_ref().err().is_none_or(|error| error.delivery != Delivery::Unknown) {
             call.into_iter().for_each(CreateCall::answered);

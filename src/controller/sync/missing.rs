@@ -78,6 +78,6 @@ impl<K: Managed> Reconciliation<'_, K> {
     /// Forgets what was applied to the missing account, because nothing of that is in the next one.
     pub fn forget_missing(&mut self) {
         let Identity { missing, refused, cluster, .. } = std::mem::take(&mut self.identity);
-        self.identity = Identity { missing, refused, cluster, ..Identity::default() };
+        self.identity = Identity { cluster, missing, refused, ..Identity::default() };
     }
 }

@@ -33,15 +33,12 @@ impl<K: Managed> Reconciliation<'_, K> {
         let same_name = self.identity.key.as_deref() == Some(self.desired.key());
         let known = self.identity.external_id.clone().filter(|_| same_name);
         let wanted = self.object.external_id().map(str::to_owned).or(known);
-        let found: Vec<String> = match &wanted {
-            Some(id) => Some(id.clone())
-                .filter(|id| self.connection.inventory().has(AccountKind::Group, id))
-                .into_iter()
-                .collect(),
-            None => {
-                let (context, object, key) = (self.context, &*self.object, self.desired.key());
-                groups::named(context, object, &self.connection, key)?.into_iter().map(|group| group.id).collect()
-            }
+        let found: Vec<String> = if let Some(id) = &wanted {
+            let is_listed = self.connection.inventory().has(AccountKind::Group, id);
+            is_listed.then(|| id.clone()).into_iter().collect()
+        } else {
+            let (context, object, key) = (self.context, &*self.object, self.desired.key());
+            groups::named(context, object, &self.connection, key)?.into_iter().map(|group| group.id).collect()
         };
         match found.as_slice() {
             [id] => self.bind_found(id).await.map(|()| Progress::None),

@@ -221,11 +221,14 @@ impl Ozmap {
     }
 }
 
+/// Decodes a row: its id, and what it is unless it is left out.
+type Decode<'a, T> = dyn Fn(&Value) -> Result<(String, Option<T>), ProviderError> + Send + Sync + 'a;
+
 /// A collection: its name in metrics, its path, and what a row is.
 struct Collection<'a, T> {
     operation: &'static str,
     path: &'static str,
-    decode: Box<dyn Fn(&Value) -> Result<(String, Option<T>), ProviderError> + Send + Sync + 'a>,
+    decode: Box<Decode<'a, T>>,
 }
 
 /// The path of one user or group.
