@@ -3,7 +3,6 @@
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
 
-use crate::controller::backoff::Action;
 use futures::future::FutureExt;
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -14,6 +13,7 @@ use crate::api::conditions::{ConditionType, Verdict, find};
 use crate::api::names::{OWNER_CLUSTER, RECONCILE_AT};
 use crate::api::user::Mode;
 use crate::api::{ProviderCredential, Reason};
+use crate::controller::backoff::Action;
 use crate::controller::cluster::object::Object as _;
 use crate::controller::connection::breaker;
 use crate::controller::connection::link::{Connection, Down, Link};
