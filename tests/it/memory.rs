@@ -121,7 +121,7 @@ fn is_login(operation: &str) -> bool {
 async fn nothing_that_vendors_answer_takes_more_than_two_hundred_mebibytes() {
     let plane = cluster().await;
     let stage = Stage::new(&plane, Vendor::ALL).await;
-    let operator = Operator::start(&plane, "flooded").await;
+    let operator = Operator::start(&plane, "flooded").await.unheard();
     for vendor in &stage.vendors {
         let object = stage.user(vendor.vendor(), "ada").await;
         stage.until_ready(vendor.vendor(), &object).await;
@@ -177,7 +177,7 @@ async fn accounts_of_others_need_little_memory() {
             vendor.put_user(json!({"email": email, "username": email, "name": "Somebody", "phone": "1"}));
         }
     }
-    let operator = Operator::start(&plane, "crowded").await;
+    let operator = Operator::start(&plane, "crowded").await.unheard();
     for vendor in LISTED {
         for number in 0..20 {
             stage.user(vendor, &format!("ours{number}")).await;
@@ -210,7 +210,7 @@ async fn accounts_of_others_need_little_memory() {
 async fn a_create_that_was_answered_is_settled_within_seconds() {
     let plane = cluster().await;
     let stage = Stage::new(&plane, Vendor::ALL).await;
-    let _operator = Operator::start(&plane, "answered").await;
+    let _operator = Operator::start(&plane, "answered").await.unheard();
     let failed =
         |vendor| if vendor == Vendor::Industrility { FaultKind::Status(500, None) } else { FaultKind::TruncatedJson };
     let begun = Instant::now();

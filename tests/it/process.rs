@@ -106,11 +106,15 @@ impl Operator {
         tokio::time::timeout(PATIENCE, reading).await.expect(words)
     }
 
-    /// The most memory that it has needed so far, in MiB (`VmHWM`, proc(5)).
-    pub fn peak(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id().unwrap())).unwrap();
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-        peak.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
+    /// The same process, whose log is read on without being waited for: nobody may leave the pipe full.
+    pub fn unheard(self) -> Unheard {
+        let Self { process, mut log } = self;
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = log.next_line().await {
+                leaks::emitted(&line);
+            }
+        });
+        Unheard(process)
     }
 
     /// Where its admin server is.
@@ -135,6 +139,18 @@ impl Operator {
             lines.push(line);
         }
         (code, lines)
+    }
+}
+
+/// A process whose log nobody waits for.
+pub struct Unheard(Child);
+
+impl Unheard {
+    /// The most memory that it has needed so far, in MiB (`VmHWM`, proc(5)).
+    pub fn peak(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id().unwrap())).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        peak.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
     }
 }
 
