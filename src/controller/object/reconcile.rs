@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use futures::future::FutureExt;
 use jiff::Timestamp;
+use kube::ResourceExt;
 
 use super::account::renew_account;
 use super::finalizer::ensure_finalizer;
 use super::report::{self, ReportContext};
 use crate::api::Reason;
 use crate::api::conditions::Verdict;
+use crate::api::names::RECONCILE_AT;
 use crate::controller::apply::reconciliation::Reconciliation;
 use crate::controller::backoff::Action;
 use crate::controller::cluster::lenient;
@@ -30,8 +32,11 @@ use crate::controller::resolve::{connect, mode};
 pub async fn reconcile<K: Resolve>(object: Arc<K>, context: &Context) -> Result<Action, kube::Error> {
     let object = K::cache(&context.cluster).latest(object);
     let mut report_context = ReportContext::default();
+    let asked = object.annotations().get(RECONCILE_AT).cloned();
     let work = AssertUnwindSafe(attempt(context, object.clone(), &mut report_context)).catch_unwind().await;
     let object = K::cache(&context.cluster).latest(object);
+    // A comparison that a person asked for meanwhile is not made yet.
+    report_context.compared &= object.annotations().get(RECONCILE_AT) == asked.as_ref();
     let result = match work {
         Ok(result) => result,
         Err(panic) => {

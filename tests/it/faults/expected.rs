@@ -105,7 +105,7 @@ fn broken(vendor: Vendor, operation: &str, kind: &FaultKind) -> Vec<&'static str
     match kind {
         FaultKind::WrongTypes if !is_create && !Act::of(operation).is_about_credential() => reasons.extend(WELL),
         // There are no rights yet: the status says it, whatever the body.
-        FaultKind::TruncatedJson if operation == "apps.read" => reasons.extend(WELL),
+        FaultKind::TruncatedJson | FaultKind::HugeBody if operation == "apps.read" => reasons.extend(WELL),
         FaultKind::TruncatedJson | FaultKind::HugeBody | FaultKind::SlowDrip if !has_body => reasons.extend(WELL),
         _ => {}
     }
