@@ -88,7 +88,7 @@ async fn a_vendor_that_answers_late_delays_no_other() {
 async fn sweeps_that_take_long_delay_no_other_credential() {
     let amani = AmaniOptions { page_size: Some(1), ..AmaniOptions::default() };
     let slow = Scene::without_credential(Vendor::Amani, Options { latency: SLOW, amani, ..Options::default() }).await;
-    for number in 0..12 {
+    for number in 0..120 {
         slow.vendor.put_user(json!({"email": format!("eve-{number}@example.com"), "password": "Fake-Pass-1"}));
     }
     slow.apply_secret("main").await;

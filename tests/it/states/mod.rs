@@ -1,5 +1,7 @@
 //! Compares docs/states.md with the messages of every state that waits. `USHER_BLESS=1` writes the page again.
 
+mod others;
+
 use futures::StreamExt;
 use futures::future::{BoxFuture, FutureExt};
 use k8s_openapi::api::core::v1::Namespace;
@@ -272,11 +274,6 @@ async fn user_refused_by_industrility() -> Row {
     ("PlatformUser", "WaitingForCredential", "the vendor refuses the credential", said)
 }
 
-async fn credential_refused_by_industrility() -> Row {
-    let said = credential_says(&refused_by_industrility().await, "Unauthenticated").await;
-    ("ProviderCredential", "Unauthenticated", "a create is refused, and there is no other check", said)
-}
-
 async fn industrility_user(spec: Value, reason: &'static str, when: &'static str) -> Row {
     let scene = Scene::new(Vendor::Industrility).await;
     let mut whole = ada_at_industrility();
@@ -285,56 +282,6 @@ async fn industrility_user(spec: Value, reason: &'static str, when: &'static str
     merge(&mut whole, spec);
     scene.user("ada", whole).await;
     ("PlatformUser", reason, when, user_says(&scene, "ada", reason).await)
-}
-
-async fn group(vendor: Vendor, reason: &'static str, when: &'static str, spec: Value) -> Row {
-    let scene = Scene::new(vendor).await;
-    scene.vendor.put_group(json!({"name": "Taken"}));
-    scene.group("north", spec).await;
-    ("PlatformGroup", reason, when, group_says(&scene, "north", reason).await)
-}
-
-async fn full_group() -> Row {
-    let scene = Scene::new(Vendor::Pegasus).await;
-    scene.group("north", json!({})).await;
-    let group = scene.group_says("north", "Synced").await;
-    let id: i64 = group.status.unwrap().identity.external_id.unwrap().parse().unwrap();
-    scene.vendor.put_user(json!({"email": "eve@example.com", "username": "eve@example.com", "groups": [id]}));
-    scene.delete::<PlatformGroup>("north").await;
-    ("PlatformGroup", "DeletionBlocked", "the group is not empty", group_says(&scene, "north", "DeletionBlocked").await)
-}
-
-async fn credential(reason: &'static str, when: &'static str, spec: Value, secret: Value) -> Row {
-    let scene = Scene::without_credential(Vendor::Pegasus, Options::default()).await;
-    if !secret.is_null() {
-        scene.secret("main", &secret).await;
-    }
-    scene.apply_credential(spec).await;
-    ("ProviderCredential", reason, when, credential_says(&scene, reason).await)
-}
-
-async fn credential_of_a_vendor_that_is_away() -> Row {
-    let scene = Scene::without_credential(Vendor::Pegasus, Options::default()).await;
-    scene.vendor.fault(Fault::always("*", FaultKind::Status(503, None)));
-    scene.apply_secret("main").await;
-    scene.apply_credential(json!({})).await;
-    (
-        "ProviderCredential",
-        "ProviderUnavailable",
-        "the vendor is unavailable",
-        credential_says(&scene, "ProviderUnavailable").await,
-    )
-}
-
-async fn credential_in_use() -> Row {
-    let scene = made(json!({})).await;
-    scene.delete::<ProviderCredential>("main").await;
-    (
-        "ProviderCredential",
-        "DeletionBlocked",
-        "objects are bound through it",
-        credential_says(&scene, "DeletionBlocked").await,
-    )
 }
 
 fn users() -> Vec<BoxFuture<'static, Row>> {
@@ -385,38 +332,10 @@ fn users() -> Vec<BoxFuture<'static, Row>> {
     ]
 }
 
-fn others() -> Vec<BoxFuture<'static, Row>> {
-    vec![
-        group(
-            Vendor::Pegasus,
-            "AlreadyExists",
-            "a group of this name was there before",
-            json!({"displayName": "Taken"}),
-        )
-        .boxed(),
-        group(Vendor::Amani, "NotFound", "no role has this name", json!({"displayName": "Nobody"})).boxed(),
-        group(Vendor::Industrility, "Invalid", "the vendor has no API for groups", json!({})).boxed(),
-        full_group().boxed(),
-        credential("WaitingForSecret", "its Secret is missing", json!({}), json!(null)).boxed(),
-        credential("Unauthenticated", "the login is refused", json!({}), json!({"token": "fake-wrong-token"})).boxed(),
-        credential_refused_by_industrility().boxed(),
-        credential("Invalid", "its Secret lacks a key", json!({}), json!({"other": "x"})).boxed(),
-        credential(
-            "Invalid",
-            "its address is one of the metadata service",
-            json!({"provider": {"pegasus": {"url": "http://169.254.169.254"}}}),
-            json!({"token": "fake-token"}),
-        )
-        .boxed(),
-        credential_of_a_vendor_that_is_away().boxed(),
-        credential_in_use().boxed(),
-    ]
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_state_that_waits_is_in_the_docs_with_what_it_really_says() {
     let manifests = by_manifest().into_iter().map(|(reason, when, spec)| from_manifest(reason, when, spec).boxed());
-    let all = manifests.chain(users()).chain(others());
+    let all = manifests.chain(users()).chain(others::rows());
     let rows: Vec<Row> = futures::stream::iter(all).buffered(8).collect().await;
     let lines = rows.iter().map(|(kind, reason, when, said)| format!("| {kind} | {reason} | {when} | {said} |\n"));
     let page: String = std::iter::once(INTRODUCTION.to_owned()).chain(lines).collect();
