@@ -87,10 +87,12 @@ impl GroupNames {
     /// Errors: the names need more than `NAMES`.
     fn learn(&mut self, id: &str, name: Option<&str>) -> Result<(), ProviderError> {
         let Some(name) = name else { return Ok(()) };
-        self.bytes += id.len() + name.len();
-        if self.bytes > NAMES {
+        let before = self.by_id.get(id).map_or(0, |before| id.len() + before.len());
+        let bytes = self.bytes - before + id.len() + name.len();
+        if bytes > NAMES {
             return Err(too_large(wire::path(AccountKind::Group), " of names", NAMES));
         }
+        self.bytes = bytes;
         self.by_id.insert(id.to_owned(), name.to_owned());
         Ok(())
     }
