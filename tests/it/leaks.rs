@@ -107,7 +107,8 @@ fn emitted_in_between(text: &str) {
 
 /// Whether a line that was emitted so far holds all `words`.
 pub fn has_line(words: &[&str]) -> bool {
-    let guard = watch();
+    let mut guard = watch();
+    guard.iter_mut().for_each(Watch::search);
     let mut lines = guard.iter().flat_map(|watch| watch.emitted.lines());
     lines.any(|line| words.iter().all(|word| line.contains(word)))
 }

@@ -5,21 +5,27 @@ use jiff::Timestamp;
 use super::reconciliation::Reconciliation;
 use crate::controller::cluster::managed::Managed;
 use crate::controller::outcome::Stop;
-use crate::plan::{Account, LastApplied, Step, not_kept, noted};
+use crate::plan::{Account, LastApplied, Step, not_kept, noted, same_key};
 
 impl<K: Managed> Reconciliation<'_, K> {
-    /// The account as the vendor shows it after `steps`, if these sent a value that the update before had sent too: then the vendor may not
-    /// keep it. `None`: it is not read, or the read may lag behind the write, and then it leaves a doubt.
+    /// The account as the vendor shows it after `steps`, if these sent a value that the update before had sent too, or another name: then the
+    /// vendor may not keep it. `None`: it is not read, or the read may lag behind the write, and then it leaves a doubt.
     ///
     /// Errors: none of the vendor's, because the steps succeeded.
     pub async fn read_back(&mut self, id: &str, steps: &[Step]) -> Result<Option<Account>, Stop> {
         let sent = steps.iter().fold(LastApplied::default(), LastApplied::with_step);
         let before = self.connection.note_sent(self.object.key(), sent.clone());
-        if !sent.shares(&before) {
+        let is_sent_again = sent.shares(&before);
+        if !is_sent_again && self.identity.renaming.is_none() {
             return Ok(None);
         }
         let begun = Timestamp::now();
         let Ok(Some(shown)) = self.connection.provider.read(K::ACCOUNT_KIND, id).await else { return Ok(None) };
+        if !is_sent_again {
+            // Only the new name is in question.
+            let has_name = self.own_key(&shown).is_some_and(|name| same_key(name, self.desired.key()));
+            return Ok(Some(shown).filter(|_| has_name));
+        }
         let noted = self.noted(&shown);
         if self.connection.inventory().unsettled_until(K::ACCOUNT_KIND, id, begun).is_some() {
             self.connection.doubts.lock().insert(self.object.key(), noted);

@@ -96,7 +96,7 @@ impl<K: Managed> Reconciliation<'_, K> {
     }
 
     /// What the account shows under the first natural key.
-    fn own_key<'b>(&self, account: &'b Account) -> Option<&'b str> {
+    pub fn own_key<'b>(&self, account: &'b Account) -> Option<&'b str> {
         account.text(self.desired.keys.first().map_or("", |key| key.field))
     }
 
