@@ -7,12 +7,12 @@ use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParam
 use kube::core::GroupVersionKind;
 use kube::runtime::wait::await_condition;
 use serde_json::{Value, json};
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::DropGuard;
 use usher::controller::preview::{self, Documents, Effect, Item, Scope};
 use usher_sandbox::controlplane::{self, ControlPlane, Options};
 use usher_sandbox::vendors::{Simulator, Vendor};
 
-use crate::world::{Uncounted, settings};
+use crate::world::{Uncounted, operator, settings};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -40,15 +40,6 @@ struct Stage {
     credentials: Api<DynamicObject>,
     plane: ControlPlane,
     operator: DropGuard,
-}
-
-/// An operator with deploy/'s permissions.
-async fn operator(plane: &ControlPlane) -> DropGuard {
-    let token = plane.service_account_token("usher-system", "usher").await.unwrap();
-    let client = kube::Client::try_from(plane.config(&token).unwrap()).unwrap();
-    let stop = CancellationToken::new();
-    tokio::spawn(usher::controller::run(client, settings(), Arc::new(Uncounted), stop.clone(), Box::new(|_| {})));
-    stop.drop_guard()
 }
 
 impl Stage {
@@ -79,7 +70,7 @@ impl Stage {
         for document in documents {
             controlplane::apply(&admin, &document.to_string()).await.unwrap();
         }
-        let operator = operator(&plane).await;
+        let operator = operator(&plane, settings()).await;
         let api = |kind: &str| {
             let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("usher.dev", "v1alpha1", kind));
             Api::namespaced_with(admin.clone(), "default", &resource)
@@ -335,7 +326,7 @@ async fn objects_of_too_many_levels_harm_no_other_and_go_as_their_policies_say()
     }
 
     // The next process lists them before it watches.
-    drop(std::mem::replace(&mut stage.operator, operator(&stage.plane).await));
+    drop(std::mem::replace(&mut stage.operator, operator(&stage.plane, settings()).await));
     stage.patch("good", json!({"phone": "7"})).await;
     stage.create("new", json!({})).await;
     stage.says("new", "Synced").await;

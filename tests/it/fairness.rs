@@ -40,13 +40,18 @@ async fn serve(scene: &Scene) {
     scene.until_gone::<PlatformUser>("ada").await;
 }
 
+/// A tenant with one user and 80 new ones that wait for its rate.
+async fn waiting_for_rate(requests: Value) -> Scene {
+    let scene = Scene::with(Vendor::Pegasus, Options::default(), json!({"requests": requests})).await;
+    scene.user("ada", person("ada", json!({}))).await;
+    scene.user_ready("ada").await;
+    crowd(&scene, 80).await;
+    scene
+}
+
 #[tokio::test]
 async fn a_tenant_that_waits_for_its_rate_delays_no_other() {
-    let requests = json!({"requests": {"perMinute": 6, "burst": 3, "concurrency": 256}});
-    let slow = Scene::with(Vendor::Pegasus, Options::default(), requests).await;
-    slow.user("first", person("first", json!({}))).await;
-    slow.user_ready("first").await;
-    crowd(&slow, 80).await;
+    let slow = waiting_for_rate(json!({"perMinute": 6, "burst": 3, "concurrency": 256})).await;
     let other = Scene::new(Vendor::Pegasus).await;
     other.credential_says("Synced").await;
     serve(&other).await;
@@ -56,11 +61,7 @@ async fn a_tenant_that_waits_for_its_rate_delays_no_other() {
 
 #[tokio::test]
 async fn a_removal_goes_before_the_new_accounts_of_a_credential_that_waits_for_its_rate() {
-    let requests = json!({"requests": {"perMinute": 12, "burst": 6, "concurrency": 256}});
-    let scene = Scene::with(Vendor::Pegasus, Options::default(), requests).await;
-    scene.user("ada", person("ada", json!({}))).await;
-    scene.user_ready("ada").await;
-    crowd(&scene, 80).await;
+    let scene = waiting_for_rate(json!({"perMinute": 12, "burst": 6, "concurrency": 256})).await;
     scene.vendor_until("a new account", |vendor| vendor.count("users.create") > 1).await;
     let made = scene.vendor.count("users.create");
     scene.delete::<PlatformUser>("ada").await;

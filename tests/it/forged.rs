@@ -1,7 +1,6 @@
-//! Whoever writes a status binds no object to an account: not without the admission policy either, past which the administrator writes
-//! here.
+//! A status that usher did not write binds no object to an account, also without the admission policy, past which the administrator
+//! writes here.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
@@ -11,15 +10,14 @@ use kube::runtime::wait::await_condition;
 use rstest::rstest;
 use rstest_reuse::apply;
 use serde_json::{Value, json};
-use tokio_util::sync::{CancellationToken, DropGuard};
 use usher::api::{PlatformGroup, PlatformUser};
-use usher_sandbox::controlplane::{self, ControlPlane, Options as PlaneOptions};
+use usher_sandbox::controlplane::{self, ControlPlane};
 use usher_sandbox::vendors::{Simulator, Vendor};
 
 use crate::contract::{PASSWORD, message, sample};
 use crate::scene::{Scene, merge};
 use crate::vendors::every_vendor_that_shows_accounts;
-use crate::world::{Uncounted, settings};
+use crate::world::{operator, own_plane, settings};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const VICTIM: &str = "victim@example.com";
@@ -162,12 +160,9 @@ struct Stage {
 
 impl Stage {
     async fn new() -> Self {
-        let plane = ControlPlane::start(PlaneOptions::default()).await.unwrap();
+        let plane = own_plane().await;
         let admin = plane.client().unwrap();
         let vendor = Simulator::start(Vendor::Pegasus).await.unwrap();
-        for manifests in [controlplane::crds(), controlplane::operator_manifests()] {
-            controlplane::apply(&admin, &manifests.unwrap()).await.unwrap();
-        }
         let kind = |kind: &str, name: &str, spec: Value| json!({"apiVersion": "usher.dev/v1alpha1", "kind": kind, "metadata": {"name": name, "namespace": "default"}, "spec": spec});
         let metadata = json!({"name": "main", "namespace": "default"});
         let login = json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": vendor.secret()});
@@ -180,13 +175,6 @@ impl Stage {
         let users = Api::namespaced(admin.clone(), "default");
         let secrets = Api::namespaced(admin, "usher-system");
         Self { plane, vendor, users, secrets }
-    }
-
-    async fn operator(&self) -> DropGuard {
-        let client = self.plane.service_account_client("usher-system", "usher").await.unwrap();
-        let stop = CancellationToken::new();
-        tokio::spawn(usher::controller::run(client, settings(), Arc::new(Uncounted), stop.clone(), Box::new(|_| {})));
-        stop.drop_guard()
     }
 
     async fn until_user(&self, wanted: impl Fn(&PlatformUser) -> bool) -> PlatformUser {
@@ -232,7 +220,7 @@ impl Stage {
 #[tokio::test]
 async fn bindings_without_a_seal_of_this_key_stay_when_usher_starts(#[case] is_key_lost: bool) {
     let stage = Stage::new().await;
-    let first = stage.operator().await;
+    let first = operator(&stage.plane, settings()).await;
     let sealed = stage.until_sealed().await.status.unwrap().identity;
     drop(first);
     if is_key_lost {
@@ -243,7 +231,7 @@ async fn bindings_without_a_seal_of_this_key_stay_when_usher_starts(#[case] is_k
         stage.remove_seal().await;
     }
     stage.vendor.clear_calls();
-    let _second = stage.operator().await;
+    let _second = operator(&stage.plane, settings()).await;
     let seal = sealed.seal.clone();
     stage.until_sealed().await;
     let changed = move |user: &PlatformUser| {

@@ -11,8 +11,10 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 use usher::api::PlatformUser;
-use usher_sandbox::controlplane::{self, ControlPlane, Options as PlaneOptions};
+use usher_sandbox::controlplane::{self, ControlPlane};
 use usher_sandbox::vendors::{Options, Simulator, Vendor};
+
+use crate::world::own_plane;
 
 /// Longest time until the end state is reached, once the process is not killed any more.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -30,10 +32,8 @@ struct Stage {
 
 impl Stage {
     async fn new() -> Self {
-        let plane = ControlPlane::start(PlaneOptions::default()).await.unwrap();
+        let plane = own_plane().await;
         let client = plane.client().unwrap();
-        controlplane::apply(&client, &controlplane::crds().unwrap()).await.unwrap();
-        controlplane::apply(&client, &controlplane::operator_manifests().unwrap()).await.unwrap();
         let token = plane.service_account_token("usher-system", "usher").await.unwrap();
         let kubeconfig = plane.dir().join("killed.kubeconfig");
         plane.write_kubeconfig(&kubeconfig, &token).unwrap();

@@ -4,17 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use kube::Client;
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
 use usher::api::PlatformUser;
 use usher::controller::Settings;
-use usher_sandbox::controlplane::{self, ControlPlane, Options as Plane};
+use usher_sandbox::controlplane::ControlPlane;
 use usher_sandbox::vendors::{Options, Simulator, Vendor};
 
 use crate::contract::sample;
 use crate::scene::{Scene, merge};
-use crate::world::{Uncounted, settings};
+use crate::world::{operator, own_plane, settings};
 
 /// How far reads lag behind.
 const LAG: Duration = Duration::from_secs(3);
@@ -23,20 +21,6 @@ const LAG: Duration = Duration::from_secs(3);
 const EXPECTED: Duration = Duration::from_secs(8);
 
 const USERS: usize = 8;
-
-/// A control plane with an operator that expects reads to lag.
-async fn plane() -> ControlPlane {
-    let plane = ControlPlane::start(Plane::default()).await.unwrap();
-    let admin = plane.client().unwrap();
-    controlplane::apply(&admin, &controlplane::crds().unwrap()).await.unwrap();
-    controlplane::apply(&admin, &controlplane::operator_manifests().unwrap()).await.unwrap();
-    let token = plane.service_account_token("usher-system", "usher").await.unwrap();
-    let client = Client::try_from(plane.config(&token).unwrap()).unwrap();
-    let settings = Settings { read_lag: EXPECTED, ..settings() };
-    let stop = CancellationToken::new();
-    tokio::spawn(usher::controller::run(client, settings, Arc::new(Uncounted), stop, Box::new(|_| {})));
-    plane
-}
 
 async fn lagging(plane: &ControlPlane, vendor: Vendor) -> Scene {
     let options = Options { read_lag: LAG, ..Options::default() };
@@ -104,7 +88,8 @@ async fn is_removed_although_not_shown(scene: &Scene) {
 
 #[tokio::test]
 async fn what_was_made_a_moment_ago_is_neither_made_again_nor_left_behind() {
-    let plane = plane().await;
+    let plane = own_plane().await;
+    let _operator = operator(&plane, Settings { read_lag: EXPECTED, ..settings() }).await;
     let vendors = [Vendor::Pegasus, Vendor::Amani, Vendor::Plaspy, Vendor::Ozmap];
     let scenes = join_all(vendors.map(|vendor| lagging(&plane, vendor))).await;
     join_all(scenes.iter().map(is_made_once)).await;

@@ -12,10 +12,11 @@ use tokio::process::{Child, Command};
 use usher::api::conditions::{ConditionType, find};
 use usher::api::user::Mode;
 use usher::api::{PlatformUser, ProviderCredential};
-use usher_sandbox::controlplane::{self, ControlPlane, Options};
-use usher_sandbox::vendors::{Options as VendorOptions, Simulator, Vendor};
+use usher_sandbox::controlplane::{self, ControlPlane};
+use usher_sandbox::vendors::{Options, Simulator, Vendor};
 
 use crate::scene::{Scene, merge};
+use crate::world::own_plane;
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -51,7 +52,7 @@ async fn the_stricter_of_credential_and_object_wins(
     #[case] object: &str,
     #[case] effective: Mode,
 ) {
-    let scene = Scene::with(Vendor::Pegasus, VendorOptions::default(), json!({"mode": credential})).await;
+    let scene = Scene::with(Vendor::Pegasus, Options::default(), json!({"mode": credential})).await;
     scene.user("ada", ada(json!({"mode": object}))).await;
     let user = scene.until("ada", move |user: &PlatformUser| said(user) == Some(effective)).await;
     assert_eq!(paused_by(&user).is_some(), effective == Mode::Paused);
@@ -64,7 +65,7 @@ async fn the_stricter_of_credential_and_object_wins(
 
 #[tokio::test]
 async fn an_annotation_pauses_what_else_would_plan() {
-    let scene = Scene::with(Vendor::Pegasus, VendorOptions::default(), json!({"mode": "Plan"})).await;
+    let scene = Scene::with(Vendor::Pegasus, Options::default(), json!({"mode": "Plan"})).await;
     scene.user("ada", ada(json!({}))).await;
     scene.until("ada", is_pending).await;
     scene.annotate::<PlatformUser>("ada", "usher.dev/paused", "true").await;
@@ -82,10 +83,8 @@ struct Flagged {
 
 impl Flagged {
     async fn start(mode: &str) -> Self {
-        let plane = ControlPlane::start(Options::default()).await.unwrap();
+        let plane = own_plane().await;
         let admin = plane.client().unwrap();
-        controlplane::apply(&admin, &controlplane::crds().unwrap()).await.unwrap();
-        controlplane::apply(&admin, &controlplane::operator_manifests().unwrap()).await.unwrap();
         let vendor = Simulator::start(Vendor::Pegasus).await.unwrap();
         let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "main", "namespace": "default"}, "stringData": vendor.secret()});
         let login = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "login", "namespace": "default"}, "stringData": {"password": "Fake-Passw0rd"}});

@@ -15,10 +15,11 @@ use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 use usher::api::conditions::{ConditionType, find};
 use usher::api::{PlatformUser, ProviderCredential, ProviderCredentialStatus};
-use usher_sandbox::controlplane::{self, ControlPlane, Options};
+use usher_sandbox::controlplane::{self, ControlPlane};
 use usher_sandbox::vendors::{Fault, FaultKind, Simulator, Vendor};
 
 use crate::leaks;
+use crate::world::own_plane;
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -41,17 +42,9 @@ pub async fn cluster() -> Cluster {
     static PLANE: OnceCell<ControlPlane> = OnceCell::const_new();
     static TURN: Mutex<()> = Mutex::const_new(());
     let turn = TURN.lock().await;
-    let plane = PLANE.get_or_init(start).await;
+    let plane = PLANE.get_or_init(own_plane).await;
     controlplane::clear(&plane.client().unwrap()).await.unwrap();
     Cluster { plane, _turn: turn }
-}
-
-async fn start() -> ControlPlane {
-    let plane = ControlPlane::start(Options::default()).await.unwrap();
-    let admin = plane.client().unwrap();
-    controlplane::apply(&admin, &controlplane::crds().unwrap()).await.unwrap();
-    controlplane::apply(&admin, &controlplane::operator_manifests().unwrap()).await.unwrap();
-    plane
 }
 
 /// `usher run` with a lease.
@@ -106,7 +99,7 @@ impl Operator {
         tokio::time::timeout(PATIENCE, reading).await.expect(words)
     }
 
-    /// The same process, whose log is read on without being waited for: nobody may leave the pipe full.
+    /// The same process; its log is read on, because a full pipe would stop it.
     pub fn unheard(self) -> Unheard {
         let Self { process, mut log } = self;
         tokio::spawn(async move {
@@ -142,7 +135,7 @@ impl Operator {
     }
 }
 
-/// A process whose log nobody waits for.
+/// A process whose log no test waits for.
 pub struct Unheard(Child);
 
 impl Unheard {

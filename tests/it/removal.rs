@@ -88,14 +88,19 @@ async fn one_slip_costs_no_more_accounts_than_the_removal_budget_admits() {
         .await;
 }
 
+/// Waits until a deleted user says `reason`, and applies the patch in its message, which gives its account up.
+pub async fn give_up(scene: &Scene, name: &str, reason: &'static str) {
+    let user = scene.user_says(name, reason).await;
+    let patch: Value = serde_json::from_str(&printed(&message(&user), "--type merge -p '", "'")).unwrap();
+    scene.patch::<PlatformUser>(name, patch).await;
+    scene.until_gone::<PlatformUser>(name).await;
+}
+
 #[tokio::test]
 async fn a_held_removal_ends_as_orphan_by_the_command_in_its_message() {
     let scene = three_users_and_a_budget_of_two().await;
     delete_at_once(&scene, &["ada", "bob", "eve"]).await;
-    let held = scene.user_says("ada", "RemovalHeld").await;
-    let patch: Value = serde_json::from_str(&printed(&message(&held), "--type merge -p '", "'")).unwrap();
-    scene.patch::<PlatformUser>("ada", patch).await;
-    scene.until_gone::<PlatformUser>("ada").await;
+    give_up(&scene, "ada", "RemovalHeld").await;
     assert!(scene.vendor.user("ada@example.com").is_some());
     // Two are left, which is within bounds.
     for name in ["bob", "eve"] {
@@ -294,10 +299,7 @@ async fn a_deletion_that_the_vendor_refuses_says_so_and_orphans_by_the_printed_c
     let told = scene.user_says("ada", "Unsupported").await;
     assert!(message(&told).contains("spec.deletionPolicy"), "{}", message(&told));
     scene.delete::<PlatformUser>("ada").await;
-    let blocked = scene.user_says("ada", "DeletionBlocked").await;
-    let patch: Value = serde_json::from_str(&printed(&message(&blocked), "--type merge -p '", "'")).unwrap();
-    scene.patch::<PlatformUser>("ada", patch).await;
-    scene.until_gone::<PlatformUser>("ada").await;
+    give_up(&scene, "ada", "DeletionBlocked").await;
     assert!(scene.vendor.user("ada@example.com").is_some());
 }
 

@@ -1,7 +1,6 @@
 //! Clusters that are restored, copied or moved: an account belongs to the cluster that bound it, until a person names another one.
 
 use std::fmt::Debug;
-use std::sync::Arc;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
@@ -10,16 +9,15 @@ use kube::runtime::wait::await_condition;
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
 use usher::api::conditions::{ConditionType, find};
 use usher::api::{PlatformGroup, PlatformUser, ProviderCredential};
-use usher_sandbox::controlplane::{self, ControlPlane, Options as Plane};
+use usher_sandbox::controlplane;
 use usher_sandbox::vendors::{Fault, FaultKind, Options, Vendor};
 
 use crate::contract::message;
-use crate::removal::printed;
+use crate::removal::{give_up, printed};
 use crate::scene::{Scene, merge};
-use crate::world::{Uncounted, settings};
+use crate::world::{operator, own_plane, settings};
 
 const OTHER_CLUSTER: &str = "0b5cde7e-0000-4000-8000-00000000000b";
 
@@ -115,10 +113,7 @@ async fn another_clusters_account_is_not_removed_until_the_credential_names_this
 async fn another_clusters_account_stays_when_its_object_is_given_up() {
     let scene = with_a_user_from_elsewhere(json!({})).await;
     scene.delete::<PlatformUser>("ada").await;
-    let ada = scene.user_says("ada", "DeletionBlocked").await;
-    let patch: Value = serde_json::from_str(&printed(&message(&ada), "--type merge -p '", "'")).unwrap();
-    scene.patch::<PlatformUser>("ada", patch).await;
-    scene.until_gone::<PlatformUser>("ada").await;
+    give_up(&scene, "ada", "DeletionBlocked").await;
     assert!(scene.vendor.user("ada@example.com").is_some());
 }
 
@@ -186,10 +181,8 @@ async fn a_copy_of_the_cluster_leaves_the_original_alone() {
     let (vendor, namespace) = (&scene.vendor, &*scene.namespace);
     let before = (vendor.users(), vendor.writes().len());
 
-    let copy = ControlPlane::start(Plane::default()).await.unwrap();
+    let copy = own_plane().await;
     let admin = copy.client().unwrap();
-    controlplane::apply(&admin, &controlplane::crds().unwrap()).await.unwrap();
-    controlplane::apply(&admin, &controlplane::operator_manifests().unwrap()).await.unwrap();
     let manifest = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
     controlplane::apply(&admin, &manifest.to_string()).await.unwrap();
     let mut secrets = backup::<Secret>(&scene).await;
@@ -198,10 +191,7 @@ async fn a_copy_of_the_cluster_leaves_the_original_alone() {
     restore::<ProviderCredential>(&admin, namespace, backup::<ProviderCredential>(&scene).await).await;
     restore::<PlatformGroup>(&admin, namespace, backup::<PlatformGroup>(&scene).await).await;
     restore::<PlatformUser>(&admin, namespace, backup::<PlatformUser>(&scene).await).await;
-    let token = copy.service_account_token("usher-system", "usher").await.unwrap();
-    let client = Client::try_from(copy.config(&token).unwrap()).unwrap();
-    let stop = CancellationToken::new();
-    tokio::spawn(usher::controller::run(client, settings(), Arc::new(Uncounted), stop.clone(), Box::new(|_| {})));
+    let operator = operator(&copy, settings()).await;
 
     let users: Api<PlatformUser> = Api::namespaced(admin.clone(), namespace);
     let until_says = async |name: &str, reason: &'static str| {
@@ -220,7 +210,7 @@ async fn a_copy_of_the_cluster_leaves_the_original_alone() {
     for name in ["ada", "bob"] {
         until_says(name, "DeletionBlocked").await;
     }
-    stop.cancel();
+    drop(operator);
     assert_eq!((vendor.users(), vendor.writes().len()), before, "{:#?}", vendor.writes());
     scene.compare_user("ada").await;
     scene.user_ready("ada").await;

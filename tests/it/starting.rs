@@ -38,6 +38,15 @@ async fn until_readyz(address: &str, words: &str) -> String {
     answer().await
 }
 
+/// Waits until log and /readyz name all of `missing`.
+async fn until_missing(operator: &mut Operator, address: &str, missing: &[&str]) {
+    let said = operator.says("waiting, because").await;
+    for words in missing {
+        assert!(said.contains(words), "{words}: {said}");
+        until_readyz(address, words).await;
+    }
+}
+
 #[tokio::test]
 async fn an_operator_newer_than_its_definitions_says_so_and_does_nothing() {
     let plane = ControlPlane::start(Options::default()).await.unwrap();
@@ -58,14 +67,11 @@ async fn an_operator_newer_than_its_definitions_says_so_and_does_nothing() {
     apply_ada(&plane, &vendor).await;
     let mut operator = Operator::start(&plane, "newer").await;
     let address = operator.address().await;
-    let said = operator.says("waiting, because").await;
-    for words in [
+    let missing = [
         "platformusers.usher.dev is of another version of usher and lacks status.creating.vendorTime, status.refused, status.renaming",
         "providercredentials.usher.dev is of another version of usher and lacks status.rateLimitedUntil, status.recentRemovals: kubectl apply -k crds",
-    ] {
-        assert!(said.contains(words), "{words}: {said}");
-        until_readyz(&address, words).await;
-    }
+    ];
+    until_missing(&mut operator, &address, &missing).await;
     assert_eq!(vendor.calls().len(), 0);
     controlplane::apply(&admin, &controlplane::crds().unwrap()).await.unwrap();
     operator.says("nothing is missing any more").await;
@@ -80,14 +86,11 @@ async fn an_operator_in_an_empty_cluster_says_once_what_is_missing_and_goes_on_w
     let admin = plane.client().unwrap();
     let mut operator = Operator::start_as(&plane, "first", plane.admin_token());
     let address = operator.address().await;
-    let said = operator.says("waiting, because").await;
-    for words in [
+    let missing = [
         "there is no CustomResourceDefinition platformusers.usher.dev: kubectl apply -k crds",
         "there is no namespace usher-system: kubectl apply -k deploy",
-    ] {
-        assert!(said.contains(words), "{words}: {said}");
-        until_readyz(&address, words).await;
-    }
+    ];
+    until_missing(&mut operator, &address, &missing).await;
     controlplane::apply(&admin, &controlplane::crds().unwrap()).await.unwrap();
     let said = operator.says("waiting, because there is no namespace").await;
     assert!(!said.contains("CustomResourceDefinition"), "{said}");

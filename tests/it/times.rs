@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 use usher::api::{PlatformUser, ProviderCredential};
 use usher_sandbox::vendors::Vendor;
 
-use crate::scene::Scene;
+use crate::scene::{Scene, merge};
 
 fn ada(further: Value) -> Value {
     let mut spec = json!({"email": "ada@example.com", "provider": {"pegasus": {"sendEmail": true}}});
-    crate::scene::merge(&mut spec, further);
+    merge(&mut spec, further);
     spec
 }
 

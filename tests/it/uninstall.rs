@@ -20,7 +20,7 @@ use usher_sandbox::vendors::{Simulator, Vendor};
 
 use crate::contract::sample;
 use crate::scene::merge;
-use crate::world::{Uncounted, settings};
+use crate::world::{Uncounted, install, settings};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -36,11 +36,8 @@ impl Stage {
     async fn new() -> Self {
         let vendor = Simulator::start(Vendor::Pegasus).await.unwrap();
         let plane = ControlPlane::start(Options { controllers: true }).await.unwrap();
-        let admin = plane.client().unwrap();
-        controlplane::apply(&admin, &controlplane::crds().unwrap()).await.unwrap();
-        controlplane::apply(&admin, &controlplane::operator_manifests().unwrap()).await.unwrap();
-        let token = plane.service_account_token("usher-system", "usher").await.unwrap();
-        let client = Client::try_from(plane.config(&token).unwrap()).unwrap();
+        let admin = install(&plane).await;
+        let client = plane.service_account_client("usher-system", "usher").await.unwrap();
         let operator = tokio::spawn(usher::controller::run(
             client,
             settings(),

@@ -3,7 +3,8 @@
 use std::sync::{Arc, OnceLock, mpsc};
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
+use kube::Client;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use usher::api::user::Mode;
 use usher::api::{ObjectKey, Reason, Vendor};
 use usher::cli::PrometheusMetrics;
@@ -59,6 +60,30 @@ impl Metrics for Uncounted {
     fn credential_ready(&self, _: Vendor, _: &ObjectKey, _: Option<bool>) {}
 }
 
+/// Brings the definitions of the kinds and deploy/ to a control plane; its client as the administrator.
+pub async fn install(plane: &ControlPlane) -> Client {
+    let admin = plane.client().unwrap();
+    for manifests in [controlplane::crds(), controlplane::operator_manifests()] {
+        controlplane::apply(&admin, &manifests.unwrap()).await.unwrap();
+    }
+    admin
+}
+
+/// A control plane of its own for one test, with the definitions of the kinds and deploy/.
+pub async fn own_plane() -> ControlPlane {
+    let plane = ControlPlane::start(Options::default()).await.unwrap();
+    install(&plane).await;
+    plane
+}
+
+/// An operator with deploy/'s permissions, which runs until the guard is dropped.
+pub async fn operator(plane: &ControlPlane, settings: Settings) -> DropGuard {
+    let client = plane.service_account_client("usher-system", "usher").await.unwrap();
+    let stop = CancellationToken::new();
+    tokio::spawn(usher::controller::run(client, settings, Arc::new(Uncounted), stop.clone(), Box::new(|_| {})));
+    stop.drop_guard()
+}
+
 static WORLD: OnceLock<World> = OnceLock::new();
 
 /// The world, if any test has asked for it.
@@ -88,11 +113,9 @@ async fn make() -> World {
         Some(running) => running,
         None => ControlPlane::start(Options::default()).await.unwrap(),
     };
-    let admin = plane.client().unwrap();
-    controlplane::apply(&admin, &controlplane::crds().unwrap()).await.unwrap();
-    controlplane::apply(&admin, &controlplane::operator_manifests().unwrap()).await.unwrap();
+    let admin = install(&plane).await;
     let operator_token = plane.service_account_token("usher-system", "usher").await.unwrap();
-    let client = kube::Client::try_from(plane.config(&operator_token).unwrap()).unwrap();
+    let client = Client::try_from(plane.config(&operator_token).unwrap()).unwrap();
     leaks::watch_cluster(&admin);
     let metrics = MetricsRegistry::new();
     tokio::spawn(usher::controller::run(

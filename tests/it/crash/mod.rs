@@ -15,12 +15,14 @@ mod unseen;
 use std::sync::OnceLock;
 use std::sync::mpsc;
 
-use crate::vendors::every_vendor;
 use kube::Client;
 use rstest::rstest;
 use rstest_reuse::apply;
-use usher_sandbox::controlplane::{self, ControlPlane, Options};
+use usher_sandbox::controlplane::ControlPlane;
 use usher_sandbox::vendors::Vendor;
+
+use crate::vendors::every_vendor;
+use crate::world::own_plane;
 
 /// A control plane without an operator; each run brings its own.
 struct Plane {
@@ -54,10 +56,7 @@ fn plane() -> &'static Plane {
 }
 
 async fn make() -> Plane {
-    let plane = ControlPlane::start(Options::default()).await.unwrap();
-    let admin = plane.client().unwrap();
-    controlplane::apply(&admin, &controlplane::crds().unwrap()).await.unwrap();
-    controlplane::apply(&admin, &controlplane::operator_manifests().unwrap()).await.unwrap();
+    let plane = own_plane().await;
     let token = plane.service_account_token("usher-system", "usher").await.unwrap();
     Plane { plane, token }
 }
