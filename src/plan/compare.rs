@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use icu_normalizer::ComposingNormalizerBorrowed;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
-
-use super::key;
 
 /// How desired and observed values of a field are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,15 +40,15 @@ pub fn same(compare: Compare, desired: &Value, observed: &Value, synonyms: Optio
     }
     match compare {
         Compare::Exact | Compare::Shy | Compare::Hidden => desired == observed,
-        Compare::FoldCase => fold(desired) == fold(observed),
+        Compare::FoldCase => folded(desired) == folded(observed),
         Compare::Login => {
-            desired == observed || (desired.as_str().is_some_and(is_address) && fold(desired) == fold(observed))
+            desired == observed || (desired.as_str().is_some_and(is_address) && folded(desired) == folded(observed))
         }
         Compare::Set => as_set(desired) == as_set(observed),
         Compare::PerKey => per_key(desired, observed),
         Compare::Scopes => scopes(desired, observed),
         Compare::Instant => instant(desired).is_some() && instant(desired) == instant(observed),
-        Compare::Synonym => match (fold(desired), fold(observed), synonyms) {
+        Compare::Synonym => match (folded(desired), folded(observed), synonyms) {
             (Some(desired), Some(observed), _) if desired == observed => true,
             (Some(_), Some(observed), Some(known)) => known.contains(&observed),
             (Some(desired), Some(observed), None) => {
@@ -71,8 +70,17 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-fn fold(value: &Value) -> Option<String> {
-    value.as_str().map(key::fold)
+fn folded(value: &Value) -> Option<String> {
+    value.as_str().map(fold)
+}
+
+/// A text in the form in which texts are compared without regard to case: in lower case, with accents composed.
+#[must_use]
+pub fn fold(text: &str) -> String {
+    if text.is_ascii() {
+        return text.to_ascii_lowercase();
+    }
+    ComposingNormalizerBorrowed::new_nfc().normalize(&text.to_lowercase()).into_owned()
 }
 
 /// Whether a login name is an e-mail address.

@@ -1,10 +1,9 @@
 //! Natural keys, the texts by which a vendor names an account (username, e-mail, group name): which fields hold them, which accounts
 //! carry one, and when two are the same.
 
-use icu_normalizer::ComposingNormalizerBorrowed;
 use serde_json::json;
 
-use super::compare::{Compare, is_address};
+use super::compare::{Compare, fold, is_address};
 use super::field::{Field, Key, KeySource, Naming};
 use super::model::{Account, Desired, Fields};
 use crate::api::PlatformUserSpec;
@@ -55,13 +54,6 @@ pub fn group_keys(table: &[Field], name: &str) -> Vec<Key> {
     keyed(table).map(|(field, _)| Key { field, value: name.to_owned() }).collect()
 }
 
-/// Those of `accounts` that carry one of `keys`, compared as `table` says.
-#[must_use]
-pub fn carrying(table: &[Field], mut accounts: Vec<Account>, keys: &[Key]) -> Vec<Account> {
-    accounts.retain(|account| keys.iter().any(|key| matches_key(table, account, key)));
-    accounts
-}
-
 /// Whether `account` carries the natural key `key`, compared as `table` says.
 #[must_use]
 pub fn matches_key(table: &[Field], account: &Account, key: &Key) -> bool {
@@ -84,15 +76,6 @@ pub fn folds(table: &[Field], key: &Key) -> bool {
 #[must_use]
 pub fn same_key(one: &str, other: &str) -> bool {
     one == other || (is_address(one) && fold(one) == fold(other))
-}
-
-/// A text in the form in which texts are compared without regard to case: in lower case, with accents composed.
-#[must_use]
-pub fn fold(text: &str) -> String {
-    if text.is_ascii() {
-        return text.to_ascii_lowercase();
-    }
-    ComposingNormalizerBorrowed::new_nfc().normalize(&text.to_lowercase()).into_owned()
 }
 
 /// The account that the create `creating` may have made, for a search: its natural key alone, whatever the manifest says now.
@@ -156,20 +139,19 @@ mod tests {
 
     #[test]
     fn accounts_are_found_by_every_key_and_by_no_alias() {
-        let listing = || {
-            vec![
-                account("1", &[("login", "ada"), ("mail", "other@example.com")]),
-                account("2", &[("login", "eve"), ("mail", "ADA@example.com")]),
-                account("3", &[("login", "Ada"), ("nick", "ada")]),
-            ]
-        };
+        let accounts = [
+            account("1", &[("login", "ada"), ("mail", "other@example.com")]),
+            account("2", &[("login", "eve"), ("mail", "ADA@example.com")]),
+            account("3", &[("login", "Ada"), ("nick", "ada")]),
+        ];
         let spec = PlatformUserSpec {
             email: "ada@example.com".into(),
             username: Some("ada".into()),
             ..PlatformUserSpec::default()
         };
-        let found = carrying(TABLE, listing(), &user_keys(TABLE, &spec));
-        assert_eq!(found.iter().map(|account| &*account.id).collect::<Vec<_>>(), ["1", "2"]);
+        let keys = user_keys(TABLE, &spec);
+        let is_found = |account: &&Account| keys.iter().any(|key| matches_key(TABLE, account, key));
+        assert_eq!(accounts.iter().filter(is_found).map(|account| &*account.id).collect::<Vec<_>>(), ["1", "2"]);
     }
 
     #[rstest]

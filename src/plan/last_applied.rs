@@ -9,9 +9,7 @@ use serde_json::{Value, json};
 
 use super::compare::Compare;
 use super::field::Field;
-use super::kept::{NotKept, as_noted};
-use super::model::{Changes, Desired};
-use super::steps::Step;
+use super::model::Desired;
 
 /// The number of bytes kept of a digest: enough to notice a change, too few to recover a value.
 const KEPT: usize = 6;
@@ -66,18 +64,16 @@ impl LastApplied {
         self
     }
 
-    /// The same with the values that `step` sends.
+    /// The same with a note that the vendor showed `shown` in the field `name` after `sent` was sent.
     #[must_use]
-    pub fn with_step(self, step: &Step) -> Self {
-        let Step::Update(Changes { fields, groups, .. }) = step else { return self };
-        let groups = groups.iter().map(|groups| ("groups".to_owned(), json!(groups)));
-        fields.clone().into_iter().chain(groups).fold(self, |sent, (name, value)| sent.with(name, &value))
+    pub(super) fn with_note(self, name: &str, sent: &Value, shown: &Value) -> Self {
+        self.with(name, &json!([sent, shown]))
     }
 
-    /// The same with a note that the vendor does not keep `value`.
+    /// Whether it is noted that the vendor showed `shown` in the field `name` after `sent` was sent.
     #[must_use]
-    pub fn with_not_kept(self, value: &NotKept) -> Self {
-        self.with(&value.field, &as_noted(&value.sent, &value.shown))
+    pub(super) fn has_note(&self, name: &str, sent: &Value, shown: &Value) -> bool {
+        self.has(name, &json!([sent, shown]))
     }
 
     /// Whether any of these values is in `other` too.

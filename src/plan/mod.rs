@@ -24,17 +24,17 @@ mod turns;
 
 pub use binding::{BindingFacts, BindingQuestion, BindingRefusal, Candidate, NextBinding, Search, next_binding};
 pub use capabilities::{Capabilities, GroupSupport, Limits, Switch, Visibility};
-pub use compare::{Compare, same};
+pub use compare::{Compare, fold, same};
 pub use conflict::{Conflict, ConflictFacts, judge_conflict};
 pub use credential_account::CredentialAccount;
 pub use deletion::{
     AccountState, Admission, DeletionFacts, LinkState, NextDeletion, Question, Release, Wait, next_deletion,
 };
 pub use field::{Field, Key, KeySource, Naming};
-pub use kept::{NotKept, not_kept, noted};
+pub use kept::{NotKept, not_kept, noted, notes_of};
 pub use key::{
-    as_created, assumed_account, carrying, first_key_field, fold, folds, group_keys, keys, matches_key, names,
-    naming_fields, same_key, shown_key, user_keys,
+    as_created, assumed_account, first_key_field, folds, group_keys, keys, matches_key, names, naming_fields, same_key,
+    shown_key, user_keys,
 };
 pub use last_applied::LastApplied;
 pub use model::{
@@ -43,5 +43,5 @@ pub use model::{
 pub use pending_create::{can_have_made, pending_until, was_there_before};
 pub use removal::{DeletionPolicy, Removal, removal};
 pub use removal_budget::{Batch, Batches, RemovalBudget, is_counted, is_released, sharers};
-pub use steps::{Creation, PriorState, Step, alongside, creation, creation_calls, plan, step_calls};
+pub use steps::{Creation, PriorState, Step, alongside, creation, creation_calls, plan, sent_by, step_calls};
 pub use turns::Turns;

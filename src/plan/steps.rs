@@ -7,7 +7,6 @@ use serde_json::{Map, Value, json};
 use super::apart::{Calls, apart};
 use super::compare::{Compare, same};
 use super::field::Field;
-use super::kept::as_noted;
 use super::last_applied::{LastApplied, short};
 use super::model::{Account, Changes, Desired, Fields, Membership, Rejection};
 use crate::api::Reason;
@@ -137,6 +136,18 @@ pub fn step_calls(target: &str, steps: &[Step]) -> Vec<PendingCall> {
     calls.collect()
 }
 
+/// The digests of the values that `steps` send.
+#[must_use]
+pub fn sent_by(steps: &[Step]) -> LastApplied {
+    let mut sent = LastApplied::default();
+    for step in steps {
+        let Step::Update(Changes { fields, groups, .. }) = step else { continue };
+        sent = fields.iter().fold(sent, |sent, (name, value)| sent.with(name, value));
+        sent = groups.iter().fold(sent, |sent, groups| sent.with(GROUPS, &json!(groups)));
+    }
+    sent
+}
+
 /// The update with `changes`, if there are any, and the grants that are due.
 fn follow_up(desired: &Desired, changes: Changes, is_due: impl Fn(&str, &BTreeMap<String, bool>) -> bool) -> Vec<Step> {
     let update = (!changes.is_empty()).then_some(Step::Update(changes));
@@ -212,7 +223,7 @@ fn changes(table: &[Field], desired: &Desired, account: &Account, known: PriorSt
         return Err(groups_not_shown());
     }
     for Difference { field, wanted, there, compare, is_fixed } in differences(table, desired, account, known) {
-        if known.not_kept.has(&field, &as_noted(&wanted, &there)) {
+        if known.not_kept.has_note(&field, &wanted, &there) {
             continue;
         }
         match compare {

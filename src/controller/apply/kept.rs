@@ -4,36 +4,33 @@ use jiff::Timestamp;
 
 use super::reconciliation::Reconciliation;
 use crate::controller::cluster::managed::Managed;
-use crate::controller::outcome::Stop;
-use crate::plan::{Account, LastApplied, Step, not_kept, noted, same_key};
+use crate::plan::{Account, LastApplied, Step, not_kept, noted, notes_of, same_key, sent_by};
 
 impl<K: Managed> Reconciliation<'_, K> {
     /// The account as the vendor shows it after `steps`, if these sent a value that the update before had sent too, or another name: then the
     /// vendor may not keep it. `None`: it is not read, or the read may lag behind the write, and then it leaves a doubt.
-    ///
-    /// Errors: none of the vendor's, because the steps succeeded.
-    pub async fn read_back(&mut self, id: &str, steps: &[Step]) -> Result<Option<Account>, Stop> {
-        let sent = steps.iter().fold(LastApplied::default(), LastApplied::with_step);
-        let before = self.connection.note_sent(self.object.key(), sent.clone());
+    pub async fn read_back(&mut self, id: &str, steps: &[Step]) -> Option<Account> {
+        let sent = sent_by(steps);
+        let before = self.connection.object_memory.note_sent(self.object.key(), sent.clone());
         let is_sent_again = sent.shares(&before);
         if !is_sent_again && self.identity.renaming.is_none() {
-            return Ok(None);
+            return None;
         }
         let begun = Timestamp::now();
-        let Ok(Some(shown)) = self.connection.provider.read(K::ACCOUNT_KIND, id).await else { return Ok(None) };
+        let Ok(Some(shown)) = self.connection.provider.read(K::ACCOUNT_KIND, id).await else { return None };
         if !is_sent_again {
             // Only the new name is in question.
             let has_name = self.own_key(&shown).is_some_and(|name| same_key(name, self.desired.key()));
-            return Ok(Some(shown).filter(|_| has_name));
+            return Some(shown).filter(|_| has_name);
         }
         let noted = self.noted(&shown);
         if self.connection.inventory().unsettled_until(K::ACCOUNT_KIND, id, begun).is_some() {
-            self.connection.doubts.lock().insert(self.object.key(), noted);
-            return Ok(None);
+            self.connection.object_memory.note_doubts(self.object.key(), noted);
+            return None;
         }
         self.connection.record_read(K::ACCOUNT_KIND, begun, &shown);
         self.identity.not_kept = noted.text();
-        Ok(Some(shown))
+        Some(shown)
     }
 
     /// Notes the values that `account` still shows as right after they were sent, although reads cannot lag so long; whether there are any.
@@ -42,7 +39,7 @@ impl<K: Managed> Reconciliation<'_, K> {
         if self.connection.inventory().unsettled_until(K::ACCOUNT_KIND, &account.id, now).is_some() {
             return false;
         }
-        let Some(doubts) = self.connection.doubts.lock().remove(&self.object.key()) else { return false };
+        let Some(doubts) = self.connection.object_memory.take_doubts(&self.object.key()) else { return false };
         let noted = self.noted(account);
         let is_confirmed = noted.shares(&doubts);
         if is_confirmed {
@@ -64,7 +61,6 @@ impl<K: Managed> Reconciliation<'_, K> {
         let (sent, added) = (self.known_sent(), self.known_groups());
         let table = self.connection.table(K::ACCOUNT_KIND);
         self.not_kept = not_kept(table, &self.desired, account, self.prior_state(&sent, &added, &noted));
-        let left = self.not_kept.iter().fold(LastApplied::default(), LastApplied::with_not_kept);
-        self.identity.not_kept = left.text();
+        self.identity.not_kept = notes_of(&self.not_kept).text();
     }
 }
