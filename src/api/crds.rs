@@ -13,8 +13,6 @@ use super::{PlatformGroup, PlatformUser, ProviderCredential, rules};
 const TEXT_LIMIT: u64 = 1024;
 /// Longest list or map where a field sets no bound of its own.
 const LIST_LIMIT: u64 = 64;
-/// Longest list of what a real fleet has many of: devices, groups and projects.
-pub const FLEET_LIMIT: u64 = 1024;
 /// Longest key of a map, in characters.
 const KEY_LIMIT: u64 = 256;
 

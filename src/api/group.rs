@@ -6,7 +6,6 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::crds::FLEET_LIMIT;
 use super::decode_issues::DecodeIssues;
 use super::rules;
 use super::status::GroupStatus;
@@ -148,7 +147,7 @@ pub struct PlaspyGroup {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// Ids of the devices in the group; usher removes devices that are not listed.
-    #[schemars(length(max = FLEET_LIMIT), inner(length(min = 1, max = 128)), extend("x-kubernetes-list-type" = "set"))]
+    #[schemars(length(max = rules::FLEET_LIMIT), inner(length(min = 1, max = 128)), extend("x-kubernetes-list-type" = "set"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub devices: Option<Vec<String>>,
 }
@@ -158,7 +157,7 @@ pub struct PlaspyGroup {
 #[serde(rename_all = "camelCase")]
 pub struct OzmapGroup {
     /// Projects in the group; usher removes projects that are not listed.
-    #[schemars(length(max = FLEET_LIMIT))]
+    #[schemars(length(max = rules::FLEET_LIMIT))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub projects: Option<Vec<Reference>>,
 }

@@ -11,6 +11,9 @@ fn of_every_vendor(between: &str, each: impl Fn(Vendor) -> String) -> String {
     Vendor::iter().map(each).collect::<Vec<_>>().join(between)
 }
 
+/// Longest list of what a real fleet has many of: devices, groups and projects.
+pub const FLEET_LIMIT: u64 = 1024;
+
 /// Exactly one of these fields.
 pub fn exactly_one(fields: &[&str]) -> Rule {
     let set = fields.iter().map(|field| format!("has(self.{field})")).collect::<Vec<_>>().join(", ");

@@ -53,7 +53,7 @@ pub struct Identity {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resolved_groups: Option<BTreeMap<String, String>>,
     /// Digests of values that the vendor refused. usher sends such a value again only once it changed, or on request.
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = 128))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rejected: Vec<String>,
     /// Digests of values that the vendor accepted and shows otherwise than they were sent. usher does not send such a value again while

@@ -6,7 +6,6 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::crds::FLEET_LIMIT;
 use super::decode_issues::DecodeIssues;
 use super::rules;
 use super::status::UserStatus;
@@ -80,7 +79,7 @@ pub struct PlatformUserSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password_secret_ref: Option<PasswordSecretRef>,
     /// Groups at the vendor. Absent: not managed. Empty: the user is in no group.
-    #[schemars(length(max = FLEET_LIMIT))]
+    #[schemars(length(max = rules::FLEET_LIMIT))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub groups: Option<Vec<GroupEntry>>,
     /// Exclusive (default): the user is in the listed groups and no others. Additive: usher removes only groups that it added.

@@ -6,8 +6,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::crds::FLEET_LIMIT;
 use super::open_object::OpenObject;
+use super::rules;
 use super::vendor::Vendor;
 
 /// A user's fields of one vendor.
@@ -240,7 +240,7 @@ pub struct OzmapUser {
     /// The user's role.
     pub role: Reference,
     /// Projects and the user's role in each; usher removes projects that are not listed.
-    #[schemars(length(max = FLEET_LIMIT))]
+    #[schemars(length(max = rules::FLEET_LIMIT))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub projects: Option<Vec<OzmapProjectRole>>,
     /// Free text. "" clears it.

@@ -172,7 +172,6 @@ async fn definitions(client: &Client) -> Result<Vec<String>, kube::Error> {
     for (needed, installed) in needed.iter().zip(installed.await) {
         missing.extend(lacking(needed, installed?.as_ref()).map(|what| format!("{what}: {APPLY_CRDS}")));
     }
-    missing.dedup();
     Ok(missing)
 }
 

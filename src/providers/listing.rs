@@ -113,6 +113,15 @@ impl<'a, T> Listing<'a, T> {
     }
 }
 
+impl Listing<'_> {
+    /// Takes an account.
+    ///
+    /// Errors: those of [`Listing::take`].
+    pub fn take_account(&mut self, account: Account) -> Result<(), ProviderError> {
+        self.take(&account.id.clone(), Some(account))
+    }
+}
+
 /// The error of a listing that is too large to hold.
 fn too_many(said: &str, what: &str) -> ProviderError {
     ProviderError::answered(format!("{said} lists {what}, the most that usher reads: use a login that sees fewer"))

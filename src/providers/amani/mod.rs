@@ -111,7 +111,7 @@ impl Amani {
         let call = query.iter().fold(call, |call, (name, value)| call.query(name.clone(), value));
         let take = |row: &Value| {
             let account = wire::account(account_kind, row)?;
-            listing.take(&account.id.clone(), Some(account))
+            listing.take_account(account)
         };
         wire::page(account_kind, &decode::rows(call, wire::LIST, path, |call| self.call(call), take).await?)
     }
@@ -264,7 +264,8 @@ impl Provider for Amani {
     /// The roles are the cheapest documented call. They prove the login but do not name it; the accepted token may.
     async fn whoami(&self) -> Result<Option<String>, ProviderError> {
         let mut ignore = |_| Ok(());
-        self.page(AccountKind::Group, &wire::Query::new(), &mut Listing::new(USERS, &mut ignore)).await?;
+        let (_, path) = wire::listing(AccountKind::Group);
+        self.page(AccountKind::Group, &wire::Query::new(), &mut Listing::new(path, &mut ignore)).await?;
         Ok(self.session.current().await.as_ref().and_then(auth::user_of))
     }
 

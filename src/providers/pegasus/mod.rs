@@ -129,7 +129,7 @@ impl Pegasus {
         }
         let take = |row: &Value| {
             let account = wire::account(account_kind, row)?;
-            listing.take(&account.id.clone(), Some(account))
+            listing.take_account(account)
         };
         let rest = decode::rows(call, wire::LIST, path, |call| self.call(call), take).await?;
         let total = wire::total(account_kind, &rest)?;

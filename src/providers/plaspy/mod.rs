@@ -150,7 +150,7 @@ impl Plaspy {
                 return Err(decode::unexpected_answer(path, "a group whose name is not known yet"));
             }
             let account = self.account(account_kind, row)?;
-            listing.take(&account.id.clone(), Some(account))
+            listing.take_account(account)
         };
         let list = wire::plural(account_kind);
         let rest = decode::rows(Call::new(name, Method::GET, path), list, path, |call| self.call(call), take).await;
