@@ -20,13 +20,13 @@ fn is_missing(step: &Step, kind: ErrorKind) -> bool {
 }
 
 impl<K: Managed> Reconciliation<'_, K> {
-    /// Carries out `steps` on `account`, which was just read.
+    /// Carries out `steps` on `account`, which was just read; `None`: the vendor answers that it is not there.
     ///
     /// Errors: mode Plan; the vendor or Kubernetes refused a step. What was done is recorded.
-    pub async fn perform(&mut self, account: &Account, steps: Vec<Step>) -> Result<Progress, Stop> {
+    pub async fn perform(&mut self, account: &Account, steps: Vec<Step>) -> Result<Option<Progress>, Stop> {
         if steps.is_empty() {
             self.remember(account, true).await?;
-            return Ok(Progress::None);
+            return Ok(Some(Progress::None));
         }
         self.only_if_enforced(step_calls(&account.id, &steps)).await?;
         let change = self.classify_change(&steps);
@@ -34,12 +34,12 @@ impl<K: Managed> Reconciliation<'_, K> {
         self.claim_planned_groups(account);
         self.record_names(account);
         self.record_progress().await?;
-        let Some(after) = self.carry_out(account, &steps).await? else { return Ok(Progress::Missing) };
+        let Some(after) = self.carry_out(account, &steps).await? else { return Ok(None) };
         self.connection.record_write(K::ACCOUNT_KIND, &account.id, Some(after.clone()));
-        let shown = self.read_back(&account.id, &steps).await?;
+        let shown = self.read_back(&account.id, &steps).await;
         self.remember(shown.as_ref().unwrap_or(&after), shown.is_some()).await?;
         self.count_repair(change);
-        Ok(Progress::Change(change))
+        Ok(Some(Progress::Change(change)))
     }
 
     /// The account after `steps`; `None`: the vendor answers that it is not there. A step that the vendor refuses keeps no other one from
@@ -88,7 +88,8 @@ impl<K: Managed> Reconciliation<'_, K> {
         let password_only = |step: &Step| matches!(step, Step::Update(changes) if changes.names() == ["password"]);
         if steps.iter().all(password_only) {
             Change::PasswordSent
-        } else if self.object.is_in_sync() || self.connection.is_drifting(&self.object.key(), self.object.generation())
+        } else if self.object.is_in_sync()
+            || self.connection.object_memory.is_drifting(&self.object.key(), self.object.generation())
         {
             Change::DriftRepaired
         } else {
@@ -99,7 +100,7 @@ impl<K: Managed> Reconciliation<'_, K> {
     /// Notes that a drift was found, because a repair that fails at first is a repair all the same.
     pub fn note_drift(&self, is_drift: bool) {
         if is_drift {
-            self.connection.note_drift(self.object.key(), self.object.generation());
+            self.connection.object_memory.note_drift(self.object.key(), self.object.generation());
         }
     }
 

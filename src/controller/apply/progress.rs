@@ -11,15 +11,13 @@ pub enum Progress {
     Change(Change),
     /// A step is done and recorded; the object is enqueued for the next one.
     Again,
-    /// The vendor answers that there is no such account.
-    Missing,
 }
 
 impl Progress {
     /// `change`, unless the object is reconciled again first.
     pub fn completes(self, change: Change) -> Self {
         match self {
-            Self::Again | Self::Missing => self,
+            Self::Again => self,
             Self::None | Self::Change(_) => Self::Change(change),
         }
     }

@@ -58,10 +58,17 @@ impl<K: Managed> Reconciliation<'_, K> {
         }
     }
 
+    /// Writes the identity with its seal; a `guarded` write only if the object was not written since it was read.
+    pub async fn store_identity(&mut self, guarded: bool) -> Result<(), Stop> {
+        self.object = write_identity(&self.context.cluster, &*self.object, &self.identity, guarded).await?;
+        self.identity.seal = self.object.identity().seal;
+        Ok(())
+    }
+
     /// Writes the identity if it changed, so that nothing is sent twice if the next step fails.
     pub async fn record_progress(&mut self) -> Result<(), Stop> {
         if self.identity != self.object.identity() {
-            self.object = write_identity(&self.context.cluster, &*self.object, &self.identity, false).await?;
+            self.store_identity(false).await?;
         }
         Ok(())
     }
@@ -69,7 +76,7 @@ impl<K: Managed> Reconciliation<'_, K> {
     /// Writes the identity of an account that is in sync, if it changed. Until the vendor shows its new name, the account may have the old
     /// one.
     pub async fn remember(&mut self, account: &Account, is_shown: bool) -> Result<(), Stop> {
-        self.connection.forget_drift(&self.object.key());
+        self.connection.object_memory.forget_drift(&self.object.key());
         let key = self.key(account);
         let before = self.identity.key.replace(key.clone()).filter(|before| *before != key);
         if let Some(before) = &before {

@@ -3,9 +3,8 @@
 use super::Cluster;
 use super::index_key::IndexKey;
 use super::managed::Managed;
-use super::object::Object;
-use crate::api::ObjectKey;
 use crate::api::status::Identity;
+use crate::api::{ObjectKey, PlatformGroup, PlatformUser};
 
 impl Cluster {
     /// Enqueues all users and groups of a credential.
@@ -23,18 +22,16 @@ impl Cluster {
         let keys = [IndexKey::Credential(credential.clone())];
         let own = self.id();
         let is_elsewhere = |identity: Identity| identity.cluster.is_some() && identity.cluster != own;
-        self.groups
-            .by_index(&keys, |group| is_elsewhere(group.stated_identity()))
-            .iter()
-            .for_each(|group| self.enqueue(group.key()));
-        self.users
-            .by_index(&keys, |user| is_elsewhere(user.stated_identity()))
-            .iter()
-            .for_each(|user| self.enqueue(user.key()));
+        self.enqueue_some(&keys, |group: &PlatformGroup| is_elsewhere(group.stated_identity()));
+        self.enqueue_some(&keys, |user: &PlatformUser| is_elsewhere(user.stated_identity()));
     }
 
     fn enqueue_by_index(&self, keys: &[IndexKey]) {
-        self.groups.by_index(keys, |_| true).iter().for_each(|group| self.enqueue(group.key()));
-        self.users.by_index(keys, |_| true).iter().for_each(|user| self.enqueue(user.key()));
+        self.enqueue_some(keys, |_: &PlatformGroup| true);
+        self.enqueue_some(keys, |_: &PlatformUser| true);
+    }
+
+    fn enqueue_some<K: Managed>(&self, keys: &[IndexKey], is_meant: impl Fn(&K) -> bool) {
+        K::cache(self).by_index(keys, is_meant).iter().for_each(|object| self.enqueue(object.key()));
     }
 }

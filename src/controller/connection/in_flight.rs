@@ -11,8 +11,8 @@ use parking_lot::Mutex;
 use crate::api::status::Creating;
 use crate::plan::{AccountKind, fold, pending_until};
 
-/// A read may lag this much behind a write: a look-up sooner after a create that the vendor answered could miss what it made.
-const LAG: SignedDuration = SignedDuration::from_secs(2);
+/// The pause between the vendor's answer to a create and the look-up of what it made: a read may lag this much behind a write.
+const LOOK_UP_DELAY: SignedDuration = SignedDuration::from_secs(2);
 
 /// A create whose call ended this long ago cannot take effect any more.
 const FORGOTTEN: SignedDuration = SignedDuration::from_hours(1);
@@ -80,7 +80,7 @@ impl Creates {
         let now = Timestamp::now();
         let end = self.ended.lock().get(&place(kind, creating)).copied();
         match end.filter(|end| end.is_answered) {
-            Some(end) => pending_until(end.at, LAG.min(self.longest), now),
+            Some(end) => pending_until(end.at, LOOK_UP_DELAY.min(self.longest), now),
             None => pending_until(self.last_sent(creating, end, now), self.longest, now),
         }
     }
@@ -164,7 +164,7 @@ mod tests {
     fn a_create_that_was_answered_is_pending_until_reads_show_it() {
         let creates = creates(0);
         creates.begin(AccountKind::User, &creating(60)).answered();
-        assert!(creates.pending_until(AccountKind::User, &creating(60)).unwrap() <= Timestamp::now() + LAG);
+        assert!(creates.pending_until(AccountKind::User, &creating(60)).unwrap() <= Timestamp::now() + LOOK_UP_DELAY);
         let again = creates.begin(AccountKind::User, &creating(60));
         assert_eq!(
             creates.pending_until(AccountKind::User, &creating(60)),
@@ -172,7 +172,7 @@ mod tests {
             "its first call is over, and its time has passed"
         );
         drop(again);
-        assert!(creates.pending_until(AccountKind::User, &creating(60)).unwrap() > Timestamp::now() + LAG);
+        assert!(creates.pending_until(AccountKind::User, &creating(60)).unwrap() > Timestamp::now() + LOOK_UP_DELAY);
     }
 
     #[test]

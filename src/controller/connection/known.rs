@@ -46,7 +46,7 @@ impl<'a> Extend<&'a str> for Asked {
     }
 }
 
-/// The accounts of the whole process need too much memory.
+/// The accounts of a credential, or of the whole process, need too much memory.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the accounts need more memory than usher has for them, {} MiB for one credential and {} MiB for all: use a login that sees fewer",
@@ -104,7 +104,7 @@ impl Drop for Room {
 impl Known {
     /// Adds a listed account: whole if an object asks for it, if it may make its members administrators, or while there is room to spare.
     ///
-    /// Errors: the process has no room for it.
+    /// Errors: there is no room for it.
     pub fn list(&mut self, table: &[Field], asked: &Asked, account: Account) -> Result<(), NoRoom> {
         let is_asked = |name: &str| asked.0.contains(&digest(name));
         let is_named = keys(table, &account).any(|key| is_asked(&fold(key)));
@@ -123,7 +123,7 @@ impl Known {
 
     /// Adds an account whole, in place of what is known of it.
     ///
-    /// Errors: the process has no room for it, although it was added.
+    /// Errors: there is no room for it, although it was added.
     pub fn keep(&mut self, table: &[Field], account: Account) -> Result<(), NoRoom> {
         self.remove(table, &account.id);
         let text = |account: &Account| serde_json::to_vec(account).unwrap_or_default().into_boxed_slice();

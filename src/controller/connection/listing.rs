@@ -54,7 +54,7 @@ impl Listing {
 
     /// Adds an account that is listed. Those that objects ask for are kept whole.
     ///
-    /// Errors: the process has no room for it.
+    /// Errors: there is no room for it.
     pub fn add(&mut self, table: &[Field], asked: &Asked, account: Account) -> Result<(), ProviderError> {
         self.known.list(table, asked, account).map_err(|full| ProviderError::answered(full.to_string()))
     }

@@ -12,5 +12,6 @@ pub mod inventory;
 pub mod known;
 pub mod link;
 pub mod listing;
+pub mod object_memory;
 pub mod retry;
 pub mod session;

@@ -1,28 +1,13 @@
-//! From a vendor's refusal to the verdict in the credential's status and the time of the next attempt. It makes no attempt.
+//! From a vendor's refusal to the time of the next attempt. It makes no attempt.
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::api::conditions::Verdict;
-use crate::api::{ObjectKey, ProviderCredentialSpec, Reason};
+use crate::api::{ObjectKey, ProviderCredentialSpec};
 use crate::controller::backoff::Backoff;
 use crate::providers::{ErrorKind, ProviderError};
 
 /// First and longest wait before the next attempt with a credential that was not accepted.
 const PROBE: (SignedDuration, SignedDuration) = (SignedDuration::from_mins(1), SignedDuration::from_mins(15));
-
-/// The verdict on a credential that the vendor refused with `error`.
-pub fn verdict(error: &ProviderError) -> Verdict {
-    let (reason, help) = match error.kind {
-        ErrorKind::Unauthenticated => (Reason::Unauthenticated, "; correct the Secret, and usher logs in at once"),
-        ErrorKind::PermissionDenied => (Reason::PermissionDenied, ""),
-        ErrorKind::RateLimited => (Reason::RateLimited, ""),
-        ErrorKind::Invalid | ErrorKind::NotFound | ErrorKind::Unsupported | ErrorKind::Conflict => {
-            (Reason::Invalid, "")
-        }
-        ErrorKind::Unavailable => (Reason::ProviderUnavailable, ""),
-    };
-    Verdict::new(reason, format!("{error}{help}"))
-}
 
 /// The time of the next attempt after one more refusal, unless spec or Secret change before: after minutes if the vendor did not accept
 /// the credential, at the next sweep if a person has to act, after the back-off otherwise.

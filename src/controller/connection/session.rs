@@ -1,7 +1,7 @@
 //! A session with a vendor under one login: provider, limiter, inventory of accounts and last failure, shared by all objects of a
 //! credential. It runs no reconcile.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -11,13 +11,12 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::inventory::Inventory;
 use super::known::digest;
+use super::object_memory::ObjectMemory;
 use crate::api::status::Identity;
 use crate::api::{ObjectKey, Vendor};
 use crate::controller::backoff::Backoff;
 use crate::controller::queue::Queue;
-use crate::plan::{
-    Account, AccountKind, CredentialAccount, Desired, Field, LastApplied, can_have_made, folds, was_there_before,
-};
+use crate::plan::{Account, AccountKind, CredentialAccount, Desired, Field, can_have_made, folds, was_there_before};
 use crate::providers::{ErrorKind, Limiter, Provider, ProviderError, list_carrying};
 
 /// A session with a vendor.
@@ -44,13 +43,8 @@ pub struct Session {
     pub inventory: Arc<Mutex<Inventory>>,
     /// The last failure, and whether a probe is allowed.
     pub health: Mutex<Health>,
-    /// The objects, and generations of them, whose drift was found and is not repaired yet. It outlives a new log-in, because a refused
-    /// repair may be the reason for that.
-    pub drifting: Arc<Mutex<HashMap<ObjectKey, i64>>>,
-    /// What the last updates of objects sent, to notice that a value is sent once more.
-    pub last_sent: Arc<Mutex<HashMap<ObjectKey, LastApplied>>>,
-    /// The values of objects that the vendor did not show right after it accepted them, perhaps because its reads lag.
-    pub doubts: Arc<Mutex<HashMap<ObjectKey, LastApplied>>>,
+    /// What is remembered of single objects.
+    pub object_memory: Arc<ObjectMemory>,
     /// Enqueues objects.
     pub queue: Queue,
     /// The waits of failing objects.
@@ -106,33 +100,6 @@ impl Session {
     /// Replaces the last failure and returns it. `None`: an attempt succeeded.
     pub fn set_failure(&self, failure: Option<Failure>) -> Option<Failure> {
         std::mem::replace(&mut self.health.lock().last_failure, failure)
-    }
-
-    /// Whether drift of this generation of the object was found and is not repaired yet.
-    pub fn is_drifting(&self, object: &ObjectKey, generation: i64) -> bool {
-        self.drifting.lock().get(object) == Some(&generation)
-    }
-
-    /// Records drift of this generation of the object.
-    pub fn note_drift(&self, object: ObjectKey, generation: i64) {
-        self.drifting.lock().insert(object, generation);
-    }
-
-    /// Notes that the object is in sync.
-    pub fn forget_drift(&self, object: &ObjectKey) {
-        self.drifting.lock().remove(object);
-    }
-
-    /// Notes what an update of the object sent, and returns what the update before sent.
-    pub fn note_sent(&self, object: ObjectKey, sent: LastApplied) -> LastApplied {
-        self.last_sent.lock().insert(object, sent).unwrap_or_default()
-    }
-
-    /// Forgets an object that is gone.
-    pub fn forget(&self, object: &ObjectKey) {
-        self.forget_drift(object);
-        self.last_sent.lock().remove(object);
-        self.doubts.lock().remove(object);
     }
 
     /// The vendor's writable fields.

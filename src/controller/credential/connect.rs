@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::controller::backoff::Action;
 use aws_lc_rs::digest::{Context as Context256, SHA256};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::ByteString;
@@ -15,7 +14,7 @@ use tracing::{info, warn};
 
 use crate::api::conditions::Verdict;
 use crate::api::{ProviderCredential, ProviderCredentialSpec, Reason};
-use crate::controller::backoff;
+use crate::controller::backoff::{self, Action};
 use crate::controller::cluster::lenient;
 use crate::controller::cluster::object::Object as _;
 use crate::controller::connection::inventory::Inventory;
@@ -23,6 +22,7 @@ use crate::controller::connection::link::{Connection, Down, Link};
 use crate::controller::connection::retry;
 use crate::controller::connection::session::{Failure, Health, Session};
 use crate::controller::context::Context;
+use crate::controller::credential::refusal;
 use crate::controller::resolve::password;
 use crate::plan::{CredentialAccount, Limits};
 use crate::providers;
@@ -173,9 +173,7 @@ async fn connect(
         needs_check: AtomicBool::new(false),
         inventory: same.as_ref().map_or_else(|| inventory(context), |previous| previous.inventory.clone()),
         health: Mutex::new(Health { last_failure, probe_allowed: false }),
-        drifting: same.as_ref().map(|previous| previous.drifting.clone()).unwrap_or_default(),
-        last_sent: same.as_ref().map(|previous| previous.last_sent.clone()).unwrap_or_default(),
-        doubts: same.map(|previous| previous.doubts.clone()).unwrap_or_default(),
+        object_memory: same.map(|previous| previous.object_memory.clone()).unwrap_or_default(),
         queue: context.cluster.queue.clone(),
         backoff: context.backoff.clone(),
         listing_timeout: context.settings.longest_listing(),
@@ -268,7 +266,7 @@ fn refused(credential: &ProviderCredential, context: &Context, error: &ProviderE
     warn!(credential = %key, "not connected: {error}");
     let not_before = retry::retry_at(&context.backoff, &key, &credential.spec, error);
     let Source { stamp, content } = source;
-    Down { verdict: retry::verdict(error), stamp, content, not_before: Some(not_before) }
+    Down { verdict: refusal::verdict(error), stamp, content, not_before: Some(not_before) }
 }
 
 /// When the next attempt is due while the link is down.

@@ -4,6 +4,7 @@
 
 pub mod connect;
 pub mod reconcile;
+pub mod refusal;
 pub mod release;
 pub mod resync;
 pub mod secret_finalizer;

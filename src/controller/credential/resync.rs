@@ -141,8 +141,7 @@ pub fn asked(context: &Context, connection: &Connection) -> Asked {
 /// Adds the ids and names of one object.
 fn ask<K: Managed>(asked: &mut Asked, object: &K) {
     let identity = object.identity();
-    let making = identity.creating.iter().map(|creating| &creating.key);
-    let known = identity.known_keys().chain(identity.external_id.iter()).chain(&identity.missing).chain(making);
+    let known = identity.known_keys().chain(&identity.external_id).chain(&identity.missing);
     asked.extend(object.natural_keys().chain(object.external_id()));
     asked.extend(known.map(String::as_str));
 }

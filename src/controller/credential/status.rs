@@ -3,21 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::controller::backoff::Action;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use tracing::info;
 
-use super::{connect, release, resync};
+use super::{connect, refusal, release, resync};
 use crate::api::conditions::{self, Verdict};
 use crate::api::user::Mode;
 use crate::api::{Kind, ProviderCredential, ProviderCredentialStatus, Reason};
-use crate::controller::backoff;
+use crate::controller::backoff::{self, Action};
 use crate::controller::cluster::index_key::IndexKey;
 use crate::controller::cluster::object::Object as _;
 use crate::controller::cluster::status::write_credential;
 use crate::controller::connection::link::Link;
-use crate::controller::connection::retry;
 use crate::controller::context::Context;
 use crate::controller::deletion::budget;
 use crate::plan::AccountKind;
@@ -128,7 +126,7 @@ pub fn verdict(context: &Context, credential: &ProviderCredential, link: &Link) 
         return Verdict::new(Reason::WaitingForSecret, message);
     }
     if let Some(last_failure) = connection.last_failure() {
-        return retry::verdict(&last_failure.error);
+        return refusal::verdict(&last_failure.error);
     }
     let capabilities = connection.provider.capabilities();
     if capabilities.checkable {

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::controller::backoff::Action;
-
 use super::reconcile;
 use crate::api::PlatformGroup;
+use crate::controller::backoff::Action;
 use crate::controller::cluster::index_key::IndexKey;
 use crate::controller::cluster::managed::Managed;
 use crate::controller::cluster::object::Object;

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::controller::backoff::Action;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use kube::runtime::events::EventType;
@@ -14,7 +13,7 @@ use crate::api::names::RECONCILE_AT;
 use crate::api::status::{PendingCall, Report};
 use crate::api::user::Mode;
 use crate::api::{Reason, Vendor};
-use crate::controller::backoff;
+use crate::controller::backoff::{self, Action};
 use crate::controller::cluster::event::publish;
 use crate::controller::cluster::managed::Managed;
 use crate::controller::cluster::status::write_report;

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::controller::backoff::Action;
-
 use super::reconcile;
 use crate::api::PlatformUser;
+use crate::controller::backoff::Action;
 use crate::controller::context::Context;
 
 /// Brings one user and its account together, and reports how that went.

@@ -4,7 +4,7 @@
 use kube::ResourceExt;
 
 use super::handover::seniority;
-use crate::api::status::Creating;
+use crate::api::status::{Creating, Identity};
 use crate::api::{Reason, Vendor};
 use crate::controller::cluster::index_key::IndexKey;
 use crate::controller::cluster::managed::Managed;
@@ -34,26 +34,31 @@ pub fn ensure_unbound<K: Managed>(
     connection: &Connection,
     id: &str,
 ) -> Result<(), Stop> {
-    let holders = K::cache(&context.cluster).by_index(&[IndexKey::Account(id.to_owned())], |other| {
-        let identity = other.identity();
-        identity.known_id().is_some_and(|known| known == id)
-            && other.uid() != object.uid()
-            && connection.shares(&other.credential_key(), identity.account.as_deref().unwrap_or_default())
-    });
-    holders.first().map_or(Ok(()), |holder| Err(duplicate(context, object, &**holder)))
+    ensure_no_other(context, object, connection, id, |_, identity| identity.known_id().is_some_and(|known| known == id))
 }
 
 /// Errors: an older object is bound to the account with this id, too, as after a restore of an object whose account had passed on.
 pub fn ensure_senior<K: Managed>(context: &Context, object: &K, connection: &Connection, id: &str) -> Result<(), Stop> {
-    let older = K::cache(&context.cluster).by_index(&[IndexKey::Account(id.to_owned())], |other| {
+    ensure_no_other(context, object, connection, id, |other, identity| {
+        identity.external_id.as_deref() == Some(id) && !other.is_deleting() && seniority(other) < seniority(object)
+    })
+}
+
+/// Errors: another object whose credential leads to the same account of the vendor `holds` the account with this id.
+fn ensure_no_other<K: Managed>(
+    context: &Context,
+    object: &K,
+    connection: &Connection,
+    id: &str,
+    holds: impl Fn(&K, &Identity) -> bool,
+) -> Result<(), Stop> {
+    let holders = K::cache(&context.cluster).by_index(&[IndexKey::Account(id.to_owned())], |other| {
         let identity = other.identity();
-        identity.external_id.as_deref() == Some(id)
-            && other.uid() != object.uid()
-            && !other.is_deleting()
-            && seniority(other) < seniority(object)
+        other.uid() != object.uid()
+            && holds(other, &identity)
             && connection.shares(&other.credential_key(), identity.account.as_deref().unwrap_or_default())
     });
-    older.first().map_or(Ok(()), |older| Err(duplicate(context, object, &**older)))
+    holders.first().map_or(Ok(()), |holder| Err(duplicate(context, object, &**holder)))
 }
 
 /// Whether the pending create of `object` can have made `account`, or it is the missing account of the object; and no other object is

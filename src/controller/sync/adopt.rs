@@ -4,7 +4,6 @@ use crate::controller::apply::progress::Progress;
 use crate::controller::apply::reconciliation::Reconciliation;
 use crate::controller::cluster::finalizer;
 use crate::controller::cluster::managed::Managed;
-use crate::controller::cluster::status::write_identity;
 use crate::controller::outcome::{Change, Stop};
 use crate::controller::ownership::conflict;
 use crate::controller::resolve::password::Password;
@@ -21,7 +20,7 @@ impl<K: Managed> Reconciliation<'_, K> {
         self.bind(&account, false).await?;
         self.connection.record_write(K::ACCOUNT_KIND, &account.id, Some(account.clone()));
         let steps = self.steps(&account)?;
-        Ok(self.carry_through(&account, steps).await?.completes(Change::Created))
+        Ok(self.perform_if_there(&account, steps).await?.completes(Change::Created))
     }
 
     /// Notes the password that the create carried, so that it is sent again only if its value changed since.
@@ -68,7 +67,7 @@ impl<K: Managed> Reconciliation<'_, K> {
         self.claim_planned_groups(&account);
         self.bind(&account, true).await?;
         self.connection.record_write(K::ACCOUNT_KIND, &account.id, Some(account.clone()));
-        Ok(self.carry_through(&account, steps).await?.completes(Change::Adopted))
+        Ok(self.perform_if_there(&account, steps).await?.completes(Change::Adopted))
     }
 
     /// Binds the missing account again, with all that is known of it. The next reconcile compares it.
@@ -80,7 +79,7 @@ impl<K: Managed> Reconciliation<'_, K> {
         self.identity.key.get_or_insert_with(|| self.desired.key().to_owned());
         self.identity.account = Some(self.connection.account.clone());
         self.identity.refused = None;
-        self.object = write_identity(&self.context.cluster, &*self.object, &self.identity, false).await?;
+        self.store_identity(false).await?;
         self.context.cluster.enqueue(self.object.key());
         Ok(Progress::Again)
     }
@@ -105,7 +104,6 @@ impl<K: Managed> Reconciliation<'_, K> {
         if found && let Some(version) = self.password.version() {
             self.identity.password_version = Some(version.to_owned());
         }
-        self.object = write_identity(&self.context.cluster, &*self.object, &self.identity, false).await?;
-        Ok(())
+        self.store_identity(false).await
     }
 }

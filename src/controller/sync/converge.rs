@@ -34,7 +34,7 @@ impl<K: Managed> Reconciliation<'_, K> {
             }
         };
         let change = match progress {
-            Progress::Again | Progress::Missing => return Ok(Outcome::Again),
+            Progress::Again => return Ok(Outcome::Again),
             Progress::None => None,
             Progress::Change(change) => Some(change),
         };
@@ -108,7 +108,7 @@ impl<K: Managed> Reconciliation<'_, K> {
             let drifted = self.drifted_grants(&account.id, &steps).await?;
             steps.extend(drifted);
         }
-        self.carry_through(&account, steps).await
+        self.perform_if_there(&account, steps).await
     }
 
     /// The account in the inventory, if that shows enough of it for a comparison: a list may show less of an account than a read.

@@ -9,7 +9,6 @@ use crate::controller::apply::progress::Progress;
 use crate::controller::apply::reconciliation::Reconciliation;
 use crate::controller::cluster::finalizer;
 use crate::controller::cluster::managed::Managed;
-use crate::controller::cluster::status::write_identity;
 use crate::controller::connection::breaker;
 use crate::controller::connection::in_flight::CreateCall;
 use crate::controller::outcome::{Change, Stop};
@@ -134,7 +133,6 @@ impl<K: Managed> Reconciliation<'_, K> {
             Creating { at: now, since: None, vendor_time, key: key.into(), account, password_version }
         });
         self.identity.account = Some(self.connection.account.clone());
-        self.object = write_identity(&self.context.cluster, &*self.object, &self.identity, true).await?;
-        Ok(())
+        self.store_identity(true).await
     }
 }

@@ -7,7 +7,6 @@ use crate::api::status::Identity;
 use crate::controller::apply::progress::Progress;
 use crate::controller::apply::reconciliation::Reconciliation;
 use crate::controller::cluster::managed::Managed;
-use crate::controller::cluster::status::write_identity;
 use crate::controller::connection::breaker;
 use crate::controller::outcome::{Change, Stop};
 use crate::controller::resolve::binding;
@@ -97,8 +96,7 @@ impl<K: Managed> Reconciliation<'_, K> {
     async fn forget_create(&mut self, before: Identity, refused: Option<String>) -> Result<(), Stop> {
         let known = if before.missing.is_some() { before } else { Identity::default() };
         self.identity = Identity { creating: None, refused, ..known };
-        self.object = write_identity(&self.context.cluster, &*self.object, &self.identity, false).await?;
-        Ok(())
+        self.store_identity(false).await
     }
 
     /// Binds an account that the vendor does not show, by the id that follows from its key.
@@ -112,7 +110,7 @@ impl<K: Managed> Reconciliation<'_, K> {
     /// Records an account whose id was in the lost answer.
     async fn claim_without_id(&mut self) -> Result<Progress, Stop> {
         self.identity.key = Some(self.desired.key().to_owned());
-        self.object = write_identity(&self.context.cluster, &*self.object, &self.identity, false).await?;
+        self.store_identity(false).await?;
         self.compare_with_last_applied()?;
         Ok(Progress::Change(Change::Created))
     }
@@ -126,7 +124,7 @@ impl<K: Managed> Reconciliation<'_, K> {
             creating: None,
             ..before
         };
-        self.object = write_identity(&self.context.cluster, &*self.object, &self.identity, false).await?;
+        self.store_identity(false).await?;
         Err(self.not_visible())
     }
 
@@ -176,7 +174,7 @@ impl<K: Managed> Reconciliation<'_, K> {
         if self.identity.creating.is_some() {
             self.identity = Identity { refused: Some(self.desired.key().to_owned()), ..Identity::default() };
             self.connection.inventory().record_lacking(K::ACCOUNT_KIND, self.desired.key());
-            self.object = write_identity(&self.context.cluster, &*self.object, &self.identity, false).await?;
+            self.store_identity(false).await?;
         }
         Ok(())
     }

@@ -7,7 +7,6 @@ use crate::api::status::Identity;
 use crate::controller::apply::progress::Progress;
 use crate::controller::apply::reconciliation::Reconciliation;
 use crate::controller::cluster::managed::Managed;
-use crate::controller::cluster::status::write_identity;
 use crate::controller::outcome::Stop;
 use crate::plan::{Account, Step, creation_calls};
 
@@ -15,10 +14,10 @@ impl<K: Managed> Reconciliation<'_, K> {
     /// Carries out `steps` on `account`, which was just read, and which may be missing all the same.
     ///
     /// Errors: those of the steps; what follows from a missing account.
-    pub async fn carry_through(&mut self, account: &Account, steps: Vec<Step>) -> Result<Progress, Stop> {
+    pub async fn perform_if_there(&mut self, account: &Account, steps: Vec<Step>) -> Result<Progress, Stop> {
         match self.perform(account, steps).await? {
-            Progress::Missing => self.handle_missing(&account.id).await,
-            done => Ok(done),
+            Some(progress) => Ok(progress),
+            None => self.handle_missing(&account.id).await,
         }
     }
 
@@ -60,7 +59,7 @@ impl<K: Managed> Reconciliation<'_, K> {
         }
         self.only_if_enforced(creation_calls(self.desired.key(), &self.creation_anew())).await?;
         self.identity.missing = self.identity.external_id.take();
-        self.object = write_identity(&self.context.cluster, &*self.object, &self.identity, false).await?;
+        self.store_identity(false).await?;
         self.context.cluster.enqueue(self.object.key());
         Ok(Progress::Again)
     }

@@ -6,7 +6,6 @@ use crate::api::conditions::Verdict;
 use crate::controller::apply::progress::Progress;
 use crate::controller::apply::reconciliation::Reconciliation;
 use crate::controller::cluster::managed::Managed;
-use crate::controller::cluster::status::write_identity;
 use crate::controller::hints::WITH_ID;
 use crate::controller::outcome::{Done, Stop};
 use crate::controller::resolve::{access, groups};
@@ -71,7 +70,7 @@ impl<K: Managed> Reconciliation<'_, K> {
         self.identity.adopted = Some(true);
         if self.identity != before {
             self.only_if_binding("bind", id, &[])?;
-            self.object = write_identity(&self.context.cluster, &*self.object, &self.identity, false).await?;
+            self.store_identity(false).await?;
         }
         Ok(())
     }

@@ -83,7 +83,7 @@ fn gone<K: Managed>(context: &Context, object: &K) {
     wake::enqueue_waiting(context, object);
     forget(context, &object.key());
     if let Some(connection) = context.connections.up(&object.credential_key()) {
-        connection.forget(&object.key());
+        connection.object_memory.forget(&object.key());
     }
     context.cluster.enqueue(object.credential_key());
 }

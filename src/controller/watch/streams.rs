@@ -14,7 +14,6 @@ use kube::{Api, ResourceExt};
 use tracing::warn;
 
 use super::enqueue::{self, Watched};
-
 use crate::api::ObjectKey;
 use crate::api::names::READ_ANNOTATIONS;
 use crate::controller::cluster::PAGE;
