@@ -14,10 +14,9 @@ use usher::api::{Kind, PlatformGroup, PlatformUser, ProviderCredential};
 use usher_sandbox::vendors::{Options, Vendor};
 
 use crate::admission::{Tenant, credential};
-use crate::scene::Scene;
+use crate::scene::{PATIENCE, Scene};
 use crate::world::world;
 
-const PATIENCE: Duration = Duration::from_secs(30);
 /// Everything a namespace's own Role can grant on usher's kinds.
 const EVERYTHING: &[&str] = &["*"];
 

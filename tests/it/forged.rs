@@ -1,8 +1,6 @@
 //! A status that usher did not write binds no object to an account, also without the admission policy, past which the administrator
 //! writes here.
 
-use std::time::Duration;
-
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
@@ -15,11 +13,10 @@ use usher_sandbox::controlplane::{self, ControlPlane};
 use usher_sandbox::vendors::{Simulator, Vendor};
 
 use crate::contract::{PASSWORD, message, sample};
-use crate::scene::{Scene, merge};
+use crate::scene::{PATIENCE, Scene, merge};
 use crate::vendors::every_vendor_that_shows_accounts;
 use crate::world::{operator, own_plane, settings};
 
-const PATIENCE: Duration = Duration::from_secs(30);
 const VICTIM: &str = "victim@example.com";
 const KEY: &str = "usher-password-digest";
 

@@ -5,8 +5,9 @@
 use std::collections::{BTreeSet, HashSet};
 use std::fmt::Debug;
 use std::io::{self, Write};
-use std::sync::{Mutex, MutexGuard, Once, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 
+use aho_corasick::AhoCorasick;
 use futures::StreamExt;
 use k8s_openapi::api::events::v1::Event;
 use kube::runtime::{WatchStreamExt, watcher};
@@ -17,8 +18,10 @@ use serde_json::{Value, json};
 use tracing_subscriber::EnvFilter;
 use usher::api::{PlatformGroup, PlatformUser, ProviderCredential};
 
-/// Log lines are searched together, because preparing a search costs more than a line.
-const TOGETHER: usize = 32 * 1024;
+/// Bytes of log lines that are searched together, because preparing a search for all secrets costs more than a line.
+const TOGETHER: usize = 256 * 1024;
+/// Searches that are made one after the other before a single one replaces them, because that takes long to prepare.
+const SEARCHES: usize = 64;
 /// Shorter texts are no secrets of ours, and would be found everywhere.
 const SHORTEST: usize = 8;
 
@@ -26,8 +29,11 @@ const SHORTEST: usize = 8;
 #[derive(Default)]
 struct Watch {
     secrets: BTreeSet<String>,
-    emitted: String,
-    /// The part of it that was not searched yet.
+    /// Together they search for all of `secrets`: the first for most of them, each of the others for those that were added later.
+    searches: Vec<AhoCorasick>,
+    /// Whole lines that were searched.
+    emitted: Vec<Arc<str>>,
+    /// Lines that were not searched yet.
     unsearched: String,
     /// The series of metrics that were searched, without their values.
     series: HashSet<String>,
@@ -39,9 +45,15 @@ fn watch() -> MutexGuard<'static, Option<Watch>> {
     WATCH.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The first of `secrets` in `text`.
-fn leaked<'a>(text: &str, mut secrets: impl Iterator<Item = &'a String>) -> Option<&'a String> {
-    secrets.find(|secret| text.contains(secret.as_str()))
+fn search_for<'a>(secrets: impl IntoIterator<Item = &'a String>) -> AhoCorasick {
+    AhoCorasick::new(secrets).expect("secrets are few and short")
+}
+
+/// Ends the run if one of the secrets is in `text`.
+fn ensure_none(search: &AhoCorasick, text: &str) {
+    if let Some(found) = search.find(text) {
+        end_the_run(&text[found.range()], text);
+    }
 }
 
 /// Ends the run: a panic could be in a thread that no test waits for, or after the last test's end.
@@ -54,15 +66,19 @@ fn end_the_run(secret: &str, text: &str) -> ! {
 
 /// Makes secrets known; what was emitted so far is searched for those that are new.
 pub fn register(secrets: impl IntoIterator<Item = String>) {
-    let mut guard = watch();
-    let watch = guard.get_or_insert_default();
-    watch.search();
-    for secret in secrets.into_iter().filter(|secret| secret.len() >= SHORTEST) {
-        if !watch.secrets.contains(&secret) && watch.emitted.contains(&secret) {
-            end_the_run(&secret, &watch.emitted);
+    let (search, emitted) = {
+        let mut guard = watch();
+        let watch = guard.get_or_insert_default();
+        let secrets = secrets.into_iter().filter(|secret| secret.len() >= SHORTEST);
+        let fresh: BTreeSet<String> = secrets.filter(|secret| !watch.secrets.contains(secret)).collect();
+        if fresh.is_empty() {
+            return;
         }
-        watch.secrets.insert(secret);
-    }
+        watch.search();
+        (watch.add(fresh), watch.emitted.clone())
+    };
+    // All of it takes long, and others must be able to log in the meantime.
+    emitted.iter().for_each(|text| ensure_none(&search, text));
 }
 
 /// Makes the values of a Secret known; the name of a login is none, and is shown.
@@ -74,11 +90,24 @@ pub fn register_entries(entries: &Value) {
 impl Watch {
     /// Searches what was not searched yet.
     fn search(&mut self) {
-        let text = std::mem::take(&mut self.unsearched);
-        if let Some(secret) = leaked(&text, self.secrets.iter()) {
-            end_the_run(secret, &text);
+        if self.unsearched.is_empty() {
+            return;
         }
-        self.emitted.push_str(&text);
+        let text = std::mem::take(&mut self.unsearched);
+        self.searches.iter().for_each(|search| ensure_none(search, &text));
+        self.emitted.push(text.into());
+    }
+
+    /// Adds secrets that are not known yet, and returns the search for them.
+    fn add(&mut self, fresh: BTreeSet<String>) -> AhoCorasick {
+        let search = search_for(&fresh);
+        self.secrets.extend(fresh);
+        if self.searches.len() < SEARCHES {
+            self.searches.push(search.clone());
+        } else {
+            self.searches = vec![search_for(&self.secrets)];
+        }
+        search
     }
 
     fn take(&mut self, text: &str) {
@@ -109,7 +138,7 @@ fn emitted_in_between(text: &str) {
 pub fn has_line(words: &[&str]) -> bool {
     let mut guard = watch();
     guard.iter_mut().for_each(Watch::search);
-    let mut lines = guard.iter().flat_map(|watch| watch.emitted.lines());
+    let mut lines = guard.iter().flat_map(|watch| &watch.emitted).flat_map(|text| text.lines());
     lines.any(|line| words.iter().all(|word| line.contains(word)))
 }
 
@@ -173,7 +202,7 @@ where
 
 #[test]
 fn a_secret_is_found_in_what_was_emitted() {
-    let secrets = ["fake-secret-of-this-test".to_owned()];
-    assert_eq!(leaked("password=fake-secret-of-this-test;", secrets.iter()), Some(&secrets[0]));
-    assert_eq!(leaked("password=***", secrets.iter()), None);
+    let search = search_for(&["fake-secret-of-this-test".to_owned()]);
+    assert!(search.is_match("password=fake-secret-of-this-test;"));
+    assert!(!search.is_match("password=***"));
 }

@@ -15,11 +15,10 @@ use crate::admission::{Tenant, rule};
 use crate::contract::{PASSWORD, sample};
 use crate::leaks;
 use crate::plan::{Said, no_secret, operations, usher_plan, usher_plan_as, versions, written};
-use crate::scene::{Scene, merge};
+use crate::scene::{PATIENCE, Scene, merge};
 use crate::vendors::every_vendor_that_shows_accounts;
 use crate::world::world;
 
-const PATIENCE: Duration = Duration::from_secs(30);
 /// Another password, which a test's output must not show either.
 const NEW_PASSWORD: &str = "Fake-Passw0rd-of-files";
 

@@ -19,9 +19,8 @@ use usher_sandbox::controlplane::{self, ControlPlane};
 use usher_sandbox::vendors::{Fault, FaultKind, Simulator, Vendor};
 
 use crate::leaks;
+use crate::scene::PATIENCE;
 use crate::world::own_plane;
-
-const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The control plane of these tests, for one of them at a time: their operators must not see the objects of others.
 pub struct Cluster {

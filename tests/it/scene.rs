@@ -19,8 +19,8 @@ use usher_sandbox::vendors::{Options, Simulator, Vendor};
 use crate::leaks;
 use crate::world::{world, world_so_far};
 
-/// Longest time until a condition comes true.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Longest time until a condition comes true, on a machine that is busy with all the other tests.
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How old a listing must be for usher not to tell from it that somebody is not there.
 const STALE: Duration = Duration::from_secs(11);

@@ -3,14 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use usher_sandbox::vendors::Ruling;
 
-/// Longest time until a request that is to be held comes.
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::scene::PATIENCE;
 
 /// On which side of an effect the operator dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

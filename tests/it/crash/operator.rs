@@ -139,11 +139,18 @@ fn rule(fuse: &Fuse, request: &Request<Body>, path: &str) -> Ruling {
     fuse.rule(format!("{} {path} {manager}", request.method()).trim_end(), is_effect)
 }
 
-/// Lists and watches of the whole cluster become those of one namespace.
+/// Lists and watches of the whole cluster become those of one namespace, and those of namespaces show no others: the control plane has
+/// thousands, and each operator would read all of them.
 fn confine(request: &mut Request<Body>, [own, people]: &[String; 2]) {
     let uri = request.uri().clone();
     let Some((group, plural)) = uri.path().rsplit_once('/') else { return };
-    if !matches!(group, "/apis/usher.dev/v1alpha1" | "/api/v1") || plural == "namespaces" {
+    if !matches!(group, "/apis/usher.dev/v1alpha1" | "/api/v1") {
+        return;
+    }
+    if plural == "namespaces" {
+        let query = uri.query().unwrap_or_default();
+        let selector = format!("labelSelector=kubernetes.io%2Fmetadata.name+in+%28{own}%2C{people}%29");
+        *request.uri_mut() = format!("{}?{query}&{selector}", uri.path()).parse().unwrap();
         return;
     }
     let namespace = if matches!(plural, "platformusers" | "platformgroups") { people } else { own };

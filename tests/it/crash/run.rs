@@ -19,12 +19,10 @@ use super::stage::Stage;
 use super::state::{differences, present};
 use super::steps::PASSWORDS;
 use super::stories::Story;
-use crate::scene::Scene;
+use crate::scene::{PATIENCE, Scene};
 
-/// Runs at a time, of all vendors together: more would keep the other tests waiting.
-static RUNS: Semaphore = Semaphore::const_new(30);
-/// Longest time for a successor to put things right.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Runs at a time, of all vendors together: more would only make each take longer.
+static RUNS: Semaphore = Semaphore::const_new(16);
 /// Runs that take longer are named.
 const SLOW: Duration = Duration::from_secs(20);
 /// The one Kubernetes write of an unchanged world.
@@ -209,9 +207,9 @@ fn successor(stage: &Stage, target: Option<Target>) -> Operator {
     operator
 }
 
-/// Waits for the end of a burst of effects, or for a moment if there is none.
+/// Waits for the end of a burst of effects, or for a second if there is none: without an effect, next to nothing changes.
 async fn lull(activity: &mut watch::Receiver<()>) {
-    let mut moment = Duration::from_millis(200);
+    let mut moment = Duration::from_secs(1);
     while tokio::time::timeout(moment, activity.changed()).await.is_ok() {
         moment = Duration::from_millis(40);
     }

@@ -1,7 +1,6 @@
 //! The single things that stories are made of: manifests, waits, and what people do in several steps.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::wait::await_condition;
@@ -14,12 +13,10 @@ use usher_sandbox::vendors::{Simulator, Vendor};
 use super::stage::Stage;
 use crate::contract::{Sample, message, sample};
 use crate::removal::printed;
-use crate::scene::{Scene, merge};
+use crate::scene::{PATIENCE, Scene, merge};
 
 /// The first password and the one that follows it.
 pub const PASSWORDS: [&str; 2] = ["Fake-Passw0rd", "Fake-Passw0rd-2"];
-/// Longest time for a Secret to go.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// The annotation that lets a batch of removals go.
 const RELEASE: &str = "usher.dev/release-removals";
 
