@@ -1,8 +1,11 @@
 //! Splits a change into calls, because the vendor refuses a call as a whole: what takes access away must not fail with a password or a
 //! name that the vendor refuses.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
+use super::compare::same;
 use super::field::Field;
 use super::model::{Account, Changes, Fields};
 
@@ -38,11 +41,61 @@ fn is_access(table: &[Field], name: &str) -> bool {
     table.iter().any(|field| field.name == name && field.is_access)
 }
 
+/// What `changes` take away from `observed`, each part by itself and without what they add, for a vendor that refused the whole; empty if
+/// that is the whole again.
+#[must_use]
+pub fn taken_away(table: &[Field], changes: &Changes, observed: &Account) -> Vec<Changes> {
+    let access = changes.fields.iter().filter(|(name, _)| is_access(table, name));
+    let kept: Fields =
+        access.map(|(name, wanted)| (name.clone(), without_new(wanted, observed.fields.get(name)))).collect();
+    let (lists, _): (Fields, Fields) = kept.clone().into_iter().partition(|(_, value)| !is_single(value));
+    let part = |name: Option<&str>, groups: Option<BTreeSet<String>>| {
+        let is_part = |field: &String| name == Some(field.as_str());
+        let (fields, _): (Fields, Fields) = kept.clone().into_iter().partition(|(field, _)| is_part(field));
+        // A vendor that takes whole accounts only is not to keep the entries that it showed and the manifest does not name.
+        let mut alongside = changes.alongside.clone();
+        alongside.extend(lists.clone().into_iter().filter(|(field, _)| !is_part(field)));
+        Changes { fields, groups, alongside, password: false }
+    };
+    let groups = changes.groups.as_ref().map(|wanted| {
+        let there = observed.groups.iter().flatten();
+        part(None, Some(there.filter(|group| wanted.contains(*group)).cloned().collect()))
+    });
+    let differs = |field: &&Field| {
+        let there = observed.fields.get(field.name).unwrap_or(&Value::Null);
+        kept.get(field.name).is_some_and(|kept| !same(field.compare, kept, there, None))
+    };
+    let parts = table.iter().filter(differs).map(|field| part(Some(field.name), None)).chain(groups);
+    let parts: Vec<Changes> = parts.filter(|part| takes_away(part, observed)).collect();
+    let is_whole = |part: &Changes| part.fields == changes.fields && part.groups == changes.groups && !changes.password;
+    if parts.iter().any(is_whole) { Vec::new() } else { parts }
+}
+
+/// Whether a value is no list and no map.
+fn is_single(value: &Value) -> bool {
+    !matches!(value, Value::Array(_) | Value::Object(_))
+}
+
+/// `wanted` without entries that are not `there`.
+fn without_new(wanted: &Value, there: Option<&Value>) -> Value {
+    match (wanted, there) {
+        (Value::Array(wanted), Some(Value::Array(there))) => {
+            wanted.iter().filter(|entry| there.contains(entry)).cloned().collect()
+        }
+        (Value::Object(wanted), Some(Value::Object(there))) => {
+            let kept = wanted.iter().filter(|(key, _)| there.contains_key(*key));
+            Value::Object(kept.map(|(key, value)| (key.clone(), value.clone())).collect())
+        }
+        (Value::Array(_), _) => Value::Array(Vec::new()),
+        (Value::Object(_), _) => Value::Object(serde_json::Map::new()),
+        _ => wanted.clone(),
+    }
+}
+
 /// Whether `access` may take something away from what `observed` shows: an entry of a list or map, or by a new value that is neither, which
 /// may be a limit.
 fn takes_away(access: &Changes, observed: &Account) -> bool {
-    let leaves =
-        |groups| observed.groups.iter().flatten().any(|group| !std::collections::BTreeSet::contains(groups, group));
+    let leaves = |groups| observed.groups.iter().flatten().any(|group| !BTreeSet::contains(groups, group));
     let narrows = |(name, wanted): (&String, &Value)| match (observed.fields.get(name), wanted) {
         (Some(Value::Array(there)), Value::Array(wanted)) => there.iter().any(|entry| !wanted.contains(entry)),
         (Some(Value::Object(there)), Value::Object(wanted)) => {
@@ -107,6 +160,53 @@ mod tests {
         #[case] expected: &str,
     ) {
         assert_eq!(calls(&changed, groups, password, true), expected);
+    }
+
+    #[rstest]
+    #[case::block_and_a_new_role(json!({"active": false, "roles": ["a", "b", "c"]}), None, "active")]
+    #[case::a_role_for_another(json!({"roles": ["a", "c"]}), None, r#"roles=["a"]"#)]
+    #[case::block_and_a_group_for_another(json!({"active": false}), Some("h"), "active; groups=")]
+    #[case::a_lower_and_a_new_scope(
+        json!({"scopes": {"assets": "r", "users": "w"}}), None,
+        r#"scopes={"assets":"r"}"#
+    )]
+    #[case::a_block_alone_is_the_whole_again(json!({"active": false}), None, "")]
+    #[case::a_role_less_is_the_whole_again(json!({"roles": ["a"]}), None, "")]
+    #[case::a_new_role_and_phone(json!({"roles": ["a", "b", "c"], "phone": "x"}), None, "")]
+    fn what_a_refused_call_takes_away_goes_without_what_it_adds(
+        #[case] changed: Value,
+        #[case] groups: Option<&str>,
+        #[case] expected: &str,
+    ) {
+        let groups = groups.map(|groups| groups.split_whitespace().map(str::to_owned).collect());
+        let changes = Changes { fields: fields(&changed), groups, ..Changes::default() };
+        let field = |(name, value): (&String, &Value)| {
+            if is_single(value) { name.clone() } else { format!("{name}={value}") }
+        };
+        let words = |part: &Changes| {
+            let groups =
+                part.groups.iter().map(|groups| format!("groups={}", Vec::from_iter(groups.clone()).join(",")));
+            part.fields.iter().map(field).chain(groups).collect::<Vec<_>>().join(" ")
+        };
+        let parts = taken_away(TABLE, &changes, &observed());
+        assert_eq!(parts.iter().map(words).collect::<Vec<_>>().join("; "), expected);
+    }
+
+    #[test]
+    fn a_scope_that_the_vendor_derives_is_not_taken_away_from_a_refused_call_again() {
+        let wanted = json!({"scopes": {"assets": "w", "users": "w"}});
+        let derived = json!({"scopes": {"assets": "w", "assets.groups": "w"}});
+        let observed = Account { fields: fields(&derived), ..Account::default() };
+        let changes = Changes { fields: fields(&wanted), ..Changes::default() };
+        assert_eq!(taken_away(TABLE, &changes, &observed), []);
+    }
+
+    #[test]
+    fn a_part_of_a_refused_call_carries_no_entry_that_the_manifest_does_not_name() {
+        let wanted = json!({"active": false, "scopes": {"users": "w"}});
+        let changes = Changes { fields: fields(&wanted), ..Changes::default() };
+        let parts = taken_away(TABLE, &changes, &observed());
+        assert_eq!(parts[0].alongside, fields(&json!({"scopes": {}})));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-use super::apart::{Calls, apart};
+use super::apart::{Calls, apart, taken_away};
 use super::compare::{Compare, same};
 use super::field::Field;
 use super::last_applied::{LastApplied, short};
@@ -33,6 +33,21 @@ impl Step {
     /// Whether it is a grant that takes a right away.
     fn takes_rights(&self) -> bool {
         matches!(self, Self::Grant { rights, .. } if rights.values().any(|given| !given))
+    }
+
+    /// The steps that take away from `observed` what this one does and add nothing, for a vendor that refused it; empty if that would be
+    /// the same step again.
+    #[must_use]
+    pub fn taking_away(&self, table: &[Field], observed: &Account) -> Vec<Self> {
+        match self {
+            Self::Update(changes) => taken_away(table, changes, observed).into_iter().map(Self::Update).collect(),
+            Self::Grant { application, rights } => {
+                let (given, taken): (BTreeMap<_, _>, BTreeMap<_, _>) =
+                    rights.clone().into_iter().partition(|(_, is_given)| *is_given);
+                let is_mixed = !given.is_empty() && !taken.is_empty();
+                is_mixed.then(|| Self::Grant { application: application.clone(), rights: taken }).into_iter().collect()
+            }
+        }
     }
 
     /// A digest of all that the step sends, where `password_version` is the version of the password that goes along.

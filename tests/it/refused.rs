@@ -110,6 +110,28 @@ async fn a_refused_field_keeps_nobody_in(#[case] vendor: Vendor, #[case] field: 
     assert_eq!(scene.vendor.user("ada@example.com").unwrap()[field], "no such value");
 }
 
+/// The vendor refuses each body that has the words `refused`, which the edit adds to what it takes away.
+#[rstest]
+#[case(Vendor::Pegasus, json!({"provider": {"pegasus": {"scopes": {"billing": "w"}}}}), "billing")]
+#[case(Vendor::Pegasus, json!({"provider": {"pegasus": {"roles": [977]}}}), "977")]
+#[case(Vendor::Plaspy, json!({"provider": {"plaspy": {"deviceId": "977"}}}), "977")]
+#[case(Vendor::Plaspy, json!({"provider": {"plaspy": {"expires": "2031-05-06T00:00:00Z"}}}), "2031-05")]
+#[case(Vendor::Ozmap, json!({"provider": {"ozmap": {"resources": ["OZmap", "OZmob"]}}}), "OZmob")]
+#[tokio::test]
+async fn refused_access_keeps_nobody_in(#[case] vendor: Vendor, #[case] added: Value, #[case] refused: &str) {
+    let scene = in_a_group(vendor).await;
+    scene.vendor.fault(Fault::always("users.update", refusal()).with_body(refused));
+    let mut spec = out_of_everything(vendor);
+    merge(&mut spec, added);
+    scene.user("ada", person(vendor, spec)).await;
+    scene.vendor_until("ada out", |sim| is_out(vendor, &sim.user("ada@example.com").unwrap())).await;
+    scene.user_says("ada", "Invalid").await;
+    let before = scene.vendor.writes().len();
+    scene.sweep("1").await;
+    scene.user_says("ada", "Invalid").await;
+    assert!(scene.vendor.writes().len() <= before + 1, "{:#?}", scene.vendor.writes());
+}
+
 #[tokio::test]
 async fn a_refused_password_keeps_no_other_field_waiting() {
     let scene = in_a_group(Vendor::Pegasus).await;

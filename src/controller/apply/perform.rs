@@ -1,6 +1,6 @@
 //! Carries out steps on an account that was just read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use secrecy::SecretString;
 use tracing::info;
@@ -43,37 +43,49 @@ impl<K: Managed> Reconciliation<'_, K> {
     }
 
     /// The account after `steps`; `None`: the vendor answers that it is not there. A step that the vendor refuses keeps no other one from
-    /// being carried out.
+    /// being carried out, and what it takes away is tried without what it adds.
     ///
     /// Errors: the first refusal, after the other steps; a failure that is no refusal, at once.
     pub async fn carry_out(&mut self, account: &Account, steps: &[Step]) -> Result<Option<Account>, Stop> {
+        let table = self.connection.provider.capabilities().fields(K::ACCOUNT_KIND);
         let mut after = account.clone();
         let mut refusals = Refusals::new(self.identity.rejected.split_off(0), self.forced);
-        for (position, step) in steps.iter().enumerate() {
-            let digest = self.digest(step);
+        let mut waiting = VecDeque::from(steps.to_vec());
+        while let Some(step) = waiting.pop_front() {
+            let digest = self.digest(&step);
             let done = if refusals.is_known(&digest) {
                 Err(self.still_rejected())
             } else {
-                self.carry_out_one(&after, step).await
+                self.carry_out_one(&after, &step).await
             };
             match done {
                 // The account was just read, so this proves as little as a read that does not find it.
-                Err(Stop::Provider(error)) if is_missing(step, error.kind) => return Ok(None),
-                Err(stop) => refusals.add(step, digest, stop)?,
+                Err(Stop::Provider(error)) if is_missing(&step, error.kind) => return Ok(None),
+                Err(stop) => {
+                    refusals.add(&step, digest, stop)?;
+                    let parts = step.taking_away(table, &after).into_iter().filter(|part| !self.is_granted(part));
+                    parts.rev().for_each(|part| waiting.push_front(part));
+                }
                 Ok(()) => {
-                    if let Step::Update(changes) = step {
+                    if let Step::Update(changes) = &step {
                         after = after.with(changes);
-                        self.sent_fields(&refusals.names_with(&steps[position + 1..]));
+                        self.sent_fields(&refusals.names_with(&waiting));
                     }
                 }
             }
             self.identity.rejected.clone_from(&refusals.rejected);
-            if position + 1 < steps.len() || refusals.first.is_some() {
+            if !waiting.is_empty() || refusals.first.is_some() {
                 self.connection.record_write(K::ACCOUNT_KIND, &account.id, Some(after.clone()));
                 self.record_progress().await?;
             }
         }
         refusals.first.map_or(Ok(Some(after)), Err)
+    }
+
+    /// Whether `step` is a grant of rights that were last sent for its application.
+    fn is_granted(&self, step: &Step) -> bool {
+        let Step::Grant { application, rights } = step else { return false };
+        self.known_sent().has_grant(application, rights)
     }
 
     async fn carry_out_one(&mut self, account: &Account, step: &Step) -> Result<(), Stop> {

@@ -52,8 +52,8 @@ impl Refusals {
     }
 
     /// The names of the fields in refused steps and in `to_come`.
-    pub fn names_with(&self, to_come: &[Step]) -> BTreeSet<String> {
-        self.names.iter().cloned().chain(to_come.iter().flat_map(names)).collect()
+    pub fn names_with<'a>(&self, to_come: impl IntoIterator<Item = &'a Step>) -> BTreeSet<String> {
+        self.names.iter().cloned().chain(to_come.into_iter().flat_map(names)).collect()
     }
 }
 
