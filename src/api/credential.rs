@@ -151,6 +151,20 @@ pub struct PegasusAccess {
     #[schemars(length(min = 1, max = 253))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gateway: Option<String>,
+    /// What an update sends: the WholeAccount as it was just read, with the changes (default), or ChangedFields only. Set ChangedFields where
+    /// the server keeps what an update leaves out, because an account that was read a moment ago may lack what somebody else added since.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub updates: Option<Updates>,
+}
+
+/// What an update of an account at Pegasus sends.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Updates {
+    /// All fields as they were just read, with the changes.
+    #[default]
+    WholeAccount,
+    /// The fields that change.
+    ChangedFields,
 }
 
 /// Address of Amani. Secret keys: `username` and `password`, or `token`.

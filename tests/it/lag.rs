@@ -95,3 +95,26 @@ async fn what_was_made_a_moment_ago_is_neither_made_again_nor_left_behind() {
     join_all(scenes.iter().map(is_made_once)).await;
     join_all(scenes.iter().map(is_removed_although_not_shown)).await;
 }
+
+#[tokio::test]
+async fn what_somebody_added_a_moment_ago_stays_where_an_update_sends_the_changed_fields_only() {
+    let options = Options { read_lag: LAG, ..Options::default() };
+    let changed_fields = json!({"provider": {"pegasus": {"updates": "ChangedFields"}}});
+    let scene = Scene::with(Vendor::Pegasus, options, changed_fields).await;
+    let night_shift: i64 = scene.vendor.put_group(json!({"name": "Night shift"})).parse().unwrap();
+    scene.secret("login", &json!({"password": "Fake-Pass-1"})).await;
+    let person = |phone: &str| {
+        let password = json!({"name": "login", "key": "password"});
+        json!({"email": "ada@example.com", "firstName": "Ada", "phone": phone, "passwordSecretRef": password})
+    };
+    scene.user("ada", person("1")).await;
+    scene.user_ready("ada").await;
+    tokio::time::sleep(LAG).await;
+
+    assert!(scene.vendor.edit_user("ada@example.com", json!({"groups": [night_shift]})));
+    scene.user("ada", person("2")).await;
+    scene.vendor_until("the phone", |vendor| vendor.user("ada@example.com").unwrap()["phone"] == "2").await;
+    let shown = scene.vendor.user("ada@example.com").unwrap();
+    assert_eq!(shown["groups"], json!([night_shift]), "{:#?}", scene.vendor.writes());
+    scene.user_ready("ada").await;
+}

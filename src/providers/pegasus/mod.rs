@@ -24,7 +24,7 @@ use super::rate_limit::RateLimit;
 use super::resource::{asked_for, ensure_changed, entry, found};
 use super::session::{Session, Token};
 use super::{Access, Provider, list_carrying};
-use crate::api::credential::PegasusAccess;
+use crate::api::credential::{PegasusAccess, Updates};
 use crate::api::{PlatformGroupSpec, PlatformUserSpec};
 use crate::plan::{
     Account, AccountKind, Capabilities, Catalog, Changes, Desired, GroupSupport, Key, Limits, Rejection, Switch,
@@ -66,6 +66,7 @@ pub struct Pegasus {
     transport: Transport,
     /// The site that the central log-in asks for; it, and not the address, selects the accounts.
     gateway: Option<String>,
+    updates: Updates,
     session: Session<PegasusLogin>,
     apps: RateLimitedSlots,
 }
@@ -79,6 +80,7 @@ impl Pegasus {
         Ok(Self {
             transport: access.transport(url)?,
             gateway: settings.gateway.as_ref().map(|gateway| gateway.to_ascii_lowercase()),
+            updates: settings.updates.unwrap_or_default(),
             session: Session::new(login),
             apps: access
                 .limiter
@@ -300,7 +302,7 @@ impl Provider for Pegasus {
     }
 
     /// Read-modify-write: the PUT carries the fields that were read and those that are never shown, because the
-    /// reference does not say that omitted fields stay.
+    /// reference does not say that omitted fields stay. With `ChangedFields` it carries the changes alone.
     async fn update(
         &self,
         account_kind: AccountKind,
@@ -308,9 +310,14 @@ impl Provider for Pegasus {
         changes: &Changes,
         password: Option<&SecretString>,
     ) -> Result<(), ProviderError> {
-        let mut after = current.clone().with(changes);
-        after.fields.extend(changes.alongside.clone());
-        let body = wire::body(after.fields, after.groups.as_ref(), password);
+        let body = match self.updates {
+            Updates::WholeAccount => {
+                let mut after = current.clone().with(changes);
+                after.fields.extend(changes.alongside.clone());
+                wire::body(after.fields, after.groups.as_ref(), password)
+            }
+            Updates::ChangedFields => wire::body(changes.fields.clone(), changes.groups.as_ref(), password),
+        };
         let path = one(account_kind, &current.id)?;
         let answer = self.call(Call::new(operation(account_kind, Verb::Update), Method::PUT, path).json(body)).await?;
         ensure_changed(&current.id, &answer, wire::ID_NAMES, wire::path(account_kind))
