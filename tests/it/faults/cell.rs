@@ -16,11 +16,10 @@ use super::act::{Act, Target};
 use super::expected::{WELL, reasons};
 use super::stage::Stage;
 use super::strike::Strike;
+use crate::scene::PATIENCE;
 
-/// Longest time until the fault is said.
-const UNTIL_SAID: Duration = Duration::from_secs(25);
-/// Longest time until it is over.
-const UNTIL_OVER: Duration = Duration::from_secs(50);
+/// Longest time until it is over: the back-off of several attempts.
+const UNTIL_OVER: Duration = Duration::from_mins(2);
 
 /// Plays it; what went wrong, if something did.
 pub async fn play(stage: &Stage, operation: &str, strike: &Strike, name: &str) -> Result<(), String> {
@@ -37,13 +36,13 @@ pub async fn play(stage: &Stage, operation: &str, strike: &Strike, name: &str) -
     let violations = vendor.violations().len();
     act.begin(stage, name, strike).await;
     let reasons = reasons(vendor.vendor(), operation, strike);
-    wait(stage, act, name, name, &reasons, UNTIL_SAID).await.map_err(|was| format!("not {reasons:?} but {was}"))?;
+    wait(stage, act, name, name, &reasons, PATIENCE).await.map_err(|was| format!("not {reasons:?} but {was}"))?;
     if strike.lets_calls_through() {
         // A slow machine may let a call before it run out of time, which is said alike: then it comes with the next try. What
         // was said of the call itself is not waited for again: the next try may have put it right.
         if vendor.count(operation) <= calls {
             stage.scene.vendor_until("the call", |vendor| vendor.count(operation) > calls).await;
-            wait(stage, act, name, name, &reasons, UNTIL_SAID)
+            wait(stage, act, name, name, &reasons, PATIENCE)
                 .await
                 .map_err(|was| format!("not {reasons:?} but {was}"))?;
         }
