@@ -5,6 +5,7 @@
 pub mod conditions;
 pub mod crds;
 pub mod credential;
+pub mod credential_provider;
 mod decode_issues;
 pub mod defaults;
 pub mod group;

@@ -49,7 +49,7 @@ pub use queue::Priority;
 pub use read_only::ReadOnly;
 pub use secret::{NotText, SecretData, text};
 
-use crate::api::credential::CredentialProvider;
+use crate::api::credential_provider::CredentialProvider;
 use crate::api::{PlatformGroupSpec, PlatformUserSpec, Vendor};
 use crate::plan::{Account, AccountKind, Capabilities, Catalog, Changes, Desired, GroupHandle, Key, Rejection};
 use http::{Settings, Transport};

@@ -10,7 +10,7 @@ use rstest_reuse::apply;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
-use usher::api::credential::CredentialProvider;
+use usher::api::credential_provider::CredentialProvider;
 use usher::api::{Kind, ObjectKey};
 use usher::plan::{Account, AccountKind, Changes, Desired, Limits, user_keys};
 use usher::providers::{Access, AddressRules, Delivery, ErrorKind, Limiter, NoMetrics, Provider, SecretData, connect};

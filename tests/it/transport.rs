@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::sync::mpsc;
-use usher::api::credential::CredentialProvider;
+use usher::api::credential_provider::CredentialProvider;
 use usher::api::{Kind, ObjectKey, Vendor};
 use usher::plan::{AccountKind, Changes, Limits};
 use usher::providers::{Access, AddressRules, Delivery, ErrorKind, Limiter, NoMetrics, Provider, SecretData, connect};

@@ -20,7 +20,7 @@ use super::listing::{Listing, Visit};
 use super::resource::{asked_for, ensure_changed, entry};
 use super::session::Session;
 use super::{Access, Provider};
-use crate::api::credential::AmaniAccess;
+use crate::api::credential_provider::AmaniAccess;
 use crate::api::{PlatformGroupSpec, PlatformUserSpec};
 use crate::plan::{
     Account, AccountKind, Capabilities, Catalog, Changes, Desired, GroupSupport, Limits, Rejection, Switch, Visibility,

@@ -16,7 +16,7 @@ use super::error::{ErrorKind, ProviderError};
 use super::http::{Call, Transport, parameters};
 use super::listing::Visit;
 use super::{Access, Provider};
-use crate::api::credential::IndustrilityAccess;
+use crate::api::credential_provider::IndustrilityAccess;
 use crate::api::rules::is_own_header;
 use crate::api::{PlatformGroupSpec, PlatformUserSpec, Reason};
 use crate::plan::{

@@ -18,7 +18,7 @@ use super::listing::{Found, Listing, Visit};
 use super::resource::{asked_for, ensure_changed, entry, found};
 use super::session::Session;
 use super::{Access, Provider, list_carrying};
-use crate::api::credential::{OzmapAccess, PasswordEncoding};
+use crate::api::credential_provider::{OzmapAccess, PasswordEncoding};
 use crate::api::{PlatformGroupSpec, PlatformUserSpec};
 use crate::plan::{
     Account, AccountKind, Capabilities, Catalog, CatalogEntry, Changes, Desired, GroupSupport, Key, Limits, ROLE,

@@ -7,7 +7,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
-use crate::api::credential::PasswordEncoding;
+use crate::api::credential_provider::PasswordEncoding;
 use crate::api::group::GroupProvider;
 use crate::api::user::{OzmapProjectRole, OzmapResource, OzmapUser, Reference, UserProvider};
 use crate::api::{PlatformGroupSpec, PlatformUserSpec, Reason};

@@ -24,7 +24,7 @@ use super::rate_limit::RateLimit;
 use super::resource::{asked_for, ensure_changed, entry, found};
 use super::session::{Session, Token};
 use super::{Access, Provider, list_carrying};
-use crate::api::credential::{PegasusAccess, Updates};
+use crate::api::credential_provider::{PegasusAccess, Updates};
 use crate::api::{PlatformGroupSpec, PlatformUserSpec};
 use crate::plan::{
     Account, AccountKind, Capabilities, Catalog, Changes, Desired, GroupSupport, Key, Limits, Rejection, Switch,

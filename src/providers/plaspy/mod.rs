@@ -25,7 +25,7 @@ use super::listing::{Listing, Visit};
 use super::resource::{asked_for, ensure_changed, entry, found};
 use super::session::Session;
 use super::{Access, Provider};
-use crate::api::credential::{GroupBy, PlaspyAccess};
+use crate::api::credential_provider::{GroupBy, PlaspyAccess};
 use crate::api::{PlatformGroupSpec, PlatformUserSpec};
 use crate::plan::{
     Account, AccountKind, Capabilities, Catalog, Changes, Desired, GroupHandle, GroupSupport, Limits, Rejection,

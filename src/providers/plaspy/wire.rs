@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
-use crate::api::credential::GroupBy;
+use crate::api::credential_provider::GroupBy;
 use crate::api::group::{GroupProvider, PlaspyGroup};
 use crate::api::user::{PlaspyUser, UserProvider};
 use crate::api::{PlatformGroupSpec, PlatformUserSpec, Reason};
