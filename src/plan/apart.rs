@@ -48,25 +48,22 @@ pub fn taken_away(table: &[Field], changes: &Changes, observed: &Account) -> Vec
     let access = changes.fields.iter().filter(|(name, _)| is_access(table, name));
     let kept: Fields =
         access.map(|(name, wanted)| (name.clone(), without_new(wanted, observed.fields.get(name)))).collect();
-    let (lists, _): (Fields, Fields) = kept.clone().into_iter().partition(|(_, value)| !is_single(value));
-    let part = |name: Option<&str>, groups: Option<BTreeSet<String>>| {
-        let is_part = |field: &String| name == Some(field.as_str());
-        let (fields, _): (Fields, Fields) = kept.clone().into_iter().partition(|(field, _)| is_part(field));
+    let part = |fields: Fields, groups: Option<BTreeSet<String>>| {
         // A vendor that takes whole accounts only is not to keep the entries that it showed and the manifest does not name.
-        let mut alongside = changes.alongside.clone();
-        alongside.extend(lists.clone().into_iter().filter(|(field, _)| !is_part(field)));
+        let lists = kept.iter().filter(|(name, value)| !is_single(value) && !fields.contains_key(*name));
+        let alongside =
+            changes.alongside.iter().chain(lists).map(|(name, value)| (name.clone(), value.clone())).collect();
         Changes { fields, groups, alongside, password: false }
     };
-    let groups = changes.groups.as_ref().map(|wanted| {
-        let there = observed.groups.iter().flatten();
-        part(None, Some(there.filter(|group| wanted.contains(*group)).cloned().collect()))
-    });
-    let differs = |field: &&Field| {
-        let there = observed.fields.get(field.name).unwrap_or(&Value::Null);
-        kept.get(field.name).is_some_and(|kept| !same(field.compare, kept, there, None))
+    let of_field = |field: &Field| {
+        let (value, there) = (kept.get(field.name)?, observed.fields.get(field.name).unwrap_or(&Value::Null));
+        let differs = !same(field.compare, value, there, None);
+        differs.then(|| part(Fields::from([(field.name.to_owned(), value.clone())]), None))
     };
-    let parts = table.iter().filter(differs).map(|field| part(Some(field.name), None)).chain(groups);
-    let parts: Vec<Changes> = parts.filter(|part| takes_away(part, observed)).collect();
+    let there = observed.groups.as_ref();
+    let groups = changes.groups.as_ref().zip(there).map(|(wanted, there)| wanted & there);
+    let groups = groups.filter(|groups| Some(groups) != there).map(|groups| part(Fields::new(), Some(groups)));
+    let parts: Vec<Changes> = table.iter().filter_map(of_field).chain(groups).collect();
     let is_whole = |part: &Changes| part.fields == changes.fields && part.groups == changes.groups && !changes.password;
     if parts.iter().any(is_whole) { Vec::new() } else { parts }
 }

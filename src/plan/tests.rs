@@ -369,3 +369,16 @@ proptest! {
         prop_assert!(same(Compare::Set, &json!(list), &json!(turned), None));
     }
 }
+
+#[rstest]
+#[case::mixed(json!({"view": true, "edit": false}), Some(json!({"edit": false})))]
+#[case::only_given(json!({"view": true}), None)]
+#[case::only_taken_is_the_same_step_again(json!({"edit": false}), None)]
+fn a_refused_grant_still_takes_rights_away(#[case] rights: Value, #[case] expected: Option<Value>) {
+    let grant = |rights: Value| Step::Grant {
+        application: "pegasus2.0".into(),
+        rights: serde_json::from_value(rights).unwrap(),
+    };
+    let steps = grant(rights).taking_away(TABLE, &Account::default());
+    assert_eq!(steps, expected.map(grant).into_iter().collect::<Vec<_>>());
+}

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tracing::{info, warn};
 
+use super::refusal;
 use crate::api::conditions::Verdict;
 use crate::api::{ProviderCredential, ProviderCredentialSpec, Reason};
 use crate::controller::backoff::{self, Action};
@@ -22,7 +23,6 @@ use crate::controller::connection::link::{Connection, Down, Link};
 use crate::controller::connection::retry;
 use crate::controller::connection::session::{Failure, Health, Session};
 use crate::controller::context::Context;
-use crate::controller::credential::refusal;
 use crate::controller::resolve::password;
 use crate::plan::{CredentialAccount, Limits};
 use crate::providers;
