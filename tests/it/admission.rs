@@ -10,10 +10,8 @@ use usher::api::{Kind, PlatformUser, ProviderCredential};
 use usher_sandbox::controlplane::{self, ControlPlane, Options};
 use usher_sandbox::vendors::{Options as VendorOptions, Vendor};
 
-use crate::scene::{Scene, merge};
+use crate::scene::{PATIENCE, Scene, merge};
 use crate::world::world;
-
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Someone with a namespace and rights of his own.
 pub struct Tenant<'a> {

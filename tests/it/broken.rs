@@ -12,9 +12,8 @@ use usher::controller::preview::{self, Documents, Effect, Item, Scope};
 use usher_sandbox::controlplane::{self, ControlPlane, Options};
 use usher_sandbox::vendors::{Simulator, Vendor};
 
+use crate::scene::PATIENCE;
 use crate::world::{Uncounted, operator, settings};
-
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The kinds as an older version might have had them: nothing is checked.
 fn unchecked_kinds() -> String {

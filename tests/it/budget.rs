@@ -5,7 +5,7 @@ use serde_json::json;
 use usher::api::{PlatformUser, ProviderCredential};
 use usher_sandbox::vendors::{Fault, FaultKind, Options, Vendor};
 
-use crate::scene::Scene;
+use crate::scene::{PATIENCE, Scene};
 
 const NAMES: [&str; 5] = ["ada", "bob", "eve", "joe", "kim"];
 
@@ -85,7 +85,7 @@ async fn accounts_that_are_there_need_budget(#[case] are_listed: bool, #[case] r
                 tokio::time::sleep(std::time::Duration::from_millis(100)).await;
             }
         };
-        assert!(tokio::time::timeout(std::time::Duration::from_secs(30), deciding).await.is_ok(), "{name}");
+        assert!(tokio::time::timeout(PATIENCE, deciding).await.is_ok(), "{name}");
     }
     assert_eq!(scene.vendor.count("users.delete"), removed);
     let left = NAMES.iter().filter(|name| scene.vendor.user(&email(name)).is_some()).count();

@@ -63,14 +63,20 @@ async fn a_bound_account_that_was_given_to_another_person_is_neither_written_nor
     assert!(scene.vendor.writes().is_empty(), "{:#?}", scene.vendor.writes());
 }
 
-#[tokio::test]
-async fn a_missing_account_that_was_adopted_is_not_made_again() {
+/// Ada's account was adopted, and is gone.
+pub async fn adopted_and_gone() -> Scene {
     let scene = Scene::new(Vendor::Pegasus).await;
     scene.vendor.put_user(json!({"email": "ada@example.com", "username": "ada@example.com"}));
     scene.user("ada", ada(json!({"adoptionPolicy": "Adopt"}))).await;
     scene.user_ready("ada").await;
     scene.vendor.remove_user("ada@example.com");
     scene.sweep("1").await;
+    scene
+}
+
+#[tokio::test]
+async fn a_missing_account_that_was_adopted_is_not_made_again() {
+    let scene = adopted_and_gone().await;
     let user = scene.user_says("ada", "NotFound").await;
     assert!(message(&user).contains("did not make"), "{}", message(&user));
     assert_eq!(scene.vendor.count("users.create"), 0);

@@ -135,14 +135,20 @@ async fn the_deletion_policy_decides_what_becomes_of_the_account(
     assert_eq!(account.unwrap_or_default()["is_active"], active);
 }
 
-#[tokio::test]
-async fn a_group_that_still_holds_others_is_not_removed() {
+/// The group `north` is deleted, and holds a user that is not ours.
+pub async fn full_group_deleted() -> Scene {
     let scene = Scene::new(Vendor::Pegasus).await;
     scene.group("north", json!({})).await;
     let group = scene.group_says("north", "Synced").await;
     let id: i64 = group.status.unwrap().identity.external_id.unwrap().parse().unwrap();
     scene.vendor.put_user(json!({"email": "eve@example.com", "username": "eve@example.com", "groups": [id]}));
     scene.delete::<PlatformGroup>("north").await;
+    scene
+}
+
+#[tokio::test]
+async fn a_group_that_still_holds_others_is_not_removed() {
+    let scene = full_group_deleted().await;
     let group = scene.group_says("north", "DeletionBlocked").await;
     let said = group.status.unwrap().report.conditions[0].message.clone();
     assert!(said.contains("1 users") && said.contains("kubectl -n"), "{said}");

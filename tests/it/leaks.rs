@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tracing_subscriber::EnvFilter;
 use usher::api::{PlatformGroup, PlatformUser, ProviderCredential};
 
-/// Bytes of log lines that are searched together, because preparing a search for all secrets costs more than a line.
+/// Bytes of log lines that are searched together, because the searches for all secrets begin anew with each text.
 const TOGETHER: usize = 256 * 1024;
 /// Searches that are made one after the other before a single one replaces them, because that takes long to prepare.
 const SEARCHES: usize = 64;

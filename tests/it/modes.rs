@@ -1,7 +1,6 @@
 //! The strictest of flag, credential, object and annotation wins.
 
 use std::process::Stdio;
-use std::time::Duration;
 
 use kube::api::{Patch, PatchParams};
 use kube::runtime::wait::await_condition;
@@ -15,10 +14,8 @@ use usher::api::{PlatformUser, ProviderCredential};
 use usher_sandbox::controlplane::{self, ControlPlane};
 use usher_sandbox::vendors::{Options, Simulator, Vendor};
 
-use crate::scene::{Scene, merge};
+use crate::scene::{PATIENCE, Scene, merge};
 use crate::world::own_plane;
-
-const PATIENCE: Duration = Duration::from_mins(1);
 
 fn ada(further: Value) -> Value {
     let mut spec = json!({"email": "ada@example.com", "provider": {"pegasus": {"sendEmail": true}}});

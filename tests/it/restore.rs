@@ -16,7 +16,7 @@ use usher_sandbox::vendors::{Fault, FaultKind, Options, Vendor};
 
 use crate::contract::message;
 use crate::removal::{give_up, printed};
-use crate::scene::{Scene, merge};
+use crate::scene::{PATIENCE, Scene, merge};
 use crate::world::{operator, own_plane, settings};
 
 const OTHER_CLUSTER: &str = "0b5cde7e-0000-4000-8000-00000000000b";
@@ -199,8 +199,7 @@ async fn a_copy_of_the_cluster_leaves_the_original_alone() {
             let conditions = user.and_then(|user| user.status.as_ref()).map(|status| &status.report.conditions);
             conditions.and_then(|all| find(all, ConditionType::Ready)).is_some_and(|ready| ready.reason == reason)
         };
-        let waiting =
-            tokio::time::timeout(std::time::Duration::from_secs(30), await_condition(users.clone(), name, says));
+        let waiting = tokio::time::timeout(PATIENCE, await_condition(users.clone(), name, says));
         assert!(waiting.await.is_ok(), "{reason}: {:#?}", users.get(name).await);
     };
     for name in ["ada", "bob"] {

@@ -12,8 +12,7 @@ use usher_sandbox::vendors::{Simulator, Vendor};
 
 use crate::leaks;
 use crate::process::{Operator, apply_ada, has_condition, until_user};
-
-const PATIENCE: Duration = Duration::from_mins(1);
+use crate::scene::PATIENCE;
 
 /// The definitions of the kinds, changed.
 fn definitions(change: impl Fn(&mut Value)) -> String {

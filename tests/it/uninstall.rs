@@ -2,7 +2,6 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -19,10 +18,8 @@ use usher_sandbox::controlplane::{self, ControlPlane, Options};
 use usher_sandbox::vendors::{Simulator, Vendor};
 
 use crate::contract::sample;
-use crate::scene::merge;
+use crate::scene::{PATIENCE, merge};
 use crate::world::{Uncounted, install, settings};
-
-const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A control plane of its own, with the real namespace controller, an operator, and a user that is in sync.
 struct Stage {

@@ -13,7 +13,7 @@ use usher_sandbox::vendors::{Options, Simulator, Vendor};
 
 use super::Clients;
 use super::operator::Operator;
-use crate::scene::{Scene, merge};
+use crate::scene::{PATIENCE, Scene, merge};
 
 /// Everything one run has.
 pub struct Stage {
@@ -59,7 +59,7 @@ impl Stage {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(30), granted).await.expect("the API server takes the rules to heart");
+        tokio::time::timeout(PATIENCE, granted).await.expect("the API server takes the rules to heart");
     }
 
     /// A new operator.

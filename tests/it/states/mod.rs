@@ -12,6 +12,7 @@ use usher::api::conditions::{ConditionType, find};
 use usher::api::{PlatformGroup, PlatformUser, ProviderCredential};
 use usher_sandbox::vendors::{Fault, FaultKind, Flood, Options, Simulator, Vendor};
 
+use crate::conflicts::adopted_and_gone;
 use crate::scene::{Scene, merge};
 
 /// Where the page is.
@@ -174,12 +175,7 @@ async fn other_vendor() -> Row {
 }
 
 async fn missing() -> Row {
-    let scene = Scene::new(Vendor::Pegasus).await;
-    scene.vendor.put_user(json!({"email": "ada@example.com", "username": "ada@example.com"}));
-    scene.user("ada", ada(json!({"adoptionPolicy": "Adopt"}))).await;
-    scene.user_ready("ada").await;
-    scene.vendor.remove_user("ada@example.com");
-    scene.sweep("1").await;
+    let scene = adopted_and_gone().await;
     ("PlatformUser", "NotFound", "an adopted account is gone", user_says(&scene, "ada", "NotFound").await)
 }
 

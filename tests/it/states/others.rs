@@ -2,10 +2,11 @@
 
 use futures::future::{BoxFuture, FutureExt};
 use serde_json::{Value, json};
-use usher::api::{PlatformGroup, ProviderCredential};
+use usher::api::ProviderCredential;
 use usher_sandbox::vendors::{Fault, FaultKind, Options, Vendor};
 
 use super::{Row, credential_says, group_says, made, refused_by_industrility};
+use crate::judgement::full_group_deleted;
 use crate::scene::Scene;
 
 /// The states of groups and credentials.
@@ -50,12 +51,7 @@ async fn group(vendor: Vendor, reason: &'static str, when: &'static str, spec: V
 }
 
 async fn full_group() -> Row {
-    let scene = Scene::new(Vendor::Pegasus).await;
-    scene.group("north", json!({})).await;
-    let group = scene.group_says("north", "Synced").await;
-    let id: i64 = group.status.unwrap().identity.external_id.unwrap().parse().unwrap();
-    scene.vendor.put_user(json!({"email": "eve@example.com", "username": "eve@example.com", "groups": [id]}));
-    scene.delete::<PlatformGroup>("north").await;
+    let scene = full_group_deleted().await;
     ("PlatformGroup", "DeletionBlocked", "the group is not empty", group_says(&scene, "north", "DeletionBlocked").await)
 }
 
