@@ -15,7 +15,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::fault::Fault;
 use super::intercept::Intercept;
 use super::listener::CutListener;
-use super::server::{self, Call, Shared};
+use super::server::{self, Call, Desk, Shared};
 use super::state::{State, merge};
 use super::table::{Table, text};
 use super::{Options, Vendor, operation};
@@ -301,6 +301,14 @@ pub(super) enum Rows {
     Groups,
 }
 
+/// A change by hand, which reads show as late as one by a call.
+fn by_hand<T>(shared: &Shared, change: impl FnOnce(&mut Desk) -> T) -> T {
+    shared.change(|desk| {
+        desk.replica.keep(&desk.state);
+        change(desk)
+    })
+}
+
 impl Rows {
     fn table(self, state: &mut State) -> &mut Table {
         match self {
@@ -333,7 +341,7 @@ impl Rows {
             Value::Object(fields) => fields,
             _ => Map::new(),
         };
-        shared.change(|desk| {
+        by_hand(shared, |desk| {
             let state = &mut desk.state;
             let row = match self {
                 Self::Users => shared.api().new_user(state, given),
@@ -344,7 +352,7 @@ impl Rows {
     }
 
     pub(super) fn edit(self, shared: &Shared, key_or_id: &str, patch: Value) -> bool {
-        shared.change(|desk| {
+        by_hand(shared, |desk| {
             let table = self.table(&mut desk.state);
             let Some(before) = table.find(key_or_id).cloned() else {
                 return false;
@@ -362,7 +370,7 @@ impl Rows {
     }
 
     pub(super) fn remove(self, shared: &Shared, key_or_id: &str) -> bool {
-        shared.change(|desk| {
+        by_hand(shared, |desk| {
             let table = self.table(&mut desk.state);
             let Some(id) = table.find(key_or_id).map(|row| text(&row["id"])) else {
                 return false;
